@@ -1,0 +1,171 @@
+"""Every error of ours, split by who must act.
+
+GatewayMetricsError
+├── AskerError                the question has to change
+│   ├── InvalidQueryError
+│   ├── TooManyRowsError
+│   └── RefusedQueryError
+├── OperatorError             the set-up has to change
+│   ├── SettingsError
+│   ├── UnauthorizedError
+│   ├── ForbiddenError
+│   ├── WrongHostError
+│   ├── TlsError
+│   ├── UnreachableError
+│   └── EngineError
+├── GatewayError              the gateway has to recover
+│   ├── RateLimitedError
+│   ├── UnavailableError
+│   ├── BackendTimeoutError
+│   ├── UnreadableResponseError
+│   └── ResponseTooLargeError
+└── InternalError             we have to mend the code
+
+The text of each error may be shown to a language model: it holds our own words, the asker's
+values and the gateway's documented messages, never an address, a token or a stack trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class GatewayMetricsError(Exception):
+    """The root; `code` is stable and meant for programs."""
+
+    code: ClassVar[str] = "internal"
+
+
+class AskerError(GatewayMetricsError):
+    """The question has to change."""
+
+    code = "bad_query"
+
+
+class OperatorError(GatewayMetricsError):
+    """Whoever runs the server has to change its set-up."""
+
+    code = "setup"
+
+
+class GatewayError(GatewayMetricsError):
+    """The gateway has to recover; the same question may work later."""
+
+    code = "gateway"
+
+
+class InternalError(GatewayMetricsError):
+    """A fault of ours; the log has the details."""
+
+    code = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a question.
+
+    `place` is a path such as `filters[0].operator`; `message` says what is wrong, what is
+    allowed, and the nearest right spelling.
+    """
+
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+class InvalidQueryError(AskerError):
+    """The question does not fit the API; `problems` lists every reason."""
+
+    code = "invalid_query"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"- {problem}" for problem in self.problems))
+
+
+class TooManyRowsError(AskerError):
+    """The answer would be larger than the engine's row cap (ruling R19)."""
+
+    code = "too_many_rows"
+
+
+class RefusedQueryError(AskerError):
+    """The gateway answered 400: it does not take this question."""
+
+    code = "refused_query"
+
+
+class SettingsError(OperatorError):
+    """A flag, variable or file of the server's set-up is missing or wrong."""
+
+    code = "settings"
+
+
+class UnauthorizedError(OperatorError):
+    """The gateway does not accept the token (401)."""
+
+    code = "unauthorized"
+
+
+class ForbiddenError(OperatorError):
+    """The token may not ask this (403)."""
+
+    code = "forbidden"
+
+
+class WrongHostError(OperatorError):
+    """What answered is not the gateway's control plane (404, a redirect, HTML)."""
+
+    code = "wrong_host"
+
+
+class TlsError(OperatorError):
+    """The gateway's certificate could not be verified."""
+
+    code = "tls"
+
+
+class UnreachableError(OperatorError):
+    """No connection: refused, unknown name, or a proxy in the way."""
+
+    code = "unreachable"
+
+
+class EngineError(OperatorError):
+    """The engine cannot read its data or lacks the memory for the question."""
+
+    code = "engine"
+
+
+class RateLimitedError(GatewayError):
+    """The gateway asks for fewer requests (429)."""
+
+    code = "rate_limited"
+
+
+class UnavailableError(GatewayError):
+    """The gateway failed (5xx)."""
+
+    code = "unavailable"
+
+
+class BackendTimeoutError(GatewayError):
+    """No answer within the time limit."""
+
+    code = "timeout"
+
+
+class UnreadableResponseError(GatewayError):
+    """The gateway answered 200 with something that is not a metrics result."""
+
+    code = "unreadable_response"
+
+
+class ResponseTooLargeError(GatewayError):
+    """The gateway's answer is larger than the limit."""
+
+    code = "response_too_large"

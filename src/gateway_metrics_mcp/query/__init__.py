@@ -1,0 +1,1 @@
+"""What can be asked: the query types, the catalog and the words for time."""

@@ -1,0 +1,215 @@
+"""What may be asked of each datasource, as data; users may add fields in a file of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.vocabulary import (
+    METADATA_PREFIX,
+    AggregationType,
+    DatasourceName,
+    FieldType,
+    Operator,
+)
+
+TableType = Literal[
+    "TEXT", "BIGINT", "INTEGER", "DOUBLE PRECISION", "BOOLEAN", "TIMESTAMPTZ", "Array(Text)"
+]
+_TABLE_TYPES: Final[dict[FieldType, TableType]] = {
+    "string": "TEXT",
+    "number": "DOUBLE PRECISION",
+    "boolean": "BOOLEAN",
+    "array": "Array(Text)",
+}
+_KINDS: Final = ("columns", "groupBy", "filters")
+AliasKind = Literal["columns", "groupBy", "filters"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True
+    )
+
+
+class Column(_Entry):
+    """A value that can be aggregated."""
+
+    type: FieldType = "number"
+    aggregations: tuple[AggregationType, ...]
+    table_column: str
+    unit: str | None = None
+    description: str = ""
+
+
+class Dimension(_Entry):
+    """A field rows can be split by; `response_key` names it in the gateway's rows."""
+
+    type: FieldType = "string"
+    response_key: str
+    table_column: str
+
+
+class FilterField(_Entry):
+    """A field rows can be filtered by.
+
+    `operators` are the documented ones, `legacy` those of the older documentation, which the
+    seeds still use; both are accepted.
+    """
+
+    type: FieldType
+    operators: tuple[Operator, ...]
+    legacy: tuple[Operator, ...] = ()
+    is_null: bool = False
+    table_column: str
+
+    @property
+    def allowed(self) -> tuple[Operator, ...]:
+        """Every operator that is accepted on the field."""
+        null: tuple[Operator, ...] = ("IS_NULL",) if self.is_null else ()
+        return (*self.operators, *self.legacy, *null)
+
+
+class Datasource(_Entry):
+    """One kind of metric rows.
+
+    `rows` says what one row counts; `traps` what misleads a reader; `requires` is a table
+    column that must not be null (R16).
+    """
+
+    table: str
+    title: str
+    rows: str
+    traps: tuple[str, ...] = ()
+    requires: str | None = None
+    has_virtual_models: bool = False
+    columns: dict[str, Column]
+    group_by: dict[str, Dimension]
+    filters: dict[str, FilterField]
+
+    def response_key(self, dimension: str) -> str:
+        """The key of a group-by field in the gateway's rows (R6, R7)."""
+        known = self.group_by.get(dimension)
+        return dimension if known is None else known.response_key
+
+
+class Catalog(_Entry):
+    """All datasources, and the gateway's double names."""
+
+    datasources: dict[DatasourceName, Datasource]
+    aliases: dict[AliasKind, dict[str, str]]
+    metadata_operators: tuple[Operator, ...]
+
+    def canonical(self, kind: AliasKind, name: str) -> str:
+        """The spelling that the gateway takes in that place of a body."""
+        return self.aliases[kind].get(name, name)
+
+    def filter_field(self, datasource: DatasourceName, name: str) -> FilterField | None:
+        """The filter of that name; every `metadata.<key>` is one; None if it is unknown."""
+        if name.startswith(METADATA_PREFIX):
+            return FilterField(
+                type="string", operators=self.metadata_operators, table_column="Metadata"
+            )
+        return self.datasources[datasource].filters.get(name)
+
+    def table_type(self, table: str, column: str) -> TableType:
+        """The type of a table column that the vendor's layout does not list: by its use."""
+        for datasource in self.datasources.values():
+            if datasource.table != table:
+                continue
+            entries: Iterable[Column | Dimension | FilterField] = (
+                *datasource.columns.values(),
+                *datasource.filters.values(),
+                *datasource.group_by.values(),
+            )
+            for entry in entries:
+                if entry.table_column == column:
+                    return _TABLE_TYPES[entry.type]
+        return "TEXT"
+
+
+@cache
+def load_catalog(own_file: Path | None = None) -> Catalog:
+    """The packaged catalog, with the fields of the user's file added.
+
+    The file is JSON of the packaged catalog's own shape: `{"datasources": {"modelMetrics":
+    {"columns": {...}, "groupBy": {...}, "filters": {...}}}}`.
+
+    Raises:
+        SettingsError: if the file cannot be read or does not fit that shape.
+    """
+    raw = json.loads(resources.files(__package__).joinpath("catalog.json").read_text("utf-8"))
+    if own_file is None:
+        return _build(raw)
+    try:
+        own = json.loads(own_file.read_text("utf-8"))
+        _merge(raw, own)
+        return _build(raw)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the catalog file {own_file} cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"the catalog file {own_file}: {place}: {first['msg']}") from error
+    except (ValueError, KeyError) as error:
+        raise SettingsError(f"the catalog file {own_file}: {error}") from error
+
+
+def _merge(raw: dict[str, Any], own: Any) -> None:
+    """Add the fields of the user's file, in place; a field of the same name is replaced."""
+    if not isinstance(own, dict) or set(own) != {"datasources"}:
+        raise ValueError('give one object with the one key "datasources"')
+    for name, additions in own["datasources"].items():
+        if name not in raw["datasources"]:
+            raise ValueError(f"unknown datasource {name!r}; known: {', '.join(raw['datasources'])}")
+        for kind, entries in additions.items():
+            if kind not in _KINDS:
+                raise ValueError(f"{name}: unknown key {kind!r}; known: {', '.join(_KINDS)}")
+            for field, entry in entries.items():
+                if kind == "groupBy":
+                    entry = {"responseKey": field, **entry}
+                raw["datasources"][name][kind][field] = entry
+
+
+def _build(raw: Mapping[str, Any]) -> Catalog:
+    """Replace the names of operator and aggregation sets by their members, then validate."""
+    operators, aggregations = raw["operatorSets"], raw["aggregationSets"]
+    datasources = {}
+    for name, datasource in raw["datasources"].items():
+        columns = {
+            field: {**entry, "aggregations": _expand(entry["aggregations"], aggregations)}
+            for field, entry in datasource["columns"].items()
+        }
+        filters = {
+            field: {
+                **entry,
+                "operators": _expand(entry["operators"], operators),
+                "legacy": _expand(entry.get("legacy", ()), operators),
+            }
+            for field, entry in datasource["filters"].items()
+        }
+        datasources[name] = {**datasource, "columns": columns, "filters": filters}
+    return Catalog.model_validate(
+        {
+            "datasources": datasources,
+            "aliases": raw["aliases"],
+            "metadataOperators": _expand(raw["metadataOperators"], operators),
+        }
+    )
+
+
+def _expand(names: str | Iterable[str], sets: Mapping[str, list[str]]) -> Iterable[str]:
+    """The members of a named set, or the list itself where one is given."""
+    if not isinstance(names, str):
+        return names
+    if names not in sets:
+        raise ValueError(f"unknown set {names!r}; known: {', '.join(sets)}")
+    return sets[names]

@@ -1,0 +1,133 @@
+"""The query types, from which tool arguments, request bodies and SQL all derive."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
+from pydantic.alias_generators import to_camel
+
+from gateway_metrics_mcp.query.interval import Interval
+from gateway_metrics_mcp.query.vocabulary import (
+    METADATA_PREFIX,
+    RATE_TYPES,
+    AggregationType,
+    DatasourceName,
+    Operator,
+    QueryType,
+)
+
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+FilterValue = Scalar | tuple[Scalar, ...]
+
+
+class _Frozen(BaseModel):
+    """camelCase on the wire, snake_case in Python, unknown keys refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True
+    )
+
+
+class Aggregation(_Frozen):
+    """A function and the column it is applied to."""
+
+    type: AggregationType
+    column: str
+
+    @property
+    def key(self) -> str:
+        """The name of its value in a row: `sumCostInUSD` (spec section 6)."""
+        return f"{self.type}{self.column[:1].upper()}{self.column[1:]}"
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether values of disjoint groups or buckets may be added up."""
+        return self.type in ("sum", "count")
+
+    @property
+    def is_zero_in_gaps(self) -> bool:
+        """Whether a bucket without rows means 0; everything else is null there (R3)."""
+        return self.type in ("sum", "count", "countDistinct")
+
+
+class Filter(_Frozen):
+    """One condition; all filters of a query must hold.
+
+    `field_name` is a filter field of the datasource or `metadata.<key>`. `value` is a scalar,
+    a tuple for the list operators and BETWEEN, or a boolean for IS_NULL.
+    """
+
+    field_name: str
+    operator: Operator
+    value: FilterValue
+
+    @property
+    def metadata_key(self) -> str | None:
+        """The key, where the filter is on the caller's metadata."""
+        if not self.field_name.startswith(METADATA_PREFIX):
+            return None
+        return self.field_name.removeprefix(METADATA_PREFIX)
+
+    def to_body(self) -> dict[str, Any]:
+        """The filter as the API takes it."""
+        key = self.metadata_key
+        field = {"fieldName": self.field_name} if key is None else {"metadataKey": key}
+        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        return {**field, "operator": self.operator, "value": value}
+
+
+class Query(_Frozen):
+    """One question to one datasource over the window [start_ts, end_ts), in UTC.
+
+    Built by `read_query`, which checks it against the catalog. A timeseries has an interval,
+    a distribution has none.
+    """
+
+    datasource: DatasourceName
+    type: QueryType
+    start_ts: AwareDatetime
+    end_ts: AwareDatetime
+    aggregations: tuple[Aggregation, ...] = ()
+    group_by: tuple[str, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    interval: Interval | None = None
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether a value is divided by the bucket's length."""
+        return any(aggregation.type in RATE_TYPES for aggregation in self.aggregations)
+
+    def to_body(self) -> dict[str, Any]:
+        """The request body; `intervalInSeconds` goes along for older servers (R25)."""
+        body: dict[str, Any] = {
+            "startTs": format_instant(self.start_ts),
+            "endTs": format_instant(self.end_ts),
+            "datasource": self.datasource,
+            "type": self.type,
+            "aggregations": [a.model_dump() for a in self.aggregations],
+        }
+        if self.group_by:
+            body["groupBy"] = list(self.group_by)
+        if self.filters:
+            body["filters"] = [f.to_body() for f in self.filters]
+        if self.interval is not None:
+            body["interval"] = self.interval.wire
+            if self.interval.fixed_seconds is not None:
+                body["intervalInSeconds"] = self.interval.fixed_seconds
+        return body
+
+
+def format_instant(instant: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and `Z` (R17); microseconds only where there are any."""
+    precision = "microseconds" if instant.microsecond % 1000 else "milliseconds"
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"

@@ -1,0 +1,75 @@
+"""The nearest right spellings of a wrong name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from typing import Final
+
+FLOOR: Final = 0.6
+"""Names less alike than this are not offered: a bad suggestion is worse than none."""
+
+MOST: Final = 3
+
+# What people say -> the part of a field's name that means it.
+_SAID: Final = {
+    "account": "virtualaccount",
+    "createdbysubjectslug": "useremail",
+    "duration": "latency",
+    "email": "useremail",
+    "price": "cost",
+    "requests": "total",
+    "server": "mcpservername",
+    "spend": "cost",
+    "subject": "createdbysubjecttype",
+    "tool": "toolname",
+    "ttft": "timetofirsttoken",
+    "user": "useremail",
+}
+
+
+def _fold(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _likeness(wanted: str, candidate: str) -> float:
+    """0 to 1; a name that begins with the other counts as nearly the same."""
+    if wanted == candidate:
+        return 1.0
+    if min(len(wanted), len(candidate)) >= 3 and (
+        candidate.startswith(wanted) or wanted.startswith(candidate)
+    ):
+        return 0.9
+    return SequenceMatcher(None, wanted, candidate).ratio()
+
+
+def find_near(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    """Up to three candidates that resemble `name`, the nearest first."""
+    wanted = _fold(name)[:80]
+    meant = _SAID.get(wanted)
+    scored = []
+    for candidate in candidates:
+        folded = _fold(candidate)
+        score = _likeness(wanted, folded)
+        if meant is not None and folded.startswith(meant):
+            score = max(score, 0.95)
+        if score >= FLOOR:
+            scored.append((-score, candidate))
+    return tuple(candidate for _, candidate in sorted(scored)[:MOST])
+
+
+def explain_choice(name: str, candidates: Iterable[str]) -> str:
+    """`Did you mean x or y? Allowed: x, y, z` for a name that is none of the candidates."""
+    allowed = tuple(candidates)
+    near = find_near(name, allowed)
+    listed = f"Allowed: {', '.join(allowed)}" if allowed else "Nothing is allowed here"
+    return f"Did you mean {' or '.join(near)}? {listed}" if near else listed
+
+
+def quote(value: object) -> str:
+    """A value of the asker's as it stands in a message: quoted, on one line, at most 80 letters."""
+    text = value if isinstance(value, str) else repr(value)
+    shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
+    if len(shown) > 80:
+        shown = f"{shown[:80]}…(+{len(shown) - 80})"
+    return f'"{shown}"' if isinstance(value, str) else shown

@@ -1,0 +1,260 @@
+"""A request body -> a Query, or every reason why it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource
+from gateway_metrics_mcp.query.interval import Interval
+from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.query.near import explain_choice, quote
+from gateway_metrics_mcp.query.reading_filters import read_filter
+from gateway_metrics_mcp.query.vocabulary import (
+    AGGREGATION_TYPES,
+    DATASOURCES,
+    METADATA_PREFIX,
+    QUERY_TYPES,
+    RATE_TYPES,
+    AggregationType,
+    DatasourceName,
+)
+
+BODY_KEYS: Final = (
+    "startTs",
+    "endTs",
+    "datasource",
+    "type",
+    "aggregations",
+    "groupBy",
+    "filters",
+    "interval",
+    "intervalInSeconds",
+)
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 2999
+
+
+def read_query(body: object, catalog: Catalog, *, allow_unknown: bool = False) -> Query:
+    """The query that a request body states, its names in the gateway's spelling.
+
+    With `allow_unknown`, fields that the catalog does not have are passed through; their
+    operators and values are then checked for shape alone.
+
+    Raises:
+        InvalidQueryError: with every problem, if it is not a query of the catalog (R18).
+    """
+    if not isinstance(body, Mapping):
+        raise InvalidQueryError([Problem("body", f"expected an object, got {_kind(body)}")])
+    return _Reading(body, catalog, allow_unknown).read()
+
+
+class _Reading:
+    """The reading of one body; `problems` grows as it goes."""
+
+    def __init__(self, body: Mapping[str, Any], catalog: Catalog, allow_unknown: bool) -> None:
+        self._body = body
+        self._catalog = catalog
+        self._allow_unknown = allow_unknown
+        self._problems: list[Problem] = []
+        self._name: DatasourceName | None = None
+
+    def read(self) -> Query:
+        for key in self._body:
+            if key not in BODY_KEYS:
+                self._add(str(key), f"unknown key. {explain_choice(str(key), BODY_KEYS)}")
+        self._name = cast("DatasourceName | None", self._choice("datasource", DATASOURCES))
+        query_type = self._choice("type", QUERY_TYPES)
+        start, end = self._window()
+        interval = self._interval(query_type)
+        aggregations = self._aggregations(query_type)
+        group_by = self._group_by()
+        filters = self._filters()
+        if self._problems or self._name is None or start is None or end is None:
+            raise InvalidQueryError(self._problems)
+        return Query(
+            datasource=self._name,
+            type="timeseries" if query_type == "timeseries" else "distribution",
+            start_ts=start,
+            end_ts=end,
+            aggregations=aggregations,
+            group_by=group_by,
+            filters=filters,
+            interval=interval,
+        )
+
+    @property
+    def _datasource(self) -> Datasource | None:
+        return None if self._name is None else self._catalog.datasources[self._name]
+
+    def _add(self, place: str, message: str) -> None:
+        self._problems.append(Problem(place, message))
+
+    def _choice(self, key: str, allowed: Sequence[str]) -> str | None:
+        value = self._body.get(key)
+        if isinstance(value, str) and value in allowed:
+            return value
+        wrong = "missing" if value is None else f"{quote(value)} is unknown"
+        self._add(key, f"{wrong}. {explain_choice(str(value or ''), allowed)}")
+        return None
+
+    def _list(self, key: str) -> list[Any]:
+        value = self._body.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list | tuple):
+            self._add(key, f"expected a list, got {_kind(value)} {quote(value)}")
+            return []
+        return list(value)
+
+    def _window(self) -> tuple[datetime | None, datetime | None]:
+        start, end = self._instant("startTs"), self._instant("endTs")
+        if start is not None and end is not None and start >= end:
+            self._add("endTs", f"must be after startTs, the window is [{start} to {end}), empty")
+        return start, end
+
+    def _instant(self, key: str) -> datetime | None:
+        value = self._body.get(key)
+        example = 'ISO 8601 with an offset, such as "2026-07-01T00:00:00Z"'
+        if not isinstance(value, str):
+            self._add(key, f"{'missing' if value is None else quote(value)}. Give {example}")
+            return None
+        try:
+            instant = datetime.fromisoformat(value)
+            if instant.tzinfo is None:
+                raise ValueError("no offset")
+            instant = instant.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self._add(key, f"{quote(value)} is not a time with an offset. Give {example}")
+            return None
+        if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+            self._add(key, f"{quote(value)} is outside the years {_FIRST_YEAR} to {_LAST_YEAR}")
+            return None
+        return instant
+
+    def _interval(self, query_type: str | None) -> Interval | None:
+        text, seconds = self._body.get("interval"), self._body.get("intervalInSeconds")
+        place = "interval" if text is not None or seconds is None else "intervalInSeconds"
+        if query_type == "distribution" and (text is not None or seconds is not None):
+            self._add(place, 'only a timeseries has buckets. Leave it out or ask type "timeseries"')
+            return None
+        try:
+            if text is not None:
+                if not isinstance(text, str):
+                    raise ValueError(f'{quote(text)} is not text such as "1 hour"')
+                return Interval.parse(text)
+            if seconds is not None:
+                if isinstance(seconds, bool) or not isinstance(seconds, int):
+                    raise ValueError(f"{quote(seconds)} is not a positive whole number of seconds")
+                return Interval.from_seconds(seconds)
+        except ValueError as error:
+            self._add(place, str(error))
+            return None
+        if query_type == "timeseries":
+            self._add("interval", 'missing. Give the bucket\'s width, such as "1 hour" or "1 day"')
+        return None
+
+    def _aggregations(self, query_type: str | None) -> tuple[Aggregation, ...]:
+        read: dict[Aggregation, None] = {}
+        for index, item in enumerate(self._list("aggregations")):
+            place = f"aggregations[{index}]"
+            aggregation = self._aggregation(place, item)
+            if aggregation is None:
+                continue
+            if aggregation in read:
+                self._add(place, f'"{aggregation.type} {aggregation.column}" stands here twice')
+            if aggregation.type in RATE_TYPES and query_type == "distribution":
+                self._add(place, f"{aggregation.type} needs a timeseries: it divides by its buckets")
+            read[aggregation] = None
+        return tuple(read)
+
+    def _aggregation(self, place: str, item: object) -> Aggregation | None:
+        keys = ("type", "column")
+        if not isinstance(item, Mapping):
+            self._add(place, f'expected {{"type", "column"}}, got {_kind(item)} {quote(item)}')
+            return None
+        for key in item:
+            if key not in keys:
+                self._add(f"{place}.{key}", f"unknown key. {explain_choice(str(key), keys)}")
+        type_, column = item.get("type"), item.get("column")
+        if type_ not in AGGREGATION_TYPES:
+            wrong = "missing" if type_ is None else f"{quote(type_)} is unknown"
+            choice = explain_choice(str(type_ or ""), AGGREGATION_TYPES)
+            self._add(f"{place}.type", f"{wrong}. {choice}")
+            type_ = None
+        name = self._name_of("columns", f"{place}.column", column)
+        if name is not None and type_ is not None:
+            self._check_aggregation(place, cast("AggregationType", type_), name)
+        return None if name is None or type_ is None else Aggregation(type=type_, column=name)
+
+    def _check_aggregation(self, place: str, type_: AggregationType, name: str) -> None:
+        known = None if self._datasource is None else self._datasource.columns.get(name)
+        if known is not None and type_ not in known.aggregations:
+            allowed = ", ".join(known.aggregations)
+            self._add(f"{place}.type", f"{type_} is not allowed on {name}. Allowed: {allowed}")
+
+    def _name_of(self, kind: AliasKind, place: str, value: object) -> str | None:
+        """The gateway's spelling of a column or dimension; None if it is none."""
+        if not isinstance(value, str) or not value:
+            self._add(place, f"expected a name, got {_kind(value)}")
+            return None
+        name = self._catalog.canonical(kind, value)
+        datasource = self._datasource
+        if datasource is None:
+            return name
+        known = datasource.columns if kind == "columns" else datasource.group_by
+        if name not in known and not self._allow_unknown:
+            what = "column" if kind == "columns" else "group-by field"
+            names = list(known) if kind == "columns" else [*known, "metadata.<key>"]
+            choice = explain_choice(value, names)
+            self._add(place, f"{quote(value)} is no {what} of {self._name}. {choice}")
+            return None
+        return name
+
+    def _group_by(self) -> tuple[str, ...]:
+        read: dict[str, None] = {}
+        for index, item in enumerate(self._list("groupBy")):
+            place = f"groupBy[{index}]"
+            if isinstance(item, str) and item.startswith(METADATA_PREFIX):
+                name: str | None = item
+                if item == METADATA_PREFIX:
+                    self._add(place, 'the key is missing. Give "metadata.<key>"')
+            else:
+                name = self._name_of("groupBy", place, item)
+            if name is None:
+                continue
+            if name in read:
+                self._add(place, f"{quote(item)} stands here twice")
+            read[name] = None
+        return tuple(read)
+
+    def _filters(self) -> tuple[Filter, ...]:
+        read = []
+        for index, item in enumerate(self._list("filters")):
+            filter_ = read_filter(
+                item,
+                place=f"filters[{index}]",
+                datasource=self._name,
+                catalog=self._catalog,
+                allow_unknown=self._allow_unknown,
+                add=self._add,
+            )
+            if filter_ is not None:
+                read.append(filter_)
+        return tuple(read)
+
+
+def _kind(value: object) -> str:
+    """The JSON name of a value's type."""
+    names: dict[type, str] = {
+        type(None): "nothing",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        tuple: "a list",
+    }
+    return names.get(type(value), "an object")
