@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -50,6 +50,10 @@ class Result:
         """The values of one name, a row each."""
         index = self.value_names.index(name)
         return tuple(point.values[index] for point in self.points)
+
+    def with_notes(self, *notes: str) -> Result:
+        """The same rows with more of our own sentences."""
+        return replace(self, notes=(*self.notes, *notes)) if notes else self
 
     def to_body(self, query: Query) -> dict[str, Any]:
         """The response body as the API documents it today (R21)."""
@@ -160,7 +164,7 @@ def _read_number(value: object, name: str) -> Number | None:
 def _read_start(row: Mapping[str, Any]) -> datetime:
     value = row.get("startTimestamp", row.get("timestamp"))
     try:
-        start = datetime.fromisoformat(value)  # type: ignore[arg-type]  # the except covers it
+        start = datetime.fromisoformat(value)
         return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
     except (TypeError, ValueError, OverflowError) as error:
         raise UnreadableResponseError(

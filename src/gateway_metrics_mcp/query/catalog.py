@@ -174,9 +174,8 @@ def _merge(raw: dict[str, Any], own: Any) -> None:
             if kind not in _KINDS:
                 raise ValueError(f"{name}: unknown key {kind!r}; known: {', '.join(_KINDS)}")
             for field, entry in entries.items():
-                if kind == "groupBy":
-                    entry = {"responseKey": field, **entry}
-                raw["datasources"][name][kind][field] = entry
+                implied = {"responseKey": field} if kind == "groupBy" else {}
+                raw["datasources"][name][kind][field] = {**implied, **entry}
 
 
 def _build(raw: Mapping[str, Any]) -> Catalog:

@@ -52,7 +52,9 @@ class Interval:
         count, word = int(match[1]), match[2].lower()
         unit = next((unit for unit in INTERVAL_UNITS if word in (unit, unit + "s")), None)
         if unit is None:
-            raise ValueError(f"unknown unit {quote(match[2])}. {explain_choice(word, INTERVAL_UNITS)}")
+            raise ValueError(
+                f"unknown unit {quote(match[2])}. {explain_choice(word, INTERVAL_UNITS)}"
+            )
         if count == 0:
             raise ValueError(f"{quote(text)} is zero. Give {_EXAMPLE}")
         if count * _years(unit) > LONGEST_YEARS:

@@ -48,13 +48,13 @@ def read_query(body: object, catalog: Catalog, *, allow_unknown: bool = False) -
     """
     if not isinstance(body, Mapping):
         raise InvalidQueryError([Problem("body", f"expected an object, got {_kind(body)}")])
-    return _Reading(body, catalog, allow_unknown).read()
+    return _Reading(body, catalog, allow_unknown=allow_unknown).read()
 
 
 class _Reading:
     """The reading of one body; `problems` grows as it goes."""
 
-    def __init__(self, body: Mapping[str, Any], catalog: Catalog, allow_unknown: bool) -> None:
+    def __init__(self, body: Mapping[str, Any], catalog: Catalog, *, allow_unknown: bool) -> None:
         self._body = body
         self._catalog = catalog
         self._allow_unknown = allow_unknown
@@ -166,7 +166,9 @@ class _Reading:
             if aggregation in read:
                 self._add(place, f'"{aggregation.type} {aggregation.column}" stands here twice')
             if aggregation.type in RATE_TYPES and query_type == "distribution":
-                self._add(place, f"{aggregation.type} needs a timeseries: it divides by its buckets")
+                self._add(
+                    place, f"{aggregation.type} needs a timeseries: it divides by its buckets"
+                )
             read[aggregation] = None
         return tuple(read)
 

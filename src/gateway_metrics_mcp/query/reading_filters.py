@@ -83,10 +83,10 @@ def _read_operator(
 ) -> Operator | None:
     allowed = OPERATORS if field is None else field.allowed
     if value in allowed:
-        return cast("Operator", value)
+        return value
     if value in OPERATORS:
         add(place, f"{value} is not allowed on {name}. {explain_choice(str(value), allowed)}")
-        return cast("Operator", value)
+        return value
     wrong = "missing" if value is None else f"{quote(value)} is unknown"
     add(place, f"{wrong}. {explain_choice(str(value or ''), allowed)}")
     return None
@@ -113,12 +113,13 @@ def _read_value(
             add(place, f"{operator} takes a list of at least one value, got {quote(value)}")
             return None
         return _read_items(value, type_, place, add)
+    if isinstance(value, list | tuple):
+        add(place, f"{operator} takes one value, got {quote(value)}. For several use IN")
+        return None
     return _read_scalar(value, type_, place, add)
 
 
-def _read_range(
-    value: object, type_: FieldType | None, place: str, add: Add
-) -> FilterValue | None:
+def _read_range(value: object, type_: FieldType | None, place: str, add: Add) -> FilterValue | None:
     """[low, high], both ends included (R11)."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         add(place, f"BETWEEN takes a list of two, [low, high], got {quote(value)}")
@@ -145,9 +146,7 @@ def _read_items(
     return tuple(cast("list[Scalar]", items))
 
 
-def _read_scalar(
-    value: object, type_: FieldType | None, place: str, add: Add
-) -> Scalar | None:
+def _read_scalar(value: object, type_: FieldType | None, place: str, add: Add) -> Scalar | None:
     if _fits(value, type_):
         return cast("Scalar", value)
     expected = "text, a number or a boolean" if type_ is None else _EXAMPLES[type_]

@@ -1,0 +1,8 @@
+"""`python -m gateway_metrics_mcp`."""
+
+import sys
+
+from gateway_metrics_mcp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

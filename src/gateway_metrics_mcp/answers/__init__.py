@@ -1,0 +1,1 @@
+"""A result -> the text a model reads (small, unambiguous, every sum computed by us)."""

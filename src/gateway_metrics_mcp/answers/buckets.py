@@ -1,0 +1,83 @@
+"""The buckets of a timeseries: which there are, how they are labelled, which are partial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.query.interval import UNIT_SECONDS, Interval
+from gateway_metrics_mcp.query.model import Query
+
+_DAY_S: Final = UNIT_SECONDS["day"]
+
+
+def find_buckets(query: Query, interval: Interval, starts: set[datetime]) -> list[datetime] | None:
+    """The starts of all buckets of the window, in order.
+
+    Ours are aligned as R4 says. A gateway may count from the window's start instead. None if
+    the rows follow neither: then only the buckets that came are known.
+    """
+    ours = list(interval.buckets(query.start_ts, query.end_ts))
+    if starts <= set(ours):
+        return ours
+    seconds = interval.fixed_seconds
+    if seconds is None:
+        return None
+    width = timedelta(seconds=seconds)
+    count = -(-(query.end_ts - query.start_ts) // width)
+    from_start = [query.start_ts + i * width for i in range(count)]
+    return from_start if starts <= set(from_start) else None
+
+
+def label_buckets(starts: Sequence[datetime], interval: Interval) -> list[str]:
+    """A label per bucket; below a day only the first of each day carries the date."""
+    seconds = interval.fixed_seconds
+    if seconds is None:
+        form = "%Y" if interval.unit == "year" else "%Y-%m"
+        return [_in_utc(start).strftime(form) for start in starts]
+    if seconds % _DAY_S == 0 and all(_is_midnight(start) for start in starts):
+        return [_in_utc(start).strftime("%Y-%m-%d") for start in starts]
+    has_seconds = any(start.second for start in starts)
+    labels, day = [], None
+    for start in map(_in_utc, starts):
+        time = start.strftime("%H:%M:%S" if has_seconds else "%H:%M")
+        labels.append(time if start.date() == day else f"{start:%Y-%m-%d} {time}")
+        day = start.date()
+    return labels
+
+
+def has_short_labels(interval: Interval) -> bool:
+    """Whether some labels are a time of day alone."""
+    seconds = interval.fixed_seconds
+    return seconds is not None and seconds % _DAY_S != 0
+
+
+def partial_notes(asked: Asked, starts: Sequence[datetime], interval: Interval) -> list[str]:
+    """Which of the first and last bucket hold less than their width."""
+    query, notes = asked.question.query, []
+    if starts[0] < query.start_ts:
+        notes.append(f"the first bucket is partial: it starts at {_clock(query.start_ts)}")
+    last_end = _end_of(starts[-1], interval)
+    if last_end > query.end_ts:
+        why = "still running" if asked.question.window.is_to_now else "cut by the window"
+        notes.append(f"the last bucket is partial, {why}: it ends at {_clock(query.end_ts)}")
+    return notes
+
+
+def _end_of(start: datetime, interval: Interval) -> datetime:
+    seconds = interval.fixed_seconds
+    return interval.after(start) if seconds is None else start + timedelta(seconds=seconds)
+
+
+def _clock(instant: datetime) -> str:
+    return _in_utc(instant).strftime("%Y-%m-%dT%H:%M:%SZ").replace(":00Z", "Z")
+
+
+def _in_utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC)
+
+
+def _is_midnight(instant: datetime) -> bool:
+    return _in_utc(instant).strftime("%H%M%S") == "000000"

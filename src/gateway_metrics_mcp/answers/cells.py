@@ -1,0 +1,105 @@
+"""How one value stands in an answer: rounding, units, and the quoting of foreign text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from typing import Final
+
+from gateway_metrics_mcp.result import Key, Number
+
+NULL: Final = "null"
+NOT_APPLICABLE: Final = "n/a"
+LONGEST_NAME: Final = 80
+_OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
+_BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
+_INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
+# Letters and marks that show nothing, though their category says they would: fillers, the
+# blank braille cell, joiners and variation selectors.
+_BLANK: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_ESCAPE: Final = re.compile(r"\\(.)")
+
+
+def format_number(value: Number | None, unit: str | None = None, *, exact: bool = False) -> str:
+    """Integers with all digits, floats with four significant ones, money with two decimals.
+
+    `exact` gives the digits of the source. A value that is not zero never prints as 0.
+    """
+    if value is None:
+        return NULL
+    if isinstance(value, int):
+        return str(value)
+    if exact:
+        return json.dumps(value)
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e15 or size < 1e-12:
+        return f"{value:.3e}"
+    if unit == "USD" and size >= 10:
+        return f"{value:.2f}"
+    if size >= 1000:
+        return f"{value:.0f}"
+    decimals = 3 - math.floor(math.log10(size))
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def format_key(key: Key) -> str:
+    """A group key: bare where it cannot be mistaken for anything else, else quoted."""
+    if key is None:
+        return NULL
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, int | float):
+        return format_number(key, exact=True)
+    return quote_text(key)
+
+
+def quote_text(text: str) -> str:
+    r"""Text of third parties as data: `unquote_text` gives it back, unless it was cut.
+
+    Bare are one to three words of letters, digits and `_ . / : @ + -`. The rest is quoted as
+    in JSON, with `|` as `\|` and everything invisible as an escape; beyond 80 characters it is
+    cut and `…(+n)` counts the rest.
+    """
+    shown, rest = text[:LONGEST_NAME], len(text) - LONGEST_NAME
+    if rest <= 0 and _is_plain(text):
+        return text
+    quoted = "".join(_escape(letter) for letter in json.dumps(shown, ensure_ascii=False))
+    return f"{quoted}…(+{rest})" if rest > 0 else quoted
+
+
+def unquote_text(cell: str) -> str:
+    """The text behind a cell that `quote_text` made and did not cut."""
+    if not cell.startswith('"'):
+        return cell
+    plain = _ESCAPE.sub(lambda match: "|" if match[1] == "|" else match[0], cell)
+    text: str = json.loads(plain)
+    return text
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the text reads as a name and cannot be mistaken for one of our words."""
+    return (
+        _BARE.fullmatch(text) is not None
+        and text.casefold() not in _OUR_WORDS
+        and all(letter.isascii() or letter.isalpha() for letter in text)
+        and _BLANK.search(text) is None
+    )
+
+
+def _escape(letter: str) -> str:
+    """A letter of a JSON string, escaped where it would break a row or cannot be seen."""
+    if letter == "|":
+        return "\\|"
+    if " " <= letter <= "~":
+        return letter
+    if unicodedata.category(letter) not in _INVISIBLE and _BLANK.match(letter) is None:
+        return letter
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

@@ -1,0 +1,65 @@
+"""What may be asked of a datasource, in as few tokens as it can be said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from gateway_metrics_mcp.query.catalog import Catalog, Column, Datasource
+from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
+
+
+def write_datasources(catalog: Catalog) -> str:
+    """All datasources, a line each."""
+    lines = ["# datasources; ask list_fields with one of them for its fields"]
+    lines += [
+        f"{name}: {datasource.title}; a row counts {datasource.rows}"
+        for name, datasource in catalog.datasources.items()
+    ]
+    return "\n".join(lines)
+
+
+def write_fields(name: str, datasource: Datasource) -> str:
+    """Columns with units and functions, group-by fields, filters with operators, traps."""
+    lines = [f"# {name}: {datasource.title}; a row counts {datasource.rows}", "## aggregations"]
+    columns = _by_value({n: c.aggregations for n, c in datasource.columns.items()})
+    for functions, names in columns:
+        lines.append(f"{_functions(functions)}: {_columns(names, datasource.columns)}")
+    lines += ["## groupBy", ", ".join([*datasource.group_by, "metadata.<key>"])]
+    lines.append("## filters")
+    filters = {
+        n: (*f.operators, *(("IS_NULL",) if f.is_null else ()))
+        for n, f in datasource.filters.items()
+    }
+    string = datasource.filters.get("conversationID")
+    if string is not None:
+        filters["metadata.<key>"] = string.operators
+    for operators, names in _by_value(filters):
+        lines.append(f"{' '.join(operators)}: {', '.join(names)}")
+    lines += ["## traps", *(f"- {trap}" for trap in datasource.traps)]
+    return "\n".join(lines)
+
+
+def _by_value(
+    values: Mapping[str, Sequence[str]],
+) -> Iterable[tuple[Sequence[str], list[str]]]:
+    """The names that share a value, in the order they come."""
+    groups: dict[Sequence[str], list[str]] = {}
+    for name, value in values.items():
+        groups.setdefault(tuple(value), []).append(name)
+    return groups.items()
+
+
+def _functions(functions: Sequence[str]) -> str:
+    rates = [name for name in functions if name in RATE_TYPES]
+    plain = " ".join(name for name in functions if name not in RATE_TYPES)
+    return f"{plain} (timeseries also {' '.join(rates)})" if rates else plain
+
+
+def _columns(names: Sequence[str], columns: Mapping[str, Column]) -> str:
+    """The names, with a unit where the name has none."""
+    shown = []
+    for name in names:
+        unit = columns[name].unit
+        has_unit = unit is None or unit.rstrip("s").lower() in name.lower()
+        shown.append(name if has_unit else f"{name} ({unit})")
+    return ", ".join(shown)

@@ -1,0 +1,65 @@
+"""The first line of an answer: what it covers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.cells import quote_text
+from gateway_metrics_mcp.query.model import Filter, Scalar
+from gateway_metrics_mcp.query.window import format_window
+from gateway_metrics_mcp.scope import AS_FILTERED, FIELD
+
+_MOST_VALUES: Final = 10
+
+
+def write_header(asked: Asked, *parts: str) -> str:
+    """`# datasource by fields | window | filter: ... | scope | parts`."""
+    question = asked.question
+    query = question.query
+    kind = " timeseries" if query.interval is not None else ""
+    by = f" by {', '.join(map(quote_text, query.group_by))}" if query.group_by else ""
+    filters = describe_filters(_shown_filters(asked))
+    scope = question.scope
+    pieces = [
+        f"{query.datasource}{kind}{by}",
+        format_window(question.window),
+        *([f"filter: {' AND '.join(filters)}"] if filters else []),
+        *([scope] if scope is not None and scope != AS_FILTERED else []),
+        *parts,
+    ]
+    return "# " + " | ".join(pieces)
+
+
+def describe_filters(filters: Sequence[Filter]) -> list[str]:
+    """Each filter as it was sent: `modelName IN ["a", "b"]`."""
+    return [f"{quote_text(f.field_name)} {f.operator} {_describe_value(f)}" for f in filters]
+
+
+def _shown_filters(asked: Asked) -> list[Filter]:
+    """Without the one that the scope phrase stands for."""
+    question = asked.question
+    if question.scope == AS_FILTERED:
+        return list(question.query.filters)
+    return [
+        f
+        for f in question.query.filters
+        if question.scope is None or f.field_name != FIELD or f.operator != "IS_NULL"
+    ]
+
+
+def _describe_value(filter_: Filter) -> str:
+    if not isinstance(filter_.value, tuple):
+        return _describe_scalar(filter_.value)
+    shown = [_describe_scalar(item) for item in filter_.value[:_MOST_VALUES]]
+    rest = len(filter_.value) - len(shown)
+    return f"[{', '.join(shown)}{f', …(+{rest})' if rest else ''}]"
+
+
+def _describe_scalar(value: Scalar) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    text = quote_text(value)
+    return text if text.startswith('"') else f'"{text}"'

@@ -1,0 +1,117 @@
+"""What is true of one answer and changes how it is to be read, a line each."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Final
+
+from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.result import Number
+
+STILL_FILLING: Final = timedelta(minutes=10)
+"""Data this young may be incomplete: the API does not say how far it reaches."""
+
+_NEW_DATA_SHARE: Final = 0.01
+_RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))
+
+
+def write_notes(asked: Asked) -> list[str]:
+    """The `# ` lines below the header, the most misleading first."""
+    query = asked.question.query
+    notes = [
+        *_overlap_notes(query),
+        *_subject_notes(query),
+        *_datasource_notes(query),
+        *_gap_notes(asked),
+        *asked.question.window.notes,
+        *asked.result.notes,
+    ]
+    if asked.result.is_approximate:
+        notes.append("percentiles are approximated: the window is too large for exact ones")
+    if asked.result.age_s is not None:
+        notes.append(f"from the cache, {asked.result.age_s:.0f} s old")
+    if is_still_filling(asked):
+        notes.append("the window touches now: its last minutes may still be filling")
+    return [f"# {note}" for note in notes]
+
+
+def is_still_filling(asked: Asked) -> bool:
+    """Whether the window ends so near to now that rows may still arrive."""
+    return asked.question.query.end_ts > asked.now - STILL_FILLING
+
+
+def _overlap_notes(query: Query) -> list[str]:
+    if "team" not in query.group_by:
+        return []
+    notes = ["team rows overlap: a caller in several teams counts in each, so never add them up"]
+    if any(f.field_name == "team" for f in query.filters):
+        notes.append("the team filter chooses callers; their other teams are rows here too")
+    return notes
+
+
+def _subject_notes(query: Query) -> list[str]:
+    kinds = {"userEmail", "virtualaccount"} & set(query.group_by)
+    if kinds == {"userEmail"}:
+        return ["rows are users only; virtual accounts are left out of the rows, not of ALL"]
+    if kinds == {"virtualaccount"}:
+        return ["rows are virtual accounts only; users are left out of the rows, not of ALL"]
+    if len(kinds) == 2 and "createdBySubjectType" not in query.group_by:
+        return ["users and virtual accounts share one column: group by createdBySubjectType too"]
+    return []
+
+
+def _datasource_notes(query: Query) -> list[str]:
+    """The traps of a datasource, said where they bite."""
+    asked = {f.field_name for f in query.filters} | set(query.group_by)
+    if query.datasource == "agentMetrics" and not any(n.startswith("agent") for n in asked):
+        return ["all gateway requests are counted, not only agents: filter agentName for those"]
+    if query.datasource == "mcpMetrics" and not asked & {"method", "toolName"}:
+        return ['MCP requests of all methods: for tool calls filter method IN ["tools/call"]']
+    if query.datasource == "configMetrics" and not asked & {"configType", *_RULE_FIELDS}:
+        return ["load-balance, rate-limit and budget rules are mixed: group by configType"]
+    return []
+
+
+def _gap_notes(asked: Asked) -> list[str]:
+    """Where additive rows do not add up to ALL: by how much, and why."""
+    if asked.totals is None or not asked.result.points:
+        return []
+    gaps = []
+    for name, total in zip(asked.result.value_names, asked.totals, strict=True):
+        if not asked.is_additive(name):
+            continue
+        rows = math.fsum(value or 0 for value in asked.result.column(name))
+        if not math.isclose(rows, total or 0, rel_tol=1e-9, abs_tol=1e-12):
+            gaps.append((name, rows - (total or 0), total or 0))
+    if not gaps:
+        return []
+    if is_still_filling(asked) and all(_is_new_data(gap, total) for _, gap, total in gaps):
+        return ["rows and ALL differ by new data that arrived between the two calls"]
+    listed = ", ".join(_describe_gap(asked, *gap) for gap in gaps)
+    return [f"rows add up to {listed} than ALL: {_reason(asked, gaps[0][1])}"]
+
+
+def _is_new_data(gap: Number, total: Number) -> bool:
+    return abs(gap) < _NEW_DATA_SHARE * abs(total)
+
+
+def _describe_gap(asked: Asked, name: str, gap: Number, total: Number) -> str:
+    whole = round(gap) if isinstance(total, int) else gap
+    amount = asked.format(abs(whole), name)
+    share = f" ({abs(gap) / abs(total):.1%})" if total else ""
+    return f"{amount} {name}{share} {'more' if gap > 0 else 'less'}"
+
+
+def _reason(asked: Asked, gap: Number) -> str:
+    query = asked.question.query
+    if gap > 0 and "team" in query.group_by:
+        return "callers in several teams count once per team"
+    kinds = {"userEmail", "virtualaccount"} & set(query.group_by)
+    if gap < 0 and len(kinds) == 1:
+        other = "virtual accounts" if kinds == {"userEmail"} else "users"
+        return f"{other} are not in the rows"
+    if gap < 0 and query.group_by:
+        return "calls without a value of the group-by fields are not in the rows"
+    return "the backend's two answers disagree; ask again before relying on either"

@@ -1,0 +1,40 @@
+"""The order of an answer's rows: by a column, nulls last, ties by the group keys."""
+
+from __future__ import annotations
+
+from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.result import DataPoint, Key
+
+
+def order_column(asked: Asked) -> str:
+    """The column that orders the rows; the first value where none was asked."""
+    wanted = asked.question.order_by
+    names = (*asked.result.key_names, *asked.result.value_names)
+    return wanted if wanted in names and wanted is not None else asked.first_value
+
+
+def sort_points(asked: Asked) -> list[DataPoint]:
+    """The rows in the answer's order."""
+    name = order_column(asked)
+    result = asked.result
+    points = sorted(result.points, key=_key_order)
+    if name in result.key_names:
+        position = result.key_names.index(name)
+        cells: list[Key] = [point.keys[position] for point in points]
+    else:
+        cells = list(result.column(name))
+    rows = list(zip(cells, points, strict=True))
+    present = [row for row in rows if row[0] is not None]
+    present.sort(key=lambda row: rank_key(row[0]), reverse=asked.question.is_descending)
+    return [point for _, point in present] + [point for cell, point in rows if cell is None]
+
+
+def _key_order(point: DataPoint) -> tuple[tuple[int, float, str], ...]:
+    return tuple(rank_key(key) for key in point.keys)
+
+
+def rank_key(cell: Key) -> tuple[int, float, str]:
+    """What a cell sorts by: numbers before text before null, so that cells of any kind compare."""
+    if cell is None:
+        return (2, 0, "")
+    return (1, 0, cell) if isinstance(cell, str) else (0, float(cell), "")

@@ -1,0 +1,89 @@
+"""`demo:`, the embedded engine over generated data that end now."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import platformdirs
+
+from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.backends.demo_data import make_demo_data
+from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.result import Result
+
+logger = logging.getLogger(__name__)
+
+SCHEME: Final = "demo:"
+DEFAULT_SEED: Final = 7
+_FORM: Final = re.compile(r"demo:(\d{1,9})?")
+
+
+def read_seed(text: str) -> int:
+    """The seed of `demo:` or `demo:<seed>`.
+
+    Raises:
+        SettingsError: if it is no whole number of at most nine digits.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise SettingsError(f"{text!r}: give demo: or demo:<seed>, a whole number such as demo:42")
+    return int(match[1]) if match[1] else DEFAULT_SEED
+
+
+class DemoBackend:
+    """Makes the data of the day when it is first asked, and again when a new day has begun."""
+
+    def __init__(
+        self,
+        seed: int,
+        catalog: Catalog,
+        *,
+        cache: Path | None = None,
+        clock: Callable[[], datetime] | None = None,
+        **engine: Any,
+    ) -> None:
+        self._seed = seed
+        self._catalog = catalog
+        self._cache = cache or Path(platformdirs.user_cache_dir("gateway-metrics-mcp"))
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._engine = engine
+        self._day: date | None = None
+        self._backend: DuckDBBackend | None = None
+        self._lock = anyio.Lock()
+
+    @property
+    def description(self) -> str:
+        """`generated demo data, seed 7`."""
+        return f"generated demo data, seed {self._seed}"
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The rows that answer the query; there are none after now."""
+        return await (await self._today()).query(query, caller)
+
+    async def aclose(self) -> None:
+        """Close the engine, if it was ever opened; the data stay for the next time."""
+        if self._backend is not None:
+            await self._backend.aclose()
+
+    async def _today(self) -> DuckDBBackend:
+        async with self._lock:
+            day = self._clock().astimezone(UTC).date()
+            if self._backend is None or day != self._day:
+                logger.info("making demo data for %s", day)
+                self._backend = await anyio.to_thread.run_sync(self._open, day)
+                self._day = day
+            return self._backend
+
+    def _open(self, day: date) -> DuckDBBackend:
+        directory = make_demo_data(self._cache, seed=self._seed, end_day=day)
+        return DuckDBBackend(directory, self._catalog, until=self._clock, **self._engine)

@@ -1,0 +1,92 @@
+-- Real calls, and one row more for each request to a virtual model.
+WITH real AS (
+    SELECT
+        *,
+        NULL::VARCHAR AS virtual_name,
+        -- A later attempt begins when the earlier ones are over.
+        coalesce(sum(latency) OVER (
+            PARTITION BY id ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ), 0) // 100 AS waited_ms
+    FROM calls
+),
+
+virtual AS (
+    SELECT
+        outcomes.* EXCLUDE (attempts, first_model),
+        NULL AS attempt,
+        id * 4 + 3 AS call_id,
+        virtual_model AS virtual_name,
+        0 AS waited_ms
+    FROM outcomes JOIN requests USING (id)
+    WHERE virtual_model IS NOT NULL
+),
+
+entries AS (
+    FROM real UNION ALL BY NAME FROM virtual
+),
+
+described AS (
+    SELECT
+        entries.*,
+        context.* EXCLUDE (id),
+        models.* EXCLUDE (model, model_type),
+        is_streaming AND coalesce(output_tokens, 0) > 0 AS is_streamed,
+        cache_status IS NOT NULL AND cache_type = 'semantic' AS is_semantic,
+        latency - if(is_streamed, first_latency, 0) AS writing_latency
+    FROM entries JOIN context USING (id) JOIN models USING (model)
+)
+
+SELECT
+    "TraceId",
+    span_id(call_id, 'model span') AS "SpanId",
+    instant(later(moment, waited_ms)) AS "CreatedAt",
+    "ConversationId",
+    model_id AS "ModelId",
+    model AS "ModelName",
+    requested AS "RequestedModelName",
+    virtual_name AS "VirtualModelName",
+    virtual_name AS "VirtualModelSlug",
+    'virtual-' || left(md5(virtual_name), 12) AS "VirtualModelId",
+    if(virtual_model IS NOT NULL, attempt, NULL)::INTEGER AS "VirtualModelTargetAttempt",
+    if(model_type = 'embedding', 'Embedding', 'ChatCompletion') AS "RequestType",
+    input_tokens AS "InputTokens",
+    output_tokens AS "OutputTokens",
+    latency / 100 AS "LatencyMs",
+    if(is_streamed, first_latency, NULL) / 100 AS "TimeToFirstTokenMs",
+    if(is_streamed AND output_tokens > 1, writing_latency // (output_tokens - 1), NULL) / 100
+        AS "InterTokenLatencyMs",
+    is_streaming AS "Streaming",
+    cost / 1000000000 AS "CostInUSD",
+    CASE
+        WHEN virtual_model IS NULL THEN MAP {'ratelimit': ['chat-per-user']}
+        ELSE MAP {'ratelimit': ['chat-per-user'], 'loadbalance': [virtual_model || '-rule']}
+    END AS "AppliedConfigIds",
+    status::INTEGER AS "HttpStatusCode",
+    MAP {'tfy_gateway_region': if(chance(id, 'region') < 0.7, 'eu-west', 'us-east')}
+        AS "TfyMetadata",
+    is_failure AS "IsFailure",
+    error AS "ErrorType",
+    model_type AS "ModelType",
+    if(cache_status IS NULL, NULL, cache_type) AS "CacheType",
+    cache_status = 'hit' AS "CacheHit",
+    saved_cost / 1000000000 AS "PotentialCostSavings",
+    cache_status AS "CacheLookupStatus",
+    lookup_latency / 100 AS "CacheLookupLatencyMs",
+    if(cache_status IS NULL, NULL, cache_namespace) AS "CacheNamespace",
+    if(is_semantic AND cache_status = 'hit', 91 + floor(9 * chance(id, 'similarity')), NULL) / 100
+        AS "SemanticCacheSimilarityScore",
+    if(is_semantic, 0.9, NULL)::DOUBLE AS "SemanticCacheSimilarityThreshold",
+    "Metadata",
+    "CreatedBySubjectSlug",
+    "CreatedBySubjectType",
+    "Teams",
+    "CreatedBySubjectId",
+    "CreatedBySubject",
+    provider AS "ProviderAccountType",
+    'integration/model/' || provider AS "ProviderIntegrationType",
+    provider_model AS "ProviderModelName",
+    if(output_tokens > 0, writing_latency // output_tokens, NULL) / 100
+        AS "TimePerOutputTokenLatencyMs",
+    read_tokens AS "CacheReadInputTokens",
+    written_tokens AS "CacheCreationInputTokens"
+FROM described

@@ -1,0 +1,99 @@
+"""How each SQL engine spells what the compiler needs; the meaning is pinned by the rulings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway_metrics_mcp.backends.tables import TIME_COLUMN
+from gateway_metrics_mcp.query.interval import EPOCH, Interval
+
+MICROSECONDS = 1_000_000
+
+
+class Dialect(Protocol):
+    """One engine's spelling. Every argument is SQL text, never a user's value."""
+
+    def placeholder(self, name: str, value: object) -> str:
+        """The place of a bound value."""
+        ...
+
+    def finite(self, number: str) -> str:
+        """The number, or null where it is NaN or infinite (R22)."""
+        ...
+
+    def bucket(self, interval: Interval) -> str:
+        """The number of the row's bucket: equal to `Interval.number_of` (R4)."""
+        ...
+
+    def percentiles(self, number: str, fractions: Sequence[float]) -> str:
+        """A list of exact, linearly interpolated percentiles (R12)."""
+        ...
+
+    def metadata(self, key: str) -> str:
+        """The value of a metadata key, null where the row has none (R6)."""
+        ...
+
+    def has_team(self, team: str) -> str:
+        """Whether the row's teams hold the team; false where it has none."""
+        ...
+
+    def unnested_teams(self) -> str:
+        """One row per distinct team of the row; one with null where it has none (R5)."""
+        ...
+
+    def count_teamed(self) -> str:
+        """How many rows have at least one team (R24)."""
+        ...
+
+    def distinct_teams(self) -> str:
+        """How many distinct teams the rows have (R24)."""
+        ...
+
+
+class DuckDialect:
+    """DuckDB 2."""
+
+    def placeholder(self, name: str, value: object) -> str:  # noqa: ARG002 - types follow the value
+        return f"${name}"
+
+    def finite(self, number: str) -> str:
+        return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+    def bucket(self, interval: Interval) -> str:
+        # Integers throughout: the calendar functions on time zones cost fifty times as much.
+        microseconds = f'epoch_us("{TIME_COLUMN}")'
+        seconds = interval.fixed_seconds
+        if seconds is None:
+            day = f"make_timestamp({microseconds})"
+            return f"((year({day}) - 1970) * 12 + month({day}) - 1) // {interval.months}"
+        width = seconds * MICROSECONDS
+        origin = int((interval.origin - EPOCH).total_seconds()) * MICROSECONDS
+        # One width is added and taken off again: // does not round down below zero.
+        return f"({microseconds} - {origin} + {width}) // {width} - 1"
+
+    def percentiles(self, number: str, fractions: Sequence[float]) -> str:
+        listed = ", ".join(str(fraction) for fraction in fractions)
+        return f"quantile_cont({number}::DOUBLE, [{listed}])"
+
+    def metadata(self, key: str) -> str:
+        return f'"Metadata"[{key}]'
+
+    def has_team(self, team: str) -> str:
+        return f'coalesce(list_contains("Teams", {team}), false)'
+
+    def unnested_teams(self) -> str:
+        return f"unnest(CASE WHEN {self._is_teamed()} THEN {self._distinct()} ELSE [NULL] END)"
+
+    def count_teamed(self) -> str:
+        return f"count(*) FILTER (WHERE {self._is_teamed()})"
+
+    def distinct_teams(self) -> str:
+        listed = 'list(DISTINCT "Teams") FILTER (WHERE "Teams" IS NOT NULL)'
+        return f"coalesce(len(list_distinct(flatten({listed}))), 0)"
+
+    def _distinct(self) -> str:
+        return 'list_distinct("Teams")'
+
+    def _is_teamed(self) -> str:
+        return f"len({self._distinct()}) > 0"

@@ -1,0 +1,294 @@
+"""The remote gateway: one endpoint, over httpx; httpx's own errors are translated here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final, cast
+
+import anyio
+import httpx
+from pydantic_core import from_json
+
+from gateway_metrics_mcp import __version__
+from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.backends.gateway_body import unpack
+from gateway_metrics_mcp.backends.gateway_errors import WRONG_HOST, explain_status
+from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST, may_use_proxies, read_host
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    GatewayError,
+    GatewayMetricsError,
+    InternalError,
+    SettingsError,
+    TlsError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreachableError,
+    UnreadableResponseError,
+    WrongHostError,
+)
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.result import Result, read_result
+
+PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
+SCOPE_NOTE: Final = "figures cover what this token may see"
+
+_LOG: Final = logging.getLogger(__name__)
+_LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
+_CONNECT_TIMEOUT_S: Final = 10
+_KEEPALIVE_S: Final = 30
+_ERROR_BODY_BYTES: Final = 64_000
+_ERROR_BODY_TIMEOUT_S: Final = 2
+_HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
+
+
+class GatewayBackend:
+    """The metrics API of a gateway's control plane.
+
+    A caller's own token goes before the server's, which serves the local caller alone. Tokens
+    stand on requests, never on the shared client, and in no local name: tracebacks show those.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        token: str | None,
+        catalog: Catalog,
+        *,
+        timeout_s: float = 60,
+        max_body_bytes: int = 8_000_000,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url = _read_url(host)
+        self._token = token
+        self._catalog = catalog
+        self._timeout_s = timeout_s
+        self._max_body_bytes = max_body_bytes
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    def __repr__(self) -> str:
+        return f"<GatewayBackend: {self.description}>"
+
+    @property
+    def description(self) -> str:
+        """The gateway's host name."""
+        return f"gateway at {self._url.host}"
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The gateway's answer, both generations of it.
+
+        Raises:
+            GatewayMetricsError: see errors.py; nothing of the gateway's own words is in it but
+                its documented messages.
+        """
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers={
+                "accept": "application/json",
+                "accept-encoding": "gzip",
+                "authorization": self._authorization(caller),
+                "content-type": "application/json",
+                "user-agent": f"gateway-metrics-mcp/{__version__}",
+            },
+            content=json.dumps(query.to_body(), separators=(",", ":")).encode(),
+        )
+        return self._read(await self._fetch(request), query)
+
+    async def aclose(self) -> None:
+        """Close the connections, if there are any."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _authorization(self, caller: Caller) -> str:
+        if caller is not LOCAL and not caller.token:
+            raise UnauthorizedError(
+                "the caller brings no gateway token: each has to bring their own"
+            )
+        if not (caller.token or self._token):
+            raise SettingsError(
+                "there is no gateway token: set TFY_API_KEY to a personal access token or a "
+                "virtual account token"
+            )
+        if not _LEGAL_TOKEN.fullmatch(caller.token or self._token or ""):
+            raise SettingsError(
+                "the gateway token has a space, a line break or another character that no token "
+                "has: set TFY_API_KEY to the token alone, without `Bearer` or quotes"
+            )
+        return f"Bearer {caller.token or self._token}"
+
+    async def _fetch(self, request: httpx.Request) -> bytes:
+        """The body of a good answer.
+
+        httpx's errors hold the request and so the token: ours are raised after the handler, so
+        that none of httpx's hangs on them as their context.
+        """
+        client = self._client or self._open_client()
+        try:
+            with anyio.fail_after(self._timeout_s):
+                response = await client.send(request, stream=True, follow_redirects=False)
+                try:
+                    return await self._read_body(response)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, OSError) as error:
+            failure = _explain(error, self._timeout_s)
+        raise failure
+
+    def _open_client(self) -> httpx.AsyncClient:
+        """Build the one client. Without a pause in it, so concurrent first queries share one."""
+        try:
+            self._client = httpx.AsyncClient(
+                transport=self._transport,
+                trust_env=may_use_proxies(str(self._url)),
+                timeout=httpx.Timeout(None, connect=min(_CONNECT_TIMEOUT_S, self._timeout_s)),
+                limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
+                event_hooks={"response": [_refuse_redirect]},
+                # A cookie of one caller's session must not travel with another's token.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            )
+        except OSError:
+            wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"
+        except (ValueError, ImportError, httpx.InvalidURL):
+            wrong = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY holds no usable address"
+        else:
+            return self._client
+        raise SettingsError(f"the environment variable {wrong}")
+
+    async def _read_body(self, response: httpx.Response) -> bytes:
+        if not response.is_success:
+            raise explain_status(
+                response.status_code,
+                response.headers.get("retry-after"),
+                await _read_start(response),
+                response.request.headers["authorization"].removeprefix("Bearer "),
+            )
+        if response.headers.get("content-type", "").lower().startswith(_HTML_TYPES):
+            raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
+        body = b"".join([part async for part in _parts(response, self._max_body_bytes)])
+        if body[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
+        return body
+
+    def _read(self, body: bytes, query: Query) -> Result:
+        try:
+            answer = from_json(body)
+            result = read_result(answer, query, self._catalog.datasources[query.datasource])
+        except UnreadableResponseError as error:
+            wrong = str(error)
+        except (ValueError, OverflowError):
+            wrong = "the gateway's answer is not JSON as the API documents it: ask again later"
+        else:
+            return replace(result, notes=(*result.notes, SCOPE_NOTE))
+        raise UnreadableResponseError(wrong)
+
+
+def _read_url(host: str) -> httpx.URL:
+    try:
+        url = httpx.URL(read_host(host) + PATH)
+        if url.host:  # httpx reads international names only when asked for them
+            return url
+    except (httpx.InvalidURL, ValueError):
+        pass
+    raise SettingsError(f"the gateway's host is no address. Give {EXAMPLE_HOST}")
+
+
+async def _refuse_redirect(response: httpx.Response) -> None:
+    """Stop at any 3xx, before httpx reads where it leads."""
+    if response.is_redirect:
+        raise WrongHostError(
+            f"the gateway's address redirects ({response.status_code}) to another one, which the "
+            f"token is not sent to: {WRONG_HOST}"
+        )
+
+
+def _parts(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
+    chunks = cast("AsyncIterable[bytes]", response.stream)
+    return unpack(chunks, response.headers.get("content-encoding", "identity"), limit)
+
+
+async def _read_start(response: httpx.Response) -> bytes:
+    """What arrives of an error's body, soon; its status counts even if the body never comes."""
+    parts = []
+    with (
+        anyio.move_on_after(_ERROR_BODY_TIMEOUT_S),
+        suppress(httpx.HTTPError, OSError, GatewayError),
+    ):
+        async for part in _parts(response, _ERROR_BODY_BYTES):
+            parts.append(part)  # noqa: PERF401  # what came before a failure has to stay
+    return b"".join(parts)
+
+
+def _explain(error: Exception, timeout_s: float) -> GatewayMetricsError:
+    """The error of ours for one of httpx's."""
+    causes = list(_chain(error))
+    reasons = [repr(cause) for cause in causes if isinstance(cause, OSError)]
+    _LOG.debug("no answer from the gateway: %s %s", type(error).__name__, "; ".join(reasons))
+    if isinstance(error, httpx.ConnectTimeout):
+        return BackendTimeoutError(
+            "no connection to the gateway came about in time: if it stays so, check its address, "
+            "the firewall and HTTPS_PROXY"
+        )
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return BackendTimeoutError(
+            f"the gateway gave no whole answer within {timeout_s:g} seconds: ask for a shorter "
+            "time range or fewer groups, or set a longer time limit"
+        )
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            return _explain_tls(cause)
+    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        return _explain_connection(error, causes)
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+        return InternalError("the request to the gateway could not be put into HTTP")
+    return UnavailableError(
+        "the gateway broke off the connection before its answer was complete: ask again later"
+    )
+
+
+def _explain_tls(error: ssl.SSLError) -> TlsError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TlsError(
+            "the gateway's certificate could not be verified: if it is of a private authority, or "
+            "a proxy puts in its own, set SSL_CERT_FILE to the authority's certificate; otherwise "
+            "check the address and whether the certificate has expired"
+        )
+    return TlsError(
+        "no TLS connection to the gateway came about: check that the address and its port speak "
+        "HTTPS and TLS 1.2 or later, and that no proxy is in the way"
+    )
+
+
+def _explain_connection(error: Exception, causes: list[BaseException]) -> UnreachableError:
+    if isinstance(error, httpx.ProxyError):
+        status = str(error)[:3]
+        return UnreachableError(
+            f"the proxy refuses the way to the gateway{f' ({status})' if status.isdigit() else ''}"
+            ": check HTTPS_PROXY and its credentials, or name the gateway's host in NO_PROXY"
+        )
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return UnreachableError(
+            "the host name of the gateway, or of the proxy to it, is unknown: check its spelling "
+            "and this machine's name servers"
+        )
+    return UnreachableError(
+        "no connection to the gateway, or to the proxy to it: check the address and its port, "
+        "this machine's network, HTTPS_PROXY and NO_PROXY"
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,153 @@
+"""What the gateway's refusals mean, in our own words: a language model reads them.
+
+Of the gateway's words only its documented messages are repeated; the rest is in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from pydantic_core import from_json
+
+from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    ForbiddenError,
+    GatewayMetricsError,
+    RateLimitedError,
+    RefusedQueryError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreachableError,
+    WrongHostError,
+)
+from gateway_metrics_mcp.query.vocabulary import OPERATORS
+
+WRONG_HOST: Final = (
+    "the gateway's address is probably the inference host or a wrong tenant: it must be the "
+    f"control plane, such as {EXAMPLE_HOST}"
+)
+
+_LOG: Final = logging.getLogger(__name__)
+_LONGEST_LOG: Final = 1_000
+_LONGEST_WAIT_S: Final = 86_400
+_MOST_REASONS: Final = 5
+
+_FIELD: Final = r"([A-Za-z]\w{0,63}(?:\.[\w-]{1,64})?)"
+_DOCUMENTED: Final = (
+    (
+        re.compile(
+            rf'Field "{_FIELD}" does not support operator "({"|".join(OPERATORS)})"', re.ASCII
+        ),
+        'Field "{}" does not support operator "{}"',
+    ),
+    (
+        re.compile(rf"Unsupported gateway config filter name: {_FIELD}(?![\w-])", re.ASCII),
+        "Unsupported gateway config filter name: {}",
+    ),
+)
+_TOO_MANY: Final = 429
+_FAILED: Final = 500
+_BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
+    401: (
+        UnauthorizedError,
+        (
+            "the gateway does not accept the token (401): it is mistyped, expired, or of another "
+            "tenant. Set TFY_API_KEY to a valid personal access token or virtual account token"
+        ),
+    ),
+    403: (
+        ForbiddenError,
+        (
+            "the token may not ask this (403): its user or virtual account needs the right to "
+            "read these metrics, or the question has to stay within its own and its teams' data"
+        ),
+    ),
+    404: (WrongHostError, f"nothing answers there (404): {WRONG_HOST}"),
+    405: (WrongHostError, f"what answers there takes no queries (405): {WRONG_HOST}"),
+    407: (
+        UnreachableError,
+        (
+            "the proxy asks for credentials (407): put them into HTTPS_PROXY or HTTP_PROXY, or "
+            "name the gateway's host in NO_PROXY"
+        ),
+    ),
+    408: (
+        BackendTimeoutError,
+        "the gateway gave up on the query (408): ask again, over a shorter time range",
+    ),
+    413: (
+        RefusedQueryError,
+        "the query is too large for the gateway (413): ask with fewer values in its filters",
+    ),
+}
+
+
+def explain_status(
+    status: int, retry_after: str | None, body: bytes, token: str
+) -> GatewayMetricsError:
+    """The error that a status other than 2xx and 3xx means; the body goes to the debug log."""
+    text = body.decode("utf-8", "replace").replace(token, "[token]")  # masked, then cut
+    _LOG.debug("the gateway answered %d: %s", status, ascii(text[:_LONGEST_LOG]))
+    if status == _TOO_MANY:
+        wait_s = _read_wait(retry_after)
+        when = "in a minute or later" if wait_s is None else f"after {wait_s} seconds"
+        return RateLimitedError(f"the gateway asks for fewer requests (429): ask again {when}")
+    if status >= _FAILED:
+        return UnavailableError(
+            f"the gateway failed ({status}): ask again later; if it stays so, whoever runs the "
+            "gateway has to look into it"
+        )
+    if status in _BY_STATUS:
+        kind, sentence = _BY_STATUS[status]
+        return kind(sentence)
+    return RefusedQueryError(_explain_refusal(status, text))
+
+
+def _read_wait(retry_after: str | None) -> int | None:
+    """The seconds to wait, out of seconds or a date; None where it says nothing sane."""
+    text = (retry_after or "").strip()
+    try:
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            wait_s = int(text)
+        else:
+            date = parsedate_to_datetime(text)
+            date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+            wait_s = round((date - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+    return wait_s if 0 < wait_s <= _LONGEST_WAIT_S else None
+
+
+def _explain_refusal(status: int, text: str) -> str:
+    reasons = list(dict.fromkeys(_documented_reasons(text)))[:_MOST_REASONS]
+    if reasons:
+        return f"the gateway refuses the query ({status}): {'; '.join(reasons)}"
+    return (
+        f"the gateway refuses the query ({status}) without a documented reason: check its names, "
+        "operators and values. The gateway's own words are in the server's log at debug level"
+    )
+
+
+def _documented_reasons(text: str) -> Iterator[str]:
+    """The documented messages in an error body, rebuilt from their names."""
+    for message in _messages(text):
+        for pattern, sentence in _DOCUMENTED:
+            for match in pattern.finditer(message):
+                yield sentence.format(*match.groups())
+
+
+def _messages(text: str) -> list[str]:
+    """What stands under `message`, `error` or `detail`: text, or a list of texts."""
+    try:
+        body = from_json(text)
+    except ValueError:
+        return []
+    found = [body.get(key) for key in ("message", "error", "detail")] if type(body) is dict else []
+    items = [item for value in found for item in (value if type(value) is list else [value])]
+    return [item for item in items if isinstance(item, str)]

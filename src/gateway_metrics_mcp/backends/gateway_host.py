@@ -1,0 +1,80 @@
+"""The gateway's address: which ones a token may be sent to. Imports no HTTP library."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies
+
+from gateway_metrics_mcp.errors import SettingsError
+
+EXAMPLE_HOST: Final = "https://<org>.truefoundry.cloud"
+
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_NOT_IN_PATHS: Final = re.compile(r'["<>\\^`{|}]')
+
+
+def read_host(text: str) -> str:
+    """The address of the control plane, without a slash at its end; a path prefix is kept.
+
+    Raises:
+        SettingsError: if it is no address, or one that a token must not be sent to. The
+            address itself is not repeated: it may hold a password.
+    """
+    text = text.strip()
+    if not _VISIBLE.fullmatch(text) or _NOT_IN_PATHS.search(text):
+        raise SettingsError(f"the gateway's host is no address. Give {EXAMPLE_HOST}")
+    if "?" in text or "#" in text:
+        raise SettingsError("the gateway's host has a query or a fragment: give the address alone")
+    if "@" in text:
+        raise SettingsError(
+            "the gateway's host has a user name in it: give the address alone, and the token apart"
+        )
+    parts = _split(text)
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise SettingsError(
+            "the gateway's host begins with http://, where anyone on the way could read the "
+            "token: give https:// (http:// is for this machine alone, such as localhost)"
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _split(text: str) -> SplitResult:
+    """The parts of an address that has a scheme of ours, a host and a port that can exist."""
+    wrong = f"the gateway's host is no address. Give {EXAMPLE_HOST}"
+    try:
+        parts = urlsplit(text)
+        is_known = parts.scheme in ("http", "https")
+        is_port = parts.port != 0 and not parts.netloc.endswith(":")
+        has_name = bool((parts.hostname or "").encode("idna"))
+    except ValueError:
+        raise SettingsError(wrong) from None
+    if not (is_known and is_port and has_name):
+        raise SettingsError(wrong)
+    return parts
+
+
+def is_loopback(name: str | None) -> bool:
+    """Whether a host name means this machine."""
+    try:
+        return name == "localhost" or ip_address(name or "").is_loopback
+    except ValueError:
+        return False
+
+
+def may_use_proxies(host: str) -> bool:
+    """Whether the environment's proxies may carry a request to the address.
+
+    TLS passes a proxy unread. A request without TLS stays on this machine: it goes through a
+    proxy here, but round one elsewhere, which could read the token.
+    """
+    if host.startswith("https://"):
+        return True
+    found = getproxies()
+    proxies = [found[kind] for kind in ("http", "all") if found.get(kind)]
+    return all(
+        is_loopback(urlsplit(proxy if "://" in proxy else f"//{proxy}").hostname)
+        for proxy in proxies
+    )

@@ -1,0 +1,111 @@
+"""Settings -> the backend they name; engines are imported here, when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
+from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
+
+_FORMS = (
+    "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
+    " directory of Parquet, or demo: for generated data"
+)
+
+
+class Opening:
+    """Opens the backend once, when the first question comes; a failure is tried again."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._backend: Backend | None = None
+        self._lock = anyio.Lock()
+
+    async def get(self) -> Backend:
+        """The open backend.
+
+        Raises:
+            SettingsError: if the settings name none, or it cannot be opened.
+        """
+        async with self._lock:
+            if self._backend is None:
+                self._backend = await anyio.to_thread.run_sync(self._open)
+            return self._backend
+
+    async def aclose(self) -> None:
+        """Close the backend, if it was ever opened."""
+        if self._backend is not None:
+            await self._backend.aclose()
+
+    def _open(self) -> Backend:
+        return open_backend(self._settings, load_catalog(self._settings.catalog), self._clock)
+
+
+def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Backend:
+    """The backend that the settings name.
+
+    Raises:
+        SettingsError: if they name none, or it cannot be opened.
+    """
+    name = (settings.backend or "").strip()
+    if not name:
+        raise SettingsError(
+            f"no backend is set. Set {GATEWAY_HOST}, or --backend or GATEWAY_METRICS_BACKEND to"
+            f" {_FORMS}"
+        )
+    if name.startswith(("https://", "http://")):
+        return _open_gateway(name, settings, catalog)
+    if name.startswith("demo:"):
+        return _open_demo(name, settings, catalog, clock)
+    if "://" in name:
+        raise SettingsError(f"the scheme of the backend is unknown. Give {_FORMS}")
+    return _open_directory(Path(name), settings, catalog)
+
+
+def _open_gateway(host: str, settings: Settings, catalog: Catalog) -> Backend:
+    from gateway_metrics_mcp.backends.gateway import GatewayBackend  # noqa: PLC0415 - a heavy door
+
+    return GatewayBackend(
+        host,
+        None if settings.token is None else settings.token.get_secret_value(),
+        catalog,
+        timeout_s=settings.timeout,
+        max_body_bytes=settings.max_response_bytes,
+    )
+
+
+def _open_directory(directory: Path, settings: Settings, catalog: Catalog) -> Backend:
+    from gateway_metrics_mcp.backends.duckdb import DuckDBBackend  # noqa: PLC0415 - a heavy door
+
+    return DuckDBBackend(
+        directory,
+        catalog,
+        memory_limit=settings.memory,
+        threads=settings.threads,
+        timeout_s=settings.timeout,
+        row_cap=settings.row_cap,
+    )
+
+
+def _open_demo(
+    name: str, settings: Settings, catalog: Catalog, clock: Callable[[], datetime]
+) -> Backend:
+    from gateway_metrics_mcp.backends.demo import DemoBackend, read_seed  # noqa: PLC0415 - likewise
+
+    return DemoBackend(
+        read_seed(name),
+        catalog,
+        clock=clock,
+        memory_limit=settings.memory,
+        threads=settings.threads,
+        timeout_s=settings.timeout,
+        row_cap=settings.row_cap,
+    )

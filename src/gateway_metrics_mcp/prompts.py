@@ -1,0 +1,20 @@
+"""Texts for language models: read from the package, or from the repository's prompts/."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+_PACKAGED: Final = Path(__file__).parent / "_prompts"
+_REPOSITORY: Final = Path(__file__).parents[2] / "prompts"
+
+
+@cache
+def read_prompt(name: str) -> str:
+    """The text of `prompts/<name>.md`, without white space at its ends.
+
+    An editable install does not carry the packaged copy; the repository has the original.
+    """
+    folder = _PACKAGED if _PACKAGED.is_dir() else _REPOSITORY
+    return (folder / f"{name}.md").read_text("utf-8").strip()

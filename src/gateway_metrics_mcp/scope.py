@@ -1,0 +1,42 @@
+"""Virtual models: which side of the double entry a query asks (tools.md, Virtual models).
+
+A virtual-model request leaves a row for the virtual model and one for each real model tried.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway_metrics_mcp.query.catalog import Datasource
+from gateway_metrics_mcp.query.model import Filter, Query
+
+FIELD: Final = "virtualModelName"
+COLUMN: Final = "virtualModel"
+
+REAL: Final = "models only, virtual-model rows left out"
+VIRTUAL: Final = "virtual models only, the model calls under them left out"
+AS_FILTERED: Final = "virtual models as filtered"
+
+
+def apply_scope(query: Query, datasource: Datasource) -> tuple[Query, str | None]:
+    """The query with one side chosen, and the phrase that says which.
+
+    None where the datasource has no virtual models. A filter of the asker's stands as given.
+    """
+    if not datasource.has_virtual_models:
+        return query, None
+    given = [f for f in query.filters if f.field_name == FIELD]
+    if given:
+        return query, _phrase(given)
+    is_virtual = COLUMN in query.group_by or any(
+        aggregation.column == COLUMN for aggregation in query.aggregations
+    )
+    side = Filter(field_name=FIELD, operator="IS_NULL", value=not is_virtual)
+    scoped = query.model_copy(update={"filters": (*query.filters, side)})
+    return scoped, VIRTUAL if is_virtual else REAL
+
+
+def _phrase(given: list[Filter]) -> str:
+    if len(given) == 1 and given[0].operator == "IS_NULL":
+        return REAL if given[0].value is True else VIRTUAL
+    return AS_FILTERED

@@ -1,0 +1,175 @@
+"""The MCP server: the registry, a backend, and errors as results a model can read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mcp.server import CacheHint
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import CallToolResult, TextContent
+from mcp_types import Tool as PublishedTool
+from starlette.applications import Starlette
+
+from gateway_metrics_mcp import __version__
+from gateway_metrics_mcp.access import LOCAL
+from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends.opening import Opening
+from gateway_metrics_mcp.errors import GatewayMetricsError, InvalidQueryError, SettingsError
+from gateway_metrics_mcp.prompts import read_prompt
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.near import explain_choice, quote
+from gateway_metrics_mcp.question import Terms
+from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.tools import TOOLS, Desk
+
+logger = logging.getLogger(__name__)
+
+NAME: Final = "gateway-metrics"
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_LISTS_FRESH_MS: Final = 3_600_000
+"""The lists change only with a new version: clients may keep them for an hour."""
+
+
+class MetricsServer(MCPServer[None]):
+    """An MCP server whose tools are the registry's.
+
+    The SDK's own argument models would drop unknown arguments and speak of pydantic, so the
+    call goes to the registry as it came. Every answer is one text block.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        lifespan: Callable[[MCPServer[None]], Any],
+        log_level: Any = "WARNING",
+    ) -> None:
+        self._desk = desk
+        self._published = [tool.publish() for tool in TOOLS.values()]
+        super().__init__(
+            NAME,
+            title="Gateway metrics",
+            version=__version__,
+            instructions=read_prompt("instructions"),
+            lifespan=lifespan,
+            log_level=log_level,
+            subscriptions=False,
+            cache_hints={"tools/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public")},
+        )
+
+    async def list_tools(self) -> list[PublishedTool]:
+        """The tools, always in the same order."""
+        return self._published
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        context: Context[None, Any] | None = None,  # noqa: ARG002 - the SDK's signature
+    ) -> CallToolResult:
+        """The answer as one text block; a failure is an error result, never a protocol error."""
+        try:
+            return _result(await self._answer(name, arguments))
+        except InvalidQueryError as error:
+            return _result(f"Invalid arguments for {name}:\n{error}", is_error=True)
+        except GatewayMetricsError as error:
+            return _result(f"Error ({error.code}): {error}", is_error=True)
+        except Exception:
+            logger.exception("tool %s failed", quote(name))
+            return _result(
+                "Error (internal): a fault of this server; its log says more.", is_error=True
+            )
+
+    async def _answer(self, name: str, arguments: Mapping[str, Any]) -> str:
+        tool = TOOLS.get(name)
+        if tool is None:
+            raise _UnknownToolError(f"no tool {quote(name)}. {explain_choice(name, TOOLS)}")
+        return await tool.handler(self._desk, arguments, LOCAL)
+
+
+class _UnknownToolError(GatewayMetricsError):
+    code = "unknown_tool"
+
+
+def _result(text: str, *, is_error: bool = False) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+
+
+def build_server(
+    settings: Settings,
+    *,
+    backend: Backend | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> MetricsServer:
+    """The server of these settings; nothing is opened before the first question.
+
+    `backend`, where given, answers instead of the one that the settings name; it is then the
+    caller's to close.
+    """
+    opening = Opening(settings, clock)
+
+    async def given() -> Backend:
+        if backend is None:
+            raise SettingsError("no backend was given")
+        return backend
+
+    get: Callable[[], Awaitable[Backend]] = opening.get if backend is None else given
+
+    def terms() -> Terms:
+        return Terms(
+            catalog=load_catalog(settings.catalog),
+            default_zone=settings.timezone,
+            allow_unknown=settings.unknown_fields == "pass",
+        )
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[None]) -> AsyncIterator[None]:
+        try:
+            yield None
+        finally:
+            await opening.aclose()
+
+    desk = Desk(terms, get, clock, settings.budget, settings.all_row)
+    return MetricsServer(desk, lifespan=lifespan, log_level=settings.log_level)
+
+
+def build_http_app(server: MetricsServer, settings: Settings) -> Starlette:
+    """Streamable HTTP at `/mcp`, without sessions."""
+    return server.streamable_http_app(
+        stateless_http=True, transport_security=_security(settings), host=settings.host
+    )
+
+
+def build_sse_app(server: MetricsServer, settings: Settings) -> Starlette:
+    """The older SSE transport at `/sse`."""
+    return server.sse_app(transport_security=_security(settings), host=settings.host)
+
+
+def _security(settings: Settings) -> TransportSecuritySettings:
+    """Host and Origin are checked whatever address is listened on (DNS rebinding).
+
+    Raises:
+        SettingsError: if the address is not loopback and no host is allowed for it.
+    """
+    is_loopback = settings.host in _LOOPBACK or f"[{settings.host}]" in _LOOPBACK
+    if not is_loopback and not settings.allowed_host:
+        raise SettingsError(
+            f"listening on {settings.host} needs --allowed-host with the name clients use, such"
+            " as --allowed-host metrics.example.com"
+        )
+    hosts = (*_LOOPBACK, *settings.allowed_host)
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[form for host in hosts for form in (host, f"{host}:*")],
+        allowed_origins=[
+            form
+            for host in hosts
+            for scheme in ("http", "https")
+            for form in (f"{scheme}://{host}", f"{scheme}://{host}:*")
+        ],
+    )

@@ -1,0 +1,135 @@
+"""The set-up: one frozen object, read from flags, the environment and a file, in that order."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from gateway_metrics_mcp.answers.budget import LEAST_TOKENS, MOST_TOKENS
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.near import explain_choice
+
+PREFIX: Final = "GATEWAY_METRICS_"
+GATEWAY_HOST: Final = "TFY_HOST"
+GATEWAY_TOKEN: Final = "TFY_API_KEY"  # noqa: S105 - the variable's name
+
+
+def _split(value: object) -> object:
+    """`a, b` from the environment as a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class Settings(BaseModel):
+    """Every setting; each is a flag, a variable `GATEWAY_METRICS_<NAME>` and a key of the file.
+
+    The token alone is no flag: flags can be read in the process list.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: str | None = Field(
+        None,
+        description="what answers: an https:// URL of the gateway's control plane, a directory of"
+        " Parquet, or demo: (default: the gateway in TFY_HOST)",
+    )
+    token_file: Path | None = Field(
+        None, description="a file that holds the gateway token (default: TFY_API_KEY)"
+    )
+    catalog: Path | None = Field(None, description="a JSON file with fields of your own")
+    unknown_fields: Literal["refuse", "pass"] = Field(
+        "refuse", description="fields the catalog lacks: refuse, or pass on to the gateway"
+    )
+    timezone: str = Field("UTC", description="zone of dates and periods where a call names none")
+    budget: int = Field(
+        4000, ge=LEAST_TOKENS, le=MOST_TOKENS, description="most tokens of an answer, about"
+    )
+    all_row: bool = Field(True, description="ask for the ALL row beside grouped rows")
+    timeout: float = Field(60, gt=0, le=600, description="seconds until a query is given up")
+    max_response_bytes: int = Field(
+        8_000_000, ge=1000, description="largest answer taken from the gateway"
+    )
+    row_cap: int = Field(100_000, ge=1, description="most rows of an embedded query")
+    memory: str = Field(
+        "2GB",
+        pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|KiB|MiB|GiB)$",
+        description="memory of the embedded engine",
+    )
+    threads: int = Field(2, ge=1, le=64, description="threads of the embedded engine")
+    transport: Literal["stdio", "http", "sse"] = Field("stdio", description="how clients connect")
+    host: str = Field("127.0.0.1", description="address to listen on (http, sse)")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on (http, sse)")
+    allowed_host: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+        (), description="a Host header to accept besides loopback's; repeat, or separate by commas"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", description="what goes to stderr"
+    )
+    token: SecretStr | None = Field(None, exclude=True, repr=False)
+    """The gateway token; never a flag."""
+
+
+def flag_names() -> tuple[str, ...]:
+    """The settings that are flags."""
+    return tuple(name for name in Settings.model_fields if name != "token")
+
+
+def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """The set-up, a flag before a variable before the file named by `--config`.
+
+    Raises:
+        SettingsError: with every value that does not fit and every unknown name.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    config = given.pop("config", None) or environ.get(f"{PREFIX}CONFIG")
+    merged = {
+        **(_read_file(Path(config)) if config else {}),
+        **_read_environment(environ),
+        **given,
+    }
+    if merged.get("backend") is None and environ.get(GATEWAY_HOST):
+        merged["backend"] = environ[GATEWAY_HOST]
+    merged["token"] = _read_token(merged.get("token_file"), environ)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("; ".join(wrong)) from None
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    names = {f"{PREFIX}{name.upper()}": name for name in flag_names()}
+    known = (*names, f"{PREFIX}CONFIG")
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            raise SettingsError(f"unknown variable {name}. {explain_choice(name, known)}")
+    return {setting: environ[name] for name, setting in names.items() if environ.get(name)}
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"the file {path} cannot be read: {error}") from None
+    for name in values:
+        if name not in flag_names():
+            choice = explain_choice(name, flag_names())
+            raise SettingsError(f"{path}: unknown setting {name}. {choice}")
+    return values
+
+
+def _read_token(file: object, environ: Mapping[str, str]) -> str | None:
+    """The token of the file where one is named, else of the environment."""
+    if file is None:
+        return environ.get(GATEWAY_TOKEN, "").strip() or None
+    try:
+        token = Path(str(file)).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise SettingsError(f"the token file {file} cannot be read: {reason}") from None
+    if not token:
+        raise SettingsError(f"the token file {file} is empty")
+    return token

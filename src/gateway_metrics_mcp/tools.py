@@ -1,0 +1,112 @@
+"""The registry: each tool's name, arguments, annotations and handler, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from mcp_types import Tool as PublishedTool
+from mcp_types import ToolAnnotations
+
+from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.answers.fields import write_datasources, write_fields
+from gateway_metrics_mcp.answers.writing import write_answer
+from gateway_metrics_mcp.arguments import (
+    Arguments,
+    DistributionArguments,
+    ListFieldsArguments,
+    TimeseriesArguments,
+    read_arguments,
+)
+from gateway_metrics_mcp.asking import ask
+from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.prompts import read_prompt
+from gateway_metrics_mcp.query.near import explain_choice, quote
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a tool needs to answer: opened by the server, the same for all calls."""
+
+    terms: Callable[[], Terms]
+    backend: Callable[[], Awaitable[Backend]]
+    clock: Callable[[], datetime]
+    budget: int
+    has_all_row: bool
+
+
+Handler = Callable[[Desk, Mapping[str, Any], Caller], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool; its description is `prompts/tools/<name>.md`."""
+
+    name: str
+    title: str
+    arguments: type[Arguments]
+    handler: Handler
+
+    def publish(self) -> PublishedTool:
+        """The tool as `tools/list` shows it."""
+        return PublishedTool(
+            name=self.name,
+            title=self.title,
+            description=read_prompt(f"tools/{self.name}"),
+            input_schema=self.arguments.schema_for_clients(),
+            annotations=ToolAnnotations(
+                read_only_hint=True,
+                destructive_hint=False,
+                idempotent_hint=True,
+                open_world_hint=False,
+            ),
+        )
+
+
+async def query_distribution(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
+    """One row per group over the window, and the ALL row."""
+    now = desk.clock()
+    return await _answer(desk, read_distribution(raw, desk.terms(), now), caller, now)
+
+
+async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
+    """One value per bucket and group."""
+    now = desk.clock()
+    return await _answer(desk, read_timeseries(raw, desk.terms(), now), caller, now)
+
+
+async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime) -> str:
+    backend = await desk.backend()
+    asked = await ask(backend, caller, question, now=now, has_all_row=desk.has_all_row)
+    return write_answer(asked, desk.budget)
+
+
+async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> str:
+    """The datasources, or the fields of one."""
+    problems: list[Problem] = []
+    arguments = read_arguments(ListFieldsArguments, raw, problems)
+    wanted = arguments.datasource
+    catalog = desk.terms().catalog
+    if problems or (wanted is not None and wanted not in DATASOURCES):
+        if wanted is not None and wanted not in DATASOURCES:
+            choice = explain_choice(str(wanted), DATASOURCES)
+            problems.append(Problem("datasource", f"{quote(wanted)} is unknown. {choice}"))
+        raise InvalidQueryError(problems)
+    if wanted is None:
+        return write_datasources(catalog)
+    return write_fields(wanted, catalog.datasources[wanted])
+
+
+TOOLS: Final = {
+    tool.name: tool
+    for tool in (
+        Tool("query_distribution", "Metrics by group", DistributionArguments, query_distribution),
+        Tool("query_timeseries", "Metrics over time", TimeseriesArguments, query_timeseries),
+        Tool("list_fields", "Fields and datasources", ListFieldsArguments, list_fields),
+    )
+}

@@ -1,0 +1,271 @@
+"""Times that are refused, and the correction each refusal holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.query.moment import ENDS, STARTS
+from gateway_metrics_mcp.query.window import read_window
+
+NOW = datetime(2026, 11, 20, 14, 35, 20, tzinfo=UTC)
+
+
+def refuse(start_ts: object, end_ts: object = None, timezone: object = None) -> list[Problem]:
+    with pytest.raises(InvalidQueryError) as caught:
+        read_window(start_ts, end_ts, timezone, now=NOW)
+    return list(caught.value.problems)
+
+
+SLIPS = [
+    ("lst 7 days", "last 7 days"),
+    ("last 7 dyas", "last 7 days"),
+    ("last sevn days", "last seven days"),
+    ("last 7d", "last 7 days"),
+    ("last 24h", "last 24 hours"),
+    ("last 30 mins", "last 30 minutes"),
+    ("trailing 7 days", "last 7 days"),
+    ("last full month", "last month"),
+    ("over the last 7 days", "last 7 days"),
+    ("this mnth", "this month"),
+    ("current month", "this month"),
+    ("this month so far", "this month"),
+    ("month to date", "this month"),
+    ("year-to-date", "this year"),
+    ("MTD", "this month"),
+    ("yestrday", "yesterday"),
+    ("7d", "now-7d"),
+    ("-7d", "now-7d"),
+    ("1M", "now-1M"),
+    ("7 days ago", "now-7d"),
+    ("2 weeks ago", "now-2w"),
+    ("7 days", "last 7 days"),
+    ("1 week", "last 1 week"),
+    ("now-7days", "now-7d"),
+    ("now - 3 months", "now-3M"),
+    ("2026-7-1", "2026-07-01"),
+    ("2026/07/01", "2026-07-01"),
+    ("2026.07.01 10:00", "2026-07-01T10:00"),
+    ("2026-07-01-10:00", "2026-07-01T10:00"),
+    ("20260701", "2026-07-01"),
+    ("202607", "2026-07"),
+    ("2026-7", "2026-07"),
+    ("2026/07", "2026-07"),
+    ("2026W30", "2026-W30"),
+    ("2026-W3", "2026-W03"),
+    ("2026-W30-3", "2026-07-22"),
+    ("Q3 2026", "2026-Q3"),
+    ("2026Q3", "2026-Q3"),
+    ("July 2026", "2026-07"),
+    ("Sept 2026", "2026-09"),
+    ("July 1st, 2026", "2026-07-01"),
+    ("1 Jul 2026", "2026-07-01"),
+    ("2026-07-01 to 2026-07-15", "2026-07-01..2026-07-15"),
+    ("2026-07-01/2026-07-15", "2026-07-01..2026-07-15"),
+    ("2026-07-01...2026-07-15", "2026-07-01..2026-07-15"),
+    ("2026-07..2026-09", "2026-07-01..2026-09-30"),
+    ("2026-07-01T24:00", "2026-07-02T00:00"),
+    ("2026-07-15..2026-07-01", "2026-07-01..2026-07-15"),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), SLIPS)
+def test_a_slip_is_answered_with_what_was_meant(text: str, meant: str) -> None:
+    (problem,) = refuse(text)
+    assert problem.place == "startTs"
+    assert f'Did you mean "{meant}"?' in problem.message
+    assert f'"{text}"' in problem.message
+
+
+@pytest.mark.parametrize(("_", "meant"), SLIPS)
+def test_what_was_meant_can_be_asked(_: str, meant: str) -> None:
+    window = read_window(meant, None, None, now=NOW)
+    assert window.start < window.end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gibberish",
+        "..",
+        "last days",
+        "00:00",
+        "2026-07-01Z",
+        "01/07/2026",
+        "\U0001d7d5 days",
+        "now-7",
+    ],
+)
+def test_text_that_resembles_nothing_is_answered_with_what_is_allowed(text: str) -> None:
+    assert refuse(text) == [
+        Problem("startTs", f'"{text}" is not a time that is known here. {STARTS}')
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "missing"),
+        ("", "the text is empty"),
+        (" \n ", "the text is empty"),
+        (True, "expected text, got True"),
+        (["today"], "expected text, got ['today']"),
+        (float("nan"), "expected text, got nan"),
+        (float("inf"), "expected text, got inf"),
+        (2026, "2026 is a number, not text"),
+        (1_782_864_000, '1782864000 is an epoch number, in seconds "2026-07-01T00:00Z"'),
+        (1_782_864_000.5, '1782864000.5 is an epoch number, in seconds "2026-07-01T00:00Z"'),
+        ("1782864000", '"1782864000" is an epoch number, in seconds "2026-07-01T00:00Z"'),
+        (
+            "1782864000000",
+            '"1782864000000" is an epoch number, in milliseconds "2026-07-01T00:00Z"',
+        ),
+        ("x" * 65, "65 letters are more than the 64 of a time"),
+        ("\x1b[31m", '"\\u001b[31m" is not a time that is known here'),
+        ("tomorrow", '"tomorrow" is in the future, where there are no data'),
+        ("tommorow", '"tommorow" is in the future, where there are no data'),
+        ("next week", '"next week" is in the future, where there are no data'),
+        ("now", '"now", 2026-11-20T14:35:20Z, is now: nothing follows'),
+        (
+            "2026-12",
+            '"2026-12", 2026-12-01T00:00Z, is in the future: now is 2026-11-20T14:35:20Z',
+        ),
+        (
+            "now+1h",
+            '"now+1h", 2026-11-20T15:35:20Z, is in the future: now is 2026-11-20T14:35:20Z',
+        ),
+    ],
+)
+def test_a_start_is_refused_with_the_reason_and_what_is_allowed(value: object, reason: str) -> None:
+    assert refuse(value) == [Problem("startTs", f"{reason}. {STARTS}")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("last 0 days", 'is empty: the least is 1, such as "last 1 day"'),
+        ("2026-13", "is no month: they are 01 to 12"),
+        ("2026-00", "is no month: they are 01 to 12"),
+        ("2026-W54", "is no week: 2026 has W01 to W53"),
+        ("2025-W53", "is no week: 2025 has W01 to W52"),
+        ("2026-Q5", "is no quarter: they are Q1 to Q4"),
+        ("2026-02-30", "is no date: 2026-02 has 28 days"),
+        ("2026-02-30..2026-03-01", "is no date: 2026-02 has 28 days"),
+        ("2026-13-01", "is no date: months are 01 to 12, in the middle"),
+        ("0000-01-01", "is no date: there is no year 0000"),
+        ("2026-07-01T25:00", "hours are 00 to 23, minutes and seconds 00 to 59"),
+        ("2026-06-30T23:59:60Z", "hours are 00 to 23, minutes and seconds 00 to 59"),
+        ("2026-07-01T10:00+15:00", "has no such offset: its hours are 00 to 14"),
+        ("2026-07-01T10:00+01:60", "has no such offset"),
+        ("now/fQ", "fiscal units are not known here"),
+        ("now-1fy/fy", "fiscal units are not known here"),
+        ("now-1x", '"x" is no unit. Allowed: s (second), m (minute), h (hour)'),
+        ("now/2d", 'rounding takes one unit, such as "/d"'),
+    ],
+)
+def test_a_time_that_is_no_time_is_refused_with_the_reason(text: str, reason: str) -> None:
+    (problem,) = refuse(text)
+    assert reason in problem.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1969",
+        "1960-05",
+        "3000",
+        "9999-12-31",
+        "0001-01-01T00:00+10:00",
+        "1970-01-01T00:00+10:00",
+        "2999-12-31T23:00-10:00",
+        "last 99999999 days",
+        "last 9999999999999999999999 hours",
+        "last 9999999999999999999999 years",
+        "now-5000y",
+        "now-99999999999999999999s",
+        "now-99999999999999999999M",
+        "1969-01-01..1971-01-01",
+    ],
+)
+def test_only_the_years_1970_to_2999_can_be_asked(text: str) -> None:
+    assert refuse(text) == [Problem("startTs", f'"{text}" is outside the years 1970 to 2999')]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("last 7 days", "2026-11-13T00:00Z", "2026-11-20T00:00Z"),
+        ("last month", "2026-10-01T00:00Z", "2026-11-01T00:00Z"),
+        ("this week", "2026-11-16T00:00Z", "2026-11-23T00:00Z"),
+        ("2026-07-01..2026-07-15", "2026-07-01T00:00Z", "2026-07-16T00:00Z"),
+    ],
+)
+def test_a_stretch_of_time_is_no_end(text: str, start: str, end: str) -> None:
+    (problem,) = refuse("2026-07-01", text)
+    assert problem.place == "endTs"
+    assert f"is a stretch of time, from {start} to {end}" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the text is empty"),
+        ("7d", '"7d" is not a time that is known here. Did you mean "now-7d"?'),
+        ("2026-7-15", '"2026-7-15" is not a time that is known here. Did you mean "2026-07-15"?'),
+        ("tomorrow", '"tomorrow" is in the future, where there are no data'),
+        ("lst 7 days", '"lst 7 days" is not a time that is known here'),
+    ],
+)
+def test_an_end_is_refused_with_the_forms_of_an_end(text: str, reason: str) -> None:
+    (problem,) = refuse("2026-07-01", text)
+    assert problem.place == "endTs"
+    assert problem.message.startswith(reason)
+    assert problem.message.endswith(ENDS)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "correction"),
+    [
+        ("2026-07-01", "2026-07-01", 'leaves that day out. Did you mean "2026-07-02"?'),
+        ("2026-07-01T08:00", "2026-07-01", 'leaves that day out. Did you mean "2026-07-02"?'),
+        ("2026-07-15", "2026-07-01", 'swap them? startTs "2026-07-01", endTs "2026-07-15"'),
+        ("now-1d", "now-2d", 'Did you swap them? startTs "now-2d", endTs "now-1d"'),
+        ("2026-07", "2026-07", 'Leave endTs out: "2026-07" alone is the whole period'),
+        ("today", "today", 'Leave endTs out: "today" alone is the whole period'),
+        ("2026-07", "2026-06", "Give a later one or leave it out"),
+        ("now-1d", "now-1d", "Give a later one or leave it out"),
+    ],
+)
+def test_an_end_that_is_not_after_the_start_is_refused_with_the_correction(
+    start: str, end: str, correction: str
+) -> None:
+    (problem,) = refuse(start, end)
+    assert problem.place == "endTs"
+    assert "is not after startTs" in problem.message
+    assert problem.message.endswith(correction)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    problems = refuse("lst 7 days", "7d", "Europe/Belrin")
+    assert [problem.place for problem in problems] == ["timezone", "startTs", "endTs"]
+
+
+def test_a_wrong_zone_is_not_blamed_on_the_times() -> None:
+    assert [problem.place for problem in refuse("2027-01-01", "2026-01-01", "x")] == ["timezone"]
+
+
+def test_a_start_in_the_future_is_not_blamed_on_the_end() -> None:
+    assert [problem.place for problem in refuse("2027-01-01", "2026-01-01")] == ["startTs"]
+
+
+def test_the_present_day_is_empty_at_midnight() -> None:
+    midnight = NOW.replace(hour=0, minute=0, second=0)
+    with pytest.raises(InvalidQueryError, match="is now: nothing follows"):
+        read_window("today", None, None, now=midnight)
+
+
+def test_a_default_zone_that_is_none_is_refused_like_any_other() -> None:
+    with pytest.raises(InvalidQueryError, match="timezone: "):
+        read_window("today", None, None, now=NOW, default_zone="Mars")
