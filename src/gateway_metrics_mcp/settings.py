@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from gateway_metrics_mcp.answers.budget import LEAST_TOKENS, MOST_TOKENS
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.near import explain_choice
 
 PREFIX: Final = "GATEWAY_METRICS_"
+LEAST_TOKENS: Final = 500
+MOST_TOKENS: Final = 12_000
 GATEWAY_HOST: Final = "TFY_HOST"
 GATEWAY_TOKEN: Final = "TFY_API_KEY"  # noqa: S105 - the variable's name
 

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-LEAST_TOKENS: Final = 500
-MOST_TOKENS: Final = 12_000
 MOST_BYTES: Final = 32_000
 """Some clients cut the middle out of longer results."""
 

@@ -11,7 +11,7 @@ from gateway_metrics_mcp.query.instant import read_instant
 from gateway_metrics_mcp.query.near import quote
 from gateway_metrics_mcp.query.period import Span, read_period
 from gateway_metrics_mcp.query.slips import explain_epoch, is_ahead, respell
-from gateway_metrics_mcp.query.walltime import FIRST_YEAR, LAST_YEAR, Clock, format_instant
+from gateway_metrics_mcp.query.walltime import FIRST_YEAR, LAST_YEAR, Clock, format_minute
 from gateway_metrics_mcp.query.zone import LONGEST
 
 STARTS: Final = (
@@ -117,7 +117,7 @@ def _end(text: str, clock: Clock) -> datetime | None:
         if span is None:
             return None
         if not span.is_point:
-            start, end = format_instant(span.start), format_instant(span.end)
+            start, end = format_minute(span.start), format_minute(span.end)
             raise ValueError(
                 f"{quote(text)} is a stretch of time, from {start} to {end}, and an end is an "
                 "instant. Give it as startTs and leave endTs out, or give one of the two"

@@ -21,6 +21,7 @@ from gateway_metrics_mcp.query.vocabulary import (
     AggregationType,
     DatasourceName,
 )
+from gateway_metrics_mcp.query.walltime import FIRST_YEAR, LAST_YEAR
 
 BODY_KEYS: Final = (
     "startTs",
@@ -33,8 +34,6 @@ BODY_KEYS: Final = (
     "interval",
     "intervalInSeconds",
 )
-_FIRST_YEAR: Final = 1970
-_LAST_YEAR: Final = 2999
 
 
 def read_query(body: object, catalog: Catalog, *, allow_unknown: bool = False) -> Query:
@@ -129,8 +128,8 @@ class _Reading:
         except (ValueError, OverflowError):
             self._add(key, f"{quote(value)} is not a time with an offset. Give {example}")
             return None
-        if not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
-            self._add(key, f"{quote(value)} is outside the years {_FIRST_YEAR} to {_LAST_YEAR}")
+        if not FIRST_YEAR <= instant.year <= LAST_YEAR:
+            self._add(key, f"{quote(value)} is outside the years {FIRST_YEAR} to {LAST_YEAR}")
             return None
         return instant
 

@@ -14,7 +14,7 @@ from typing import Final
 from gateway_metrics_mcp.query.datemath import UNIT_LETTERS
 from gateway_metrics_mcp.query.near import find_near
 from gateway_metrics_mcp.query.period import NUMBER_WORDS
-from gateway_metrics_mcp.query.walltime import CALENDAR_UNITS, CLOCK_UNITS, format_instant
+from gateway_metrics_mcp.query.walltime import CALENDAR_UNITS, CLOCK_UNITS, format_minute
 
 _UNITS: Final = (*CLOCK_UNITS, *CALENDAR_UNITS)
 _WORDS: Final = (
@@ -97,7 +97,7 @@ def explain_epoch(text: str) -> str | None:
         instant = datetime.fromtimestamp(int(match[1]) // parts, UTC)
     except (ValueError, OverflowError, OSError):
         return "an epoch number"
-    return f'an epoch number, in {name} "{format_instant(instant)}"'
+    return f'an epoch number, in {name} "{format_minute(instant)}"'
 
 
 def respell(text: str) -> Iterator[str]:

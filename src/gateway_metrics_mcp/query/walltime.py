@@ -123,7 +123,7 @@ def wall_of(instant: datetime, zone: ZoneInfo) -> datetime:
     return midnight if settle(midnight) == instant else wall
 
 
-def format_instant(instant: datetime) -> str:
+def format_minute(instant: datetime) -> str:
     """`2026-11-13T00:00Z`; seconds and their fraction only when they are not zero."""
     utc = instant.astimezone(UTC).replace(tzinfo=None)
     text = utc.isoformat(timespec="auto" if utc.second or utc.microsecond else "minutes")

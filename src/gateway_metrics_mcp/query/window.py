@@ -13,7 +13,7 @@ from gateway_metrics_mcp.query.instant import read_date
 from gateway_metrics_mcp.query.moment import STARTS, read_end, read_start, tidy
 from gateway_metrics_mcp.query.near import quote
 from gateway_metrics_mcp.query.period import Period, Span
-from gateway_metrics_mcp.query.walltime import Clock, format_instant, settle, shift_wall, wall_of
+from gateway_metrics_mcp.query.walltime import Clock, format_minute, settle, shift_wall, wall_of
 from gateway_metrics_mcp.query.zone import read_zone
 
 _DAY: Final = timedelta(days=1)
@@ -98,7 +98,7 @@ def _period(span: Span, clock: Clock) -> Period | None:
 
 def _free(span: Span, end: datetime, clock: Clock) -> Window:
     """The window between two given times; the whole period if that is what they enclose."""
-    cut = f"endTs {format_instant(end)} is in the future: cut to now, {format_instant(clock.now)}"
+    cut = f"endTs {format_minute(end)} is in the future: cut to now, {format_minute(clock.now)}"
     is_whole = min(end, clock.now) == min(span.end, clock.now)
     return Window(
         start=span.start,
@@ -115,7 +115,7 @@ def _find_emptiness(
 ) -> Problem | None:
     """Why no time lies in the window, with the correction; None if some does."""
     start_text, end_text = texts
-    start, now = format_instant(span.start), format_instant(clock.now)
+    start, now = format_minute(span.start), format_minute(clock.now)
     if span.start >= clock.now:
         when = f"in the future: now is {now}" if span.start > clock.now else "now: nothing follows"
         return Problem("startTs", f"{quote(start_text)}, {start}, is {when}. {STARTS}")
@@ -126,7 +126,7 @@ def _find_emptiness(
         return Problem("startTs", skipped)
     if end > span.start:
         return None
-    wrong = f"{quote(end_text)}, {format_instant(end)}, is not after startTs, {start}"
+    wrong = f"{quote(end_text)}, {format_minute(end)}, is not after startTs, {start}"
     return Problem("endTs", f"{wrong}. {_correct(span, end, texts, clock)}")
 
 
@@ -148,7 +148,7 @@ def format_window(window: Window) -> str:
     about = [format_length(window.start, window.end, window.zone)]
     if window.zone.key != "UTC":
         about.append(window.zone.key)
-    start, end = format_instant(window.start), format_instant(window.end)
+    start, end = format_minute(window.start), format_minute(window.end)
     return f"{start} to {end} ({', '.join(about)})"
 
 

@@ -1,0 +1,23 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import pytest
+
+from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
+
+NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+"""A Wednesday; tests ask their questions at this instant."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return load_catalog()
