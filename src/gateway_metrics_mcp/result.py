@@ -158,7 +158,7 @@ def _read_number(value: object, name: str) -> Number | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnreadableResponseError(f"the gateway's answer has no number in {name}")
-    return value if math.isfinite(value) else None
+    return value if isinstance(value, int) or math.isfinite(value) else None
 
 
 def _read_start(row: Mapping[str, Any]) -> datetime:

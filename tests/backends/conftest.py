@@ -16,7 +16,7 @@ import pytest
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.gateway import GatewayBackend
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
+from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.reading import read_query
 
@@ -38,11 +38,6 @@ class Site:
 
 
 Serve = Callable[..., Awaitable[Site]]
-
-
-@pytest.fixture
-def catalog() -> Catalog:
-    return load_catalog()
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ async def test_the_request_is_a_json_post_with_a_bearer_to_the_documented_path(
     assert [(request.method, str(request.url)) for request in sent] == [("POST", url)]
     assert sent[0].headers["authorization"] == f"Bearer {TOKEN}"
     assert sent[0].headers["content-type"] == "application/json"
+    assert sent[0].headers["accept-encoding"] == "gzip"
 
 
 async def test_a_caller_is_asked_for_with_their_own_token(

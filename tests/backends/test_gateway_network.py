@@ -147,12 +147,12 @@ async def test_a_gateway_that_falls_silent_is_left_when_the_time_is_up(
 ) -> None:
     site = await serve(silent_after(*sent))
 
-    error = await failure(at(site.port, timeout_s=0.05))
+    with anyio.fail_after(PATIENCE_S):
+        error = await failure(at(site.port, timeout_s=0.05))
+        await site.gone.wait()
 
     assert type(error) is errors.BackendTimeoutError
     assert "within 0.05 seconds" in str(error)
-    with anyio.fail_after(PATIENCE_S):
-        await site.gone.wait()
 
 
 async def test_a_status_counts_even_if_its_body_breaks_off(serve: Serve, failure: Ask) -> None:

@@ -131,6 +131,19 @@ async def test_a_port_without_tls_is_a_tls_failure(
     assert "speak HTTPS" in str(error)
 
 
+async def test_a_handshake_that_breaks_off_is_unreachable(
+    serve: Serve, failure: Ask, catalog: Catalog
+) -> None:
+    async def hang_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+
+    site = await serve(hang_up, is_raw=True)
+
+    error = await failure(GatewayBackend(f"https://127.0.0.1:{site.port}", TOKEN, catalog))
+
+    assert type(error) is errors.UnreachableError
+
+
 @pytest.mark.usefixtures("proxyless", "trusted")
 async def test_a_private_authority_is_trusted_by_ssl_cert_file(
     serve: Serve, question: Query, catalog: Catalog, tls: ssl.SSLContext
@@ -150,7 +163,7 @@ async def test_a_private_authority_is_trusted_by_ssl_cert_file(
         ("SSL_CERT_FILE", "/nowhere/authority.pem"),
         ("SSL_CERT_FILE", __file__),
         ("HTTPS_PROXY", "gopher://user:hush@proxy.example.com"),
-        ("HTTPS_PROXY", "http://user:hush@[nonsense"),
+        ("HTTPS_PROXY", "http://user:hush@proxy.example.com:port"),
     ],
 )
 async def test_a_variable_that_cannot_be_used_is_named_and_not_shown(

@@ -10,7 +10,6 @@ import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, cast
 
 import anyio
@@ -91,6 +90,7 @@ class GatewayBackend:
             GatewayMetricsError: see errors.py; nothing of the gateway's own words is in it but
                 its documented messages.
         """
+        # Not built by the client: it would add the cookies of other callers' answers.
         request = httpx.Request(
             "POST",
             self._url,
@@ -155,8 +155,6 @@ class GatewayBackend:
                 timeout=httpx.Timeout(None, connect=min(_CONNECT_TIMEOUT_S, self._timeout_s)),
                 limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
                 event_hooks={"response": [_refuse_redirect]},
-                # A cookie of one caller's session must not travel with another's token.
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             )
         except OSError:
             wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"
@@ -250,7 +248,7 @@ def _explain(error: Exception, timeout_s: float) -> GatewayMetricsError:
             return _explain_tls(cause)
     if isinstance(error, httpx.ConnectError | httpx.ProxyError):
         return _explain_connection(error, causes)
-    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+    if isinstance(error, httpx.LocalProtocolError):
         return InternalError("the request to the gateway could not be put into HTTP")
     return UnavailableError(
         "the gateway broke off the connection before its answer was complete: ask again later"
