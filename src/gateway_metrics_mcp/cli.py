@@ -114,7 +114,7 @@ def _check(settings: Settings) -> int:
 def _demo(settings: Settings) -> int:
     from gateway_metrics_mcp.demo import run_demo  # noqa: PLC0415 - a client, not the server
 
-    return anyio.run(run_demo, settings)
+    return anyio.run(run_demo, settings, sys.stdout)
 
 
 _RUN = {"serve": _serve, "check": _check, "demo": _demo}

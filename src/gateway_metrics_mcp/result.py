@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,9 @@ from gateway_metrics_mcp.query.model import Query, format_instant
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 
 TOTAL: Final = "total"
+
+_LARGEST: Final = sys.float_info.max
+"""Beyond that an integer is no count of anything, and cannot be divided."""
 
 Key = str | int | float | bool | None
 Number = int | float
@@ -147,18 +151,21 @@ def _read_key(row: Mapping[str, Any], name: str) -> Key:
 def _read_number(value: object, name: str) -> Number | None:
     """A finite number, also out of a numeric string; null for null and for NaN."""
     if isinstance(value, str):
-        try:
-            value = int(value)
-        except ValueError:
-            try:
-                value = float(value)
-            except ValueError:
-                value = object()
-    if value is None:
+        value = _parse_number(value)
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
         raise UnreadableResponseError(f"the gateway's answer has no number in {name}")
-    return value if isinstance(value, int) or math.isfinite(value) else None
+    return value
+
+
+def _parse_number(text: str) -> object:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _read_start(row: Mapping[str, Any]) -> datetime:

@@ -64,7 +64,7 @@ def tell_stories(seed: int, end_day: date) -> Stories:
     return Stories(
         spend_account=_choose(accounts, seed, "spend account"),
         spend_model=spend_model,
-        spend_start=end_day - timedelta(_choose([5, 6, 7, 8, 9], seed, "spend start")),
+        spend_start=end_day - timedelta(_choose([5, 6, 7, 8], seed, "spend start")),
         slow_model=_choose([model for model in busy if model != spend_model], seed, "slow model"),
         slow_environment=_choose(["production", "staging", "dev"], seed, "slow environment"),
         slow_start=end_day - timedelta(_choose([4, 5, 6, 7], seed, "slow start")),

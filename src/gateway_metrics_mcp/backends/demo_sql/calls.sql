@@ -23,10 +23,10 @@ WITH joined AS (
         if(attempt = 1, cache_status, NULL) AS cache_status,
         if(is_failure, CASE
             WHEN chance(call_id, 'error') < 0.40 THEN 'RateLimitError'
-            WHEN chance(call_id, 'error') < 0.68 THEN 'ProviderError'
-            WHEN chance(call_id, 'error') < 0.82 THEN 'Timeout'
+            WHEN chance(call_id, 'error') < 0.74 THEN 'ProviderError'
+            WHEN chance(call_id, 'error') < 0.79 THEN 'Timeout'
             WHEN virtual_model IS NOT NULL THEN 'RateLimitError'
-            WHEN chance(call_id, 'error') < 0.96 THEN 'InvalidRequest'
+            WHEN chance(call_id, 'error') < 0.95 THEN 'InvalidRequest'
             ELSE 'AuthenticationError'
         END, NULL) AS error
     FROM attempts JOIN requests USING (id) JOIN models ON models.model = attempts.model
@@ -55,7 +55,7 @@ timed AS (
             AS written_tokens,
         if(written_tokens IS NULL, known_tokens, NULL) AS read_tokens,
         -- The second story: a few calls of one model in one environment stall.
-        if(model = slow_model AND environment = slow_environment AND utc_day(moment) >= slow_start
+        if(model = slow_model AND tags['environment'] = slow_environment AND utc_day(moment) >= slow_start
             AND NOT is_failure AND NOT is_hit AND chance(call_id, 'stalls') < 0.07,
             slow_ms * (2.6 + 1.6 * chance(call_id, 'stall')), 0) AS stall_ms,
         CASE

@@ -9,8 +9,8 @@ WITH told AS (
         $slow_environment::VARCHAR AS slow_environment,
         $slow_start::DATE AS slow_start,
         4 AS input_factor, -- its prompts grow as well
-        55e9 AS usual_cost, -- about what the tenant spends a day, in nano-USD
-        0.45 AS rise, -- of the last 7 full days over the 7 before
+        58e9 AS usual_cost, -- about what the tenant spends a day, in nano-USD
+        0.5 AS rise, -- of the last 7 full days over the 7 before
         getvariable('end_day') - 7 AS last_week
 ),
 
