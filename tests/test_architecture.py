@@ -38,7 +38,7 @@ DOORS: Final = {
     "httpx": ("backends.gateway",),
     "duckdb": ("backends.duckdb", "backends.demo_data"),
     "mcp": ("server", "tools", "client"),
-    "mcp_types": ("server", "tools"),
+    "mcp_types": ("server", "tools", "client"),
     "starlette": ("server",),
     "uvicorn": ("cli",),
 }
