@@ -20,10 +20,10 @@ def sort_points(asked: Asked) -> list[DataPoint]:
     points = sorted(result.points, key=_key_order)
     if name in result.key_names:
         position = result.key_names.index(name)
-        cells: list[Key] = [point.keys[position] for point in points]
+        rows: list[tuple[Key, DataPoint]] = [(point.keys[position], point) for point in points]
     else:
-        cells = list(result.column(name))
-    rows = list(zip(cells, points, strict=True))
+        position = result.value_names.index(name)
+        rows = [(point.values[position], point) for point in points]
     present = [row for row in rows if row[0] is not None]
     present.sort(key=lambda row: rank_key(row[0]), reverse=asked.question.is_descending)
     return [point for _, point in present] + [point for cell, point in rows if cell is None]
