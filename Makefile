@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check verify bench wheel clean
+.PHONY: help demo test lint check verify bench wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -27,11 +27,12 @@ demo: .venv/.runs ## make a month of data and ask five questions of it, as an MC
 test: .venv/.tests ## run the whole suite
 	$(BIN)/python -m pytest
 
-check: .venv/.tests ## lint, check the types, then run the whole suite
+lint: .venv/.tests ## lint and check the types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+
+check: lint test ## lint, check the types, then run the whole suite
 
 verify: check ## all of check, longer property tests, and the benchmarks: before a release
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m "thorough or not thorough"

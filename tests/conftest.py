@@ -6,8 +6,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pytest
+from hypothesis import settings
 
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
+
+# Machines differ too much for deadlines; `make verify` takes the thorough profile.
+settings.register_profile("usual", deadline=None, max_examples=100)
+settings.register_profile("thorough", deadline=None, max_examples=5000)
+settings.load_profile("usual")
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 """A Wednesday; tests ask their questions at this instant."""

@@ -55,11 +55,12 @@ timed AS (
             AS written_tokens,
         if(written_tokens IS NULL, known_tokens, NULL) AS read_tokens,
         -- The second story: a few calls of one model in one environment stall.
-        if(model = slow_model AND tags['environment'] = slow_environment AND utc_day(moment) >= slow_start
-            AND NOT is_failure AND NOT is_hit AND chance(call_id, 'stalls') < 0.07,
+        if(model = slow_model AND tags['environment'] = slow_environment
+            AND utc_day(moment) >= slow_start AND NOT is_failure AND NOT is_hit
+            AND chance(call_id, 'stalls') < 0.07,
             slow_ms * (2.6 + 1.6 * chance(call_id, 'stall')), 0) AS stall_ms,
         CASE
-            WHEN error = 'Timeout' THEN 60000 + 40 * chance(call_id, 'first')
+            WHEN error = 'Timeout' THEN 1.5 * slow_ms + 40 * chance(call_id, 'first')
             WHEN is_failure THEN 40 + 160 * spread(call_id, 'first')
             WHEN is_hit THEN lookup_latency / 100.0 + 3 * spread(call_id, 'first')
             ELSE first_token_ms * mild_spread(call_id, 'first') + asked_tokens * 0.03 + stall_ms

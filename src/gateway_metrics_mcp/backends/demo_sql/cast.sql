@@ -4,7 +4,7 @@
 -- `slow_ms`: about the p99 of the latency; what a stalled call waits for is measured by it.
 CREATE TABLE models AS
 SELECT
-    row_number() OVER () AS model_no,
+    row_number() OVER (ORDER BY model) AS model_no,
     *,
     'model-' || left(md5(model), 12) AS model_id
 FROM (VALUES
@@ -71,7 +71,7 @@ FROM (VALUES
 -- `live`, `trial`: the shares of their calls from production and from staging.
 CREATE TABLE subjects AS
 SELECT
-    row_number() OVER () - 1 AS subject_no,
+    row_number() OVER (ORDER BY slug) - 1 AS subject_no,
     *,
     'subject-' || left(md5(slug), 12) AS subject_id,
     kind || ':' || slug AS subject
@@ -94,8 +94,8 @@ FROM (
         CASE
             WHEN number = 7 THEN NULL
             WHEN number = 8 THEN []::VARCHAR[]
-            WHEN number = 1 THEN list_distinct([team, 'platform', 'data-science'])
-            WHEN number <= 3 THEN list_distinct([team, 'platform'])
+            WHEN number = 1 THEN list_sort(list_distinct([team, 'platform', 'data-science']))
+            WHEN number <= 3 THEN list_sort(list_distinct([team, 'platform']))
             ELSE [team]
         END,
         'office',

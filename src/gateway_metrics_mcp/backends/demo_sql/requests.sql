@@ -93,3 +93,6 @@ SELECT
         ], lambda entry: entry.value IS NOT NULL))
     END AS tags
 FROM sized;
+
+DROP TABLE hourly;
+DROP TABLE asked;

@@ -27,8 +27,9 @@ one_call AS (
     SELECT
         model AS spend_model,
         -- 1.1: the mean of spread().
-        1.1 * sum(share * (input_tokens * input_factor * input_price + output_tokens * output_price))
-        / sum(share) AS cost
+        1.1 * sum(share * (
+            input_tokens * input_factor * input_price + output_tokens * output_price
+        )) / sum(share) AS cost
     FROM (SELECT model, input_price, output_price FROM models WHERE is_dear), features, told
     GROUP BY model
 )

@@ -29,7 +29,7 @@ SET VARIABLE method_wheel = (
 -- One line for each place where a guardrail stands; `share` of the guarded requests.
 CREATE TABLE guardrails AS
 SELECT
-    row_number() OVER () - 1 AS guardrail_no,
+    row_number() OVER (ORDER BY guardrail, scope) - 1 AS guardrail_no,
     *,
     'grd-' || left(md5(guardrail), 12) AS guardrail_id
 FROM (VALUES
@@ -48,5 +48,7 @@ SET VARIABLE agents = [
     {'name': 'research-helper', 'framework': 'langgraph', 'server': 'hosted'}
 ];
 
-SET VARIABLE ratelimit_rules = ['chat-per-user', 'chat-per-user', 'tokens-per-team', 'batch-hourly'];
+SET VARIABLE ratelimit_rules = [
+    'chat-per-user', 'chat-per-user', 'tokens-per-team', 'batch-hourly'
+];
 SET VARIABLE budget_rules = ['team-monthly', 'team-monthly', 'account-daily'];
