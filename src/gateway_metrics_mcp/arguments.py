@@ -7,7 +7,7 @@ taken too, and not published.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 
 from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query.near import explain_choice, quote
@@ -27,6 +28,10 @@ from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 
 Format = Literal["table", "exact", "json"]
 FORMATS: Final = ("table", "exact", "json")
+_MOST_ENTRIES: Final = 100
+_LONGEST_NAME: Final = 256
+_MOST_DIGITS: Final = 19
+_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _TEXTS: Final[dict[str, Any]] = {"type": "array", "items": _TEXT}
@@ -37,8 +42,8 @@ def parse_json(value: object) -> object:
     """The value of JSON text: some clients send arrays and objects so."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
-            return json.loads(value)
-        except ValueError:
+            return from_json(value, allow_inf_nan=False)
+        except ValueError:  # deep nesting too: that is no recursion error here
             return value
     return value
 
@@ -46,26 +51,29 @@ def parse_json(value: object) -> object:
 def _read_names(value: object) -> list[object]:
     """A list, whether it came as one, as JSON text, as `a, b` or as a single name."""
     value = parse_json(value)
-    if value is None:
-        return []
     if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
-    return list(value) if isinstance(value, list | tuple) else [value]
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    names = _read_list(value)
+    if any(isinstance(name, str) and len(name) > _LONGEST_NAME for name in names):
+        raise ValueError(f"a name of more than {_LONGEST_NAME} letters")
+    return names
 
 
 def _read_list(value: object) -> list[object]:
-    """A list of objects, whether it came as one, as JSON text or as a single object."""
+    """A list, whether it or its entries came as such, as JSON text or as a single entry."""
     value = parse_json(value)
-    if value is None:
-        return []
-    return [parse_json(v) for v in value] if isinstance(value, list | tuple) else [value]
+    if not isinstance(value, list | tuple):
+        return [value]
+    if len(value) > _MOST_ENTRIES:
+        raise ValueError(f"{len(value)} entries, the most are {_MOST_ENTRIES}")
+    return [parse_json(entry) for entry in value]
 
 
 def _read_whole_number(value: object) -> object:
     """`"10"` and 10.0 for 10; a boolean is none."""
     if isinstance(value, bool):
         return quote(value)
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and len(value) < _MOST_DIGITS and value.strip().isdecimal():
         return int(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -178,10 +186,15 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: list[Problem
 
     Each that is unknown or does not fit is added to `problems`.
     """
-    given = {name: value for name, value in raw.items() if value is not None}
-    for name in [name for name in given if name not in kind.names()]:
-        problems.append(Problem(name, f"unknown argument. {explain_choice(name, kind.names())}"))
-        del given[name]
+    given, names = {}, kind.names()
+    for name, value in raw.items():
+        if name not in names:
+            choice = explain_choice(name, names)
+            problems.append(Problem(quote(name), f"unknown argument. {choice}"))
+        elif not _is_text(value):
+            problems.append(Problem(name, "holds a NUL or half a surrogate pair, which is no text"))
+        elif value is not None:
+            given[name] = value
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -192,10 +205,22 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: list[Problem
         return kind.model_validate(given)
 
 
+def _is_text(value: object) -> bool:
+    """Whether all text in a JSON value can be sent on: JSON has more than engines take."""
+    if isinstance(value, str):
+        return _NO_TEXT.search(value) is None
+    if isinstance(value, Mapping):
+        return all(_is_text(key) and _is_text(entry) for key, entry in value.items())
+    return all(_is_text(entry) for entry in value) if isinstance(value, list | tuple) else True
+
+
 def _explain(name: str, wrong: Any, value: object) -> str:
     if name == "format":
         return f"{quote(value)} is unknown. {explain_choice(str(value), FORMATS)}"
-    least = wrong.get("ctx", {}).get("ge", 0 if name == "offset" else 1)
+    context = wrong.get("ctx", {})
+    if "error" in context:
+        return str(context["error"])
+    least = context.get("ge", 0 if name == "offset" else 1)
     return f"expected a whole number from {least}, got {quote(value)}"
 
 

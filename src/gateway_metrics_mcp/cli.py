@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, get_args
 
 import anyio
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.errors import GatewayMetricsError
+from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
+from gateway_metrics_mcp.query.near import explain_choice, find_near
 from gateway_metrics_mcp.settings import PREFIX, Settings, flag_names, read_settings
 
 _COMMANDS = {
@@ -27,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
     # A print that stays in the buffer would reach the wire after the server's end.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
-    arguments = vars(_build_parser().parse_args(argv))
+    arguments = _parse(argv)
     command = arguments.pop("command")
     try:
         settings = read_settings(arguments, os.environ)
@@ -36,6 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GatewayMetricsError as error:
         print(f"gateway-metrics-mcp: {error}", file=sys.stderr)  # noqa: T201 - stderr is ours
         return 1
+
+
+def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
+    """The command and the flags; argparse takes what follows an unknown flag for a command."""
+    parser = _build_parser()
+    known, rest = parser.parse_known_args(argv)
+    flags = [f"--{name.replace('_', '-')}" for name in ("config", *flag_names())]
+    for word in rest:
+        near = " or ".join(find_near(word.partition("=")[0], flags))
+        parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
+    if known.command not in _COMMANDS:
+        parser.error(f"unknown command {known.command}. {explain_choice(known.command, _COMMANDS)}")
+    return vars(known)
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -48,7 +65,8 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = "; ".join(f"{name}: {text}" for name, text in _COMMANDS.items())
-    parser.add_argument("command", nargs="?", choices=_COMMANDS, default="serve", help=commands)
+    names = f"{{{','.join(_COMMANDS)}}}"
+    parser.add_argument("command", nargs="?", metavar=names, default="serve", help=commands)
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings")
     for name in flag_names():
         field = Settings.model_fields[name]
@@ -70,15 +88,21 @@ def _configure_logging(settings: Settings) -> None:
         level=settings.log_level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    # At DEBUG it logs the headers of the gateway's answers, cookies among them.
+    logging.getLogger("httpcore").setLevel(logging.INFO)
 
 
 def _serve(settings: Settings) -> int:
-    from gateway_metrics_mcp.server import build_server  # noqa: PLC0415 - mcp takes half a second
-
-    server = build_server(settings)
     if settings.transport == "stdio":
         # The thread that reads stdin cannot be woken: the default action ends at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # the imports make objects that stay: looking for garbage costs a tenth of them
+    from gateway_metrics_mcp.server import build_server  # noqa: PLC0415 - mcp takes half a second
+
+    server = build_server(settings)
+    gc.freeze()
+    gc.enable()
+    if settings.transport == "stdio":
         anyio.run(server.run_stdio_async)
         return 0
     return _serve_http(server, settings)
@@ -89,17 +113,24 @@ def _serve_http(server: Any, settings: Settings) -> int:
 
     from gateway_metrics_mcp.server import build_http_app, build_sse_app  # noqa: PLC0415 - likewise
 
-    build = build_http_app if settings.transport == "http" else build_sse_app
-    config = uvicorn.Config(
-        build(server, settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        timeout_graceful_shutdown=1,
-        server_header=False,
-    )
-    uvicorn.Server(config).run()
+    is_sse = settings.transport == "sse"
+    app = (build_sse_app if is_sse else build_http_app)(server, settings)
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, server_header=False)
+    with _listen(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{listener.getsockname()[1]}{'/sse' if is_sse else '/mcp'}"
+        print(f"gateway-metrics-mcp: listening at {url}", file=sys.stderr)  # noqa: T201 - likewise
+        uvicorn.Server(config).run([listener])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = error.strerror or "not possible"
+        raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
 def _check(settings: Settings) -> int:

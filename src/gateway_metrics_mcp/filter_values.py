@@ -14,6 +14,8 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, LIST_OPERATORS, METADATA_PREFIX
 
 _BOOLEANS: Final = {"true": True, "false": False}
+_SEVERAL: Final = (*LIST_OPERATORS, "BETWEEN")
+"""Operators that take a list; a tuple, for what is asked about may be unhashable."""
 
 
 def read_filter_argument(item: object, datasource: object, catalog: Catalog) -> object:
@@ -25,9 +27,10 @@ def read_filter_argument(item: object, datasource: object, catalog: Catalog) -> 
         name = METADATA_PREFIX + item["metadataKey"]
     operator = item.get("operator")
     type_ = _type_of(name, datasource, catalog) if operator != "IS_NULL" else "boolean"
-    value = parse_json(item["value"])
-    values = [_read(v, type_) for v in (value if isinstance(value, list | tuple) else [value])]
-    if operator in LIST_OPERATORS or operator == "BETWEEN" or len(values) != 1:
+    value, parsed = item["value"], parse_json(item["value"])
+    given = parsed if isinstance(parsed, list | tuple) else [value]
+    values = [_read(v, type_) for v in given]
+    if operator in _SEVERAL or len(values) != 1:
         return {**item, "value": values}
     return {**item, "value": values[0]}
 

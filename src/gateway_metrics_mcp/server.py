@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from mcp.server import CacheHint
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from mcp_types import CallToolResult, TextContent
 from mcp_types import Tool as PublishedTool
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.access import LOCAL
@@ -30,6 +32,9 @@ from gateway_metrics_mcp.tools import TOOLS, Desk
 logger = logging.getLogger(__name__)
 
 NAME: Final = "gateway-metrics"
+_MOST_PROBLEMS: Final = 20
+_MOST_LETTERS: Final = 1_000
+"""Of one problem: an error is read by a model, whose room it must not fill."""
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _LISTS_FRESH_MS: Final = 3_600_000
 """The lists change only with a new version: clients may keep them for an hour."""
@@ -39,24 +44,26 @@ class MetricsServer(MCPServer[None]):
     """An MCP server whose tools are the registry's.
 
     The SDK's own argument models would drop unknown arguments and speak of pydantic, so the
-    call goes to the registry as it came. Every answer is one text block.
+    call goes to the registry as it came. Every answer is one text block. `hold` keeps the backend
+    open between calls.
     """
 
     def __init__(
         self,
         desk: Desk,
         *,
-        lifespan: Callable[[MCPServer[None]], Any],
+        hold: Callable[[], AbstractAsyncContextManager[None]],
         log_level: Any = "WARNING",
     ) -> None:
         self._desk = desk
+        self.hold = hold
         self._published = [tool.publish() for tool in TOOLS.values()]
         super().__init__(
             NAME,
             title="Gateway metrics",
             version=__version__,
             instructions=read_prompt("instructions"),
-            lifespan=lifespan,
+            lifespan=lambda _: hold(),
             log_level=log_level,
             subscriptions=False,
             cache_hints={"tools/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public")},
@@ -76,7 +83,7 @@ class MetricsServer(MCPServer[None]):
         try:
             return _result(await self._answer(name, arguments))
         except InvalidQueryError as error:
-            return _result(f"Invalid arguments for {name}:\n{error}", is_error=True)
+            return _result(_list_problems(name, error), is_error=True)
         except GatewayMetricsError as error:
             return _result(f"Error ({error.code}): {error}", is_error=True)
         except Exception:
@@ -94,6 +101,14 @@ class MetricsServer(MCPServer[None]):
 
 class _UnknownToolError(GatewayMetricsError):
     code = "unknown_tool"
+
+
+def _list_problems(name: str, error: InvalidQueryError) -> str:
+    """Every problem a line, unless there are very many."""
+    lines = [f"- {problem}"[:_MOST_LETTERS] for problem in error.problems[:_MOST_PROBLEMS]]
+    more = len(error.problems) - _MOST_PROBLEMS
+    rest = [f"and {more} more like these"] if more > 0 else []
+    return "\n".join([f"Invalid arguments for {name}:", *lines, *rest])
 
 
 def _result(text: str, *, is_error: bool = False) -> CallToolResult:
@@ -127,27 +142,40 @@ def build_server(
             allow_unknown=settings.unknown_fields == "pass",
         )
 
-    @asynccontextmanager
-    async def lifespan(_: MCPServer[None]) -> AsyncIterator[None]:
-        try:
-            yield None
-        finally:
-            await opening.aclose()
-
     desk = Desk(terms, get, clock, settings.budget, settings.all_row)
-    return MetricsServer(desk, lifespan=lifespan, log_level=settings.log_level)
+    return MetricsServer(desk, hold=opening.hold, log_level=settings.log_level)
 
 
 def build_http_app(server: MetricsServer, settings: Settings) -> Starlette:
     """Streamable HTTP at `/mcp`, without sessions."""
-    return server.streamable_http_app(
-        stateless_http=True, transport_security=_security(settings), host=settings.host
-    )
+    security = _security(settings)
+    app = server.streamable_http_app(stateless_http=True, transport_security=security)
+    app.add_middleware(_Doorkeeper, security=security)
+    return app
 
 
 def build_sse_app(server: MetricsServer, settings: Settings) -> Starlette:
     """The older SSE transport at `/sse`."""
-    return server.sse_app(transport_security=_security(settings), host=settings.host)
+    security = _security(settings)
+    app = server.sse_app(transport_security=security)
+    app.add_middleware(_Doorkeeper, security=security)
+    # Each connection enters the server's lifespan: between two the backend stays open.
+    app.router.lifespan_context = lambda _: server.hold()
+    return app
+
+
+class _Doorkeeper:
+    """Refuses a foreign Host or Origin on every path; the SDK's SSE logs a traceback for each."""
+
+    def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:
+        self._app = app
+        self._check = TransportSecurityMiddleware(security)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = None
+        if scope["type"] == "http":
+            refusal = await self._check.validate_request(Request(scope))
+        await (refusal or self._app)(scope, receive, send)
 
 
 def _security(settings: Settings) -> TransportSecuritySettings:

@@ -7,10 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.near import explain_choice
+from gateway_metrics_mcp.query.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
 LEAST_TOKENS: Final = 500
@@ -22,6 +31,11 @@ GATEWAY_TOKEN: Final = "TFY_API_KEY"  # noqa: S105 - the variable's name
 def _split(value: object) -> object:
     """`a, b` from the environment as a list."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _check_zone(name: str) -> str:
+    read_zone(name)
+    return name
 
 
 class Settings(BaseModel):
@@ -44,7 +58,9 @@ class Settings(BaseModel):
     unknown_fields: Literal["refuse", "pass"] = Field(
         "refuse", description="fields the catalog lacks: refuse, or pass on to the gateway"
     )
-    timezone: str = Field("UTC", description="zone of dates and periods where a call names none")
+    timezone: Annotated[str, AfterValidator(_check_zone)] = Field(
+        "UTC", description="zone of dates and periods where a call names none"
+    )
     budget: int = Field(
         4000, ge=LEAST_TOKENS, le=MOST_TOKENS, description="most tokens of an answer, about"
     )
@@ -91,14 +107,14 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         **_read_environment(environ),
         **given,
     }
-    if merged.get("backend") is None and environ.get(GATEWAY_HOST):
-        merged["backend"] = environ[GATEWAY_HOST]
+    if merged.get("backend") is None and (host := environ.get(GATEWAY_HOST, "").strip()):
+        merged["backend"] = host if "://" in host else f"https://{host}"
     merged["token"] = _read_token(merged.get("token_file"), environ)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise SettingsError("; ".join(wrong)) from None
+        raise SettingsError("; ".join(wrong).replace(": Value error, ", ": ")) from None
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -14,20 +16,25 @@ from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 
-_FORMS = (
+_CLOSING_TIMEOUT_S: Final = 5
+_FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
     " directory of Parquet, or demo: for generated data"
 )
 
 
 class Opening:
-    """Opens the backend once, when the first question comes; a failure is tried again."""
+    """Opens the backend once, when the first question comes; a failure is tried again.
+
+    Connections share it: it closes when the last one that holds it is gone.
+    """
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._settings = settings
         self._clock = clock
         self._backend: Backend | None = None
         self._lock = anyio.Lock()
+        self._holders = 0
 
     async def get(self) -> Backend:
         """The open backend.
@@ -35,15 +42,29 @@ class Opening:
         Raises:
             SettingsError: if the settings name none, or it cannot be opened.
         """
+        if self._backend is not None:
+            return self._backend
         async with self._lock:
             if self._backend is None:
                 self._backend = await anyio.to_thread.run_sync(self._open)
             return self._backend
 
-    async def aclose(self) -> None:
-        """Close the backend, if it was ever opened."""
-        if self._backend is not None:
-            await self._backend.aclose()
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """Keep the backend open, if it is ever opened, until the end of the block."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if self._holders == 0:
+                await self._close()
+
+    async def _close(self) -> None:
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            with anyio.move_on_after(_CLOSING_TIMEOUT_S, shield=True):
+                await backend.aclose()
 
     def _open(self) -> Backend:
         return open_backend(self._settings, load_catalog(self._settings.catalog), self._clock)

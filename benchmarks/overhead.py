@@ -1,0 +1,161 @@
+"""What one tool call costs beside the request it makes: a ratio to a bare POST with httpx.
+
+The gateway is a process of its own on loopback that answers at once: 20 groups of 4 values to the
+grouped question, one row to its ALL question, which our call sends beside it. The bare request
+asks the grouped question alone and reads the JSON. Usage: python benchmarks/overhead.py [CALLS]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+MOST: Final = 2.5
+CALLS: Final = 400
+WARM_UP: Final = 50
+GROUPS: Final = 20
+TOKEN: Final = "benchmark"  # noqa: S105 - for our own gateway
+GATED: Final = "2026-07-28"
+NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+ARGUMENTS: Final = {
+    "startTs": "last 7 days",
+    "aggregations": ["sum costInUSD", "sum inputTokens", "p95 latencyMs"],
+    "groupBy": ["modelName"],
+}
+
+
+def _row(number: int) -> dict[str, Any]:
+    return {
+        "total": 1000 + number,
+        "sumCostInUSD": 12.345678 + number,
+        "sumInputTokens": 987654 + number,
+        "p95LatencyMs": 1234.5678 + number,
+    }
+
+
+def _response(rows: list[dict[str, Any]]) -> bytes:
+    body = json.dumps({"data": {"dataPoints": rows}}).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return f"{head}\r\n\r\n".encode() + body
+
+
+async def serve_gateway() -> None:
+    """Answer until stdin ends; the port goes to stdout."""
+    rows = [{"modelName": f"provider/model-{i}", **_row(i)} for i in range(GROUPS)]
+    total = {
+        name: sum(row[name] for row in rows)
+        for name in ("total", "sumCostInUSD", "sumInputTokens", "p95LatencyMs")
+    }
+    grouped, ungrouped = _response(rows), _response([total])
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            size = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
+            body = await reader.readexactly(size)
+            writer.write(grouped if b'"groupBy"' in body else ungrouped)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+@asynccontextmanager
+async def gateway() -> AsyncIterator[str]:
+    """The address of a gateway in a process of its own."""
+    process = subprocess.Popen(  # noqa: ASYNC220, S603 - started once, this file
+        [sys.executable, __file__, "--gateway"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("no pipes")
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+async def measure(calls: int) -> dict[str, list[float]]:
+    """Seconds of each call, the subjects in turn."""
+    import httpx  # noqa: PLC0415 - not for the gateway's process
+    from mcp.client import Client  # noqa: PLC0415 - likewise
+    from mcp_types import TextContent  # noqa: PLC0415 - likewise
+
+    from gateway_metrics_mcp.backends.gateway import PATH  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.query.catalog import load_catalog  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.question import Terms, read_distribution  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.server import build_server  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.settings import Settings  # noqa: PLC0415 - likewise
+
+    body = read_distribution(ARGUMENTS, Terms(load_catalog()), NOW).query.to_body()
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(gateway())
+        bare = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        settings = Settings(backend=url, token=TOKEN)
+        server = build_server(settings, clock=lambda: NOW)
+        modern = await stack.enter_async_context(Client(server))
+        legacy = await stack.enter_async_context(Client(server, mode="legacy"))
+
+        async def post() -> None:
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            response = await bare.post(url + PATH, json=body, headers=headers)
+            if len(response.json()["data"]["dataPoints"]) != GROUPS:
+                raise RuntimeError(f"no rows: {response.text}")
+
+        async def ask(client: Client) -> None:
+            result = await client.call_tool("query_distribution", ARGUMENTS)
+            (block,) = result.content
+            if (
+                not isinstance(block, TextContent)
+                or f"rows 1-{GROUPS} of {GROUPS}" not in block.text
+            ):
+                raise RuntimeError(f"no answer: {block}")
+
+        subjects: dict[str, Callable[[], Awaitable[None]]] = {
+            "bare POST": post,
+            GATED: lambda: ask(modern),
+            "legacy": lambda: ask(legacy),
+        }
+        times: dict[str, list[float]] = {name: [] for name in subjects}
+        gc.freeze()  # as our command does
+        for number in range(WARM_UP + calls):
+            for name, subject in subjects.items():
+                start = time.perf_counter()
+                await subject()
+                if number >= WARM_UP:
+                    times[name].append(time.perf_counter() - start)
+        return times
+
+
+def main(calls: int) -> int:
+    times = asyncio.run(measure(calls))
+    yardstick = median(times["bare POST"])
+    ratios = {name: median(taken) / yardstick for name, taken in times.items()}
+    for name, taken in times.items():
+        print(
+            f"{name:10}  median {median(taken) * 1000:6.2f} ms  least {min(taken) * 1000:6.2f} ms"
+            f"  ratio {ratios[name]:.2f}"
+        )
+    is_good = ratios[GATED] <= MOST
+    print(f"{'ok' if is_good else 'FAIL'}: {GATED} at most {MOST} times a bare POST, {calls} each")
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+    if sys.argv[1:] == ["--gateway"]:
+        asyncio.run(serve_gateway())
+    else:
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else CALLS))

@@ -1,0 +1,413 @@
+"""The server as a process of its own: its pipes, its signals, its end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+import pytest
+from anyio.abc import SocketAttribute
+from anyio.streams.buffered import BufferedByteReceiveStream
+from mcp.client import Client
+from mcp.client.sse import sse_client
+
+from gateway_metrics_mcp import __version__
+from gateway_metrics_mcp.settings import flag_names
+from gateway_metrics_mcp.tools import TOOLS
+
+TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: nothing may show it
+INITIALIZE: Final[dict[str, Any]] = {
+    "id": 0,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+INITIALIZED: Final[dict[str, Any]] = {"method": "notifications/initialized"}
+MODERN: Final = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+}
+
+
+def call(number: int, tool: str, **arguments: object) -> dict[str, Any]:
+    params = {"name": tool, "arguments": arguments}
+    return {"id": number, "method": "tools/call", "params": params}
+
+
+@dataclass
+class Process:
+    """A process of ours: JSON lines in, all it wrote kept."""
+
+    process: anyio.abc.Process
+    lines: BufferedByteReceiveStream
+    out: list[bytes] = field(default_factory=list)
+    err: bytes = b""
+    has_said: anyio.Event = field(default_factory=anyio.Event)
+
+    async def send(self, *messages: dict[str, Any]) -> None:
+        """Write the messages at once."""
+        lines = [json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages]
+        assert self.process.stdin is not None
+        await self.process.stdin.send("".join(lines).encode())
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message."""
+        line = await self.lines.receive_until(b"\n", 1_000_000)
+        self.out.append(line)
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    async def end(self) -> int:
+        """Close its input, read the rest of its output, and wait for it."""
+        assert self.process.stdin is not None
+        await self.process.stdin.aclose()
+        return await self.wait()
+
+    async def wait(self) -> int:
+        """Read the rest of its output, and wait for it."""
+        with suppress(anyio.EndOfStream):
+            while True:
+                self.out.append(await self.lines.receive())
+        return await self.process.wait()
+
+
+Start = Callable[..., AbstractAsyncContextManager[Process]]
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Start:
+    """Start the server; the block has to end it, within ten seconds."""
+
+    @asynccontextmanager
+    async def start(*arguments: str, **more: str) -> AsyncIterator[Process]:
+        command = [sys.executable, "-m", "gateway_metrics_mcp", *arguments]
+        with anyio.fail_after(10):
+            async with await anyio.open_process(command, env={**environment, **more}) as process:
+                assert process.stdout is not None
+                running = Process(process, BufferedByteReceiveStream(process.stdout))
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_keep_errors, running)
+                    yield running
+
+    return start
+
+
+async def _keep_errors(running: Process) -> None:
+    assert running.process.stderr is not None
+    async for part in running.process.stderr:
+        running.err += part
+        running.has_said.set()
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command to its end: exit code, output, errors."""
+
+    def run(*arguments: str, **more: str) -> tuple[int, str, str]:
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
+            env={**environment, **more},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@dataclass
+class Gateway:
+    """A gateway on loopback: with an answer, or with none ever."""
+
+    port: int = 0
+    is_asked: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def _gateway(rows: str | None = None) -> AsyncIterator[Gateway]:
+    """It reads a question; `rows` is its answer, in which it repeats what it was sent."""
+    gateway = Gateway()
+
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            request = await stream.receive()
+            gateway.is_asked.set()
+            if rows is None:
+                await anyio.sleep_forever()
+            body = f'{{"data":{{"dataPoints":{rows}}}}}'
+            echo = request.decode().lower().partition("authorization: ")[2].partition("\r\n")[0]
+            head = f"HTTP/1.1 200 OK\r\nX-Echo: {echo}\r\nContent-Length: {len(body)}\r\n\r\n"
+            await stream.send((head + body).encode())
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
+        gateway.port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - no Django
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, answer)
+            yield gateway
+            group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+async def test_nothing_but_the_protocol_is_on_stdout(
+    start: Start, directory: Path, level: str
+) -> None:
+    question = {"startTs": "2025-03-01", "endTs": "2025-03-03", "groupBy": ["modelName"]}
+    async with start("--backend", str(directory), "--log-level", level) as server:
+        await server.send(INITIALIZE, INITIALIZED, {"id": 1, "method": "tools/list"})
+        opened, listed = await server.receive(), await server.receive()
+        await server.send(
+            call(2, "query_distribution", **question),
+            call(3, "query_distribution", nothing=1),
+            call(4, "nothing"),
+            {"id": 5, "method": "no/such/method"},
+        )
+        answers = [await server.receive() for _ in range(4)]
+        code = await server.end()
+
+    assert code == 0
+    assert [json.loads(line)["jsonrpc"] for line in server.out] == ["2.0"] * 6
+    assert opened["result"]["serverInfo"] == {
+        "name": "gateway-metrics",
+        "title": "Gateway metrics",
+        "version": __version__,
+    }
+    assert [tool["name"] for tool in listed["result"]["tools"]] == list(TOOLS)
+    assert {message["id"]: sorted(message.get("result", ())) for message in answers} == {
+        2: ["content", "isError"],
+        3: ["content", "isError"],
+        4: ["content", "isError"],
+        5: [],
+    }
+    assert (b"DEBUG" in server.err) == (level == "DEBUG")
+
+
+async def test_a_modern_client_needs_no_handshake(start: Start) -> None:
+    async with start() as server:
+        await server.send({"id": 1, "method": "tools/list", "params": {"_meta": MODERN}})
+        listed = (await server.receive())["result"]
+        code = await server.end()
+
+    assert (code, server.err) == (0, b"")
+    assert (listed["ttlMs"], listed["cacheScope"]) == (3_600_000, "public")
+    assert [sorted(tool) for tool in listed["tools"]] == (
+        [["annotations", "description", "inputSchema", "name", "title"]] * len(TOOLS)
+    )
+
+
+async def test_lines_that_are_no_messages_do_not_end_the_server(start: Start) -> None:
+    async with start() as server:
+        assert server.process.stdin is not None
+        await server.process.stdin.send(b'no json\n\n{"jsonrpc":"2.0","id":\xff}\n[]\n"\\ud800"\n')
+        await server.send(INITIALIZE, INITIALIZED, {"id": 1, "method": "ping"})
+        answers = [await server.receive() for _ in range(2)]
+        code = await server.end()
+
+    assert ([answer["id"] for answer in answers], code) == ([0, 1], 0)
+
+
+async def test_the_end_of_its_input_ends_it(start: Start) -> None:
+    async with start() as server:
+        code = await server.end()
+
+    assert (code, server.out, server.err) == (0, [], b"")
+
+
+async def test_the_end_of_its_input_ends_a_running_call(start: Start) -> None:
+    async with (
+        _gateway() as gateway,
+        start("--backend", gateway.url, TFY_API_KEY=TOKEN) as server,
+    ):
+        await server.send(INITIALIZE, INITIALIZED, call(1, "query_distribution", startTs="today"))
+        await server.receive()
+        await gateway.is_asked.wait()
+        code = await server.end()
+
+    assert (code, server.err) == (0, b"")
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+async def test_an_interrupt_ends_it_at_once_without_a_trace(
+    start: Start,
+    is_busy: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    async with (
+        _gateway() as gateway,
+        start("--backend", gateway.url, TFY_API_KEY=TOKEN) as server,
+    ):
+        await server.send(INITIALIZE, INITIALIZED)
+        await server.receive()
+        if is_busy:
+            await server.send(call(1, "query_distribution", startTs="today"))
+            await gateway.is_asked.wait()
+        server.process.send_signal(signal.SIGINT)
+        with anyio.fail_after(1):
+            code = await server.wait()
+
+    assert (code, server.err) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_over_http_it_says_where_it_listens_and_an_interrupt_ends_it(
+    start: Start, directory: Path, transport: str
+) -> None:
+    arguments = ("--transport", transport, "--port", "0", "--backend", str(directory))
+    async with start(*arguments) as server:
+        await server.has_said.wait()
+        said = server.err.decode()
+        url = said.split()[-1]
+        async with Client(url if transport == "http" else sse_client(url)) as client:
+            names = [tool.name for tool in (await client.list_tools()).tools]
+        server.process.send_signal(signal.SIGINT)
+        code = await server.wait()
+
+    assert names == list(TOOLS)
+    path = "/mcp" if transport == "http" else "/sse"
+    assert said.startswith("gateway-metrics-mcp: listening at http://127.0.0.1:")
+    assert said.endswith(f"{path}\n")
+    assert (code, server.out, server.err.decode()) == (0, [], said)
+
+
+async def test_the_token_is_in_no_output_log_or_process_list(start: Start) -> None:
+    async with (
+        _gateway('[{"total": 7}]') as gateway,
+        start("--log-level", "DEBUG", TFY_HOST=gateway.url, TFY_API_KEY=TOKEN) as server,
+    ):
+        await server.send(INITIALIZE, INITIALIZED, call(1, "query_distribution", startTs="today"))
+        await server.receive()
+        answer = await server.receive()
+        shown = await anyio.Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+        code = await server.end()
+
+    assert code == 0
+    assert "total: 7" in answer["result"]["content"][0]["text"]
+    assert b"httpx" in server.err
+    assert [text for text in (shown, server.err, *server.out) if TOKEN.encode() in text] == []
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    assert run("--version") == (0, f"{__version__}\n", "")
+
+
+def test_the_help_names_every_setting_but_the_token(run: Run) -> None:
+    code, out, err = run("--help", TFY_API_KEY=TOKEN)
+
+    assert (code, err) == (0, "")
+    flags = {f"--{name.replace('_', '-')}" for name in flag_names()}
+    assert {flag for flag in flags if f"{flag} " in out} == flags
+    assert "--token " not in out
+    assert TOKEN not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("--bakend", "x"), 2, "error: unknown argument --bakend. Did you mean --backend?\n"),
+        (("--transport", "carrier-pigeon"), 2, "argument --transport: invalid choice: "),
+        (("serv",), 2, "error: unknown command serv. Did you mean serve? Allowed: serve, check, "),
+        (("check", "demo"), 2, "error: unknown argument demo"),
+        (("--budget",), 2, "argument --budget: expected one argument\n"),
+        (("--budget", "many"), 1, "gateway-metrics-mcp: budget: "),
+        (("--budget", "5"), 1, "gateway-metrics-mcp: budget: "),
+        (("--all-row", "perhaps"), 1, "gateway-metrics-mcp: all_row: "),
+        (("--config", "/nowhere.toml"), 1, "gateway-metrics-mcp: the file /nowhere.toml cannot "),
+        (("--token-file", "/nowhere"), 1, "gateway-metrics-mcp: the token file /nowhere cannot "),
+        (
+            ("--transport", "http", "--host", "0.0.0.0"),  # noqa: S104 - refused
+            1,
+            "gateway-metrics-mcp: listening on 0.0.0.0 needs --allowed-host with the name",
+        ),
+        (
+            ("--transport", "sse", "--host", "192.0.2.1", "--allowed-host", "example.com"),
+            1,
+            "gateway-metrics-mcp: cannot listen on 192.0.2.1 port 8000: ",
+        ),
+    ],
+    ids=repr,
+)
+def test_a_wrong_command_line_is_explained(
+    run: Run, arguments: Sequence[str], code: int, error: str
+) -> None:
+    result, out, err = run(*arguments)
+
+    assert (result, out) == (code, "")
+    assert error in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        (
+            {"GATEWAY_METRICS_BUDGT": "5000"},
+            "unknown variable GATEWAY_METRICS_BUDGT. Did you mean GATEWAY_METRICS_BUDGET",
+        ),
+        ({"GATEWAY_METRICS_TOKEN": TOKEN}, "unknown variable GATEWAY_METRICS_TOKEN. "),
+        ({"GATEWAY_METRICS_LOG_LEVEL": "LOUD"}, "log_level: "),
+    ],
+)
+def test_a_wrong_variable_is_explained(run: Run, variables: dict[str, str], error: str) -> None:
+    code, out, err = run(**variables)
+
+    assert (code, out) == (1, "")
+    assert err.startswith(f"gateway-metrics-mcp: {error}")
+    assert TOKEN not in err
+
+
+def test_check_says_what_works(run: Run, directory: Path) -> None:
+    code, out, err = run("check", "--backend", str(directory))
+    absent = "0 rows in the last 24 hours (the data directory has no table {}: nothing of this"
+    absent += " datasource was ever loaded)"
+    mcp, guardrail, config, agent = (
+        absent.format(f"gateway_{kind}_metrics")
+        for kind in ("mcp", "guardrail", "config", "request")
+    )
+
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"ok    backend: DuckDB over Parquet in {directory}",
+        "ok    modelMetrics: 0 rows in the last 24 hours",
+        f"ok    mcpMetrics: {mcp}",
+        f"ok    guardrailMetrics: {guardrail}",
+        "ok    cacheMetrics: 0 rows in the last 24 hours",
+        f"ok    configMetrics: {config}",
+        f"ok    agentMetrics: {agent}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("backend", "line"),
+    [
+        ({}, "FAIL  backend: no backend is set. Set TFY_HOST, or --backend or GATEWAY_METRICS_"),
+        ({"GATEWAY_METRICS_BACKEND": "/nowhere"}, "FAIL  backend: the data directory /nowhere"),
+        ({"TFY_HOST": "https://127.0.0.1:1"}, "FAIL  modelMetrics: no connection to the gateway"),
+    ],
+)
+def test_check_says_what_does_not_work(run: Run, backend: dict[str, str], line: str) -> None:
+    code, out, err = run("check", TFY_API_KEY=TOKEN, **backend)
+
+    assert (code, err) == (1, "")
+    assert [found for found in out.splitlines() if found.startswith(line)] != []
+    assert TOKEN not in out

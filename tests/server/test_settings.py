@@ -1,0 +1,200 @@
+"""The set-up: flags before the environment before the file, and nothing misspelt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.settings import Settings, flag_names, read_settings
+
+TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: no error may show it
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file with settings, and a backend of its own."""
+    file = tmp_path / "settings.toml"
+    file.write_text('backend = "/from/file"\nbudget = 1000\nthreads = 3\ntimezone = "Asia/Tokyo"\n')
+    return file
+
+
+def test_without_anything_there_is_no_backend_and_no_token() -> None:
+    assert read_settings({}, {}) == Settings()
+    assert (Settings().backend, Settings().token) == (None, None)
+
+
+def test_a_flag_goes_before_a_variable_and_that_before_the_file(file: Path) -> None:
+    environ = {"GATEWAY_METRICS_BUDGET": "2000", "GATEWAY_METRICS_THREADS": "4", "HOME": "/"}
+    flags = {"budget": "3000", "config": str(file), "timezone": None}
+
+    assert read_settings(flags, environ) == Settings(
+        backend="/from/file", budget=3000, threads=4, timezone="Asia/Tokyo"
+    )
+
+
+def test_the_file_can_be_named_by_a_variable_and_a_flag_goes_before_it(
+    file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text('allowed_host = ["a.example.com", "b.example.com"]\nall_row = false\n')
+    environ = {"GATEWAY_METRICS_CONFIG": str(file)}
+
+    assert read_settings({}, environ).threads == 3
+    assert read_settings({"config": str(other)}, environ) == Settings(
+        allowed_host=("a.example.com", "b.example.com"), all_row=False
+    )
+
+
+def test_an_empty_variable_is_none() -> None:
+    empty = dict.fromkeys(("GATEWAY_METRICS_BACKEND", "TFY_HOST", "TFY_API_KEY"), "")
+
+    assert read_settings({}, empty) == Settings()
+
+
+@pytest.mark.parametrize("name", flag_names())
+def test_every_setting_is_a_variable(name: str) -> None:
+    values: dict[str, str] = {
+        "backend": "demo:",
+        "token_file": __file__,
+        "catalog": "/own.json",
+        "unknown_fields": "pass",
+        "timezone": "Europe/Berlin",
+        "budget": "501",
+        "all_row": "false",
+        "timeout": "1.5",
+        "max_response_bytes": "1001",
+        "row_cap": "7",
+        "memory": "512MB",
+        "threads": "1",
+        "transport": "sse",
+        "host": "::1",
+        "port": "1",
+        "allowed_host": "a.example.com, b.example.com",
+        "log_level": "INFO",
+    }
+    read = read_settings({}, {f"GATEWAY_METRICS_{name.upper()}": values[name]})
+
+    assert getattr(read, name) != getattr(Settings(), name)
+    assert read.model_copy(update={name: None, "token": None}) == Settings().model_copy(
+        update={name: None}
+    )
+
+
+def test_the_gateway_in_tfy_host_is_the_backend_unless_another_is_set() -> None:
+    environ = {"TFY_HOST": "https://tenant.example.com", "TFY_API_KEY": f" {TOKEN}\n"}
+    read = read_settings({}, environ)
+
+    assert (read.backend, read.token and read.token.get_secret_value()) == (
+        "https://tenant.example.com",
+        TOKEN,
+    )
+    assert read_settings({"backend": "demo:"}, environ).backend == "demo:"
+    assert read_settings({}, {**environ, "GATEWAY_METRICS_BACKEND": "/d"}).backend == "/d"
+
+
+def test_a_gateway_in_tfy_host_needs_no_scheme() -> None:
+    assert read_settings({}, {"TFY_HOST": "tenant.example.com"}).backend == (
+        "https://tenant.example.com"
+    )
+
+
+def test_the_token_file_goes_before_the_variable(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    for flags, environ in (
+        ({"token_file": str(file)}, {"TFY_API_KEY": "another"}),
+        ({}, {"TFY_API_KEY": "another", "GATEWAY_METRICS_TOKEN_FILE": str(file)}),
+    ):
+        token = read_settings(flags, environ).token
+        assert token is not None
+        assert token.get_secret_value() == TOKEN
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", b"\xff\xfe"])
+def test_a_token_file_without_a_token_is_refused(
+    tmp_path: Path, content: str | bytes | None
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingsError, match=r"^the token file .*token (is empty|cannot be read: )"):
+        read_settings({"token_file": str(file)}, {"TFY_API_KEY": TOKEN})
+
+
+def test_the_token_is_no_flag_no_variable_of_ours_and_no_key_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f'token = "{TOKEN}"\n')
+
+    assert "token" not in flag_names()
+    for environ in ({"GATEWAY_METRICS_TOKEN": TOKEN}, {"GATEWAY_METRICS_CONFIG": str(file)}):
+        with pytest.raises(SettingsError, match=r"unknown (variable|setting)") as caught:
+            read_settings({}, environ)
+        assert TOKEN not in str(caught.value)
+
+
+def test_no_token_is_shown_where_settings_are() -> None:
+    read = read_settings({}, {"TFY_API_KEY": TOKEN})
+
+    assert read.token is not None
+    shown = (repr(read), str(read), read.model_dump_json(), str(read.model_dump()))
+    assert [text for text in shown if TOKEN in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("GATEWAY_METRICS_BUDGT", "GATEWAY_METRICS_BUDGET"),
+        ("GATEWAY_METRICS_ALLOWED_HOSTS", "GATEWAY_METRICS_ALLOWED_HOST"),
+        ("GATEWAY_METRICS_ROWCAP", "GATEWAY_METRICS_ROW_CAP"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_right_spelling(name: str, near: str) -> None:
+    with pytest.raises(SettingsError, match=f"^unknown variable {name}. Did you mean {near}"):
+        read_settings({}, {name: "1"})
+
+
+def test_a_misspelt_key_of_the_file_is_refused_with_the_right_spelling(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("log-level = 'INFO'\n")
+    with pytest.raises(SettingsError, match=r"unknown setting log-level\. Did you mean log_level"):
+        read_settings({"config": str(file)}, {})
+
+
+@pytest.mark.parametrize("content", [None, "backend = ", b"\xff"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: str | bytes | None) -> None:
+    file = tmp_path / "settings.toml"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingsError, match=r"^the file .*settings\.toml cannot be read: "):
+        read_settings({"config": str(file)}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("budget", "499"),
+        ("budget", "12001"),
+        ("timeout", "0"),
+        ("timeout", "nan"),
+        ("port", "65536"),
+        ("threads", "0"),
+        ("row_cap", "0"),
+        ("memory", "lots"),
+        ("memory", "2GB'; --"),
+        ("transport", "carrier-pigeon"),
+        ("log_level", "LOUD"),
+        ("unknown_fields", "maybe"),
+        ("timezone", "Mars/Olympus"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        read_settings({name: value}, {})
+
+
+def test_every_value_that_does_not_fit_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"^budget: .*; port: "):
+        read_settings({"budget": "5"}, {"GATEWAY_METRICS_PORT": "-1"})
