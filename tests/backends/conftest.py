@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
 
 from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
 from gateway_metrics_mcp.backends.gateway import GatewayBackend
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.reading import read_query
 
@@ -161,3 +166,111 @@ async def _read_request(reader: asyncio.StreamReader) -> bytes:
         if line.startswith(b"content-length:"):
             return head + await reader.readexactly(int(line.split(b":")[1]))
     return head
+
+
+# --- the embedded engine ---
+
+
+def _load(name: str) -> ModuleType:
+    """A module beside this one: the tests are no package."""
+    path = Path(__file__).parent / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"tests_backends_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_PARQUET = _load("parquet")
+
+
+@pytest.fixture(scope="session")
+def write_rows() -> Callable[..., Path]:
+    """`write_rows(directory, rows, table=..., folder=..., name=..., types=...)`."""
+    write: Callable[..., Path] = _PARQUET.write_rows
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_select() -> Callable[..., Path]:
+    """`write_select(directory, select, table=..., folder=..., name=...)`."""
+    write: Callable[..., Path] = _PARQUET.write_select
+    return write
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """An empty data directory."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def write(data: Path, write_rows: Callable[..., Path]) -> Callable[..., Path]:
+    """`write(rows, table=..., ...)` into the data directory."""
+    return lambda rows, **layout: write_rows(data, rows, **layout)
+
+
+@pytest.fixture
+async def engine(data: Path) -> AsyncIterator[Callable[..., DuckDBBackend]]:
+    """Open engines over the data directory; all are closed in the end."""
+    opened: list[DuckDBBackend] = []
+
+    def build(directory: Path = data, **options: Any) -> DuckDBBackend:
+        backend = DuckDBBackend(directory, options.pop("catalog", load_catalog()), **options)
+        opened.append(backend)
+        return backend
+
+    yield build
+    for backend in opened:
+        await backend.aclose()
+
+
+def _read_question(catalog: Catalog, changes: dict[str, Any]) -> Query:
+    """July 2026 of modelMetrics with the changes; aggregations as "sum inputTokens"."""
+    body = {
+        "startTs": "2026-07-01T00:00:00Z",
+        "endTs": "2026-08-01T00:00:00Z",
+        "datasource": "modelMetrics",
+        "type": "timeseries" if "interval" in changes else "distribution",
+        **changes,
+    }
+    pairs = [text.split() for text in body.pop("aggregations", [])]
+    body["aggregations"] = [{"type": type_, "column": column} for type_, column in pairs]
+    keys = ("fieldName", "operator", "value")
+    body["filters"] = [dict(zip(keys, given, strict=True)) for given in body.pop("filters", [])]
+    return read_query(body, catalog)
+
+
+@pytest.fixture(scope="session")
+def make_query() -> Callable[..., Query]:
+    """Build a query of July 2026; filters as `(field, operator, value)`."""
+
+    def make(catalog: Catalog | None = None, **changes: Any) -> Query:
+        return _read_question(catalog or load_catalog(), changes)
+
+    return make
+
+
+@pytest.fixture
+def ask(
+    engine: Callable[..., DuckDBBackend], make_query: Callable[..., Query]
+) -> Callable[..., Awaitable[list[dict[str, Any]]]]:
+    """Ask an engine over the data directory: the rows as the API would give them."""
+    opened: list[DuckDBBackend] = []
+
+    async def ask_engine(
+        backend: DuckDBBackend | None = None, *, caller: Caller = LOCAL, **changes: Any
+    ) -> list[dict[str, Any]]:
+        if backend is None:
+            backend = opened[0] if opened else engine()
+            opened.append(backend)
+        query = make_query(**changes)
+        rows: list[dict[str, Any]] = (await backend.query(query, caller)).to_body(query)["data"][
+            "dataPoints"
+        ]
+        return rows
+
+    return ask_engine

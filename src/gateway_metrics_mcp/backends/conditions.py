@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends.dialect import Dialect
+from gateway_metrics_mcp.backends.dialect import Dialect, quote_identifier
 from gateway_metrics_mcp.backends.tables import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
 from gateway_metrics_mcp.query.catalog import FilterField
 from gateway_metrics_mcp.query.model import Filter, Query, Scalar
@@ -42,11 +42,6 @@ _TEXT_FUNCTIONS: Final[dict[Operator, str]] = {
 }
 
 
-def quote_identifier(name: str) -> str:
-    """A column of the catalog as an identifier; its own quotes are doubled."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 class Conditions:
     """The conditions of one statement."""
 
@@ -64,10 +59,8 @@ class Conditions:
         if kind is not None:
             return self._subject(filter_, kind)
         value = self._value_of(query, filter_, field)
-        if field.type == "array":
+        if field.type == "array" and filter_.operator != "IS_NULL":
             return self._teams(filter_)
-        if filter_.operator == "IS_NULL":
-            return f"{value} IS {'' if filter_.value else 'NOT '}NULL"
         if filter_.operator in NEGATIVE_OPERATORS:
             # NOT of null is null: a null never matches a negative operator (R9).
             return f"NOT ({self._positive(value, filter_, _POSITIVE[filter_.operator])})"
@@ -106,6 +99,8 @@ class Conditions:
     def _positive(self, value: str, filter_: Filter, operator: Operator) -> str:
         """A condition that holds for the values named."""
         given = filter_.value
+        if operator == "IS_NULL":
+            return f"{value} IS {'' if given else 'NOT '}NULL"
         if operator == "BETWEEN" and isinstance(given, tuple):
             low, high = (self._bind(bound) for bound in given)
             return f"({value} >= {low} AND {value} <= {high})"

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 from gateway_metrics_mcp.backends.tables import TIME_COLUMN
 from gateway_metrics_mcp.query.interval import EPOCH, Interval
 
 MICROSECONDS = 1_000_000
+_DUCK_TYPES: Final = {
+    "TEXT": "VARCHAR",
+    "DOUBLE PRECISION": "DOUBLE",
+    "Array(Text)": "VARCHAR[]",
+    "Map(Text, Text)": "MAP(VARCHAR, VARCHAR)",
+    "Map(Text, Array(Text))": "MAP(VARCHAR, VARCHAR[])",
+}
+_INTEGERS: Final = ("INTEGER", "BIGINT")
+
+
+def quote_identifier(name: str) -> str:
+    """A table or a column as an identifier; its own quotes are doubled."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 class Dialect(Protocol):
@@ -53,6 +66,32 @@ class Dialect(Protocol):
 
 class DuckDialect:
     """DuckDB 2."""
+
+    def create_table(self, table: str, columns: Mapping[str, str]) -> str:
+        """An empty table in the vendor's layout."""
+        listed = [f"{quote_identifier(n)} {_DUCK_TYPES.get(t, t)}" for n, t in columns.items()]
+        return f"CREATE TABLE {quote_identifier(table)} ({', '.join(listed)})"
+
+    def source(self, table: str, columns: Mapping[str, str], *, has_files: bool) -> str:
+        """The rows of `$files`: the table's own columns, in its own types.
+
+        The empty table lends the files the columns that they lack.
+        """
+        quoted = quote_identifier(table)
+        if not has_files:
+            return quoted
+        listed = ", ".join(self._read_column(n, _DUCK_TYPES.get(t, t)) for n, t in columns.items())
+        files = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
+        united = f"SELECT * FROM {quoted} UNION ALL BY NAME SELECT * FROM {files}"  # noqa: S608 - the catalog's
+        return f"(SELECT {listed} FROM ({united}) AS f)"  # noqa: S608 - likewise
+
+    def _read_column(self, name: str, type_: str) -> str:
+        quoted = quote_identifier(name)
+        cast = f"CAST({quoted} AS {type_})"
+        if type_ in _INTEGERS:  # stored as a float, NaN and infinity have no integer: null
+            floats = f"typeof({quoted}) IN ('FLOAT', 'DOUBLE')"
+            cast = f"CASE WHEN {floats} THEN TRY_{cast} ELSE {cast} END"
+        return f"{cast} AS {quoted}"
 
     def placeholder(self, name: str, value: object) -> str:  # noqa: ARG002 - types follow the value
         return f"${name}"

@@ -7,10 +7,12 @@ becomes SQL. A query runs in a worker thread on a cursor of its own.
 from __future__ import annotations
 
 import logging
-import os
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +30,7 @@ from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     EngineError,
     InternalError,
+    SettingsError,
     TooManyRowsError,
 )
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -36,13 +39,6 @@ from gateway_metrics_mcp.result import Result
 
 logger = logging.getLogger(__name__)
 
-_TYPES: Final = {
-    "TEXT": "VARCHAR",
-    "DOUBLE PRECISION": "DOUBLE",
-    "Array(Text)": "VARCHAR[]",
-    "Map(Text, Text)": "MAP(VARCHAR, VARCHAR)",
-    "Map(Text, Array(Text))": "MAP(VARCHAR, VARCHAR[])",
-}
 _MOST_ON_DISK: Final = "4GB"
 _INTERRUPT_EVERY_S: Final = 0.005
 
@@ -74,7 +70,10 @@ class DuckDBBackend:
         self._row_cap = row_cap
         self._until = until
         self._limiter = anyio.CapacityLimiter(threads)
-        self._connection = _connect(self._directory, self._layout, memory_limit, threads)
+        self._spill = _make_spill_directory()
+        self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
+        self._memory_limit, self._threads = memory_limit, threads
+        self._connection = self._connect()
 
     @property
     def description(self) -> str:
@@ -89,18 +88,48 @@ class DuckDBBackend:
             BackendTimeoutError: if it takes longer than the time limit.
             EngineError: if the files cannot be read or memory does not suffice.
         """
-        job = _Job(self._connection, lambda cursor: self._answer(cursor, query, caller))
         try:
             with anyio.fail_after(self._timeout_s):
-                return await job.run(self._limiter)
+                try:
+                    return await self._run(query, caller)
+                except duckdb.FatalException:  # brought down by another question's file
+                    return await self._run(query, caller)
         except TimeoutError:
             raise BackendTimeoutError(
                 f"no answer within {self._timeout_s:g} s. Ask a shorter window or fewer groups"
             ) from None
+        except duckdb.Error as error:
+            table = self._layout.catalog.datasources[query.datasource].table
+            raise _translate(error, table) from error
+
+    async def _run(self, query: Query, caller: Caller) -> Result:
+        """One attempt; a database that a damaged file has brought down is opened anew."""
+        connection = self._connection
+        try:
+            job = _Job(connection, lambda cursor: self._answer(cursor, query, caller))
+            return await job.run(self._limiter)
+        except (duckdb.InternalException, duckdb.FatalException):
+            if self._connection is connection:
+                self._connection = self._connect()
+                connection.close()
+            raise
 
     async def aclose(self) -> None:
         """Close the engine."""
         self._connection.close()
+        self._remove_spill()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        config = {
+            "memory_limit": self._memory_limit,
+            "threads": self._threads,
+            "temp_directory": self._spill,
+        }
+        try:
+            return _connect(self._directory, self._layout, config)
+        except duckdb.Error as error:
+            first_line = str(error).partition("\n")[0]
+            raise SettingsError(f"the embedded engine cannot be opened: {first_line}") from error
 
     def _answer(self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller) -> Result:
         """The whole of one query, in the worker thread."""
@@ -108,23 +137,19 @@ class DuckDBBackend:
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         files = find_files(self._directory / table, query.start_ts, end)
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
+        dialect = DuckDialect()
         statement = compile_query(
             clipped,
             caller,
-            source=_source(table, has_files=bool(files)),
-            dialect=DuckDialect(),
+            source=dialect.source(table, self._layout.tables[table], has_files=bool(files)),
+            dialect=dialect,
             layout=self._layout,
             row_cap=self._row_cap,
         )
         parameters = {**statement.parameters, **({"files": files} if files else {})}
-        try:
-            rows = cursor.execute(statement.text, parameters).fetchall()
-            if len(rows) > self._row_cap:
-                self._refuse(cursor, statement, parameters)
-        except duckdb.InterruptException:
-            raise
-        except duckdb.Error as error:
-            raise _translate(error, table) from error
+        rows = cursor.execute(statement.text, parameters).fetchall()
+        if len(rows) > self._row_cap:
+            self._refuse(cursor, statement, parameters)
         notes = () if files or (self._directory / table).is_dir() else (_no_table(table),)
         result = read_rows(rows, statement, query, self._layout.catalog)
         return result.with_notes(*notes)
@@ -173,7 +198,8 @@ class _Job:
             self._is_cancelled = True
             with anyio.CancelScope(shield=True):
                 while started and not self._done.is_set():
-                    self._cursor.interrupt()
+                    with suppress(duckdb.ConnectionException):  # closed just now: it is done
+                        self._cursor.interrupt()
                     await anyio.sleep(_INTERRUPT_EVERY_S)
             raise
 
@@ -187,18 +213,21 @@ class _Job:
             self._done.set()
 
 
-def _connect(
-    directory: Path, layout: Layout, memory_limit: str, threads: int
-) -> duckdb.DuckDBPyConnection:
+def _make_spill_directory() -> str:
+    """Where DuckDB may write what does not fit into memory; empty if there is no such place."""
+    try:
+        return tempfile.mkdtemp(prefix="gateway-metrics-mcp-")
+    except OSError as error:
+        logger.warning("no temporary directory, queries have the memory alone: %s", error)
+        return ""
+
+
+def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     """An in-memory database that can read the directory and nothing else."""
     connection = duckdb.connect(
         ":memory:",
         config={
-            "memory_limit": memory_limit,
-            "threads": threads,
-            "temp_directory": str(
-                Path(tempfile.gettempdir()) / f"gateway-metrics-mcp-{os.getpid()}"
-            ),
+            **config,
             "max_temp_directory_size": _MOST_ON_DISK,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -207,20 +236,11 @@ def _connect(
     )
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     for table, columns in layout.tables.items():
-        listed = ", ".join(f'"{name}" {_TYPES.get(kind, kind)}' for name, kind in columns.items())
-        connection.execute(f'CREATE TABLE "{table}" ({listed})')
+        connection.execute(DuckDialect().create_table(table, columns))
     connection.execute("SET allowed_directories = $directory", {"directory": [str(directory)]})
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _source(table: str, *, has_files: bool) -> str:
-    """The empty table gives the columns and their types, the files give the rows."""
-    if not has_files:
-        return f'"{table}"'
-    files = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
-    return f'(SELECT * FROM "{table}" UNION ALL BY NAME SELECT * FROM {files})'
 
 
 def _no_table(table: str) -> str:
@@ -230,13 +250,20 @@ def _no_table(table: str) -> str:
 def _translate(error: duckdb.Error, table: str) -> EngineError | InternalError:
     """DuckDB's error as one of ours; its own words go to the log alone."""
     logger.warning("DuckDB on %s: %s: %s", table, type(error).__name__, error)
+    if isinstance(error, duckdb.ConnectionException):
+        return InternalError("the engine is closed")
+    if isinstance(error, duckdb.ParserException | duckdb.CatalogException):
+        return InternalError("the engine failed; the log has the details")
     if isinstance(error, duckdb.OutOfMemoryException):
         return EngineError(
             "the question needs more memory than the engine may use. Ask a shorter window, fewer"
             " percentiles or fewer groups, or raise the memory limit"
         )
-    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException | duckdb.HTTPException):
-        return EngineError(f"a Parquet file of {table} cannot be read; the log names it")
-    if isinstance(error, duckdb.ConversionException | duckdb.BinderException):
+    if isinstance(error, duckdb.DataError | duckdb.BinderException):
         return EngineError(f"a column of {table} is not of the published type; the log names it")
-    return InternalError("the engine failed; the log has the details")
+    if isinstance(error, duckdb.PermissionException):
+        return EngineError(
+            f"a Parquet file of {table} is a link out of the data directory; the log names it"
+        )
+    # All else comes from a file: DuckDB has no class of its own for most kinds of damage.
+    return EngineError(f"a Parquet file of {table} cannot be read; the log has the details")

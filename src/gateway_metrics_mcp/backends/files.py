@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.errors import EngineError, SettingsError
+
+logger = logging.getLogger(__name__)
 
 _PARTITION: Final = "date="
 _GLOB: Final = frozenset("*?[]{}")
@@ -37,23 +40,45 @@ def find_files(table: Path, start: datetime, end: datetime) -> list[str]:
     """The Parquet files under a table's directory that can hold rows of [start, end).
 
     Directories named `date=YYYY-MM-DD` outside the window, with a day's margin, are passed
-    over; a file whose name has wildcard characters is not read.
+    over; a file or folder whose name has wildcard characters is not read.
+
+    Raises:
+        EngineError: if a folder cannot be listed or is a link, rather than leave rows out.
     """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # no such table, or a folder just removed
+            raise _unreadable("cannot be listed", table, error.filename) from error
+
     first, last = (start - _MARGIN).date(), (end + _MARGIN).date()
     found = []
-    for folder, folders, names in os.walk(table):
+    for folder, folders, names in os.walk(table, onerror=refuse):
         folders[:] = sorted(name for name in folders if _is_within(name, first, last))
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118 - many
+                raise _unreadable("is a link, which is not followed", table, f"{folder}/{name}")
         found += [
-            os.path.join(folder, name)  # noqa: PTH118 - as os.walk gives it, many files
+            os.path.join(folder, name)  # noqa: PTH118 - many
             for name in sorted(names)
-            if name.endswith(".parquet") and not name.startswith((".", "_"))
+            if name.endswith(".parquet") and _is_read(name)
         ]
     return found
 
 
+def _unreadable(reason: str, table: Path, folder: object) -> EngineError:
+    """The error, without the path: that goes to the log alone."""
+    logger.warning("the folder %s %s", folder, reason)
+    return EngineError(f"a folder of {table.name} {reason}; the log names it")
+
+
+def _is_read(name: str) -> bool:
+    """Whether a file or folder of that name is read at all."""
+    return not name.startswith((".", "_")) and not _GLOB & set(name)
+
+
 def _is_within(folder: str, first: date, last: date) -> bool:
     """Whether a folder can hold rows of those days; any that is no date partition can."""
-    if folder.startswith((".", "_")):
+    if not _is_read(folder):
         return False
     if not folder.startswith(_PARTITION):
         return True

@@ -16,10 +16,14 @@ from gateway_metrics_mcp.backends.conditions import (
     SUBJECT_KINDS,
     Bind,
     Conditions,
-    quote_identifier,
 )
-from gateway_metrics_mcp.backends.dialect import Dialect
-from gateway_metrics_mcp.backends.tables import SUBJECT_TYPE_COLUMN, TIME_COLUMN, Layout
+from gateway_metrics_mcp.backends.dialect import Dialect, quote_identifier
+from gateway_metrics_mcp.backends.tables import (
+    SUBJECT_TYPE_COLUMN,
+    TEAMS_COLUMN,
+    TIME_COLUMN,
+    Layout,
+)
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 from gateway_metrics_mcp.query.model import Aggregation, Query
 from gateway_metrics_mcp.query.vocabulary import (
@@ -105,7 +109,8 @@ def compile_query(
     rights = conditions.of_caller(caller)
     if rights is not None:
         where.append(rights)
-    unnested = f", {dialect.unnested_teams()} AS {_TEAM}" if "team" in query.group_by else ""
+    by_team = any(_is_team(name, datasource) for name in query.group_by)
+    unnested = f", {dialect.unnested_teams()} AS {_TEAM}" if by_team else ""
     rows = f"SELECT *{unnested} FROM {source} WHERE {' AND '.join(where)}"
 
     selected = _Selected()
@@ -113,7 +118,7 @@ def compile_query(
     if query.interval is not None:
         groups.append(selected.add(dialect.bucket(query.interval)))
     groups += [
-        selected.add(_key_expression(name, datasource, dialect, bind))
+        selected.add(_key_expression(name, datasource, layout, dialect, bind))
         for name in _keys_once(query, datasource)
     ]
     total = selected.add("count(*)")
@@ -164,10 +169,19 @@ def _keys_once(query: Query, datasource: Datasource) -> list[str]:
     return [name for name in query.group_by if first[datasource.response_key(name)] == name]
 
 
-def _key_expression(name: str, datasource: Datasource, dialect: Dialect, bind: Bind) -> str:
+def _is_team(name: str, datasource: Datasource) -> bool:
+    known = datasource.group_by.get(name)
+    return known is not None and known.table_column == TEAMS_COLUMN
+
+
+def _key_expression(
+    name: str, datasource: Datasource, layout: Layout, dialect: Dialect, bind: Bind
+) -> str:
     if name.startswith(METADATA_PREFIX):
         return dialect.metadata(bind(name.removeprefix(METADATA_PREFIX)))
-    return _TEAM if name == "team" else quote_identifier(datasource.group_by[name].table_column)
+    if _is_team(name, datasource):
+        return _TEAM
+    return _finite(datasource.group_by[name].table_column, datasource, layout, dialect)
 
 
 def _aggregates(
@@ -206,7 +220,11 @@ def _aggregate(query: Query, aggregation: Aggregation, layout: Layout, dialect: 
 
 def _value(query: Query, name: str, layout: Layout, dialect: Dialect) -> str:
     datasource = layout.catalog.datasources[query.datasource]
-    column = datasource.columns[name].table_column
+    return _finite(datasource.columns[name].table_column, datasource, layout, dialect)
+
+
+def _finite(column: str, datasource: Datasource, layout: Layout, dialect: Dialect) -> str:
+    """The column, null where it is NaN or infinite (R22)."""
     quoted = quote_identifier(column)
     return dialect.finite(quoted) if layout.is_float(datasource, column) else quoted
 

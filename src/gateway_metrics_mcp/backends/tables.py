@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Final, Self
 
+from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 
 TIME_COLUMN: Final = "CreatedAt"
@@ -34,13 +35,22 @@ class Layout:
 
     @classmethod
     def of(cls, catalog: Catalog) -> Self:
-        """The published tables and the columns that a user's own catalog file adds to them."""
+        """The published tables and the columns that a user's own catalog file adds to them.
+
+        Raises:
+            SettingsError: if one of them is a list: what splits rows by lists knows teams alone.
+        """
         tables = {table: dict(columns) for table, columns in published_tables().items()}
         for datasource in catalog.datasources.values():
             columns = tables[datasource.table]
             kinds = (datasource.columns, datasource.group_by, datasource.filters)
             for entry in (value for kind in kinds for value in kind.values()):
                 name = entry.table_column
+                if entry.type == "array" and name != TEAMS_COLUMN:
+                    raise SettingsError(
+                        f'the catalog file: {name} of {datasource.table} is of type "array". The'
+                        f" one list that an engine can read is {TEAMS_COLUMN}"
+                    )
                 columns.setdefault(name, catalog.table_type(datasource.table, name))
         return cls(catalog, tables)
 
