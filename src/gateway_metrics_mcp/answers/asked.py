@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Final
 
 from gateway_metrics_mcp.answers.cells import format_number
 from gateway_metrics_mcp.question import Question
 from gateway_metrics_mcp.result import TOTAL, Number, Result
+
+_TEAM: Final = "team"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,12 @@ class Asked:
 
     def format(self, value: Number | None, value_name: str) -> str:
         """A value as the answer shows it: rounded by its unit, or with all digits."""
-        is_exact = self.question.format == "exact"
-        return format_number(value, self.unit_of(value_name), exact=is_exact)
+        return self.formatter(value_name)(value)
+
+    def formatter(self, value_name: str) -> Callable[[Number | None], str]:
+        """What formats the values of one name."""
+        is_exact = self.question.format in ("exact", "json")
+        return partial(format_number, unit=self.unit_of(value_name), exact=is_exact)
 
     def unit_of(self, value_name: str) -> str | None:
         """The unit of a value: `USD`, `ms`, `tokens`; None for counts and unknown columns."""
@@ -50,12 +59,21 @@ class Asked:
         return any(a.key == value_name and a.is_zero_in_gaps for a in aggregations)
 
     @property
-    def first_value(self) -> str:
-        """The first requested value; `total` where none was requested."""
+    def first_value(self) -> str | None:
+        """The first requested value; `total` where none was; None if the rows have no value."""
         aggregations = self.question.query.aggregations
-        return aggregations[0].key if aggregations else self.result.value_names[0]
+        if aggregations:
+            return aggregations[0].key
+        return next(iter(self.result.value_names), None)
 
     @property
     def rows_overlap(self) -> bool:
-        """Whether one row of the source can count in several rows of the answer (R5)."""
-        return "team" in self.question.query.group_by
+        """Whether one row of the source can count in several rows of the answer (R5).
+
+        A caller is in several teams, so any two teams can share calls.
+        """
+        if _TEAM not in self.question.query.group_by or _TEAM not in self.result.key_names:
+            return False
+        position = self.result.key_names.index(_TEAM)
+        teams = {point.keys[position] for point in self.result.points}
+        return len(teams - {None}) > 1

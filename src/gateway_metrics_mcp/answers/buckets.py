@@ -33,36 +33,39 @@ def find_buckets(query: Query, interval: Interval, starts: set[datetime]) -> lis
 
 def label_buckets(starts: Sequence[datetime], interval: Interval) -> list[str]:
     """A label per bucket; below a day only the first of each day carries the date."""
-    seconds = interval.fixed_seconds
-    if seconds is None:
-        form = "%Y" if interval.unit == "year" else "%Y-%m"
-        return [_in_utc(start).strftime(form) for start in starts]
-    if seconds % _DAY_S == 0 and all(_is_midnight(start) for start in starts):
-        return [_in_utc(start).strftime("%Y-%m-%d") for start in starts]
-    has_seconds = any(start.second for start in starts)
+    in_utc = [_in_utc(start) for start in starts]
+    if all(_is_midnight(start) for start in in_utc):
+        if interval.fixed_seconds is None and all(start.day == 1 for start in in_utc):
+            is_by_year = interval.unit == "year" and all(start.month == 1 for start in in_utc)
+            return [start.strftime("%Y" if is_by_year else "%Y-%m") for start in in_utc]
+        if (interval.fixed_seconds or _DAY_S) % _DAY_S == 0:
+            return [start.strftime("%Y-%m-%d") for start in in_utc]
+    form = "%H:%M:%S" if any(start.second for start in in_utc) else "%H:%M"
     labels, day = [], None
-    for start in map(_in_utc, starts):
-        time = start.strftime("%H:%M:%S" if has_seconds else "%H:%M")
+    for start in in_utc:
+        time = start.strftime(form)
         labels.append(time if start.date() == day else f"{start:%Y-%m-%d} {time}")
         day = start.date()
     return labels
 
 
-def has_short_labels(interval: Interval) -> bool:
-    """Whether some labels are a time of day alone."""
-    seconds = interval.fixed_seconds
-    return seconds is not None and seconds % _DAY_S != 0
+def explain_labels(labels: Sequence[str]) -> str:
+    """The words on labels that are a time of day alone; nothing where there is none."""
+    short = next((label for label in labels if label[2:3] == ":"), None)
+    if short is None:
+        return ""
+    return f"; {'HH:MM' if len(short) == 5 else 'HH:MM:SS'} rows belong to the date above"
 
 
 def partial_notes(asked: Asked, starts: Sequence[datetime], interval: Interval) -> list[str]:
     """Which of the first and last bucket hold less than their width."""
     query, notes = asked.question.query, []
     if starts[0] < query.start_ts:
-        notes.append(f"the first bucket is partial: it starts at {_clock(query.start_ts)}")
+        notes.append(f"the first bucket is partial: only from {_clock(query.start_ts)} on")
     last_end = _end_of(starts[-1], interval)
     if last_end > query.end_ts:
         why = "still running" if asked.question.window.is_to_now else "cut by the window"
-        notes.append(f"the last bucket is partial, {why}: it ends at {_clock(query.end_ts)}")
+        notes.append(f"the last bucket is partial, {why}: only to {_clock(query.end_ts)}")
     return notes
 
 

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
+from gateway_metrics_mcp.answers.tokens import estimate_tokens
+
 MOST_BYTES: Final = 32_000
 """Some clients cut the middle out of longer results."""
-
-# Calibrated on tables: within some 10 % of o200k_base there. It is no bound.
-_PIECE: Final = re.compile(r"[0-9]{1,3}|[A-Z]{1,4}|[a-z]{1,5}|[A-Za-z]|\s|[^\sA-Za-z0-9]")
-
-
-def estimate_tokens(text: str) -> int:
-    """About how many tokens the text takes; other letters count their UTF-8 bytes less one."""
-    count = len(_PIECE.findall(text))
-    if text.isascii():
-        return count
-    return count + sum(len(letter.encode()) - 2 for letter in text if not letter.isascii())
 
 
 @dataclass(slots=True)
@@ -27,6 +17,11 @@ class Room:
 
     tokens: int
     bytes: int = MOST_BYTES
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether more was spent than there was."""
+        return self.tokens < 0 or self.bytes < 0
 
     def take(self, *lines: str) -> None:
         """Spend the lines whether or not they fit: what must be said is said."""

@@ -13,6 +13,9 @@ from gateway_metrics_mcp.result import Key, Number
 NULL: Final = "null"
 NOT_APPLICABLE: Final = "n/a"
 LONGEST_NAME: Final = 80
+SHORT_NAME: Final = 12
+"""The length of names where a budget has no room for even one row of longer ones."""
+
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
 _BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
 _INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
@@ -33,6 +36,8 @@ def format_number(value: Number | None, unit: str | None = None, *, exact: bool 
         return NULL
     if isinstance(value, int):
         return str(value)
+    if not math.isfinite(value):
+        return NOT_APPLICABLE
     if exact:
         return json.dumps(value)
     if value == 0:
@@ -49,7 +54,7 @@ def format_number(value: Number | None, unit: str | None = None, *, exact: bool 
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def format_key(key: Key) -> str:
+def format_key(key: Key, longest: int = LONGEST_NAME) -> str:
     """A group key: bare where it cannot be mistaken for anything else, else quoted."""
     if key is None:
         return NULL
@@ -57,21 +62,32 @@ def format_key(key: Key) -> str:
         return "true" if key else "false"
     if isinstance(key, int | float):
         return format_number(key, exact=True)
-    return quote_text(key)
+    return quote_text(key, longest)
 
 
-def quote_text(text: str) -> str:
+def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
     r"""Text of third parties as data: `unquote_text` gives it back, unless it was cut.
 
     Bare are one to three words of letters, digits and `_ . / : @ + -`. The rest is quoted as
-    in JSON, with `|` as `\|` and everything invisible as an escape; beyond 80 characters it is
-    cut and `…(+n)` counts the rest.
+    in JSON, with `|` as `\|` and everything invisible as an escape; beyond `longest` characters it
+    is cut and `…(+n)` counts the rest.
     """
-    shown, rest = text[:LONGEST_NAME], len(text) - LONGEST_NAME
+    shown, rest = text[:longest], len(text) - longest
     if rest <= 0 and _is_plain(text):
         return text
     quoted = "".join(_escape(letter) for letter in json.dumps(shown, ensure_ascii=False))
     return f"{quoted}…(+{rest})" if rest > 0 else quoted
+
+
+def add_unit(name: str, unit: str | None) -> str:
+    """A column's heading: its name, with the unit where the name has none."""
+    is_in_name = unit is not None and re.sub("(?<=..)s$", "", unit).lower() in name.lower()
+    return quote_text(name) if unit is None or is_in_name else f"{quote_text(name)} ({unit})"
+
+
+def keep_on_line(text: str) -> str:
+    """The text as one line in which everything can be seen; `|` stands as it is."""
+    return "".join(letter if letter == "|" else _escape(letter) for letter in text)
 
 
 def unquote_text(cell: str) -> str:

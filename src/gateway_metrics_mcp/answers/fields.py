@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from gateway_metrics_mcp.answers.cells import add_unit
 from gateway_metrics_mcp.query.catalog import Catalog, Column, Datasource
 from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
 
@@ -57,9 +58,4 @@ def _functions(functions: Sequence[str]) -> str:
 
 def _columns(names: Sequence[str], columns: Mapping[str, Column]) -> str:
     """The names, with a unit where the name has none."""
-    shown = []
-    for name in names:
-        unit = columns[name].unit
-        has_unit = unit is None or unit.rstrip("s").lower() in name.lower()
-        shown.append(name if has_unit else f"{name} ({unit})")
-    return ", ".join(shown)
+    return ", ".join(add_unit(name, columns[name].unit) for name in names)

@@ -8,11 +8,15 @@ from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.cells import quote_text
-from gateway_metrics_mcp.query.model import Filter, Scalar
+from gateway_metrics_mcp.query.model import Filter, Scalar, format_instant
 from gateway_metrics_mcp.query.window import format_window
+from gateway_metrics_mcp.question import Question
 from gateway_metrics_mcp.scope import AS_FILTERED, FIELD
 
 _MOST_VALUES: Final = 10
+_FEW_VALUES: Final = 2
+_MOST_LETTERS: Final = 600
+"""The asker knows what was sent; the room is the rows'."""
 
 
 def write_header(asked: Asked, *parts: str) -> str:
@@ -33,9 +37,26 @@ def write_header(asked: Asked, *parts: str) -> str:
     return "# " + " | ".join(pieces)
 
 
+def pin_window(question: Question) -> list[str]:
+    """The window as arguments, for a call that has to see the same one."""
+    query = question.query
+    return [f"startTs={format_instant(query.start_ts)}", f"endTs={format_instant(query.end_ts)}"]
+
+
 def describe_filters(filters: Sequence[Filter]) -> list[str]:
-    """Each filter as it was sent: `modelName IN ["a", "b"]`."""
-    return [f"{quote_text(f.field_name)} {f.operator} {_describe_value(f)}" for f in filters]
+    """Each filter as it was sent: `modelName IN ["a", "b"]`; long lists by their length."""
+    texts = [_describe(f, _MOST_VALUES) for f in filters]
+    if sum(map(len, texts)) > _MOST_LETTERS:
+        texts = [_describe(f, _FEW_VALUES) for f in filters]
+    shown: list[str] = []
+    room = _MOST_LETTERS
+    for text in texts:
+        room -= len(text)
+        if room < 0 and shown:
+            break
+        shown.append(text)
+    rest = len(texts) - len(shown)
+    return [*shown, f"…(+{rest} filters)"] if rest else shown
 
 
 def _shown_filters(asked: Asked) -> list[Filter]:
@@ -50,12 +71,13 @@ def _shown_filters(asked: Asked) -> list[Filter]:
     ]
 
 
-def _describe_value(filter_: Filter) -> str:
+def _describe(filter_: Filter, most: int) -> str:
+    start = f"{quote_text(filter_.field_name)} {filter_.operator} "
     if not isinstance(filter_.value, tuple):
-        return _describe_scalar(filter_.value)
-    shown = [_describe_scalar(item) for item in filter_.value[:_MOST_VALUES]]
+        return start + _describe_scalar(filter_.value)
+    shown = [_describe_scalar(item) for item in filter_.value[:most]]
     rest = len(filter_.value) - len(shown)
-    return f"[{', '.join(shown)}{f', …(+{rest})' if rest else ''}]"
+    return f"{start}[{', '.join(shown)}{f', …(+{rest})' if rest else ''}]"
 
 
 def _describe_scalar(value: Scalar) -> str:

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, keep_on_line
+from gateway_metrics_mcp.answers.sums import add_up
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.result import Number
 
@@ -14,6 +16,7 @@ STILL_FILLING: Final = timedelta(minutes=10)
 """Data this young may be incomplete: the API does not say how far it reaches."""
 
 _NEW_DATA_SHARE: Final = 0.01
+_LEAST_SHARE: Final = 0.0005
 _RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))
 
 
@@ -21,8 +24,8 @@ def write_notes(asked: Asked) -> list[str]:
     """The `# ` lines below the header, the most misleading first."""
     query = asked.question.query
     notes = [
-        *_overlap_notes(query),
-        *_subject_notes(query),
+        *_overlap_notes(asked),
+        *_subject_notes(asked),
         *_datasource_notes(query),
         *_gap_notes(asked),
         *asked.question.window.notes,
@@ -34,7 +37,9 @@ def write_notes(asked: Asked) -> list[str]:
         notes.append(f"from the cache, {asked.result.age_s:.0f} s old")
     if is_still_filling(asked):
         notes.append("the window touches now: its last minutes may still be filling")
-    return [f"# {note}" for note in notes]
+    if _has_rounded(asked):
+        notes.append("decimals rounded (format exact: all digits)")
+    return [f"# {keep_on_line(note)}" for note in notes]
 
 
 def is_still_filling(asked: Asked) -> bool:
@@ -42,8 +47,21 @@ def is_still_filling(asked: Asked) -> bool:
     return asked.question.query.end_ts > asked.now - STILL_FILLING
 
 
-def _overlap_notes(query: Query) -> list[str]:
-    if "team" not in query.group_by:
+def _has_rounded(asked: Asked) -> bool:
+    """Whether some value is shown with fewer digits than it has."""
+    rows = [point.values for point in asked.result.points]
+    rows += [] if asked.totals is None else [asked.totals]
+    forms = [asked.formatter(name) for name in asked.result.value_names]
+    return asked.question.format == "table" and any(
+        isinstance(value, float) and form(value) != NOT_APPLICABLE and float(form(value)) != value
+        for row in rows
+        for value, form in zip(row, forms, strict=True)
+    )
+
+
+def _overlap_notes(asked: Asked) -> list[str]:
+    query = asked.question.query
+    if not asked.rows_overlap:
         return []
     notes = ["team rows overlap: a caller in several teams counts in each, so never add them up"]
     if any(f.field_name == "team" for f in query.filters):
@@ -51,12 +69,14 @@ def _overlap_notes(query: Query) -> list[str]:
     return notes
 
 
-def _subject_notes(query: Query) -> list[str]:
+def _subject_notes(asked: Asked) -> list[str]:
+    query = asked.question.query
     kinds = {"userEmail", "virtualaccount"} & set(query.group_by)
+    rest = "left out" if asked.totals is None else "left out of the rows, not of ALL"
     if kinds == {"userEmail"}:
-        return ["rows are users only; virtual accounts are left out of the rows, not of ALL"]
+        return [f"rows are users only; virtual accounts are {rest}"]
     if kinds == {"virtualaccount"}:
-        return ["rows are virtual accounts only; users are left out of the rows, not of ALL"]
+        return [f"rows are virtual accounts only; users are {rest}"]
     if len(kinds) == 2 and "createdBySubjectType" not in query.group_by:
         return ["users and virtual accounts share one column: group by createdBySubjectType too"]
     return []
@@ -78,13 +98,13 @@ def _gap_notes(asked: Asked) -> list[str]:
     """Where additive rows do not add up to ALL: by how much, and why."""
     if asked.totals is None or not asked.result.points:
         return []
-    gaps = []
-    for name, total in zip(asked.result.value_names, asked.totals, strict=True):
+    gaps: list[tuple[str, Number, Number]] = []
+    for name, of_all in zip(asked.result.value_names, asked.totals, strict=True):
         if not asked.is_additive(name):
             continue
-        rows = math.fsum(value or 0 for value in asked.result.column(name))
-        if not math.isclose(rows, total or 0, rel_tol=1e-9, abs_tol=1e-12):
-            gaps.append((name, rows - (total or 0), total or 0))
+        rows, total = add_up(asked.result.column(name)) or 0, of_all or 0
+        if _differ(rows, total):
+            gaps.append((name, rows - total, total))
     if not gaps:
         return []
     if is_still_filling(asked) and all(_is_new_data(gap, total) for _, gap, total in gaps):
@@ -93,14 +113,21 @@ def _gap_notes(asked: Asked) -> list[str]:
     return [f"rows add up to {listed} than ALL: {_reason(asked, gaps[0][1])}"]
 
 
+def _differ(rows: Number, total: Number) -> bool:
+    """Whether the sums differ by more than the order of adding floats can explain."""
+    if isinstance(rows, int) and isinstance(total, int):
+        return rows != total
+    return not math.isclose(rows, total, rel_tol=1e-9, abs_tol=1e-12)
+
+
 def _is_new_data(gap: Number, total: Number) -> bool:
     return abs(gap) < _NEW_DATA_SHARE * abs(total)
 
 
 def _describe_gap(asked: Asked, name: str, gap: Number, total: Number) -> str:
-    whole = round(gap) if isinstance(total, int) else gap
-    amount = asked.format(abs(whole), name)
-    share = f" ({abs(gap) / abs(total):.1%})" if total else ""
+    amount = asked.format(abs(gap), name)
+    part = abs(gap) / abs(total) if total else None
+    share = "" if part is None else f" ({part:.1%})" if part >= _LEAST_SHARE else " (<0.1%)"
     return f"{amount} {name}{share} {'more' if gap > 0 else 'less'}"
 
 

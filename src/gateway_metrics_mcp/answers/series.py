@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.cells import format_key
 from gateway_metrics_mcp.answers.sorting import rank_key
+from gateway_metrics_mcp.answers.sums import add_up
 from gateway_metrics_mcp.result import TOTAL, Key, Number
+
+Values = Mapping[datetime, Sequence[Number | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,50 +20,75 @@ class Series:
     """The values of one group by the start of the bucket, in the order of the value names."""
 
     keys: tuple[Key, ...]
-    values: Mapping[datetime, Sequence[Number | None]]
+    values: Values
+
+    def name(self, longest: int) -> str:
+        """The keys as a cell; a key that holds a comma is quoted, so each can be told apart."""
+        return ", ".join(format_key(key, longest) for key in self.keys) or "all"
 
 
-def gather_series(asked: Asked) -> tuple[list[Series], str]:
-    """The series, largest first, and the value that ranks them.
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All series, largest first, and the value that ranks them."""
 
-    It is the first value where that adds up over buckets, else the number of rows.
+    series: Sequence[Series]
+    by: str
+
+
+def rank_series(asked: Asked) -> Ranking:
+    """The series by the sum of the first value, where that adds up over buckets.
+
+    Else by the number of rows; by the highest bucket where the source does not count rows.
     """
-    gathered: dict[tuple[Key, ...], dict[datetime, Sequence[Number | None]]] = {}
-    for point in asked.result.points:
-        if point.start is not None:
-            gathered.setdefault(point.keys, {})[point.start] = point.values
-    names = asked.result.value_names
-    rank = asked.first_value
-    if not asked.is_additive(rank) and TOTAL in names:
-        rank = TOTAL
-    position = names.index(rank)
-    series = [Series(keys, values) for keys, values in gathered.items()]
+    series = _gather(asked)
     series.sort(key=lambda one: tuple(map(rank_key, one.keys)))
-    series.sort(
-        key=lambda one: math.fsum(row[position] or 0 for row in one.values.values()), reverse=True
-    )
-    return series, rank
+    names = asked.result.value_names
+    name = asked.first_value
+    if name is not None and not asked.is_additive(name) and TOTAL in names:
+        name = TOTAL
+    if name is None:
+        return Ranking(series, "name")
+    position, is_additive = names.index(name), asked.is_additive(name)
+
+    def size(one: Series) -> Number:
+        column = [row[position] for row in one.values.values()]
+        if is_additive:
+            return add_up(column) or 0
+        return max((value for value in column if value is not None), default=0)
+
+    series.sort(key=size, reverse=True)
+    return Ranking(series, name)
+
+
+def _gather(asked: Asked) -> list[Series]:
+    """A series per group; rows that share group and bucket stand in series of their own."""
+    gathered: dict[
+        tuple[object, ...], tuple[tuple[Key, ...], dict[datetime, Sequence[Number | None]]]
+    ]
+    gathered = {}
+    for point in asked.result.points:
+        if point.start is None:
+            continue
+        # True, 1 and 1.0 are equal in Python, and three groups here.
+        identity: tuple[object, ...] = (point.keys, tuple(map(type, point.keys)))
+        while point.start in gathered.setdefault(identity, (point.keys, {}))[1]:
+            identity = (*identity, "again")
+        gathered[identity][1][point.start] = point.values
+    return [Series(keys, values) for keys, values in gathered.values()]
 
 
 def merge_series(asked: Asked, hidden: Sequence[Series]) -> Series:
     """The rest as one series: additive values added up, null for the others."""
-    names = asked.result.value_names
-    starts = {start for series in hidden for start in series.values}
-    merged: dict[datetime, Sequence[Number | None]] = {}
-    for start in starts:
-        rows = [series.values[start] for series in hidden if start in series.values]
-        merged[start] = [
-            add_up([row[i] for row in rows]) if asked.is_additive(name) else None
-            for i, name in enumerate(names)
+    is_additive = [asked.is_additive(name) for name in asked.result.value_names]
+    rows: dict[datetime, list[Sequence[Number | None]]] = {}
+    for series in hidden:
+        for start, row in series.values.items():
+            rows.setdefault(start, []).append(row)
+    merged = {
+        start: [
+            add_up(column) if adds else None
+            for adds, column in zip(is_additive, zip(*at_start, strict=True), strict=True)
         ]
+        for start, at_start in rows.items()
+    }
     return Series((), merged)
-
-
-def add_up(values: Sequence[Number | None]) -> Number | None:
-    """The sum, exact for integers; null where there is nothing but nulls."""
-    present = [value for value in values if value is not None]
-    if not present:
-        return None
-    if all(isinstance(value, int) for value in present):
-        return sum(present)
-    return math.fsum(present)

@@ -7,15 +7,26 @@ from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.budget import Room
-from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, format_key
+from gateway_metrics_mcp.answers.cells import (
+    LONGEST_NAME,
+    NOT_APPLICABLE,
+    SHORT_NAME,
+    add_unit,
+    format_key,
+    quote_text,
+)
 from gateway_metrics_mcp.answers.empty import write_empty
-from gateway_metrics_mcp.answers.header import write_header
+from gateway_metrics_mcp.answers.header import pin_window, write_header
+from gateway_metrics_mcp.answers.keys import arrange_keys
 from gateway_metrics_mcp.answers.notes import write_notes
-from gateway_metrics_mcp.answers.series import add_up
 from gateway_metrics_mcp.answers.sorting import order_column, sort_points
+from gateway_metrics_mcp.answers.sums import add_up
 from gateway_metrics_mcp.result import TOTAL, DataPoint, Number
 
 ALL: Final = "ALL"
+
+_LONGER_SUM_TOKENS: Final = 4
+"""By so much the sum of some rows can be longer than that of all, for which room is kept."""
 
 
 def write_distribution(asked: Asked, budget: int) -> str:
@@ -23,9 +34,17 @@ def write_distribution(asked: Asked, budget: int) -> str:
     points = sort_points(asked)
     if not points or (len(points) == 1 and _is_nothing(asked, points[0])):
         return write_empty(asked)
-    if len(points) == 1 and asked.question.offset == 0:
-        return _write_one(asked, points[0])
-    return _Table(asked, points).write(budget)
+    is_one = len(points) == 1 and asked.question.offset == 0
+    text = ""
+    for longest in (LONGEST_NAME, SHORT_NAME):
+        room = Room(budget)
+        if is_one:
+            text = _write_one(asked, points[0], room, longest)
+        else:
+            text = _Table(asked, points, longest).write(room)
+        if not room.is_overdrawn:
+            break
+    return text
 
 
 def _is_nothing(asked: Asked, point: DataPoint) -> bool:
@@ -34,114 +53,110 @@ def _is_nothing(asked: Asked, point: DataPoint) -> bool:
     return not asked.result.key_names and TOTAL in names and point.values[names.index(TOTAL)] == 0
 
 
-def _write_one(asked: Asked, point: DataPoint) -> str:
+def _write_one(asked: Asked, point: DataPoint, room: Room, longest: int) -> str:
     """A single row, a value a line."""
     result = asked.result
     lines = [write_header(asked), *write_notes(asked)]
     lines += [
-        f"{name}: {format_key(key)}" for name, key in zip(result.key_names, point.keys, strict=True)
+        f"{quote_text(name)}: {format_key(key, longest)}"
+        for name, key in zip(result.key_names, point.keys, strict=True)
     ]
     lines += [
         f"{label_of(asked, name)}: {asked.format(value, name)}"
         for name, value in zip(result.value_names, point.values, strict=True)
     ]
+    room.take(*lines)
     return "\n".join(lines)
 
 
 def label_of(asked: Asked, name: str) -> str:
     """A value's column name; its unit is added where the name has none."""
-    unit = asked.unit_of(name)
-    if unit is None or unit.rstrip("s").lower() in name.lower():
-        return name
-    return f"{name} ({unit})"
+    return add_unit(name, asked.unit_of(name))
 
 
 class _Table:
     """The writing of one table with more than one row."""
 
-    def __init__(self, asked: Asked, points: Sequence[DataPoint]) -> None:
+    def __init__(self, asked: Asked, points: Sequence[DataPoint], longest: int) -> None:
         self._asked = asked
         self._points = points
-        self._names = asked.result.value_names
         self._equal = equal_to_total(asked)
-        keys = range(len(asked.result.key_names))
-        self._constant = [i for i in keys if len({p.keys[i] for p in points}) == 1]
-        self._keys = [i for i in keys if i not in self._constant]
-        self._values = [i for i, name in enumerate(self._names) if name not in self._equal]
+        self._keys = arrange_keys(asked, points, longest)
+        names = asked.result.value_names
+        self._shown = [(i, name) for i, name in enumerate(names) if name not in self._equal]
+        self._formats = [(i, asked.formatter(name)) for i, name in self._shown]
 
-    def write(self, budget: int) -> str:
+    def write(self, room: Room) -> str:
         asked, count = self._asked, len(self._points)
         head = [self._header(count, count), *write_notes(asked), *self._facts()]
-        columns = [asked.result.key_names[i] for i in self._keys]
-        columns += [label_of(asked, self._names[i]) for i in self._values]
+        columns = [*self._keys.names, *(label_of(asked, name) for _, name in self._shown)]
         head += ["|".join(columns), "|".join(["---"] * len(columns))]
-        tail = [] if asked.totals is None else [self._line([ALL], asked.totals)]
-        room = Room(budget)
-        room.take(*head, *tail, self._rest_line(self._points), self._next_line(count))
+        tail = [] if asked.totals is None else [self._line(self._keys.label(ALL), asked.totals)]
+        room.take(*head, *tail, self._rest_line(self._points), self._next_line(count - 1))
+        room.tokens -= _LONGER_SUM_TOKENS * len(self._shown)
         first = min(asked.question.offset, count)
-        last = count if asked.question.limit is None else min(first + asked.question.limit, count)
-        rows: list[str] = []
-        for point in self._points[first:last]:
-            line = self._row(point)
-            if not room.fits(line):
-                break
-            rows.append(line)
-        shown = len(rows)
-        head[0] = self._header(first + 1, first + shown)
-        hidden = [*self._points[:first], *self._points[first + shown :]]
+        rows = self._rows(first, room)
+        last = first + len(rows)
+        head[0] = self._header(first + 1, last)
+        hidden = [*self._points[:first], *self._points[last:]]
         if hidden:
             rows.append(self._rest_line(hidden))
-        if first + shown < count:
-            tail.append(self._next_line(first + shown))
+        if last < count:
+            tail.append(self._next_line(last))
         return "\n".join([*head, *rows, *tail])
 
+    def _rows(self, first: int, room: Room) -> list[str]:
+        """The rows that were asked for and fit; at least one, so that the next call gets on."""
+        limit = self._asked.question.limit
+        last = None if limit is None else first + limit
+        rows: list[str] = []
+        for number, point in enumerate(self._points[first:last], first + 1):
+            line = self._line(self._keys.cells(point, number), point.values)
+            if not room.fits(line):
+                if rows:
+                    break
+                room.take(line)
+            rows.append(line)
+        return rows
+
     def _header(self, first: int, last: int) -> str:
-        asked = self._asked
-        direction = "desc" if asked.question.is_descending else "asc"
+        column = order_column(self._asked)
+        direction = "desc" if self._asked.question.is_descending else "asc"
+        order = [] if column is None else [f"sorted by {quote_text(column)} {direction}"]
         rows = f"rows {first}-{last}" if last >= first else "rows none"
-        order = f"sorted by {order_column(asked)} {direction}"
-        return write_header(asked, order, f"{rows} of {len(self._points)}")
+        return write_header(self._asked, *order, f"{rows} of {len(self._points)}")
 
     def _facts(self) -> list[str]:
         """Columns that would say the same in every row are said once."""
-        lines = []
-        if self._constant:
-            names, keys = self._asked.result.key_names, self._points[0].keys
-            constant = ", ".join(f"{names[i]}={format_key(keys[i])}" for i in self._constant)
-            lines.append(f"# all rows: {constant}")
+        facts = [*self._keys.facts]
         if self._equal:
-            lines.append(f"# {', '.join(self._equal)} equals total in every row")
-        return lines
-
-    def _row(self, point: DataPoint) -> str:
-        return self._line([format_key(point.keys[i]) for i in self._keys], point.values)
+            facts.append(f"{', '.join(map(quote_text, self._equal))} equals total in every row")
+        return [f"# {fact}" for fact in facts]
 
     def _line(self, keys: Sequence[str], values: Sequence[Number | None]) -> str:
-        asked = self._asked
-        cells = [*keys, *[""] * (len(self._keys) - len(keys))]
-        cells += [asked.format(values[i], self._names[i]) for i in self._values]
-        return "|".join(cells)
+        return "|".join([*keys, *(form(values[i]) for i, form in self._formats)])
 
     def _rest_line(self, hidden: Sequence[DataPoint]) -> str:
         """The rows that are not shown, added up where that is right."""
         asked = self._asked
-        cells = [f"other ({count_rows(len(hidden))})", *[""] * (len(self._keys) - 1)]
-        for i in self._values:
-            name = self._names[i]
+        cells = self._keys.label(f"other ({count_rows(len(hidden))})")
+        for i, name in self._shown:
             if asked.rows_overlap or not asked.is_additive(name):
                 cells.append(NOT_APPLICABLE)
-                continue
-            value = add_up([point.values[i] for point in hidden])
-            cells.append(asked.format(value, name))
+            else:
+                cells.append(asked.format(add_up(point.values[i] for point in hidden), name))
         return "|".join(cells)
 
     def _next_line(self, offset: int) -> str:
-        limit = self._asked.question.limit
-        size = "" if limit is None else f", limit={limit}"
-        return (
-            f"# {count_rows(len(self._points) - offset)} more: same arguments with"
-            f" offset={offset}{size}"
-        )
+        """The arguments that continue; a window that ends at now is held where it is."""
+        question = self._asked.question
+        changes = [f"offset={offset}"]
+        if question.limit is not None:
+            changes.append(f"limit={question.limit}")
+        if question.window.is_to_now:
+            changes += pin_window(question)
+        rest = count_rows(len(self._points) - offset)
+        return f"# {rest} more: same arguments with {', '.join(changes)}"
 
 
 def count_rows(count: int) -> str:

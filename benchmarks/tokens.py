@@ -1,0 +1,298 @@
+"""The tokens of answers against those of the API's compact JSON, in o200k_base.
+
+Run `python benchmarks/tokens.py`; it needs node and npm, and installs the tokenizer beside
+itself. Exits 1 if an answer takes more than its reference, is estimated more than a tenth off, or
+leaves its budget by more than a quarter on hostile rows.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import random
+import string
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from mcp.client import Client
+from mcp_types import TextContent
+
+from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.answers.tokens import estimate_tokens
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.result import Result, read_result, value_names_of
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
+
+HERE: Final = Path(__file__).parent
+TOKENIZER: Final = "gpt-tokenizer@4.0.0"
+COUNT: Final = """
+const { countTokens } = require('gpt-tokenizer/encoding/o200k_base');
+const texts = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+console.log(JSON.stringify(texts.map((text) => countTokens(text))));
+"""
+NOW: Final = datetime(2025, 11, 20, 9, 30, tzinfo=UTC)
+LARGEST: Final = 12_000
+SMALL: Final = 1500
+MOST_OVER: Final = 1.25
+MOST_ERROR: Final = 0.1
+MOST_FIELDS: Final = 700
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question to one sample, and the most its answer may take of the sample's JSON."""
+
+    name: str
+    sample: str
+    reference: float
+    arguments: dict[str, Any]
+    budget: int = LARGEST
+
+
+WEEK: Final = {"startTs": "2025-11-03", "endTs": "2025-11-10"}
+BY_FOUR: Final = {
+    **WEEK,
+    "groupBy": ["userEmail", "team", "modelName", "metadata.environment"],
+    "aggregations": ["sum inputTokens", "sum costInUSD"],
+}
+CASES: Final = (
+    Case(
+        "a: 10 rows x 6 columns",
+        "a",
+        0.70,
+        {
+            **WEEK,
+            "groupBy": ["modelName"],
+            "aggregations": [
+                "count modelName",
+                "sum inputTokens",
+                "p99 latencyMs",
+                "sum costInUSD",
+            ],
+        },
+    ),
+    Case("b: 200 rows x 4 keys", "b", 0.56, BY_FOUR),
+    Case("b within 1,500 tokens", "b", 0.13, BY_FOUR, SMALL),
+    Case(
+        "c: 168 hours",
+        "c",
+        0.17,
+        {**WEEK, "interval": "1 hour", "aggregations": ["count modelName"]},
+    ),
+    Case(
+        "d: 24 hours x 8 models x 3 values",
+        "d",
+        0.18,
+        {
+            "startTs": "2025-11-03",
+            "endTs": "2025-11-04",
+            "interval": "1 hour",
+            "groupBy": ["modelName"],
+            "aggregations": ["count modelName", "sum costInUSD", "p99 latencyMs"],
+        },
+    ),
+    Case(
+        "f: 30 days x 50 models x 3 values",
+        "f",
+        0.05,
+        {
+            "startTs": "2025-10-11",
+            "endTs": "2025-11-10",
+            "interval": "1 day",
+            "groupBy": ["modelName"],
+            "aggregations": ["count modelName", "sum inputTokens", "sum costInUSD"],
+        },
+    ),
+)
+
+
+class Sample:
+    """Answers with one body. It holds no ungrouped answer: ALL is the rows' sum or largest."""
+
+    description = "a sample"
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self._body = body
+
+    async def query(self, query: Query, caller: Caller) -> Result:  # noqa: ARG002, D102 - the protocol's
+        body = self._body
+        if not query.group_by and query.interval is None:
+            rows = body["data"]["dataPoints"]
+            total = {name: _add_up(name, rows) for name in value_names_of(query)}
+            body = {"data": {"dataPoints": [total]}}
+        return read_result(body, query, load_catalog().datasources[query.datasource])
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+def _add_up(name: str, rows: Sequence[dict[str, Any]]) -> float:
+    values: list[float] = [row[name] for row in rows if row[name] is not None]
+    return sum(values) if name.startswith(("total", "count", "sum")) else max(values)
+
+
+def read_sample(name: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(
+        gzip.decompress((HERE / f"samples/{name}.json.gz").read_bytes())
+    )
+    return body
+
+
+async def ask(body: dict[str, Any], tool: str, arguments: dict[str, Any], budget: int) -> str:
+    """The answer's text, through the tool, as a client gets it."""
+    server = build_server(Settings(budget=budget), backend=Sample(body), clock=lambda: NOW)
+    async with Client(server) as client:
+        result = await client.call_tool(tool, arguments)
+    (block,) = result.content
+    if result.is_error or not isinstance(block, TextContent):
+        raise SystemExit(f"{tool} failed: {block}")
+    return block.text
+
+
+def tool_of(arguments: dict[str, Any]) -> str:
+    return "query_timeseries" if "interval" in arguments else "query_distribution"
+
+
+def count_tokens(texts: Sequence[str]) -> list[int]:
+    """The true tokens of each text; the tokenizer is installed first where it is missing."""
+    if not (HERE / "node_modules/gpt-tokenizer").is_dir():
+        command = ["npm", "install", "--silent", "--no-save", "--no-package-lock"]
+        command += ["--ignore-scripts", "--prefix", str(HERE), TOKENIZER]
+        subprocess.run(command, check=True, stdout=sys.stderr)  # noqa: S603 - our own words
+    done = subprocess.run(  # noqa: S603 - our own words
+        ["node", "-e", COUNT],  # noqa: S607 - node is where the user has it
+        input=json.dumps(texts),
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    counts: list[int] = json.loads(done.stdout)
+    return counts
+
+
+def hostile_keys() -> dict[str, list[str]]:
+    """Sixty keys of each kind that a tokenizer cuts into many pieces."""
+    chance = random.Random(7)  # noqa: S311 - the same keys in each run
+
+    def of(*ranges: str | tuple[int, int]) -> Callable[[], str]:
+        letters = [
+            letter
+            for part in ranges
+            for letter in (part if isinstance(part, str) else map(chr, range(*part)))
+        ]
+        return lambda: "".join(chance.choices(letters, k=chance.randint(8, 80)))
+
+    kinds: dict[str, Callable[[], str]] = {
+        "random lower case": of(string.ascii_lowercase),
+        "random upper case": of(string.ascii_uppercase),
+        "random letters and digits": of(string.ascii_letters + string.digits),
+        "uuids": lambda: str(uuid.UUID(int=chance.getrandbits(128))),
+        "hexadecimal": of("0123456789abcdef"),
+        "base 64": lambda: base64.b64encode(chance.randbytes(48)).decode(),
+        "base 32": lambda: base64.b32encode(chance.randbytes(40)).decode(),
+        "punctuation": of(string.punctuation),
+        "emoji": of((0x1F300, 0x1F64F), (0x1F680, 0x1F6C5), (0x1F900, 0x1F9FF)),
+        "Chinese": of((0x4E00, 0x9FA5)),
+        "Korean": of((0xAC00, 0xD7A3)),
+        "Cyrillic": of((0x410, 0x44F)),
+        "accents": of((0xC0, 0x17F)),
+        "combining marks": of((0x300, 0x36F)),
+        "cuneiform": of((0x12000, 0x12399)),
+        "symbols": of((0x2190, 0x27BF)),
+        "hidden characters": of("\u202e\u200b\u2066\ufeff\x07"),
+        "tag characters": of((0xE0020, 0xE007F)),
+    }
+    return {kind: [make() for _ in range(60)] for kind, make in kinds.items()}
+
+
+def hostile_question(kind: str, keys: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Rows with these keys in two columns, and the question they answer."""
+    arguments: dict[str, Any] = {**WEEK, "groupBy": ["modelName", "metadata.x"]}
+    arguments["aggregations"] = ["sum costInUSD"]
+    start = datetime(2025, 11, 3, tzinfo=UTC)
+    rows = [
+        {"modelName": key, "metadata.x": keys[n // 2], "total": n + 1, "sumCostInUSD": n * 0.0371}
+        for n, key in enumerate(keys)
+    ]
+    if kind.endswith("json"):
+        arguments["format"] = "json"
+    if kind.endswith("timeseries"):
+        arguments["interval"] = "1 hour"
+        rows = [
+            {**row, "startTimestamp": (start + timedelta(hours=hour)).isoformat()}
+            for hour in range(24)
+            for row in rows
+        ]
+    return {"data": {"dataPoints": rows}}, arguments
+
+
+async def gather() -> tuple[list[str], list[str], dict[str, str], dict[str, str]]:
+    """All answers, before any is counted."""
+    answers, sources = [], []
+    for case in CASES:
+        body = read_sample(case.sample)
+        answers.append(await ask(body, tool_of(case.arguments), case.arguments, case.budget))
+        sources.append(json.dumps(body, separators=(",", ":"), ensure_ascii=False))
+    hostile = {}
+    for kind, keys in hostile_keys().items():
+        for shape in ("table", "timeseries", "json"):
+            body, arguments = hostile_question(f"{kind}, {shape}", keys)
+            text = await ask(body, tool_of(arguments), arguments, SMALL)
+            hostile[f"{kind}, {shape}"] = text
+    fields = {
+        str(name): await ask({}, "list_fields", {"datasource": name}, LARGEST)
+        for name in DATASOURCES
+    }
+    return answers, sources, hostile, fields
+
+
+def compare(answers: Sequence[str], counts: Sequence[int]) -> bool:
+    """Print the answers against their references; whether all are good."""
+    print(f"{'sample':34} {'JSON':>7} {'answer':>7} {'ratio':>6} {'most':>5} {'estimate':>8} bytes")
+    good = True
+    for i, case in enumerate(CASES):
+        answer, source = counts[i], counts[len(answers) + i]
+        ratio, error = answer / source, estimate_tokens(answers[i]) / answer - 1
+        good &= ratio <= case.reference and abs(error) <= MOST_ERROR
+        print(
+            f"{case.name:34} {source:7} {answer:7} {ratio:6.3f} {case.reference:5.2f}"
+            f" {error:+8.1%} {len(answers[i].encode())}"
+        )
+    return good
+
+
+def main() -> int:
+    answers, sources, hostile, fields = anyio.run(gather)
+    counts = count_tokens([*answers, *sources, *hostile.values(), *fields.values()])
+    good = compare(answers, counts)
+    rest = counts[len(answers) + len(sources) :]
+    over = {kind: count / SMALL for kind, count in zip(hostile, rest, strict=False)}
+    worst = max(over, key=over.__getitem__)
+    print(f"\nhostile rows, {len(over)} kinds, within a budget of {SMALL}: at most", end=" ")
+    print(f"{over[worst]:.2f} of it ({worst}), {MOST_OVER} allowed; the largest:")
+    for kind in sorted(over, key=over.__getitem__, reverse=True)[:6]:
+        error = estimate_tokens(hostile[kind]) / (over[kind] * SMALL) - 1
+        print(f"  {kind:40} {over[kind]:5.2f} of the budget, estimate {error:+.1%}")
+    listed = dict(zip(fields, rest[len(hostile) :], strict=True))
+    largest = max(listed, key=listed.__getitem__)
+    print(f"\nlist_fields: at most {listed[largest]} tokens ({largest}), {MOST_FIELDS} allowed")
+    print("ALL rows here are the sum or the largest of the rows: the samples hold no others")
+    good &= over[worst] <= MOST_OVER and listed[largest] <= MOST_FIELDS
+    print("good" if good else "NOT GOOD: see above")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""Each note stands where it is true, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import pytest
+
+from gateway_metrics_mcp.answers.tokens import estimate_tokens
+
+Ask = Callable[..., Awaitable[str]]
+
+WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
+
+
+def rows_by(*names: str, **values: Any) -> list[dict[str, Any]]:
+    """Two rows that differ in each of the keys."""
+    return [{**dict.fromkeys(names, key), "total": 3, **values} for key in ("a", "b")]
+
+
+def filter_by(field: str, *values: str, operator: str = "IN") -> dict[str, Any]:
+    return {"fieldName": field, "operator": operator, "value": list(values)}
+
+
+SLUG: Final = "createdBySubjectSlug"
+TRUE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any]]]] = [
+    ("team rows overlap: a caller in several teams", rows_by("team"), {"groupBy": ["team"]}, {}),
+    (
+        "the team filter chooses callers; their other teams",
+        rows_by("team"),
+        {"groupBy": ["team"], "filters": [filter_by("team", "a", operator="ARRAY_HAS_ANY")]},
+        {},
+    ),
+    (
+        "rows are users only; virtual accounts are left out of the rows, not of ALL",
+        rows_by(SLUG),
+        {"groupBy": ["userEmail"]},
+        {},
+    ),
+    (
+        "rows are virtual accounts only; users are left out of the rows, not of ALL",
+        rows_by(SLUG),
+        {"groupBy": ["virtualaccount"]},
+        {},
+    ),
+    (
+        "users and virtual accounts share one column: group by createdBySubjectType too",
+        rows_by(SLUG),
+        {"groupBy": ["userEmail", "virtualaccount"]},
+        {},
+    ),
+    (
+        "all gateway requests are counted, not only agents: filter agentName",
+        rows_by("isFailure"),
+        {"datasource": "agentMetrics", "groupBy": ["isFailure"]},
+        {},
+    ),
+    ('filter method IN ["tools/call"]', [{"total": 3}], {"datasource": "mcpMetrics"}, {}),
+    (
+        "load-balance, rate-limit and budget rules are mixed: group by configType",
+        [{"total": 3}],
+        {"datasource": "configMetrics"},
+        {},
+    ),
+    (
+        "percentiles are approximated: the window is too large",
+        [{"total": 3}],
+        {},
+        {"is_approximate": True},
+    ),
+    ("from the cache, 42 s old", [{"total": 3}], {}, {"age_s": 41.7}),
+    ("the gateway cut the result", [{"total": 3}], {}, {"notes": ("the gateway cut the result",)}),
+    (
+        "the window touches now: its last minutes may still be filling",
+        [{"total": 3}],
+        {"startTs": "now-1h", "endTs": None},
+        {},
+    ),
+    ("cut to now", [{"total": 3}], {"endTs": "2026-08-01"}, {}),
+    (
+        "decimals rounded (format exact: all digits)",
+        [{"total": 3, "sumCostInUSD": 0.123456}],
+        {"aggregations": ["sum costInUSD"]},
+        {},
+    ),
+    (
+        "the gateway's rows have no sumCostInUSD: shown as null",
+        [{"total": 3}],
+        {"aggregations": ["sum costInUSD"]},
+        {"notes": ("the gateway's rows have no sumCostInUSD: shown as null",)},
+    ),
+]
+FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any]]]] = [
+    ("overlap", rows_by("modelName"), {"groupBy": ["modelName"]}, {}),
+    ("overlap", rows_by("team")[:1], {"groupBy": ["team"]}, {}),
+    (
+        "overlap",
+        [{"team": "a", "modelName": m, "total": 3} for m in "ab"],
+        {"groupBy": ["team", "modelName"]},
+        {},
+    ),
+    ("overlap", [{"team": t, "total": 3} for t in ("a", None)], {"groupBy": ["team"]}, {}),
+    (
+        "the team filter",
+        rows_by("modelName"),
+        {
+            "groupBy": ["modelName"],
+            "filters": [filter_by("team", "a", operator="ARRAY_HAS_ANY")],
+        },
+        {},
+    ),
+    ("rows are", rows_by("modelName"), {"groupBy": ["modelName"]}, {}),
+    ("of ALL", rows_by(SLUG)[:1], {"groupBy": ["userEmail"]}, {}),
+    ("share one column", rows_by(SLUG), {"groupBy": ["userEmail"]}, {}),
+    (
+        "share one column",
+        rows_by(SLUG, "createdBySubjectType"),
+        {"groupBy": ["userEmail", "virtualaccount", "createdBySubjectType"]},
+        {},
+    ),
+    (
+        "not only agents",
+        rows_by("agentName"),
+        {"datasource": "agentMetrics", "groupBy": ["agentName"]},
+        {},
+    ),
+    ("not only agents", [{"total": 3}], {}, {}),
+    (
+        "tools/call",
+        rows_by("toolName"),
+        {"datasource": "mcpMetrics", "groupBy": ["toolName"]},
+        {},
+    ),
+    (
+        "are mixed",
+        rows_by("configType"),
+        {"datasource": "configMetrics", "groupBy": ["configType"]},
+        {},
+    ),
+    ("approximated", [{"total": 3}], {}, {}),
+    ("cache", [{"total": 3}], {}, {}),
+    ("touches now", [{"total": 3}], {}, {}),
+    ("cut to now", [{"total": 3}], {}, {}),
+    (
+        "rounded",
+        [{"total": 3, "sumCostInUSD": 0.1234}],
+        {"aggregations": ["sum costInUSD"]},
+        {},
+    ),
+    (
+        "rounded",
+        [{"total": 3, "sumCostInUSD": 0.123456}],
+        {"aggregations": ["sum costInUSD"], "format": "exact"},
+        {},
+    ),
+    ("shown as null", [{"total": 3}], {}, {}),
+]
+
+
+@pytest.mark.parametrize(("note", "rows", "arguments", "facts"), TRUE)
+async def test_a_note_is_said_where_it_is_true(
+    ask: Ask,
+    note: str,
+    rows: list[dict[str, Any]],
+    arguments: dict[str, Any],
+    facts: dict[str, Any],
+) -> None:
+    text = await ask(rows, {**WEEK, **arguments}, **facts)
+
+    lines = [line for line in text.split("\n")[1:] if note in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("# ")
+
+
+@pytest.mark.parametrize(("note", "rows", "arguments", "facts"), FALSE)
+async def test_a_note_is_not_said_where_it_is_untrue(
+    ask: Ask,
+    note: str,
+    rows: list[dict[str, Any]],
+    arguments: dict[str, Any],
+    facts: dict[str, Any],
+) -> None:
+    text = await ask(rows, {**WEEK, **arguments}, **facts)
+
+    assert [line for line in text.split("\n")[1:] if note in line] == []
+
+
+async def test_a_rounded_all_row_is_said_too(ask: Ask) -> None:
+    rows = [{"modelName": name, "total": 3, "sumCostInUSD": 0.5} for name in "ab"]
+    question = {**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]}
+
+    assert "# decimals rounded" in await ask(rows, question, totals={"sumCostInUSD": 1.00001})
+
+
+async def test_a_note_with_foreign_text_stays_on_its_line(ask: Ask) -> None:
+    text = await ask([{"total": 3}], WEEK, notes=("no metadata.a\n|b\u202e",))
+
+    assert text.split("\n")[1:] == ["# no metadata.a\\u000a|b\\u202e", "total: 3"]
+
+
+async def test_all_notes_at_once_leave_room_for_rows(ask: Ask) -> None:
+    rows = [
+        {"team": f"t{n}", SLUG: f"user-{n}@example.com", "total": n, "sumCostInUSD": n * 0.123456}
+        for n in range(60)
+    ]
+    filters = [
+        filter_by("team", "t1", operator="ARRAY_HAS_ANY"),
+        filter_by("metadata.environment", "production", "staging"),
+    ]
+    question = {
+        "datasource": "agentMetrics",
+        "startTs": "2026-07-01",
+        "endTs": "2026-08-01",
+        "groupBy": ["team", "userEmail"],
+        "filters": filters,
+    }
+    facts = {
+        "notes": ("one more of the gateway", "and another"),
+        "age_s": 5,
+        "is_approximate": True,
+    }
+
+    text = await ask(rows, question, budget=500, totals={"total": 900}, **facts)
+
+    notes = [line for line in text.split("\n") if line.startswith("# ")]
+    assert len(notes) == 14
+    assert estimate_tokens(text) <= 500
+    assert "\nt59|user-59|59\n" in text
+
+
+@pytest.mark.parametrize("format_", ["table", "exact"])
+async def test_nothing_is_said_to_be_nothing(ask: Ask, format_: str) -> None:
+    filters = [filter_by("modelName", "gpt")]
+    question = {**WEEK, "groupBy": ["modelName"], "format": format_}
+
+    text = await ask([], {**question, "filters": filters})
+
+    assert text == (
+        "# modelMetrics by modelName | 2026-07-01T00:00Z to 2026-07-08T00:00Z (7 days)"
+        ' | filter: modelName IN ["gpt"] | models only, virtual-model rows left out | rows none\n'
+        "no rows in this window (a row counts model calls, retries included)"
+        ' match modelName IN ["gpt"]\n'
+        "# next: the same without the filters, or a wider window (earlier startTs)"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"groupBy": ["modelName"]}, {"interval": "1 day"}], ids=str
+)
+async def test_nothing_without_filters_asks_for_a_wider_window(
+    ask: Ask, arguments: dict[str, Any]
+) -> None:
+    text = await ask([], {**WEEK, **arguments})
+
+    assert text.split("\n")[1:] == [
+        "no rows in this window (a row counts model calls, retries included)",
+        "# next: a wider window (earlier startTs), or another datasource",
+    ]
+
+
+async def test_one_ungrouped_row_that_counts_nothing_is_empty(ask: Ask) -> None:
+    rows = [{"total": 0, "sumCostInUSD": None}]
+
+    text = await ask(rows, {**WEEK, "aggregations": ["sum costInUSD"]})
+
+    assert "no rows in this window" in text
+    assert "total: 0" not in text
