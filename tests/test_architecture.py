@@ -27,7 +27,7 @@ LAYERS: Final = (
     ("backends.duckdb",),
     ("backends.sql", "answers", "backends.demo_data"),
     ("question", "backends.dialect", "backends.files"),
-    ("arguments", "scope", "backends", "backends.tables", "prompts", "settings"),
+    ("arguments", "scope", "subjects", "backends", "backends.tables", "prompts", "settings"),
     ("access", "result"),
     ("query",),
     ("errors", "__init__"),

@@ -36,9 +36,8 @@ def with_tables(text: str) -> str:
     for name, table in (("tools", tools_table()), ("settings", settings_table())):
         start, end = f"<!-- {name}: made by tests/test_readme.py -->", f"<!-- end of {name} -->"
         block = f"{start}\n{table}\n{end}"
-        text = re.sub(
-            f"{re.escape(start)}.*{re.escape(end)}", lambda _, b=block: b, text, flags=re.DOTALL
-        )
+        head, rest = text.split(start)
+        text = head + block + rest.split(end)[1]
     return text
 
 

@@ -7,7 +7,6 @@ taken too, and not published.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
@@ -24,6 +23,7 @@ from pydantic_core import from_json
 
 from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query.near import explain_choice, quote
+from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 
 Format = Literal["table", "exact", "json"]
@@ -31,7 +31,6 @@ FORMATS: Final = ("table", "exact", "json")
 _MOST_ENTRIES: Final = 100
 _LONGEST_NAME: Final = 256
 _MOST_DIGITS: Final = 19
-_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _TEXTS: Final[dict[str, Any]] = {"type": "array", "items": _TEXT}
@@ -208,7 +207,7 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: list[Problem
 def _is_text(value: object) -> bool:
     """Whether all text in a JSON value can be sent on: JSON has more than engines take."""
     if isinstance(value, str):
-        return _NO_TEXT.search(value) is None
+        return is_text(value)
     if isinstance(value, Mapping):
         return all(_is_text(key) and _is_text(entry) for key, entry in value.items())
     return all(_is_text(entry) for entry in value) if isinstance(value, list | tuple) else True

@@ -22,10 +22,11 @@ from gateway_metrics_mcp.query.interval import Interval
 from gateway_metrics_mcp.query.model import Query, format_instant
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.reading import read_query
-from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, NEGATIVE_OPERATORS
+from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
 from gateway_metrics_mcp.query.window import Window, read_window
 from gateway_metrics_mcp.result import TOTAL, key_names_of, value_names_of
 from gateway_metrics_mcp.scope import apply_scope
+from gateway_metrics_mcp.subjects import check_subjects
 
 MOST_BUCKETS: Final = 5_000
 BUCKETS_BY_DEFAULT: Final = 62
@@ -143,7 +144,7 @@ def _read(
     except InvalidQueryError as error:
         problems += error.problems
         return None
-    problems += _check_subjects(query)
+    problems += check_subjects(query)
     problems += _check_buckets(query)
     if window is None:
         return None
@@ -208,19 +209,6 @@ def split_aggregation(item: object) -> object:
     if text in AGGREGATION_TYPES:
         return {"type": text, "column": None}
     return {"type": None, "column": text}
-
-
-def _check_subjects(query: Query) -> list[Problem]:
-    """Users and virtual accounts at once match nothing: a subject is one or the other."""
-    positive = [f.field_name for f in query.filters if f.operator not in NEGATIVE_OPERATORS]
-    if not {"userEmail", "virtualAccount"} <= set(positive):
-        return []
-    message = (
-        "userEmail and virtualAccount together match nothing: a subject is a user or a virtual"
-        " account. Ask each alone, or group by userEmail and virtualaccount and filter"
-        " createdBySubjectType"
-    )
-    return [Problem("filters", message)]
 
 
 def _check_buckets(query: Query) -> list[Problem]:

@@ -226,7 +226,7 @@ async def test_all_notes_at_once_leave_room_for_rows(ask: Ask) -> None:
     notes = [line for line in text.split("\n") if line.startswith("# ")]
     assert len(notes) == 14
     assert estimate_tokens(text) <= 500
-    assert "\nt59|user-59|59\n" in text
+    assert "\nt59|user-59@|59\n" in text
 
 
 @pytest.mark.parametrize("format_", ["table", "exact"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway_metrics_mcp.answers.tokens import estimate_tokens
@@ -13,27 +13,55 @@ MOST_BYTES: Final = 32_000
 
 @dataclass(slots=True)
 class Room:
-    """What is left of a budget while lines are added."""
+    """What is left of a budget while lines are added.
+
+    A token is at least a byte. So lines are only counted once their bytes would no longer fit:
+    most answers are never counted at all.
+    """
 
     tokens: int
     bytes: int = MOST_BYTES
+    _uncounted: list[str] = field(default_factory=list)
+    _uncounted_bytes: int = 0
 
     @property
     def is_overdrawn(self) -> bool:
         """Whether more was spent than there was."""
-        return self.tokens < 0 or self.bytes < 0
+        return self.bytes < 0 or not self._has(0)
+
+    def reserve(self, tokens: int) -> None:
+        """Keep room for what is not written yet."""
+        self.tokens -= tokens
 
     def take(self, *lines: str) -> None:
         """Spend the lines whether or not they fit: what must be said is said."""
         for line in lines:
-            self.tokens -= estimate_tokens(line) + 1
-            self.bytes -= len(line.encode()) + 1
+            self._spend(line, _size(line))
 
     def fits(self, line: str) -> bool:
         """Spend the line if there is room for it."""
-        tokens, size = estimate_tokens(line) + 1, len(line.encode()) + 1
-        if tokens > self.tokens or size > self.bytes:
+        size = _size(line)
+        if size > self.bytes:
             return False
-        self.tokens -= tokens
-        self.bytes -= size
+        if not self._has(size) and not self._has(estimate_tokens(line) + 1):
+            return False
+        self._spend(line, size)
         return True
+
+    def _spend(self, line: str, size: int) -> None:
+        self.bytes -= size
+        self._uncounted.append(line)
+        self._uncounted_bytes += size
+
+    def _has(self, tokens: int) -> bool:
+        """Whether so many tokens are left; counts only if the bytes do not settle it."""
+        if self._uncounted_bytes + tokens <= self.tokens:
+            return True
+        self.tokens -= sum(estimate_tokens(line) + 1 for line in self._uncounted)
+        self._uncounted.clear()
+        self._uncounted_bytes = 0
+        return tokens <= self.tokens
+
+
+def _size(line: str) -> int:
+    return (len(line) if line.isascii() else len(line.encode())) + 1

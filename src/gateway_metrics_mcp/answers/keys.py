@@ -42,7 +42,7 @@ class KeyColumns:
     def _cell(self, key: Key, position: int) -> str:
         domain = self._domains.get(position)
         if domain is not None and isinstance(key, str):
-            return quote_text(key.removesuffix(domain), self.longest)
+            return quote_text(key.removesuffix(domain[1:]), self.longest)
         return format_key(key, self.longest)
 
 
@@ -61,7 +61,7 @@ def arrange_keys(asked: Asked, points: Sequence[DataPoint], longest: int) -> Key
         same = [f"{names[i]}={format_key(points[0].keys[i], longest)}" for i in constant]
         facts.append(f"all rows: {', '.join(same)}")
     facts += [
-        f"every {names[i]} ends with {domain}, left out below: filters need it"
+        f"every {names[i]} that ends with @ below goes on with {domain[1:]}: filters need it"
         for i, domain in domains.items()
     ]
     headings = tuple(names[i] for i in shown) or ("row",)

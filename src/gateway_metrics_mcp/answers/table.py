@@ -93,7 +93,7 @@ class _Table:
         head += ["|".join(columns), "|".join(["---"] * len(columns))]
         tail = [] if asked.totals is None else [self._line(self._keys.label(ALL), asked.totals)]
         room.take(*head, *tail, self._rest_line(self._points), self._next_line(count - 1))
-        room.tokens -= _LONGER_SUM_TOKENS * len(self._shown)
+        room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
         first = min(asked.question.offset, count)
         rows = self._rows(first, room)
         last = first + len(rows)

@@ -80,8 +80,11 @@ class DemoBackend:
             day = self._clock().astimezone(UTC).date()
             if self._backend is None or day != self._day:
                 logger.info("making demo data for %s", day)
+                yesterday = self._backend
                 self._backend = await anyio.to_thread.run_sync(self._open, day)
                 self._day = day
+                if yesterday is not None:
+                    await yesterday.aclose()
             return self._backend
 
     def _open(self, day: date) -> DuckDBBackend:

@@ -40,10 +40,11 @@ def find_files(table: Path, start: datetime, end: datetime) -> list[str]:
     """The Parquet files under a table's directory that can hold rows of [start, end).
 
     Directories named `date=YYYY-MM-DD` outside the window, with a day's margin, are passed
-    over; a file or folder whose name has wildcard characters is not read.
+    over, and so is what begins with `.` or `_`.
 
     Raises:
-        EngineError: if a folder cannot be listed or is a link, rather than leave rows out.
+        EngineError: if a folder cannot be listed or is a link, or a name has wildcard
+            characters, which the engine would read as a pattern: rather than leave rows out.
     """
 
     def refuse(error: OSError) -> None:
@@ -54,31 +55,30 @@ def find_files(table: Path, start: datetime, end: datetime) -> list[str]:
     found = []
     for folder, folders, names in os.walk(table, onerror=refuse):
         folders[:] = sorted(name for name in folders if _is_within(name, first, last))
+        files = sorted(n for n in names if n.endswith(".parquet") and not _is_hidden(n))
+        for name in (*folders, *files):
+            if _GLOB & set(name):
+                raise _unreadable("has * ? [ ] { or } in its name", table, f"{folder}/{name}")
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118 - many
                 raise _unreadable("is a link, which is not followed", table, f"{folder}/{name}")
-        found += [
-            os.path.join(folder, name)  # noqa: PTH118 - many
-            for name in sorted(names)
-            if name.endswith(".parquet") and _is_read(name)
-        ]
+        found += [os.path.join(folder, name) for name in files]  # noqa: PTH118 - many
     return found
 
 
-def _unreadable(reason: str, table: Path, folder: object) -> EngineError:
+def _unreadable(reason: str, table: Path, path: object) -> EngineError:
     """The error, without the path: that goes to the log alone."""
-    logger.warning("the folder %s %s", folder, reason)
-    return EngineError(f"a folder of {table.name} {reason}; the log names it")
+    logger.warning("%s %s", path, reason)
+    return EngineError(f"a folder or file of {table.name} {reason}; the log names it")
 
 
-def _is_read(name: str) -> bool:
-    """Whether a file or folder of that name is read at all."""
-    return not name.startswith((".", "_")) and not _GLOB & set(name)
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
 
 
 def _is_within(folder: str, first: date, last: date) -> bool:
     """Whether a folder can hold rows of those days; any that is no date partition can."""
-    if not _is_read(folder):
+    if _is_hidden(folder):
         return False
     if not folder.startswith(_PARTITION):
         return True

@@ -12,6 +12,7 @@ from gateway_metrics_mcp.query.interval import Interval
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.reading_filters import read_filter
+from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import (
     AGGREGATION_TYPES,
     DATASOURCES,
@@ -198,7 +199,7 @@ class _Reading:
 
     def _name_of(self, kind: AliasKind, place: str, value: object) -> str | None:
         """The gateway's spelling of a column or dimension; None if it is none."""
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or not is_text(value):
             self._add(place, f"expected a name, got {_kind(value)}")
             return None
         name = self._catalog.canonical(kind, value)
@@ -222,6 +223,8 @@ class _Reading:
                 name: str | None = item
                 if item == METADATA_PREFIX:
                     self._add(place, 'the key is missing. Give "metadata.<key>"')
+                elif not is_text(item):
+                    self._add(place, f"{quote(item)} is no text that can be sent")
             else:
                 name = self._name_of("groupBy", place, item)
             if name is None:

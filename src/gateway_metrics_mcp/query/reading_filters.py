@@ -9,6 +9,7 @@ from typing import Final, cast
 from gateway_metrics_mcp.query.catalog import Catalog, FilterField
 from gateway_metrics_mcp.query.model import Filter, FilterValue, Scalar
 from gateway_metrics_mcp.query.near import explain_choice, quote
+from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import (
     LIST_OPERATORS,
     METADATA_PREFIX,
@@ -68,11 +69,11 @@ def _read_name(item: Mapping[str, object], place: str, add: Add, catalog: Catalo
         add(place, "give fieldName, or metadataKey for a key of the metadata (one of the two)")
         return None
     if key is not None:
-        if not isinstance(key, str) or not key:
+        if not isinstance(key, str) or not key or not is_text(key):
             add(f"{place}.metadataKey", f"expected the name of a metadata key, got {quote(key)}")
             return None
         return METADATA_PREFIX + key
-    if not isinstance(name, str) or name in ("", METADATA_PREFIX):
+    if not isinstance(name, str) or name in ("", METADATA_PREFIX) or not is_text(name):
         add(f"{place}.fieldName", f"expected a name, got {quote(name)}")
         return None
     return catalog.canonical("filters", name)
@@ -158,16 +159,7 @@ def _fits(value: object, type_: FieldType | None) -> bool:
     if isinstance(value, bool):
         return type_ in ("boolean", None)
     if isinstance(value, str):
-        return type_ in ("string", "array", None) and "\0" not in value and _is_utf8(value)
+        return type_ in ("string", "array", None) and is_text(value)
     if isinstance(value, int):
         return type_ in ("number", None) and abs(value) <= 2**63 - 1
     return isinstance(value, float) and math.isfinite(value) and type_ in ("number", None)
-
-
-def _is_utf8(text: str) -> bool:
-    """False for lone surrogates, which JSON can carry and no engine or request can."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

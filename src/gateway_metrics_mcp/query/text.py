@@ -1,0 +1,13 @@
+"""What counts as text: JSON can carry more than engines and requests take."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def is_text(value: str) -> bool:
+    """False for a NUL or half a surrogate pair."""
+    return _NO_TEXT.search(value) is None
