@@ -48,8 +48,9 @@ async def _query_all(backend: Backend, caller: Caller, queries: list[Query]) -> 
             group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
-        for position in range(len(queries)):
+        for position in range(1, len(queries)):
             group.start_soon(run, position, group)
+        await run(0, group)
     if failures:
         raise failures[0]
     return [results[position] for position in range(len(queries))]

@@ -98,12 +98,14 @@ def read_result(body: object, query: Query, datasource: Datasource) -> Result:
     if rows and not any(TOTAL in row for row in rows):
         value_names = value_names[1:]
     points = tuple(
-        DataPoint(
-            keys=tuple(_read_key(row, name) for name in key_names),
-            values=tuple(_read_number(row.get(name), name) for name in value_names),
-            start=_read_start(row) if query.interval is not None else None,
-        )
-        for row in rows
+        [
+            DataPoint(
+                keys=tuple([_read_key(row, name) for name in key_names]),
+                values=tuple([_read_number(row.get(name), name) for name in value_names]),
+                start=_read_start(row) if query.interval is not None else None,
+            )
+            for row in rows
+        ]
     )
     absent = [name for name in key_names if rows and not any(_has_key(r, name) for r in rows)]
     absent += [name for name in value_names if rows and not any(name in row for row in rows)]
@@ -139,6 +141,8 @@ def _has_key(row: Mapping[str, Any], name: str) -> bool:
 
 
 def _read_key(row: Mapping[str, Any], name: str) -> Key:
+    if type(value := row.get(name)) is str:  # nearly always
+        return value
     for place, key in _metadata_places(row, name):
         if key in place:
             value = place[key]
@@ -150,6 +154,10 @@ def _read_key(row: Mapping[str, Any], name: str) -> Key:
 
 def _read_number(value: object, name: str) -> Number | None:
     """A finite number, also out of a numeric string; null for null and for NaN."""
+    if (type(value) is float and math.isfinite(value)) or (
+        type(value) is int and abs(value) <= _LARGEST
+    ):
+        return value  # nearly always
     if isinstance(value, str):
         value = _parse_number(value)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -87,6 +87,8 @@ def add_unit(name: str, unit: str | None) -> str:
 
 def keep_on_line(text: str) -> str:
     """The text as one line in which everything can be seen; `|` stands as it is."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(letter if letter == "|" else _escape(letter) for letter in text)
 
 
@@ -101,12 +103,12 @@ def unquote_text(cell: str) -> str:
 
 def _is_plain(text: str) -> bool:
     """Whether the text reads as a name and cannot be mistaken for one of our words."""
-    return (
-        _BARE.fullmatch(text) is not None
-        and text.casefold() not in _OUR_WORDS
-        and all(letter.isascii() or letter.isalpha() for letter in text)
-        and _BLANK.search(text) is None
-    )
+    if _BARE.fullmatch(text) is None or text.casefold() in _OUR_WORDS:
+        return False
+    if text.isascii():
+        return True
+    is_seen = all(letter.isascii() or letter.isalpha() for letter in text)
+    return is_seen and _BLANK.search(text) is None
 
 
 def _escape(letter: str) -> str:
