@@ -219,17 +219,22 @@ async def test_a_cancelled_query_hangs_up_at_once(serve: Serve, question: Query)
     await backend.aclose()
 
 
-async def test_concurrent_first_queries_share_one_client_and_building_opens_none(
+async def test_concurrent_first_queries_share_one_transport_and_building_opens_none(
     serve: Serve, question: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = []
+    built: list[httpx.AsyncHTTPTransport] = []
+    closed: list[httpx.AsyncHTTPTransport] = []
 
-    class Counted(httpx.AsyncClient):
+    class Counted(httpx.AsyncHTTPTransport):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             built.append(self)
 
-    monkeypatch.setattr(httpx, "AsyncClient", Counted)
+        async def aclose(self) -> None:
+            await super().aclose()
+            closed.append(self)
+
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", Counted)
     site = await serve(saying(http()))
     backend = at(site.port)
     assert built == []
@@ -240,7 +245,7 @@ async def test_concurrent_first_queries_share_one_client_and_building_opens_none
     await backend.aclose()
 
     assert len(built) == 1
-    assert built[0].is_closed
+    assert closed == built
 
 
 async def test_a_session_cookie_of_one_caller_never_travels_with_another(

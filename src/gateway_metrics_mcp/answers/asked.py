@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from gateway_metrics_mcp.answers.cells import format_number
@@ -35,7 +34,12 @@ class Asked:
     def formatter(self, value_name: str) -> Callable[[Number | None], str]:
         """What formats the values of one name."""
         is_exact = self.question.format in ("exact", "json")
-        return partial(format_number, unit=self.unit_of(value_name), exact=is_exact)
+        unit = self.unit_of(value_name)
+
+        def form(value: Number | None) -> str:
+            return str(value) if type(value) is int else format_number(value, unit, exact=is_exact)
+
+        return form
 
     def unit_of(self, value_name: str) -> str | None:
         """The unit of a value: `USD`, `ms`, `tokens`; None for counts and unknown columns."""

@@ -37,12 +37,11 @@ def write_distribution(asked: Asked, budget: int) -> str:
     is_one = len(points) == 1 and asked.question.offset == 0
     text = ""
     for longest in (LONGEST_NAME, SHORT_NAME):
-        room = Room(budget)
         if is_one:
-            text = _write_one(asked, points[0], room, longest)
+            text, is_within = _write_one(asked, points[0], budget, longest)
         else:
-            text = _Table(asked, points, longest).write(room)
-        if not room.is_overdrawn:
+            text, is_within = _Table(asked, points, longest).write(budget)
+        if is_within:
             break
     return text
 
@@ -53,8 +52,8 @@ def _is_nothing(asked: Asked, point: DataPoint) -> bool:
     return not asked.result.key_names and TOTAL in names and point.values[names.index(TOTAL)] == 0
 
 
-def _write_one(asked: Asked, point: DataPoint, room: Room, longest: int) -> str:
-    """A single row, a value a line."""
+def _write_one(asked: Asked, point: DataPoint, budget: int, longest: int) -> tuple[str, bool]:
+    """A single row, a value a line; and whether it is within the budget."""
     result = asked.result
     lines = [write_header(asked), *write_notes(asked)]
     lines += [
@@ -65,8 +64,9 @@ def _write_one(asked: Asked, point: DataPoint, room: Room, longest: int) -> str:
         f"{label_of(asked, name)}: {asked.format(value, name)}"
         for name, value in zip(result.value_names, point.values, strict=True)
     ]
+    room = Room(budget)
     room.take(*lines)
-    return "\n".join(lines)
+    return "\n".join(lines), not room.is_overdrawn
 
 
 def label_of(asked: Asked, name: str) -> str:
@@ -86,24 +86,32 @@ class _Table:
         self._shown = [(i, name) for i, name in enumerate(names) if name not in self._equal]
         self._formats = [(i, asked.formatter(name)) for i, name in self._shown]
 
-    def write(self, room: Room) -> str:
+    def write(self, budget: int) -> tuple[str, bool]:
+        """The text, and whether it is within the budget."""
         asked, count = self._asked, len(self._points)
-        head = [self._header(count, count), *write_notes(asked), *self._facts()]
+        header = self._header()
+        notes = [*write_notes(asked), *self._facts()]
         columns = [*self._keys.names, *(label_of(asked, name) for _, name in self._shown)]
-        head += ["|".join(columns), "|".join(["---"] * len(columns))]
+        notes += ["|".join(columns), "|".join(["---"] * len(columns))]
         tail = [] if asked.totals is None else [self._line(self._keys.label(ALL), asked.totals)]
-        room.take(*head, *tail, self._rest_line(self._points), self._next_line(count - 1))
-        room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
         first = min(asked.question.offset, count)
+        room = Room(budget)
+        room.take(header, self._extent(count, count), *notes, *tail)
         rows = self._rows(first, room)
+        if len(rows) < count:
+            room = Room(budget)
+            room.take(header, self._extent(count, count), *notes, *tail)
+            room.take(self._rest_line(self._points), self._next_line(count - 1))
+            room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
+            rows = self._rows(first, room)
         last = first + len(rows)
-        head[0] = self._header(first + 1, last)
+        head = header + self._extent(first + 1, last)
         hidden = [*self._points[:first], *self._points[last:]]
         if hidden:
             rows.append(self._rest_line(hidden))
         if last < count:
             tail.append(self._next_line(last))
-        return "\n".join([*head, *rows, *tail])
+        return "\n".join([head, *notes, *rows, *tail]), not room.is_overdrawn
 
     def _rows(self, first: int, room: Room) -> list[str]:
         """The rows that were asked for and fit; at least one, so that the next call gets on."""
@@ -119,12 +127,16 @@ class _Table:
             rows.append(line)
         return rows
 
-    def _header(self, first: int, last: int) -> str:
+    def _header(self) -> str:
         column = order_column(self._asked)
         direction = "desc" if self._asked.question.is_descending else "asc"
         order = [] if column is None else [f"sorted by {quote_text(column)} {direction}"]
+        return write_header(self._asked, *order)
+
+    def _extent(self, first: int, last: int) -> str:
+        """The header's last part: which rows of how many."""
         rows = f"rows {first}-{last}" if last >= first else "rows none"
-        return write_header(self._asked, *order, f"{rows} of {len(self._points)}")
+        return f" | {rows} of {len(self._points)}"
 
     def _facts(self) -> list[str]:
         """Columns that would say the same in every row are said once."""
@@ -134,7 +146,7 @@ class _Table:
         return [f"# {fact}" for fact in facts]
 
     def _line(self, keys: Sequence[str], values: Sequence[Number | None]) -> str:
-        return "|".join([*keys, *(form(values[i]) for i, form in self._formats)])
+        return "|".join([*keys, *[form(values[i]) for i, form in self._formats]])
 
     def _rest_line(self, hidden: Sequence[DataPoint]) -> str:
         """The rows that are not shown, added up where that is right."""

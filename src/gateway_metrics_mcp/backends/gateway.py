@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import socket
@@ -14,13 +13,13 @@ from typing import Final, cast
 
 import anyio
 import httpx
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.gateway_body import unpack
 from gateway_metrics_mcp.backends.gateway_errors import WRONG_HOST, explain_status
-from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST, may_use_proxies, read_host
+from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST, find_proxy, read_host
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     GatewayError,
@@ -54,7 +53,9 @@ class GatewayBackend:
     """The metrics API of a gateway's control plane.
 
     A caller's own token goes before the server's, which serves the local caller alone. Tokens
-    stand on requests, never on the shared client, and in no local name: tracebacks show those.
+    stand on requests and in no local name: tracebacks show those. All requests share one
+    transport and its connections. httpx's client above it would keep the cookies of one caller
+    for the next, and read where a redirect leads; it takes a tenth of the time as well.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class GatewayBackend:
         self._catalog = catalog
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
+        self._connect_timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s)
         self._transport = transport
-        self._client: httpx.AsyncClient | None = None
 
     def __repr__(self) -> str:
         return f"<GatewayBackend: {self.description}>"
@@ -90,7 +91,6 @@ class GatewayBackend:
             GatewayMetricsError: see errors.py; nothing of the gateway's own words is in it but
                 its documented messages.
         """
-        # Not built by the client: it would add the cookies of other callers' answers.
         request = httpx.Request(
             "POST",
             self._url,
@@ -101,15 +101,15 @@ class GatewayBackend:
                 "content-type": "application/json",
                 "user-agent": f"gateway-metrics-mcp/{__version__}",
             },
-            content=json.dumps(query.to_body(), separators=(",", ":")).encode(),
+            content=to_json(query.to_body()),
+            extensions={"timeout": {"connect": self._connect_timeout_s}},
         )
         return self._read(await self._fetch(request), query)
 
     async def aclose(self) -> None:
         """Close the connections, if there are any."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     def _authorization(self, caller: Caller) -> str:
         if caller is not LOCAL and not caller.token:
@@ -134,43 +134,45 @@ class GatewayBackend:
         httpx's errors hold the request and so the token: ours are raised after the handler, so
         that none of httpx's hangs on them as their context.
         """
-        client = self._client or self._open_client()
+        transport = self._transport or self._open_transport()
         try:
             with anyio.fail_after(self._timeout_s):
-                response = await client.send(request, stream=True, follow_redirects=False)
+                response = await transport.handle_async_request(request)
                 try:
-                    return await self._read_body(response)
+                    return await self._read_body(request, response)
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, OSError) as error:
             failure = _explain(error, self._timeout_s)
         raise failure
 
-    def _open_client(self) -> httpx.AsyncClient:
-        """Build the one client. Without a pause in it, so concurrent first queries share one."""
+    def _open_transport(self) -> httpx.AsyncBaseTransport:
+        """Build the one transport. Without a pause in it, so concurrent first queries share it."""
         try:
-            self._client = httpx.AsyncClient(
-                transport=self._transport,
-                trust_env=may_use_proxies(str(self._url)),
-                timeout=httpx.Timeout(None, connect=min(_CONNECT_TIMEOUT_S, self._timeout_s)),
+            self._transport = httpx.AsyncHTTPTransport(
+                proxy=find_proxy(str(self._url)),
                 limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
-                event_hooks={"response": [_refuse_redirect]},
             )
         except OSError:
             wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"
         except (ValueError, ImportError, httpx.InvalidURL):
             wrong = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY holds no usable address"
         else:
-            return self._client
+            return self._transport
         raise SettingsError(f"the environment variable {wrong}")
 
-    async def _read_body(self, response: httpx.Response) -> bytes:
+    async def _read_body(self, request: httpx.Request, response: httpx.Response) -> bytes:
+        if response.is_redirect:
+            raise WrongHostError(
+                f"the gateway's address redirects ({response.status_code}) to another one, which"
+                f" the token is not sent to: {WRONG_HOST}"
+            )
         if not response.is_success:
             raise explain_status(
                 response.status_code,
                 response.headers.get("retry-after"),
                 await _read_start(response),
-                response.request.headers["authorization"].removeprefix("Bearer "),
+                request.headers["authorization"].removeprefix("Bearer "),
             )
         if response.headers.get("content-type", "").lower().startswith(_HTML_TYPES):
             raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
@@ -200,15 +202,6 @@ def _read_url(host: str) -> httpx.URL:
     except (httpx.InvalidURL, ValueError):
         pass
     raise SettingsError(f"the gateway's host is no address. Give {EXAMPLE_HOST}")
-
-
-async def _refuse_redirect(response: httpx.Response) -> None:
-    """Stop at any 3xx, before httpx reads where it leads."""
-    if response.is_redirect:
-        raise WrongHostError(
-            f"the gateway's address redirects ({response.status_code}) to another one, which the "
-            f"token is not sent to: {WRONG_HOST}"
-        )
 
 
 def _parts(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from gateway_metrics_mcp.errors import SettingsError
 
@@ -64,17 +64,20 @@ def is_loopback(name: str | None) -> bool:
         return False
 
 
-def may_use_proxies(host: str) -> bool:
-    """Whether the environment's proxies may carry a request to the address.
+def find_proxy(host: str) -> str | None:
+    """The environment's proxy for the address, if there is one that may carry the request.
 
     TLS passes a proxy unread. A request without TLS stays on this machine: it goes through a
     proxy here, but round one elsewhere, which could read the token.
+
+    Raises:
+        ValueError: if a variable holds no address.
     """
-    if host.startswith("https://"):
-        return True
-    found = getproxies()
-    proxies = [found[kind] for kind in ("http", "all") if found.get(kind)]
-    return all(
-        is_loopback(urlsplit(proxy if "://" in proxy else f"//{proxy}").hostname)
-        for proxy in proxies
-    )
+    parts, found = urlsplit(host), getproxies()
+    proxy = found.get(parts.scheme) or found.get("all")
+    if not proxy or proxy_bypass(parts.netloc):
+        return None
+    address = proxy if "://" in proxy else f"http://{proxy}"
+    if parts.scheme == "http" and not is_loopback(urlsplit(address).hostname):
+        return None
+    return address

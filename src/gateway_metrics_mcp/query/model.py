@@ -114,7 +114,7 @@ class Query(_Frozen):
             "endTs": format_instant(self.end_ts),
             "datasource": self.datasource,
             "type": self.type,
-            "aggregations": [a.model_dump() for a in self.aggregations],
+            "aggregations": [{"type": a.type, "column": a.column} for a in self.aggregations],
         }
         if self.group_by:
             body["groupBy"] = list(self.group_by)
