@@ -139,7 +139,7 @@ def build_server(
         return Terms(
             catalog=load_catalog(settings.catalog),
             default_zone=settings.timezone,
-            allow_unknown=settings.unknown_fields == "pass",
+            allow_unknown=settings.unknown_fields == "pass" and settings.is_remote,
         )
 
     desk = Desk(terms, get, clock, settings.budget, settings.all_row)

@@ -24,6 +24,7 @@ from gateway_metrics_mcp.query.zone import read_zone
 PREFIX: Final = "GATEWAY_METRICS_"
 LEAST_TOKENS: Final = 500
 MOST_TOKENS: Final = 12_000
+REMOTE_SCHEMES: Final = ("https://", "http://")
 GATEWAY_HOST: Final = "TFY_HOST"
 GATEWAY_TOKEN: Final = "TFY_API_KEY"  # noqa: S105 - the variable's name
 
@@ -87,6 +88,11 @@ class Settings(BaseModel):
     )
     token: SecretStr | None = Field(None, exclude=True, repr=False)
     """The gateway token; never a flag."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the backend is a gateway, so that it decides what fields there are."""
+        return (self.backend or "").strip().startswith(REMOTE_SCHEMES)
 
 
 def flag_names() -> tuple[str, ...]:

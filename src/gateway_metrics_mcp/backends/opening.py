@@ -82,7 +82,7 @@ def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datet
             f"no backend is set. Set {GATEWAY_HOST}, or --backend or GATEWAY_METRICS_BACKEND to"
             f" {_FORMS}"
         )
-    if name.startswith(("https://", "http://")):
+    if settings.is_remote:
         return _open_gateway(name, settings, catalog)
     if name.startswith("demo:"):
         return _open_demo(name, settings, catalog, clock)
