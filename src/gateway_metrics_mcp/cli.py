@@ -22,6 +22,7 @@ from gateway_metrics_mcp.settings import PREFIX, Settings, flag_names, read_sett
 
 _COMMANDS = {
     "serve": "serve MCP over stdio, or with --transport http or sse over HTTP (the default)",
+    "api": "serve the metrics query API itself over HTTP, from an engine",
     "check": "try the configured backend and say what works",
     "demo": "ask five questions of generated data, as an MCP client",
 }
@@ -31,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
     # A print that stays in the buffer would reach the wire after the server's end.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in _OWN_FLAGS:
+        return _OWN_FLAGS[argv[0]](argv[1:])
     arguments = _parse(argv)
     command = arguments.pop("command")
     try:
@@ -109,16 +113,21 @@ def _serve(settings: Settings) -> int:
 
 
 def _serve_http(server: Any, settings: Settings) -> int:
-    import uvicorn  # noqa: PLC0415 - only for HTTP
-
     from gateway_metrics_mcp.server import build_http_app, build_sse_app  # noqa: PLC0415 - likewise
 
     is_sse = settings.transport == "sse"
     app = (build_sse_app if is_sse else build_http_app)(server, settings)
+    return _run_app(app, settings, "/sse" if is_sse else "/mcp")
+
+
+def _run_app(app: Any, settings: Settings, path: str) -> int:
+    """Serve an application until a signal ends it."""
+    import uvicorn  # noqa: PLC0415 - only for HTTP
+
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, server_header=False)
     with _listen(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{host}:{listener.getsockname()[1]}{'/sse' if is_sse else '/mcp'}"
+        url = f"http://{host}:{listener.getsockname()[1]}{path}"
         print(f"gateway-metrics-mcp: listening at {url}", file=sys.stderr)  # noqa: T201 - likewise
         uvicorn.Server(config).run([listener])
     return 0
@@ -131,6 +140,28 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or "not possible"
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
+
+
+def _api(settings: Settings) -> int:
+    from gateway_metrics_mcp.api import build_api  # noqa: PLC0415 - only for this command
+    from gateway_metrics_mcp.auth import TokenBook  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.openapi import PATH  # noqa: PLC0415 - likewise
+
+    is_loopback = settings.host in ("127.0.0.1", "localhost", "::1")
+    if settings.tokens is None and not is_loopback:
+        raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
+    book = TokenBook(settings.tokens)
+    if settings.tokens is None:
+        print("gateway-metrics-mcp: no --tokens: all who reach it see all rows", file=sys.stderr)  # noqa: T201 - likewise
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: book.reload())
+    return _run_app(build_api(settings, book.current), settings, PATH)
+
+
+def _token(argv: Sequence[str]) -> int:
+    from gateway_metrics_mcp.token_command import main as make  # noqa: PLC0415 - likewise
+
+    return make(argv)
 
 
 def _check(settings: Settings) -> int:
@@ -148,4 +179,5 @@ def _demo(settings: Settings) -> int:
     return anyio.run(run_demo, settings, sys.stdout)
 
 
-_RUN = {"serve": _serve, "check": _check, "demo": _demo}
+_OWN_FLAGS = {"token": _token}
+_RUN = {"api": _api, "serve": _serve, "check": _check, "demo": _demo}

@@ -61,7 +61,11 @@ class Result:
 
     def to_body(self, query: Query) -> dict[str, Any]:
         """The response body as the API documents it today (R21)."""
-        return {"data": {"dataPoints": [self._row(point, query) for point in self.points]}}
+        return {"data": {"dataPoints": self.rows(query)}}
+
+    def rows(self, query: Query, first: int = 0, last: int | None = None) -> list[dict[str, Any]]:
+        """The data points from `first` up to `last`, as they stand in that body."""
+        return [self._row(point, query) for point in self.points[first:last]]
 
     def _row(self, point: DataPoint, query: Query) -> dict[str, Any]:
         row: dict[str, Any] = {}

@@ -83,6 +83,11 @@ class Settings(BaseModel):
     allowed_host: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (), description="a Host header to accept besides loopback's; repeat, or separate by commas"
     )
+    tokens: Path | None = Field(
+        None, description="a TOML file of tokens (api); without it, loopback only and open to all"
+    )
+    queries: int = Field(8, ge=1, le=1000, description="queries that run at once (api)")
+    patience: float = Field(10, gt=0, le=600, description="seconds a query waits for that (api)")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="what goes to stderr"
     )
