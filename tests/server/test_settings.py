@@ -73,6 +73,9 @@ def test_every_setting_is_a_variable(name: str) -> None:
         "host": "::1",
         "port": "1",
         "allowed_host": "a.example.com, b.example.com",
+        "tokens": "/tokens.toml",
+        "queries": "3",
+        "patience": "0.5",
         "log_level": "INFO",
     }
     read = read_settings({}, {f"GATEWAY_METRICS_{name.upper()}": values[name]})
