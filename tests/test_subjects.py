@@ -52,3 +52,16 @@ def test_one_kind_may_be_asked_while_some_of_the_other_are_excluded(catalog: Cat
     )
 
     assert [f.field_name for f in sent] == ["userEmail", "virtualAccount"]
+
+
+@pytest.mark.parametrize(
+    ("group", "other"), [("userEmail", "virtualAccount"), ("virtualaccount", "userEmail")]
+)
+def test_a_filter_on_the_kind_that_the_groups_leave_out_is_refused(
+    catalog: Catalog, group: str, other: str
+) -> None:
+    now = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+    arguments = {"startTs": "now-1d", "groupBy": [group], "filters": [filter_on(other, "IN", "x")]}
+
+    with pytest.raises(InvalidQueryError, match=f"{other} matches nothing in groups by {group}"):
+        read_distribution(arguments, Terms(catalog), now)

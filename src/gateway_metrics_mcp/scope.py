@@ -15,7 +15,7 @@ COLUMN: Final = "virtualModel"
 
 REAL: Final = "models only, virtual-model rows left out"
 VIRTUAL: Final = "virtual models only, the model calls under them left out"
-AS_FILTERED: Final = "virtual models as filtered"
+NEITHER: Final = "no rows: the filters on virtualModelName exclude each other"
 
 
 def apply_scope(query: Query, datasource: Datasource) -> tuple[Query, str | None]:
@@ -37,6 +37,8 @@ def apply_scope(query: Query, datasource: Datasource) -> tuple[Query, str | None
 
 
 def _phrase(given: list[Filter]) -> str:
-    if len(given) == 1 and given[0].operator == "IS_NULL":
-        return REAL if given[0].value is True else VIRTUAL
-    return AS_FILTERED
+    """A row without a virtual model has null there, which matches no other operator (R9)."""
+    wants_none = {f.operator == "IS_NULL" and f.value is True for f in given}
+    if len(wants_none) > 1:
+        return NEITHER
+    return REAL if wants_none.pop() else VIRTUAL

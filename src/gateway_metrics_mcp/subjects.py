@@ -10,12 +10,14 @@ from gateway_metrics_mcp.query.near import quote
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 
 FIELDS: Final = frozenset(("userEmail", "virtualAccount"))
+_GROUP_OF: Final = {"userEmail": "userEmail", "virtualAccount": "virtualaccount"}
+_GROUPS: Final = frozenset(_GROUP_OF.values())
 _WHOLE_VALUES: Final = frozenset(("EQUAL", "NOT_EQUAL", "IN", "NOT_IN"))
 
 
 def check_subjects(query: Query) -> list[Problem]:
     """What is wrong with the filters on subjects, if anything."""
-    return [*_check_both(query), *_check_cut(query)]
+    return [*_check_both(query), *_check_grouped(query), *_check_cut(query)]
 
 
 def _check_both(query: Query) -> list[Problem]:
@@ -29,6 +31,21 @@ def _check_both(query: Query) -> list[Problem]:
         " createdBySubjectType"
     )
     return [Problem("filters", message)]
+
+
+def _check_grouped(query: Query) -> list[Problem]:
+    """Grouping by one kind of subject keeps that kind alone (R7)."""
+    kinds = _GROUPS & set(query.group_by)
+    if len(kinds) != 1:
+        return []
+    (group,) = kinds
+    other = "virtualAccount" if group == "userEmail" else "userEmail"
+    return [
+        Problem(f"filters[{i}]", f"{other} matches nothing in groups by {group}: group by {fits}")
+        for i, filter_ in enumerate(query.filters)
+        for fits in (_GROUP_OF[other],)
+        if filter_.field_name == other and filter_.operator not in NEGATIVE_OPERATORS
+    ]
 
 
 def _check_cut(query: Query) -> list[Problem]:

@@ -115,6 +115,7 @@ async def test_rows_that_are_equal_in_all_keys_keep_a_column_to_stand_in(ask: As
     text = await ask(rows, {**WEEK, "groupBy": ["modelName", "metadata.a"], "limit": 1})
 
     assert text.split("\n")[1:] == [
+        "# no row has the metadata key a: case counts",
         "# all rows: metadata.a=null",
         "modelName|total",
         "---|---",
@@ -215,7 +216,7 @@ async def test_other_adds_floats_without_a_trace_of_their_order(ask: Ask) -> Non
 async def test_an_offset_beyond_the_last_row_says_so(ask: Ask) -> None:
     text = await ask(MODELS, {**BY_MODEL, "offset": 9})
 
-    assert text.split("\n")[0].endswith("| rows none of 4")
+    assert text.split("\n")[0].endswith("| rows none: offset is past the last of 4")
     assert cells_of(text) == []
     assert "other (4 rows)|116|190|n/a|37.75" in text
 

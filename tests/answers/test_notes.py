@@ -241,7 +241,8 @@ async def test_nothing_is_said_to_be_nothing(ask: Ask, format_: str) -> None:
         ' | filter: modelName IN ["gpt"] | models only, virtual-model rows left out | rows none\n'
         "no rows in this window (a row counts model calls, retries included)"
         ' match modelName IN ["gpt"]\n'
-        "# next: the same without the filters, or a wider window (earlier startTs)"
+        "# next: a wider or a later window, or group by a filtered field without its filter:"
+        " values match exactly"
     )
 
 
@@ -255,7 +256,7 @@ async def test_nothing_without_filters_asks_for_a_wider_window(
 
     assert text.split("\n")[1:] == [
         "no rows in this window (a row counts model calls, retries included)",
-        "# next: a wider window (earlier startTs), or another datasource",
+        "# next: a wider or a later window, or another datasource",
     ]
 
 
@@ -266,3 +267,61 @@ async def test_one_ungrouped_row_that_counts_nothing_is_empty(ask: Ask) -> None:
 
     assert "no rows in this window" in text
     assert "total: 0" not in text
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "said"),
+    [
+        (
+            "errorCode",
+            "NOT_EQUAL",
+            "# errorCode NOT_EQUAL also leaves out rows where errorCode is null",
+        ),
+        (
+            "metadata.a",
+            "NOT_IN",
+            "# metadata.a NOT_IN also leaves out rows where metadata.a is null",
+        ),
+        ("userEmail", "NOT_EQUAL", "# userEmail NOT_EQUAL keeps all virtual accounts"),
+        ("virtualAccount", "NOT_IN", "# virtualAccount NOT_IN keeps all users"),
+    ],
+)
+async def test_a_negative_filter_says_what_it_leaves_in_or_out(
+    ask: Ask, field: str, operator: str, said: str
+) -> None:
+    rows = [{"total": 7}]
+
+    negative = await ask(rows, {**WEEK, "filters": [filter_by(field, "x", operator=operator)]})
+    positive = await ask(rows, {**WEEK, "filters": [filter_by(field, "x")]})
+
+    assert f"\n# {field} {operator} {said}\n" in negative
+    assert "null" not in positive
+    assert "keeps" not in positive
+
+
+async def test_a_metadata_key_that_no_row_has_is_said(ask: Ask) -> None:
+    question = {**WEEK, "groupBy": ["metadata.Customer"]}
+    said = "# no row has the metadata key Customer: case counts"
+
+    absent = await ask([{"metadata.Customer": None, "total": 5}], question)
+    present = await ask([{"metadata.Customer": key, "total": 5} for key in ("a", None)], question)
+
+    assert said in absent
+    assert said not in present
+
+
+async def test_rates_of_partial_buckets_are_said_to_be_too_low(ask: Ask) -> None:
+    key = "ratePerMinuteInputTokens"
+    rows = [{"startTimestamp": "2026-07-01T00:00:00Z", "total": 5, key: 1.5}]
+    question = {"startTs": "2026-07-01T12:00Z", "endTs": "2026-07-02", "interval": "1 day"}
+    said = "# rates of a partial bucket are too low: they divide by its whole width"
+
+    rates = await ask(rows, {**question, "aggregations": ["ratePerMinute inputTokens"]})
+    sums = await ask(rows, {**question, "aggregations": ["sum inputTokens"]})
+    whole = await ask(
+        rows, {**question, "startTs": "2026-07-01", "aggregations": ["ratePerMinute inputTokens"]}
+    )
+
+    assert said in rates
+    assert said not in sums
+    assert said not in whole

@@ -133,6 +133,39 @@ def test_a_bad_interval_is_refused(interval: object, says: str, catalog: Catalog
     assert says in problems_of({**TIMESERIES, "interval": interval}, catalog)["interval"]
 
 
+@pytest.mark.parametrize(
+    ("interval", "meant"),
+    [
+        ("1d", "1 day"),
+        ("15m", "15 minute"),
+        ("1M", "1 month"),
+        ("day", "1 day"),
+        ("hourly", "1 hour"),
+        ("daily", "1 day"),
+        ("30min", "30 minute"),
+    ],
+)
+def test_a_short_form_of_an_interval_is_answered_with_the_long_one(
+    interval: str, meant: str, catalog: Catalog
+) -> None:
+    message = problems_of({**TIMESERIES, "interval": interval}, catalog)["interval"]
+
+    assert f'Did you mean "{meant}"?' in message
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("median", "p50"), ("average", "avg"), ("unique", "countDistinct")]
+)
+def test_other_words_for_a_function_are_understood_in_the_hint(
+    said: str, meant: str, catalog: Catalog
+) -> None:
+    body = {**GOOD, "aggregations": [{"type": said, "column": "latencyMs"}]}
+    message = problems_of(body, catalog)["aggregations[0].type"]
+
+    assert f"Did you mean {meant}" in message
+    assert "rateSum" not in message
+
+
 @pytest.mark.parametrize("seconds", [0, -1, 1.5, "60", True, 10**12])
 def test_bad_seconds_are_refused(seconds: object, catalog: Catalog) -> None:
     body = {**TIMESERIES, "interval": None, "intervalInSeconds": seconds}
@@ -158,7 +191,7 @@ def test_bad_seconds_are_refused(seconds: object, catalog: Catalog) -> None:
         (
             {"fieldName": "latencyMs", "operator": "LESS_THAN", "value": float("nan")},
             "value",
-            "a finite number, got nan",
+            "of at most 64 bits, got nan",
         ),
         ({"fieldName": "latencyMs", "operator": "BETWEEN", "value": [1]}, "value", "list of two"),
         ({"fieldName": "latencyMs", "operator": "BETWEEN", "value": [2, 1]}, "value", "above high"),

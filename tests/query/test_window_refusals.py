@@ -269,3 +269,18 @@ def test_the_present_day_is_empty_at_midnight() -> None:
 def test_a_default_zone_that_is_none_is_refused_like_any_other() -> None:
     with pytest.raises(InvalidQueryError, match="timezone: "):
         read_window("today", None, None, now=NOW, default_zone="Mars")
+
+
+@pytest.mark.parametrize(
+    ("words", "whole", "rolling"),
+    [
+        ("past week", "last week", "now-1w"),
+        ("the past month", "last month", "now-1M"),
+        ("past year", "last year", "now-1y"),
+    ],
+)
+def test_past_without_a_number_is_ambiguous(words: str, whole: str, rolling: str) -> None:
+    (problem,) = refuse(words)
+
+    assert f'"{whole}" is the whole' in problem.message
+    assert f'"{rolling}" the time up to now' in problem.message

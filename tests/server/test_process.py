@@ -326,7 +326,11 @@ def test_the_help_names_every_setting_but_the_token(run: Run) -> None:
     [
         (("--bakend", "x"), 2, "error: unknown argument --bakend. Did you mean --backend?\n"),
         (("--transport", "carrier-pigeon"), 2, "argument --transport: invalid choice: "),
-        (("serv",), 2, "error: unknown command serv. Did you mean serve? Allowed: serve, api, check, "),
+        (
+            ("serv",),
+            2,
+            "error: unknown command serv. Did you mean serve? Allowed: serve, api, check, ",
+        ),
         (("check", "demo"), 2, "error: unknown argument demo"),
         (("--budget",), 2, "argument --budget: expected one argument\n"),
         (("--budget", "many"), 1, "gateway-metrics-mcp: budget: "),

@@ -42,7 +42,7 @@ SAYS_VIRTUAL: Final = "virtual models only, the model calls under them left out"
         (
             {"filters": [{"fieldName": "virtualModel", "operator": "EQUAL", "value": ["fast"]}]},
             (NAMED,),
-            'filter: virtualModelName EQUAL "fast"',
+            SAYS_VIRTUAL,
         ),
         (
             {"filters": [{"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}]},

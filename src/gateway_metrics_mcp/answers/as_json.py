@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.budget import Room
+from gateway_metrics_mcp.answers.empty import explain_empty, is_empty
 from gateway_metrics_mcp.answers.grid import Grid
 from gateway_metrics_mcp.answers.header import pin_window
 from gateway_metrics_mcp.answers.notes import write_notes
@@ -44,11 +45,12 @@ def write_json(asked: Asked, budget: int) -> str:
     interval = question.query.interval
     grid = None if interval is None else Grid(asked, interval)
     facts = [] if grid is None else grid.bucket_facts()
+    empty = explain_empty(asked) if is_empty(asked) else []
     names = [*asked.result.key_names, *asked.result.value_names]
     body: dict[str, Any] = {
         "request": question.query.to_body(),
         "scope": question.scope,
-        "notes": [*(note.removeprefix("# ") for note in write_notes(asked)), *facts],
+        "notes": [line.removeprefix("# ") for line in (*write_notes(asked), *facts, *empty)],
         "columns": names if grid is None else ["startTimestamp", *names],
         "all": None if asked.totals is None else list(map(_finite, asked.totals)),
     }

@@ -66,6 +66,8 @@ def partial_notes(asked: Asked, starts: Sequence[datetime], interval: Interval) 
     if last_end > query.end_ts:
         why = "still running" if asked.question.window.is_to_now else "cut by the window"
         notes.append(f"the last bucket is partial, {why}: only to {_clock(query.end_ts)}")
+    if notes and query.has_rates:
+        notes.append("rates of a partial bucket are too low: they divide by its whole width")
     return notes
 
 

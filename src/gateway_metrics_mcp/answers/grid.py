@@ -91,7 +91,8 @@ class Grid:
                 facts.append(f"{self._missing} of {len(self.starts)} buckets had no rows at all")
         zone = asked.question.window.zone.key
         if zone != "UTC":
-            facts.append(f"buckets are cut in UTC, not in {zone}")
+            per_day = "for its days ask query_distribution per day"
+            facts.append(f"buckets are cut in UTC, not in {zone}: {per_day}")
         return facts
 
     def ungrouped(self) -> Block:

@@ -11,7 +11,7 @@ from gateway_metrics_mcp.answers.cells import quote_text
 from gateway_metrics_mcp.query.model import Filter, Scalar, format_instant
 from gateway_metrics_mcp.query.window import format_window
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.scope import AS_FILTERED, FIELD
+from gateway_metrics_mcp.scope import FIELD
 
 _MOST_VALUES: Final = 10
 _FEW_VALUES: Final = 2
@@ -31,7 +31,7 @@ def write_header(asked: Asked, *parts: str) -> str:
         f"{query.datasource}{kind}{by}",
         format_window(question.window),
         *([f"filter: {' AND '.join(filters)}"] if filters else []),
-        *([scope] if scope is not None and scope != AS_FILTERED else []),
+        *([scope] if scope is not None else []),
         *parts,
     ]
     return "# " + " | ".join(pieces)
@@ -62,8 +62,6 @@ def describe_filters(filters: Sequence[Filter]) -> list[str]:
 def _shown_filters(asked: Asked) -> list[Filter]:
     """Without the one that the scope phrase stands for."""
     question = asked.question
-    if question.scope == AS_FILTERED:
-        return list(question.query.filters)
     return [
         f
         for f in question.query.filters

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, keep_on_line
+from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, keep_on_line, quote_text
 from gateway_metrics_mcp.answers.sums import add_up
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, NEGATIVE_OPERATORS
 from gateway_metrics_mcp.result import Number
 
 STILL_FILLING: Final = timedelta(minutes=10)
@@ -17,6 +18,7 @@ STILL_FILLING: Final = timedelta(minutes=10)
 
 _NEW_DATA_SHARE: Final = 0.01
 _LEAST_SHARE: Final = 0.0005
+_OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"}
 _RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))
 
 
@@ -26,7 +28,9 @@ def write_notes(asked: Asked) -> list[str]:
     notes = [
         *_overlap_notes(asked),
         *_subject_notes(asked),
+        *_filter_notes(query),
         *_datasource_notes(query),
+        *_metadata_notes(asked),
         *_gap_notes(asked),
         *asked.question.window.notes,
         *asked.result.notes,
@@ -80,6 +84,31 @@ def _subject_notes(asked: Asked) -> list[str]:
     if len(kinds) == 2 and "createdBySubjectType" not in query.group_by:
         return ["users and virtual accounts share one column: group by createdBySubjectType too"]
     return []
+
+
+def _filter_notes(query: Query) -> list[str]:
+    """What a negative filter leaves in or out that its words do not say (R8, R9)."""
+    notes = []
+    for filter_ in query.filters:
+        name, operator = filter_.field_name, filter_.operator
+        if operator not in NEGATIVE_OPERATORS:
+            continue
+        if name in _OTHER_KIND:
+            notes.append(f"{name} {operator} keeps all {_OTHER_KIND[name]}")
+        else:
+            notes.append(f"{name} {operator} also leaves out rows where {name} is null")
+    return notes
+
+
+def _metadata_notes(asked: Asked) -> list[str]:
+    """A key that no row has looks like an answer, and is most often misspelt."""
+    names, points = asked.result.key_names, asked.result.points
+    absent = [
+        name.removeprefix(METADATA_PREFIX)
+        for i, name in enumerate(names)
+        if name.startswith(METADATA_PREFIX) and points and all(p.keys[i] is None for p in points)
+    ]
+    return [f"no row has the metadata key {quote_text(key)}: case counts" for key in absent]
 
 
 def _datasource_notes(query: Query) -> list[str]:

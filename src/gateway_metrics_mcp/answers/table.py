@@ -15,7 +15,7 @@ from gateway_metrics_mcp.answers.cells import (
     format_key,
     quote_text,
 )
-from gateway_metrics_mcp.answers.empty import write_empty
+from gateway_metrics_mcp.answers.empty import is_empty, write_empty
 from gateway_metrics_mcp.answers.header import pin_window, write_header
 from gateway_metrics_mcp.answers.keys import arrange_keys
 from gateway_metrics_mcp.answers.notes import write_notes
@@ -31,9 +31,9 @@ _LONGER_SUM_TOKENS: Final = 4
 
 def write_distribution(asked: Asked, budget: int) -> str:
     """The answer's text, within `budget` estimated tokens."""
-    points = sort_points(asked)
-    if not points or (len(points) == 1 and _is_nothing(asked, points[0])):
+    if is_empty(asked):
         return write_empty(asked)
+    points = sort_points(asked)
     is_one = len(points) == 1 and asked.question.offset == 0
     text = ""
     for longest in (LONGEST_NAME, SHORT_NAME):
@@ -44,12 +44,6 @@ def write_distribution(asked: Asked, budget: int) -> str:
         if is_within:
             break
     return text
-
-
-def _is_nothing(asked: Asked, point: DataPoint) -> bool:
-    """An ungrouped row that counts no rows at all (R1)."""
-    names = asked.result.value_names
-    return not asked.result.key_names and TOTAL in names and point.values[names.index(TOTAL)] == 0
 
 
 def _write_one(asked: Asked, point: DataPoint, budget: int, longest: int) -> tuple[str, bool]:
@@ -135,8 +129,10 @@ class _Table:
 
     def _extent(self, first: int, last: int) -> str:
         """The header's last part: which rows of how many."""
-        rows = f"rows {first}-{last}" if last >= first else "rows none"
-        return f" | {rows} of {len(self._points)}"
+        count = len(self._points)
+        if first > count:
+            return f" | rows none: offset is past the last of {count}"
+        return f" | rows {first}-{last} of {count}"
 
     def _facts(self) -> list[str]:
         """Columns that would say the same in every row are said once."""

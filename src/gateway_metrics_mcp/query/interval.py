@@ -24,6 +24,7 @@ UNIT_MONTHS: Final[dict[IntervalUnit, int]] = {"month": 1, "year": 12}
 LONGEST_YEARS: Final = 100
 
 _FORM: Final = re.compile(r"(\d{1,12})\s+([A-Za-z]+)")
+_SHORT_FORM: Final = re.compile(r"(\d{0,6})\s*([A-Za-z]+)")
 _EXAMPLE: Final = 'a positive whole number and one unit, such as "1 hour" or "15 minutes"'
 
 
@@ -48,7 +49,7 @@ class Interval:
         """
         match = _FORM.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f"{quote(text)} is not an interval. Give {_EXAMPLE}")
+            raise ValueError(f"{quote(text)} is not an interval. {_respell(text)}Give {_EXAMPLE}")
         count, word = int(match[1]), match[2].lower()
         unit = next((unit for unit in INTERVAL_UNITS if word in (unit, unit + "s")), None)
         if unit is None:
@@ -139,6 +140,17 @@ class Interval:
         first = self.number_of(start)
         for number in range(first, first + self.count_buckets(start, end)):
             yield self.start_of(number)
+
+
+def _respell(text: str) -> str:
+    """`Did you mean "1 day"?` for `1d`, `day` and `daily`."""
+    match = _SHORT_FORM.fullmatch(text.strip())
+    if match is None:
+        return ""
+    word = {"min": "minute", "dai": "day"}.get(match[2][:3].lower(), match[2].lower())
+    start = "month" if match[2] == "M" else word.removesuffix("ly").removesuffix("s")
+    unit = next((unit for unit in INTERVAL_UNITS if unit.startswith(start) and start), None)
+    return "" if unit is None else f'Did you mean "{int(match[1] or 1)} {unit}"? '
 
 
 def _years(unit: IntervalUnit) -> float:

@@ -14,15 +14,23 @@ MOST: Final = 3
 # What people say -> the part of a field's name that means it.
 _SAID: Final = {
     "account": "virtualaccount",
+    "average": "avg",
     "createdbysubjectslug": "useremail",
+    "distinct": "countdistinct",
     "duration": "latency",
     "email": "useremail",
+    "mean": "avg",
+    "median": "p50",
+    "p97": "p95",
+    "p98": "p99",
     "price": "cost",
     "requests": "total",
     "server": "mcpservername",
     "spend": "cost",
     "subject": "createdbysubjecttype",
     "tool": "toolname",
+    "uniq": "countdistinct",
+    "unique": "countdistinct",
     "ttft": "timetofirsttoken",
     "user": "useremail",
 }

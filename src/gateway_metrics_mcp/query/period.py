@@ -120,6 +120,12 @@ def _read_last(words: str, clock: Clock) -> Span | None:
     if match is None or (match[1] is None and match[3]):
         return None
     number, unit = match[1], match[2]
+    if number is None and "past " in words and unit in CALENDAR_UNITS:
+        rolling = {"month": "M", "quarter": "Q"}.get(unit, unit[0])
+        raise ValueError(
+            f'{quote(words)} can mean two things: "last {unit}" is the whole {unit} before this'
+            f' one, "now-1{rolling}" the time up to now'
+        )
     if number is None:
         count = 1
     else:

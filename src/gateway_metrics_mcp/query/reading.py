@@ -160,7 +160,7 @@ class _Reading:
         read: dict[Aggregation, None] = {}
         for index, item in enumerate(self._list("aggregations")):
             place = f"aggregations[{index}]"
-            aggregation = self._aggregation(place, item)
+            aggregation = self._aggregation(place, item, query_type)
             if aggregation is None:
                 continue
             if aggregation in read:
@@ -172,7 +172,7 @@ class _Reading:
             read[aggregation] = None
         return tuple(read)
 
-    def _aggregation(self, place: str, item: object) -> Aggregation | None:
+    def _aggregation(self, place: str, item: object, query_type: str | None) -> Aggregation | None:
         keys = ("type", "column")
         if not isinstance(item, Mapping):
             self._add(place, f'expected {{"type", "column"}}, got {_kind(item)} {quote(item)}')
@@ -183,7 +183,9 @@ class _Reading:
         type_, column = item.get("type"), item.get("column")
         if type_ not in AGGREGATION_TYPES:
             wrong = "missing" if type_ is None else f"{quote(type_)} is unknown"
-            choice = explain_choice(str(type_ or ""), AGGREGATION_TYPES)
+            has_rates = query_type != "distribution"
+            types = [t for t in AGGREGATION_TYPES if has_rates or t not in RATE_TYPES]
+            choice = explain_choice(str(type_ or ""), types)
             self._add(f"{place}.type", f"{wrong}. {choice}")
             type_ = None
         name = self._name_of("columns", f"{place}.column", column)

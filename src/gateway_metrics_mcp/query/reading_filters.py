@@ -23,7 +23,7 @@ _KEYS: Final = ("fieldName", "metadataKey", "operator", "value")
 _EXAMPLES: Final[dict[FieldType, str]] = {
     "string": "text",
     "array": "text",
-    "number": "a finite number",
+    "number": "a finite number of at most 64 bits",
     "boolean": "true or false",
 }
 Add = Callable[[str, str], None]
@@ -115,7 +115,8 @@ def _read_value(
             return None
         return _read_items(value, type_, place, add)
     if isinstance(value, list | tuple):
-        add(place, f"{operator} takes one value, got {quote(value)}. For several use IN")
+        several = ". For several use IN" if field is None or "IN" in field.allowed else ""
+        add(place, f"{operator} takes one value, got {quote(value)}{several}")
         return None
     return _read_scalar(value, type_, place, add)
 
