@@ -24,7 +24,7 @@ LAYERS: Final = (
     ("server", "api", "client", "token_command"),
     ("tools", "backends.opening"),
     ("asking", "backends.gateway", "backends.demo", "auth"),
-    ("backends.duckdb",),
+    ("backends.duckdb", "backends.clickhouse"),
     ("backends.sql", "answers", "backends.demo_data"),
     ("question", "backends.dialect", "backends.files"),
     ("arguments", "scope", "subjects", "admission", "openapi", "backends", "backends.tables", "prompts", "settings"),
@@ -37,6 +37,8 @@ LAYERS: Final = (
 DOORS: Final = {
     "httpx": ("backends.gateway",),
     "duckdb": ("backends.duckdb", "backends.demo_data"),
+    "clickhouse_connect": ("backends.clickhouse",),
+    "urllib3": ("backends.clickhouse",),
     "mcp": ("server", "tools", "client"),
     "mcp_types": ("server", "tools", "client"),
     "starlette": ("server", "api"),
@@ -48,6 +50,7 @@ GROUPS: Final = {
     "answers": "answers",
     "query": "query",
     "backends.gateway_": "backends.gateway",
+    "backends.clickhouse_": "backends.clickhouse",
     "backends.conditions": "backends.sql",
     "filter_values": "question",
 }
@@ -123,7 +126,7 @@ def test_every_module_says_what_it_is(path: Path) -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    heavy = ("duckdb", "httpx", "uvicorn", "mcp", "pydantic")
+    heavy = ("duckdb", "clickhouse_connect", "httpx", "uvicorn", "mcp", "pydantic")
     code = f"import sys, {PACKAGE}; print([n for n in {heavy} if n in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code

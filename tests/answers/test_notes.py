@@ -272,18 +272,10 @@ async def test_one_ungrouped_row_that_counts_nothing_is_empty(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("field", "operator", "said"),
     [
-        (
-            "errorCode",
-            "NOT_EQUAL",
-            "# errorCode NOT_EQUAL also leaves out rows where errorCode is null",
-        ),
-        (
-            "metadata.a",
-            "NOT_IN",
-            "# metadata.a NOT_IN also leaves out rows where metadata.a is null",
-        ),
-        ("userEmail", "NOT_EQUAL", "# userEmail NOT_EQUAL keeps all virtual accounts"),
-        ("virtualAccount", "NOT_IN", "# virtualAccount NOT_IN keeps all users"),
+        ("errorCode", "NOT_EQUAL", "also leaves out rows where errorCode is null"),
+        ("metadata.a", "NOT_IN", "also leaves out rows where metadata.a is null"),
+        ("userEmail", "NOT_EQUAL", "keeps all virtual accounts"),
+        ("virtualAccount", "NOT_IN", "keeps all users"),
     ],
 )
 async def test_a_negative_filter_says_what_it_leaves_in_or_out(
