@@ -38,10 +38,9 @@ verify: check ## all of check, longer property tests, and the benchmarks: before
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m "thorough or not thorough"
 	$(MAKE) bench
 
-bench: .venv/.tests ## measure, each against a yardstick taken in the same run
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/tokens.py
+bench: .venv/.tests ## measure, each against a yardstick of the same run (needs node and npm)
+	@failed=0; for name in startup overhead tokens; do \
+		$(BIN)/python benchmarks/$$name.py || failed=1; done; exit $$failed
 
 wheel: .venv/.runs ## build the wheel into dist/
 	@rm -rf dist

@@ -26,7 +26,8 @@ def settings_table() -> str:
     for name in flag_names():
         field = Settings.model_fields[name]
         choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
-        value = "" if field.default in (None, ()) else f"`{field.default}`"
+        default = str(field.default).lower() if field.default is True else field.default
+        value = "" if default in (None, ()) else f"`{default}`"
         what = f"{field.description}{': ' + ', '.join(choices) if choices else ''}"
         lines.append(f"| `--{name.replace('_', '-')}` | {value} | {what} |")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ taken too, and not published.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -27,7 +27,7 @@ from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 
 Format = Literal["table", "exact", "json"]
-FORMATS: Final = ("table", "exact", "json")
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 _MOST_ENTRIES: Final = 100
 _LONGEST_NAME: Final = 256
 _MOST_DIGITS: Final = 19

@@ -28,7 +28,7 @@ async def ask(
         queries.append(question.query.model_copy(update={"group_by": ()}))
     results = await _query_all(backend, caller, queries)
     result, totals = results[0], None
-    if len(results) > 1 and len(result.points) > 1:
+    if len(results) > 1 and len(result.points) != 1:
         totals = _row_of(results[1], result.value_names)
     return Asked(question, result, totals, now)
 

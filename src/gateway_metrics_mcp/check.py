@@ -41,6 +41,8 @@ async def check(
         findings += [await _try(backend, query) for query in _questions(clock())]
     finally:
         await backend.aclose()
+    if all("has no table" in finding.detail for finding in findings[1:]):
+        findings.append(Finding("data", is_good=False, detail="none of the tables is there"))
     return findings
 
 

@@ -25,6 +25,7 @@ _COMMANDS = {
     "api": "serve the metrics query API itself over HTTP, from an engine",
     "check": "try the configured backend and say what works",
     "demo": "ask five questions of generated data, as an MCP client",
+    "token": "make a token for the API we serve (see token --help)",
 }
 
 
@@ -32,7 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
     # A print that stays in the buffer would reach the wire after the server's end.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except* BrokenPipeError:  # whoever read the output has gone, as in `demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _run(argv: Sequence[str]) -> int:
     if argv and argv[0] in _OWN_FLAGS:
         return _OWN_FLAGS[argv[0]](argv[1:])
     arguments = _parse(argv)
@@ -50,6 +58,8 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     """The command and the flags; argparse takes what follows an unknown flag for a command."""
     parser = _build_parser()
     known, rest = parser.parse_known_args(argv)
+    if known.command in _OWN_FLAGS:
+        parser.error(f"{known.command} has flags of its own: it stands first")
     flags = [f"--{name.replace('_', '-')}" for name in ("config", *flag_names())]
     for word in rest:
         near = " or ".join(find_near(word.partition("=")[0], flags))
@@ -152,7 +162,8 @@ def _api(settings: Settings) -> int:
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
     book = TokenBook(settings.tokens)
     if settings.tokens is None:
-        print("gateway-metrics-mcp: no --tokens: all who reach it see all rows", file=sys.stderr)  # noqa: T201 - likewise
+        text = "no --tokens: everyone who reaches it is a tenant admin"
+        print(f"gateway-metrics-mcp: {text}", file=sys.stderr)  # noqa: T201 - likewise
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: book.reload())
     return _run_app(build_api(settings, book.current), settings, PATH)

@@ -89,7 +89,9 @@ QUESTIONS: Final[tuple[tuple[str, tuple[tuple[str, dict[str, Any]], ...]], ...]]
 
 async def run_demo(settings: Settings, out: TextIO) -> int:
     """Ask the questions and print each tool call with its answer; 1 if one of them fails."""
-    backend = settings.backend or "demo:"
+    backend = settings.backend or ""
+    if not backend.startswith("demo:"):
+        backend = "demo:"  # never a gateway that happens to be set up
     failures = 0
     async with connect(backend) as client:
         for number, (title, calls) in enumerate(QUESTIONS, 1):

@@ -100,9 +100,16 @@ class RefusedQueryError(AskerError):
 
 
 class SettingsError(OperatorError):
-    """A flag, variable or file of the server's set-up is missing or wrong."""
+    """A flag, variable or file of the server's set-up is missing or wrong.
+
+    `public` is what a language model may read of it, where the text names a path.
+    """
 
     code = "settings"
+
+    def __init__(self, message: str, *, public: str | None = None) -> None:
+        self.public = message if public is None else public
+        super().__init__(message)
 
 
 class UnauthorizedError(OperatorError):

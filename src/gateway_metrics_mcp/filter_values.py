@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway_metrics_mcp.arguments import parse_json
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.text import parse_number
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, LIST_OPERATORS, METADATA_PREFIX
 
 _BOOLEANS: Final = {"true": True, "false": False}
@@ -49,7 +50,8 @@ def _type_of(name: object, datasource: object, catalog: Catalog) -> str | None:
 def _read(value: object, type_: str | None) -> object:
     """Text as the number or boolean it spells, and the other way round."""
     if type_ == "number" and isinstance(value, str):
-        return _read_number(value)
+        number = parse_number(value)
+        return value if number is None else number
     if type_ == "boolean" and isinstance(value, str):
         return _BOOLEANS.get(value.strip().lower(), value)
     if type_ in ("string", "array"):
@@ -58,12 +60,3 @@ def _read(value: object, type_: str | None) -> object:
         if isinstance(value, int | float):
             return str(value)
     return value
-
-
-def _read_number(text: str) -> object:
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return text

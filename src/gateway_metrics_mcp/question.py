@@ -49,6 +49,7 @@ _DEFAULT_INTERVALS: Final = tuple(
     )
 )
 _CALL: Final = re.compile(r"(\w+)\s*\(\s*([^()]+?)\s*\)")
+_AGGREGATION: Final = re.compile(r"aggregations\[(\d+)\]")
 _TOTAL_NAMES: Final = frozenset((TOTAL, "count", "count(*)", "count *"))
 
 
@@ -142,7 +143,7 @@ def _read(
     try:
         query = read_query(body, terms.catalog, allow_unknown=terms.allow_unknown)
     except InvalidQueryError as error:
-        problems += error.problems
+        problems += [_place(problem, arguments) for problem in error.problems]
         return None
     problems += check_subjects(query)
     problems += _check_buckets(query)
@@ -182,14 +183,28 @@ def _body(arguments: QueryArguments, catalog: Catalog, window: Window) -> dict[s
         "endTs": format_instant(window.end),
         "datasource": datasource,
         "type": "distribution",
-        "aggregations": [
-            split_aggregation(item)
-            for item in arguments.aggregations
-            if not (isinstance(item, str) and item.strip().lower() in _TOTAL_NAMES)
-        ],
+        "aggregations": [split_aggregation(arguments.aggregations[i]) for i in _asked(arguments)],
         "groupBy": arguments.group_by,
         "filters": [read_filter_argument(item, datasource, catalog) for item in arguments.filters],
     }
+
+
+def _asked(arguments: QueryArguments) -> list[int]:
+    """The positions of the aggregations but for `total`, which always comes."""
+    return [
+        i
+        for i, item in enumerate(arguments.aggregations)
+        if not (isinstance(item, str) and item.strip().lower() in _TOTAL_NAMES)
+    ]
+
+
+def _place(problem: Problem, arguments: QueryArguments) -> Problem:
+    """The problem at the position where the asker wrote it."""
+    match = _AGGREGATION.match(problem.place)
+    if match is None:
+        return problem
+    place = f"aggregations[{_asked(arguments)[int(match[1])]}]"
+    return Problem(place + problem.place[match.end() :], problem.message)
 
 
 def split_aggregation(item: object) -> object:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway_metrics_mcp.errors import UnreadableResponseError
 from gateway_metrics_mcp.query.catalog import Datasource
 from gateway_metrics_mcp.query.model import Query, format_instant
+from gateway_metrics_mcp.query.text import parse_number
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 
 TOTAL: Final = "total"
@@ -46,6 +47,8 @@ class Result:
     value_names: tuple[str, ...]
     points: tuple[DataPoint, ...]
     notes: tuple[str, ...] = ()
+    is_by_rulings: bool = True
+    """Whether nulls and subjects are filtered as our rulings say; a gateway does as it does."""
     is_approximate: bool = False
     age_s: float | None = None
     upstream_calls: int = 1
@@ -113,8 +116,10 @@ def read_result(body: object, query: Query, datasource: Datasource) -> Result:
     )
     absent = [name for name in key_names if rows and not any(_has_key(r, name) for r in rows)]
     absent += [name for name in value_names if rows and not any(name in row for row in rows)]
-    notes = (f"the gateway's rows have no {', '.join(absent)}: shown as null",) if absent else ()
-    return Result(key_names, value_names, points, notes)
+    notes = [f"the gateway's rows have no {', '.join(absent)}: shown as null"] if absent else []
+    if rows and TOTAL not in value_names:
+        notes.append("this gateway does not count rows: for that ask count of a column")
+    return Result(key_names, value_names, points, tuple(notes), is_by_rulings=False)
 
 
 def _rows_of(body: object) -> Sequence[Mapping[str, Any]]:
@@ -163,21 +168,13 @@ def _read_number(value: object, name: str) -> Number | None:
     ):
         return value  # nearly always
     if isinstance(value, str):
-        value = _parse_number(value)
+        number = parse_number(value)
+        value = value if number is None else number
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
         raise UnreadableResponseError(f"the gateway's answer has no number in {name}")
     return value
-
-
-def _parse_number(text: str) -> object:
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _read_start(row: Mapping[str, Any]) -> datetime:

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway_metrics_mcp.query.catalog import Datasource
 from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 
 FIELD: Final = "virtualModelName"
 COLUMN: Final = "virtualModel"
@@ -27,13 +28,24 @@ def apply_scope(query: Query, datasource: Datasource) -> tuple[Query, str | None
         return query, None
     given = [f for f in query.filters if f.field_name == FIELD]
     if given:
-        return query, _phrase(given)
+        return _exclude_null(query, given), _phrase(given)
     is_virtual = COLUMN in query.group_by or any(
         aggregation.column == COLUMN for aggregation in query.aggregations
     )
     side = Filter(field_name=FIELD, operator="IS_NULL", value=not is_virtual)
     scoped = query.model_copy(update={"filters": (*query.filters, side)})
     return scoped, VIRTUAL if is_virtual else REAL
+
+
+def _exclude_null(query: Query, given: list[Filter]) -> Query:
+    """A negative filter alone: whether null matches it is not left to the gateway.
+
+    If it did, the answer would count both sides.
+    """
+    if any(f.operator not in NEGATIVE_OPERATORS for f in given):
+        return query
+    side = Filter(field_name=FIELD, operator="IS_NULL", value=False)
+    return query.model_copy(update={"filters": (*query.filters, side)})
 
 
 def _phrase(given: list[Filter]) -> str:

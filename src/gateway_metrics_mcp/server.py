@@ -84,6 +84,9 @@ class MetricsServer(MCPServer[None]):
             return _result(await self._answer(name, arguments))
         except InvalidQueryError as error:
             return _result(_list_problems(name, error), is_error=True)
+        except SettingsError as error:
+            logger.warning("%s", error)
+            return _result(f"Error ({error.code}): {error.public}", is_error=True)
         except GatewayMetricsError as error:
             return _result(f"Error ({error.code}): {error}", is_error=True)
         except Exception:

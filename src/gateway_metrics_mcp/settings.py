@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,11 +23,16 @@ from gateway_metrics_mcp.query.near import explain_choice
 from gateway_metrics_mcp.query.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
 LEAST_TOKENS: Final = 500
 MOST_TOKENS: Final = 12_000
 REMOTE_SCHEMES: Final = ("https://", "http://")
 GATEWAY_HOST: Final = "TFY_HOST"
 GATEWAY_TOKEN: Final = "TFY_API_KEY"  # noqa: S105 - the variable's name
+CLICKHOUSE_PASSWORD: Final = f"{PREFIX}CLICKHOUSE_PASSWORD"
+CLICKHOUSE_PASSWORD_FILE: Final = f"{CLICKHOUSE_PASSWORD}_FILE"
+
+_SECRETS: Final = ("token", "clickhouse_password")
 
 
 def _split(value: object) -> object:
@@ -39,10 +45,22 @@ def _check_zone(name: str) -> str:
     return name
 
 
+def _read_hosts(value: object) -> object:
+    """Host names as clients send them: no addresses with a scheme, no wildcards."""
+    hosts = _split(value)
+    for host in hosts if isinstance(hosts, list | tuple) else ():
+        if not isinstance(host, str) or not _HOST.fullmatch(host):
+            raise ValueError(f"{host!r} is no host name, such as metrics.example.com")
+    return hosts
+
+
+Location = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
 class Settings(BaseModel):
     """Every setting; each is a flag, a variable `GATEWAY_METRICS_<NAME>` and a key of the file.
 
-    The token alone is no flag: flags can be read in the process list.
+    The secrets alone are no flags: flags can be read in the process list.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,10 +70,10 @@ class Settings(BaseModel):
         description="what answers: an https:// URL of the gateway's control plane, a directory of"
         " Parquet, or demo: (default: the gateway in TFY_HOST)",
     )
-    token_file: Path | None = Field(
+    token_file: Location | None = Field(
         None, description="a file that holds the gateway token (default: TFY_API_KEY)"
     )
-    catalog: Path | None = Field(None, description="a JSON file with fields of your own")
+    catalog: Location | None = Field(None, description="a JSON file with fields of your own")
     unknown_fields: Literal["refuse", "pass"] = Field(
         "refuse", description="fields the catalog lacks: refuse, or pass on to the gateway"
     )
@@ -80,10 +98,10 @@ class Settings(BaseModel):
     transport: Literal["stdio", "http", "sse"] = Field("stdio", description="how clients connect")
     host: str = Field("127.0.0.1", description="address to listen on (http, sse)")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on (http, sse)")
-    allowed_host: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+    allowed_host: Annotated[tuple[str, ...], BeforeValidator(_read_hosts)] = Field(
         (), description="a Host header to accept besides loopback's; repeat, or separate by commas"
     )
-    tokens: Path | None = Field(
+    tokens: Location | None = Field(
         None, description="a TOML file of tokens (api); without it, loopback only and open to all"
     )
     queries: int = Field(8, ge=1, le=1000, description="queries that run at once (api)")
@@ -93,16 +111,18 @@ class Settings(BaseModel):
     )
     token: SecretStr | None = Field(None, exclude=True, repr=False)
     """The gateway token; never a flag."""
+    clickhouse_password: SecretStr | None = Field(None, exclude=True, repr=False)
+    """Likewise, of the user in a `clickhouse://` backend."""
 
     @property
     def is_remote(self) -> bool:
         """Whether the backend is a gateway, so that it decides what fields there are."""
-        return (self.backend or "").strip().startswith(REMOTE_SCHEMES)
+        return (self.backend or "").strip().lower().startswith(REMOTE_SCHEMES)
 
 
 def flag_names() -> tuple[str, ...]:
     """The settings that are flags."""
-    return tuple(name for name in Settings.model_fields if name != "token")
+    return tuple(name for name in Settings.model_fields if name not in _SECRETS)
 
 
 def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -120,7 +140,10 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     }
     if merged.get("backend") is None and (host := environ.get(GATEWAY_HOST, "").strip()):
         merged["backend"] = host if "://" in host else f"https://{host}"
-    merged["token"] = _read_token(merged.get("token_file"), environ)
+    merged["token"] = _read_secret(merged.get("token_file"), "token", GATEWAY_TOKEN, environ)
+    merged["clickhouse_password"] = _read_secret(
+        environ.get(CLICKHOUSE_PASSWORD_FILE) or None, "password", CLICKHOUSE_PASSWORD, environ
+    )
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -130,7 +153,7 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     names = {f"{PREFIX}{name.upper()}": name for name in flag_names()}
-    known = (*names, f"{PREFIX}CONFIG")
+    known = (*names, f"{PREFIX}CONFIG", CLICKHOUSE_PASSWORD, CLICKHOUSE_PASSWORD_FILE)
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
             raise SettingsError(f"unknown variable {name}. {explain_choice(name, known)}")
@@ -149,15 +172,15 @@ def _read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_token(file: object, environ: Mapping[str, str]) -> str | None:
-    """The token of the file where one is named, else of the environment."""
+def _read_secret(file: object, what: str, variable: str, environ: Mapping[str, str]) -> str | None:
+    """The secret in the file where one is named, else in the variable."""
     if file is None:
-        return environ.get(GATEWAY_TOKEN, "").strip() or None
+        return environ.get(variable, "").strip() or None
     try:
-        token = Path(str(file)).read_text("utf-8").strip()
+        secret = Path(str(file)).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise SettingsError(f"the token file {file} cannot be read: {reason}") from None
-    if not token:
-        raise SettingsError(f"the token file {file} is empty")
-    return token
+        raise SettingsError(f"the {what} file {file} cannot be read: {reason}") from None
+    if not secret:
+        raise SettingsError(f"the {what} file {file} is empty")
+    return secret

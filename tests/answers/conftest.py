@@ -43,7 +43,7 @@ class CannedBackend:
         is_all = not query.group_by and query.interval is None
         rows = [self._add_up(query)] if is_all and self._rows else self._rows
         result = read_result({"data": {"dataPoints": rows}}, query, datasource)
-        return replace(result, **self._facts)
+        return replace(result, **{"is_by_rulings": True, **self._facts})
 
     async def aclose(self) -> None:
         """Nothing is open."""

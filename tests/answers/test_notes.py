@@ -6,8 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import pytest
+from mcp.client import Client
+from mcp_types import TextContent
 
+from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.tokens import estimate_tokens
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.result import DataPoint, Result
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[..., Awaitable[str]]
 
@@ -122,14 +129,22 @@ FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any
     (
         "not only agents",
         rows_by("agentName"),
-        {"datasource": "agentMetrics", "groupBy": ["agentName"]},
+        {
+            "datasource": "agentMetrics",
+            "groupBy": ["agentName"],
+            "filters": [filter_by("agentName", "a")],
+        },
         {},
     ),
     ("not only agents", [{"total": 3}], {}, {}),
     (
         "tools/call",
         rows_by("toolName"),
-        {"datasource": "mcpMetrics", "groupBy": ["toolName"]},
+        {
+            "datasource": "mcpMetrics",
+            "groupBy": ["toolName"],
+            "filters": [filter_by("toolName", "a")],
+        },
         {},
     ),
     (
@@ -317,3 +332,68 @@ async def test_rates_of_partial_buckets_are_said_to_be_too_low(ask: Ask) -> None
     assert said in rates
     assert said not in sums
     assert said not in whole
+
+
+async def test_what_a_gateway_does_with_null_is_not_claimed(ask: Ask) -> None:
+    filters = [filter_by("errorCode", "x", operator="NOT_EQUAL")]
+
+    text = await ask([{"total": 7}], {**WEEK, "filters": filters}, is_by_rulings=False)
+
+    said = (
+        "# whether errorCode NOT_EQUAL keeps rows where errorCode is null is the gateway's choice"
+    )
+    assert f"\n{said}\n" in text
+
+
+async def test_groups_that_none_of_the_rows_is_in_are_not_told_as_no_rows() -> None:
+    class Accounts:
+        """Rows of virtual accounts alone."""
+
+        description = "accounts"
+
+        async def query(self, query: Query, caller: Caller) -> Result:
+            assert caller.is_tenant_admin
+            points = () if query.group_by else (DataPoint((), (5,)),)
+            names = (SLUG,) if query.group_by else ()
+            return Result(names, ("total",), points)
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    server = build_server(Settings(), backend=Accounts())
+    async with Client(server) as client:
+        question = {**WEEK, "groupBy": ["userEmail"]}
+        (block,) = (await client.call_tool("query_distribution", question)).content
+
+    assert isinstance(block, TextContent)
+    assert "none of the 5 rows here (a row counts model calls, retries included)" in block.text
+
+
+async def test_an_empty_answer_names_the_askers_own_filter_on_virtual_models(ask: Ask) -> None:
+    filters = [filter_by("virtualModelName", "nope")]
+
+    text = await ask([], {**WEEK, "filters": filters})
+
+    assert 'match virtualModelName IN ["nope"]' in text
+
+
+async def test_two_reasons_for_a_gap_are_both_given(ask: Ask) -> None:
+    rows = [{"team": team, SLUG: "bot", "total": total} for team, total in (("a", 5), ("b", 5))]
+    question = {**WEEK, "groupBy": ["team", "virtualaccount"]}
+
+    text = await ask(rows, question, totals={"total": 12})
+
+    assert (
+        "callers in several teams count once per team and users are not in the rows, so these"
+        " amounts are net" in text
+    )
+
+
+async def test_a_gap_with_a_known_reason_is_not_put_down_to_new_data(ask: Ask) -> None:
+    rows = [{SLUG: f"u{n}", "total": 500} for n in range(2)]
+    question = {"startTs": "now-1d", "groupBy": ["userEmail"]}
+
+    text = await ask(rows, question, totals={"total": 1004})
+
+    assert "virtual accounts are not in the rows" in text
+    assert "new data" not in text

@@ -30,7 +30,7 @@ WEEK: Final = {"startTs": "last 7 days"}
 BACKENDS: Final = (
     (None, "Error (settings): no backend is set. Set TFY_HOST, or --backend or"),
     ("ftp://example.com", "Error (settings): the scheme of the backend is unknown. Give "),
-    ("/nowhere/at/all", "Error (settings): the data directory /nowhere/at/all does not exist"),
+    ("/nowhere/at/all", "Error (settings): the data directory of this server cannot be used"),
     ("https://127.0.0.1:1", "Error (unreachable): "),
     ("https://name:pass@gateway.example.com", "Error (settings): the gateway's host has a user"),
     ("http://gateway.example.com", "Error (settings): the gateway's host begins with http://"),
@@ -85,7 +85,7 @@ async def test_a_gateway_without_a_token_names_the_variable(text_of: TextOf) -> 
 
 
 async def test_a_wrong_catalog_file_is_named_in_every_answer(
-    tmp_path: Path, text_of: TextOf
+    tmp_path: Path, text_of: TextOf, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "own.json"
     file.write_text('{"datasources": {"nothing": {}}}')
@@ -96,7 +96,9 @@ async def test_a_wrong_catalog_file_is_named_in_every_answer(
 
     assert {is_error for _, is_error in answers} == {True}
     (text,) = {text for text, _ in answers}
-    assert text.startswith(f"Error (settings): the catalog file {file}: unknown datasource")
+    assert text.startswith("Error (settings): the catalog file of this server cannot be used")
+    assert str(file) not in text
+    assert f"the catalog file {file}: unknown datasource 'nothing'" in caplog.text
 
 
 async def test_a_backend_that_comes_up_later_answers(

@@ -16,8 +16,8 @@ _DAY_S: Final = UNIT_SECONDS["day"]
 def find_buckets(query: Query, interval: Interval, starts: set[datetime]) -> list[datetime] | None:
     """The starts of all buckets of the window, in order.
 
-    Ours are aligned as R4 says. A gateway may count from the window's start instead. None if
-    the rows follow neither: then only the buckets that came are known.
+    Ours are aligned as R4 says. A gateway may count from elsewhere, but in steps of the same
+    width. None if the rows follow neither: then only the buckets that came are known.
     """
     ours = list(interval.buckets(query.start_ts, query.end_ts))
     if starts <= set(ours):
@@ -26,9 +26,11 @@ def find_buckets(query: Query, interval: Interval, starts: set[datetime]) -> lis
     if seconds is None:
         return None
     width = timedelta(seconds=seconds)
-    count = -(-(query.end_ts - query.start_ts) // width)
-    from_start = [query.start_ts + i * width for i in range(count)]
-    return from_start if starts <= set(from_start) else None
+    phase = (min(starts) - query.start_ts) % width
+    first = query.start_ts + phase - (width if phase else timedelta(0))
+    count = -(-(query.end_ts - first) // width)
+    theirs = [first + i * width for i in range(count)]
+    return theirs if starts <= set(theirs) else None
 
 
 def label_buckets(starts: Sequence[datetime], interval: Interval) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.header import describe_filters, write_header
+from gateway_metrics_mcp.answers.header import describe_filters, shown_filters, write_header
 from gateway_metrics_mcp.answers.notes import write_notes
 from gateway_metrics_mcp.result import TOTAL
-from gateway_metrics_mcp.scope import FIELD
 
 
 def write_empty(asked: Asked) -> str:
@@ -25,9 +24,12 @@ def is_empty(asked: Asked) -> bool:
 def explain_empty(asked: Asked) -> list[str]:
     """What matched nothing, and what to ask next."""
     question = asked.question
-    given = [f for f in question.query.filters if f.field_name != FIELD]
+    given = shown_filters(asked)
     counted = f"(a row counts {question.datasource.rows})"
     window = "a wider window" if question.window.is_to_now else "a wider or a later window"
+    outside = _count_outside(asked)
+    if outside:
+        return [f"no groups: none of the {outside} rows here {counted} has the group-by fields"]
     if not given:
         return [f"no rows in this window {counted}", f"# next: {window}, or another datasource"]
     filters = " AND ".join(describe_filters(given))
@@ -35,3 +37,11 @@ def explain_empty(asked: Asked) -> list[str]:
         f"no rows in this window {counted} match {filters}",
         f"# next: {window}, or group by a filtered field without its filter: values match exactly",
     ]
+
+
+def _count_outside(asked: Asked) -> int | float | None:
+    """The rows that the ungrouped question counts though no group has any (R7)."""
+    names = asked.result.value_names
+    if asked.totals is None or TOTAL not in names:
+        return None
+    return asked.totals[names.index(TOTAL)]

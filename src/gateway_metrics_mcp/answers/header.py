@@ -25,7 +25,7 @@ def write_header(asked: Asked, *parts: str) -> str:
     query = question.query
     kind = " timeseries" if query.interval is not None else ""
     by = f" by {', '.join(map(quote_text, query.group_by))}" if query.group_by else ""
-    filters = describe_filters(_shown_filters(asked))
+    filters = describe_filters(shown_filters(asked))
     scope = question.scope
     pieces = [
         f"{query.datasource}{kind}{by}",
@@ -59,7 +59,7 @@ def describe_filters(filters: Sequence[Filter]) -> list[str]:
     return [*shown, f"…(+{rest} filters)"] if rest else shown
 
 
-def _shown_filters(asked: Asked) -> list[Filter]:
+def shown_filters(asked: Asked) -> list[Filter]:
     """Without the one that the scope phrase stands for."""
     question = asked.question
     return [

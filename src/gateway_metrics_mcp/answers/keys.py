@@ -72,7 +72,9 @@ def _find_domains(
     asked: Asked, points: Sequence[DataPoint], positions: Sequence[int]
 ) -> dict[int, str]:
     """The one domain of a column of e-mail addresses, where it pays to say it once."""
-    if len(points) < _FEWEST_ROWS or asked.question.format == "exact":
+    question = asked.question
+    shown = points[question.offset :][: question.limit]
+    if len(shown) < _FEWEST_ROWS or question.format == "exact":
         return {}
     found = {}
     for i in positions:

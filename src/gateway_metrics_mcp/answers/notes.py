@@ -12,6 +12,7 @@ from gateway_metrics_mcp.answers.sums import add_up
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, NEGATIVE_OPERATORS
 from gateway_metrics_mcp.result import Number
+from gateway_metrics_mcp.scope import FIELD
 
 STILL_FILLING: Final = timedelta(minutes=10)
 """Data this young may be incomplete: the API does not say how far it reaches."""
@@ -28,7 +29,7 @@ def write_notes(asked: Asked) -> list[str]:
     notes = [
         *_overlap_notes(asked),
         *_subject_notes(asked),
-        *_filter_notes(query),
+        *_filter_notes(asked),
         *_datasource_notes(query),
         *_metadata_notes(asked),
         *_gap_notes(asked),
@@ -86,17 +87,18 @@ def _subject_notes(asked: Asked) -> list[str]:
     return []
 
 
-def _filter_notes(query: Query) -> list[str]:
+def _filter_notes(asked: Asked) -> list[str]:
     """What a negative filter leaves in or out that its words do not say (R8, R9)."""
+    negative = [f for f in asked.question.query.filters if f.operator in NEGATIVE_OPERATORS]
     notes = []
-    for filter_ in query.filters:
-        name, operator = filter_.field_name, filter_.operator
-        if operator not in NEGATIVE_OPERATORS:
-            continue
-        if name in _OTHER_KIND:
-            notes.append(f"{name} {operator} keeps all {_OTHER_KIND[name]}")
-        else:
-            notes.append(f"{name} {operator} also leaves out rows where {name} is null")
+    for name, operator in ((f.field_name, f.operator) for f in negative):
+        what = _OTHER_KIND.get(name, f"rows where {name} is null")
+        if not asked.result.is_by_rulings:
+            notes.append(f"whether {name} {operator} keeps {what} is the gateway's choice")
+        elif name in _OTHER_KIND:
+            notes.append(f"{name} {operator} keeps all {what}")
+        elif name != FIELD:
+            notes.append(f"{name} {operator} also leaves out {what}")
     return notes
 
 
@@ -113,12 +115,16 @@ def _metadata_notes(asked: Asked) -> list[str]:
 
 def _datasource_notes(query: Query) -> list[str]:
     """The traps of a datasource, said where they bite."""
-    asked = {f.field_name for f in query.filters} | set(query.group_by)
-    if query.datasource == "agentMetrics" and not any(n.startswith("agent") for n in asked):
+    filtered = {f.field_name for f in query.filters}
+    if query.datasource == "agentMetrics" and not any(n.startswith("agent") for n in filtered):
         return ["all gateway requests are counted, not only agents: filter agentName for those"]
-    if query.datasource == "mcpMetrics" and not asked & {"method", "toolName"}:
+    if query.datasource == "mcpMetrics" and not filtered & {"method", "toolName"}:
+        if "method" in query.group_by:
+            return []
         return ['MCP requests of all methods: for tool calls filter method IN ["tools/call"]']
-    if query.datasource == "configMetrics" and not asked & {"configType", *_RULE_FIELDS}:
+    if query.datasource == "configMetrics" and not filtered & _RULE_FIELDS:
+        if "configType" in query.group_by:
+            return []
         return ["load-balance, rate-limit and budget rules are mixed: group by configType"]
     return []
 
@@ -136,7 +142,11 @@ def _gap_notes(asked: Asked) -> list[str]:
             gaps.append((name, rows - total, total))
     if not gaps:
         return []
-    if is_still_filling(asked) and all(_is_new_data(gap, total) for _, gap, total in gaps):
+    if (
+        is_still_filling(asked)
+        and not _structural(asked)
+        and all(_is_new_data(gap, total) for _, gap, total in gaps)
+    ):
         return ["rows and ALL differ by new data that arrived between the two calls"]
     listed = ", ".join(_describe_gap(asked, *gap) for gap in gaps)
     return [f"rows add up to {listed} than ALL: {_reason(asked, gaps[0][1])}"]
@@ -160,14 +170,23 @@ def _describe_gap(asked: Asked, name: str, gap: Number, total: Number) -> str:
     return f"{amount} {name}{share} {'more' if gap > 0 else 'less'}"
 
 
-def _reason(asked: Asked, gap: Number) -> str:
-    query = asked.question.query
-    if gap > 0 and "team" in query.group_by:
-        return "callers in several teams count once per team"
-    kinds = {"userEmail", "virtualaccount"} & set(query.group_by)
-    if gap < 0 and len(kinds) == 1:
+def _structural(asked: Asked) -> list[str]:
+    """Why the rows cannot add up to ALL, whatever arrives meanwhile."""
+    groups = set(asked.question.query.group_by)
+    reasons = ["callers in several teams count once per team"] if asked.rows_overlap else []
+    kinds = {"userEmail", "virtualaccount"} & groups
+    if len(kinds) == 1:
         other = "virtual accounts" if kinds == {"userEmail"} else "users"
-        return f"{other} are not in the rows"
-    if gap < 0 and query.group_by:
+        reasons.append(f"{other} are not in the rows")
+    return reasons
+
+
+def _reason(asked: Asked, gap: Number) -> str:
+    reasons = _structural(asked)
+    if len(reasons) > 1:
+        return f"{' and '.join(reasons)}, so these amounts are net"
+    if reasons:
+        return reasons[0]
+    if gap < 0 and asked.question.query.group_by:
         return "calls without a value of the group-by fields are not in the rows"
     return "the backend's two answers disagree; ask again before relying on either"

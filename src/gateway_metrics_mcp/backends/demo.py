@@ -23,7 +23,6 @@ from gateway_metrics_mcp.result import Result
 
 logger = logging.getLogger(__name__)
 
-SCHEME: Final = "demo:"
 DEFAULT_SEED: Final = 7
 _FORM: Final = re.compile(r"demo:(\d{1,9})?")
 

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 _PARTITION: Final = "date="
 _GLOB: Final = frozenset("*?[]{}")
+_UNUSABLE: Final = (
+    "the data directory of this server cannot be used: whoever runs it finds the reason in its log"
+)
 _MARGIN: Final = timedelta(days=1)
 """Partitions may be cut at local midnights; a day more at each end costs little."""
 
@@ -27,11 +30,12 @@ def read_directory(directory: Path) -> Path:
     """
     resolved = directory.expanduser().resolve()
     if not resolved.is_dir():
-        raise SettingsError(f"the data directory {directory} does not exist")
+        raise SettingsError(f"the data directory {directory} does not exist", public=_UNUSABLE)
     if _GLOB & set(str(resolved)):
         raise SettingsError(
             f"the data directory {directory} has one of the characters * ? [ ] {{ }} in its path,"
-            " which the engine would read as a pattern"
+            " which the engine would read as a pattern",
+            public=_UNUSABLE,
         )
     return resolved
 

@@ -30,6 +30,9 @@ _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
     "boolean": "BOOLEAN",
     "array": "Array(Text)",
 }
+_UNUSABLE: Final = (
+    "the catalog file of this server cannot be used: whoever runs it finds the reason in its log"
+)
 _KINDS: Final = ("columns", "groupBy", "filters")
 AliasKind = Literal["columns", "groupBy", "filters"]
 
@@ -150,17 +153,18 @@ def load_catalog(own_file: Path | None = None) -> Catalog:
     if own_file is None:
         return _build(raw)
     try:
-        own = json.loads(own_file.read_text("utf-8"))
-        _merge(raw, own)
+        _merge(raw, json.loads(own_file.read_text("utf-8")))
         return _build(raw)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the catalog file {own_file} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"the catalog file {own_file}: {place}: {first['msg']}") from error
-    except (ValueError, KeyError) as error:
-        raise SettingsError(f"the catalog file {own_file}: {error}") from error
+        wrong = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    except (TypeError, AttributeError):
+        wrong = "it does not have the packaged catalog's shape"
+    except KeyError as error:
+        wrong = f"the key {error} is missing in an entry"
+    except (OSError, ValueError) as error:
+        wrong = str(error)
+    raise SettingsError(f"the catalog file {own_file}: {wrong}", public=_UNUSABLE)
 
 
 def _merge(raw: dict[str, Any], own: Any) -> None:

@@ -11,3 +11,13 @@ _NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 def is_text(value: str) -> bool:
     """False for a NUL or half a surrogate pair."""
     return _NO_TEXT.search(value) is None
+
+
+def parse_number(text: str) -> int | float | None:
+    """The number that the text spells; None if it spells none."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return None
