@@ -20,14 +20,24 @@ FILES: Final = sorted(SOURCE.rglob("*.py"))
 LAYERS: Final = (
     ("__main__",),
     ("cli",),
-    ("demo", "check"),
+    ("demo", "check", "ingest"),
     ("server", "api", "client", "token_command"),
     ("tools", "backends.opening"),
     ("asking", "backends.gateway", "backends.demo", "auth"),
     ("backends.duckdb", "backends.clickhouse"),
     ("backends.sql", "answers", "backends.demo_data"),
     ("question", "backends.dialect", "backends.files"),
-    ("arguments", "scope", "subjects", "admission", "openapi", "backends", "backends.tables", "prompts", "settings"),
+    (
+        "arguments",
+        "scope",
+        "subjects",
+        "admission",
+        "openapi",
+        "backends",
+        "backends.tables",
+        "prompts",
+        "settings",
+    ),
     ("access", "result"),
     ("query",),
     ("errors", "__init__"),
@@ -36,7 +46,7 @@ LAYERS: Final = (
 # Each engine has one door (or one per job, named in the order of the layers).
 DOORS: Final = {
     "httpx": ("backends.gateway",),
-    "duckdb": ("backends.duckdb", "backends.demo_data"),
+    "duckdb": ("backends.duckdb", "backends.demo_data", "ingest"),
     "clickhouse_connect": ("backends.clickhouse",),
     "urllib3": ("backends.clickhouse",),
     "mcp": ("server", "tools", "client"),
@@ -53,6 +63,7 @@ GROUPS: Final = {
     "backends.clickhouse_": "backends.clickhouse",
     "backends.conditions": "backends.sql",
     "filter_values": "question",
+    "ingest": "ingest",
 }
 
 
