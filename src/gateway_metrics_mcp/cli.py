@@ -28,6 +28,11 @@ _COMMANDS = {
     "token": "make a token for the API we serve (see token --help)",
 }
 
+_OTHERS = {
+    "import": "load your own logs into a data directory (import --help)",
+    "token": "make a token for api (token --help)",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
@@ -65,7 +70,8 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
         near = " or ".join(find_near(word.partition("=")[0], flags))
         parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
     if known.command not in _COMMANDS:
-        parser.error(f"unknown command {known.command}. {explain_choice(known.command, _COMMANDS)}")
+        choice = explain_choice(known.command, _COMMANDS | _OTHERS)
+        parser.error(f"unknown command {known.command}. {choice}")
     return vars(known)
 
 
@@ -78,7 +84,7 @@ def _build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = "; ".join(f"{name}: {text}" for name, text in _COMMANDS.items())
+    commands = "; ".join(f"{name}: {text}" for name, text in (_COMMANDS | _OTHERS).items())
     names = f"{{{','.join(_COMMANDS)}}}"
     parser.add_argument("command", nargs="?", metavar=names, default="serve", help=commands)
     parser.add_argument("--config", metavar="FILE", help="a TOML file with settings")
@@ -169,6 +175,12 @@ def _api(settings: Settings) -> int:
     return _run_app(build_api(settings, book.current), settings, PATH)
 
 
+def _import(argv: Sequence[str]) -> int:
+    from gateway_metrics_mcp.ingest.command import main as load  # noqa: PLC0415 - likewise
+
+    return load(argv)
+
+
 def _token(argv: Sequence[str]) -> int:
     from gateway_metrics_mcp.token_command import main as make  # noqa: PLC0415 - likewise
 
@@ -190,5 +202,5 @@ def _demo(settings: Settings) -> int:
     return anyio.run(run_demo, settings, sys.stdout)
 
 
-_OWN_FLAGS = {"token": _token}
+_OWN_FLAGS = {"import": _import, "token": _token}
 _RUN = {"api": _api, "serve": _serve, "check": _check, "demo": _demo}

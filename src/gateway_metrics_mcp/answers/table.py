@@ -25,6 +25,7 @@ from gateway_metrics_mcp.result import TOTAL, DataPoint, Number
 
 ALL: Final = "ALL"
 
+_FEW_ROWS: Final = 100
 _LONGER_SUM_TOKENS: Final = 4
 """By so much the sum of some rows can be longer than that of all, for which room is kept."""
 
@@ -111,8 +112,14 @@ class _Table:
         """The rows that were asked for and fit; at least one, so that the next call gets on."""
         limit = self._asked.question.limit
         last = None if limit is None else first + limit
+        asked = self._points[first:last]
+        if len(asked) <= _FEW_ROWS:  # nearly always all of them fit
+            numbered = enumerate(asked, first + 1)
+            lines = [self._line(self._keys.cells(p, n), p.values) for n, p in numbered]
+            if room.fits("\n".join(lines)):
+                return lines
         rows: list[str] = []
-        for number, point in enumerate(self._points[first:last], first + 1):
+        for number, point in enumerate(asked, first + 1):
             line = self._line(self._keys.cells(point, number), point.values)
             if not room.fits(line):
                 if rows:

@@ -1,0 +1,1 @@
+"""Import: files of any origin -> Parquet in the published layout, which the engine reads."""

@@ -1,0 +1,129 @@
+-- Text -> typed values, strictly: what is not of the type becomes null, and the row is refused.
+-- The variable `zone` is the zone of times without an offset, or null.
+
+CREATE TEMP MACRO read_text(t) AS t;
+
+CREATE TEMP MACRO read_whole(t) AS
+    CASE WHEN regexp_full_match(t, '[+-]?[0-9]+(\.0*)?') THEN split_part(t, '.', 1) END;
+
+CREATE TEMP MACRO read_integer(t) AS TRY_CAST(read_whole(t) AS INTEGER);
+
+CREATE TEMP MACRO read_bigint(t) AS TRY_CAST(read_whole(t) AS BIGINT);
+
+CREATE TEMP MACRO read_any_double(t) AS TRY_CAST(
+    CASE WHEN regexp_full_match(t, '[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?') THEN t END
+    AS DOUBLE
+);
+
+CREATE TEMP MACRO read_double(t) AS
+    CASE WHEN isfinite(read_any_double(t)) THEN read_any_double(t) END;
+
+CREATE TEMP MACRO read_boolean(t) AS
+    CASE WHEN lower(t) IN ('true', '1') THEN TRUE WHEN lower(t) IN ('false', '0') THEN FALSE END;
+
+CREATE TEMP MACRO read_json(t) AS TRY_CAST(t AS JSON);
+
+CREATE TEMP MACRO read_json_of(t, kind) AS
+    CASE WHEN json_type(read_json(t)) = kind THEN read_json(t) END;
+
+CREATE TEMP MACRO read_map(t) AS TRY_CAST(read_json_of(t, 'OBJECT') AS MAP(VARCHAR, VARCHAR));
+
+CREATE TEMP MACRO read_map_of_lists(t) AS
+    TRY_CAST(read_json_of(t, 'OBJECT') AS MAP(VARCHAR, VARCHAR[]));
+
+CREATE TEMP MACRO read_list(t) AS list_filter(
+    CASE
+        WHEN t[1] = '[' THEN TRY_CAST(read_json_of(t, 'ARRAY') AS VARCHAR[])
+        ELSE list_transform(string_split(t, ','), lambda word: trim(word))
+    END,
+    lambda word: word <> ''
+);
+
+-- Times: the parts, each empty if there is none; all are if the text is no ISO 8601 time.
+CREATE TEMP MACRO time_parts(t) AS regexp_extract(
+    t,
+    '^([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](([01][0-9]|2[0-3]):[0-5][0-9])'
+    || '(:([0-5][0-9])([.,]([0-9]{1,9}))?)?'
+    || ' ?([Zz]|UTC|([+-])(0[0-9]|1[0-4])(:?([0-5][0-9]))?)?$',
+    ['day', 'minute', '_1', '_2', 'second', '_3', 'fraction', 'offset', 'sign', 'hours', '_4',
+        'minutes']
+);
+
+-- What a clock shows, to the microsecond: more digits are cut off.
+CREATE TEMP MACRO read_wall(t) AS TRY_CAST(
+    CASE WHEN time_parts(t).day <> '' THEN
+        time_parts(t).day || ' ' || time_parts(t).minute || ':'
+        || lpad(time_parts(t).second, 2, '0') || '.' || rpad(left(time_parts(t).fraction, 6), 6, '0')
+    END AS TIMESTAMP
+);
+
+CREATE TEMP MACRO minutes_ahead(t) AS
+    CASE WHEN time_parts(t).sign = '' THEN 0 ELSE
+        (time_parts(t).sign || '1')::INTEGER * (
+            time_parts(t).hours::INTEGER * 60 + ('0' || time_parts(t).minutes)::INTEGER
+        )
+    END;
+
+-- The first instant at which the zone's clocks show the time; null if they skip it.
+CREATE TEMP MACRO settle(wall) AS CASE
+    WHEN getvariable('zone') IS NULL THEN NULL
+    WHEN getvariable('zone') = 'UTC' THEN wall::TIMESTAMPTZ
+    ELSE list_min(list_filter(
+        [timezone(getvariable('zone'), wall) - to_minutes(0),
+            timezone(getvariable('zone'), wall) - to_minutes(30),
+            timezone(getvariable('zone'), wall) - to_minutes(60),
+            timezone(getvariable('zone'), wall) - to_minutes(120)],
+        lambda instant: timezone(getvariable('zone'), instant) = wall
+    ))
+END;
+
+CREATE TEMP MACRO read_any_instant(t) AS
+    CASE WHEN time_parts(t).offset = '' THEN settle(read_wall(t))
+    ELSE (read_wall(t) - to_minutes(minutes_ahead(t)))::TIMESTAMPTZ END;
+
+CREATE TEMP MACRO read_instant(t) AS
+    CASE WHEN year(read_any_instant(t)) BETWEEN 1970 AND 2999 THEN read_any_instant(t) END;
+
+-- Why it is none.
+CREATE TEMP MACRO explain_instant(t) AS CASE
+    WHEN time_parts(t).day = '' THEN 'not an ISO 8601 date and time'
+    WHEN read_wall(t) IS NULL THEN 'no such date'
+    WHEN time_parts(t).offset = '' AND getvariable('zone') IS NULL
+        THEN 'no UTC offset: give --timezone'
+    WHEN read_any_instant(t) IS NULL
+        THEN 'skipped by the clocks of ' || getvariable('zone')
+    ELSE 'not between 1970 and 2999'
+END;
+
+-- For presets.
+CREATE TEMP MACRO milliseconds_between(a, b) AS
+    (epoch_us(read_instant(b)) - epoch_us(read_instant(a))) / 1000;
+
+CREATE TEMP MACRO filled(t) AS nullif(trim(t), '');
+
+-- A JSON object, also where it was written as a JSON string.
+CREATE TEMP MACRO read_object(t) AS
+    CASE json_type(read_json(t))
+        WHEN 'OBJECT' THEN read_json(t)
+        WHEN 'VARCHAR' THEN read_json_of(read_json(t) ->> '$', 'OBJECT')
+    END;
+
+-- Nanoseconds since 1970 or ISO 8601 text, as text of the latter kind.
+CREATE TEMP MACRO read_nanoseconds(t) AS
+    coalesce(make_timestamp(TRY_CAST(t AS BIGINT) // 1000)::VARCHAR || 'Z', t);
+
+-- Attributes as one JSON object, whether they came as one or as OTLP's list of key and value.
+CREATE TEMP MACRO read_attributes(a) AS
+    CASE json_type(a)
+        WHEN 'OBJECT' THEN a
+        WHEN 'ARRAY' THEN ('{' || array_to_string(list_transform(
+            json_extract(a, '$[*]'),
+            lambda entry: coalesce(entry -> '$.key', '""') || ':' || coalesce(
+                entry -> '$.value.stringValue',
+                entry -> '$.value.intValue',
+                entry -> '$.value.doubleValue',
+                entry -> '$.value.boolValue',
+                'null'
+            )
+        ), ',') || '}')::JSON
+    END;
