@@ -68,7 +68,7 @@ class Settings(BaseModel):
     backend: str | None = Field(
         None,
         description="what answers: an https:// URL of the gateway's control plane, a directory of"
-        " Parquet, or demo: (default: the gateway in TFY_HOST)",
+        " Parquet, clickhouse://user@host:8123/database, or demo: (default: TFY_HOST's gateway)",
     )
     token_file: Location | None = Field(
         None, description="a file that holds the gateway token (default: TFY_API_KEY)"
@@ -88,11 +88,11 @@ class Settings(BaseModel):
     max_response_bytes: int = Field(
         8_000_000, ge=1000, description="largest answer taken from the gateway"
     )
-    row_cap: int = Field(100_000, ge=1, description="most rows of an embedded query")
+    row_cap: int = Field(100_000, ge=1, description="most rows of an engine's answer")
     memory: str = Field(
         "2GB",
         pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|KiB|MiB|GiB)$",
-        description="memory of the embedded engine",
+        description="most memory of an engine's query",
     )
     threads: int = Field(2, ge=1, le=64, description="threads of the embedded engine")
     transport: Literal["stdio", "http", "sse"] = Field("stdio", description="how clients connect")

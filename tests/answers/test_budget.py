@@ -163,7 +163,7 @@ async def test_one_row_too_large_is_shown_with_its_names_cut(ask: Ask) -> None:
 
     text = await ask(rows, {**WEEK, "groupBy": keys}, budget=500)
 
-    assert "…(+69)" in text
+    assert "…(+73)" in text
     assert text.split("\n")[0].endswith("| rows 1-1 of 2")
     assert text.endswith("# 1 row more: same arguments with offset=1")
 

@@ -13,7 +13,7 @@ from gateway_metrics_mcp.result import Key, Number
 NULL: Final = "null"
 NOT_APPLICABLE: Final = "n/a"
 LONGEST_NAME: Final = 80
-SHORT_NAME: Final = 12
+SHORT_NAME: Final = 8
 """The length of names where a budget has no room for even one row of longer ones."""
 
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))

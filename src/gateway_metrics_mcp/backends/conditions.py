@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends.dialect import Dialect, quote_identifier
+from gateway_metrics_mcp.backends.dialect import Dialect, TextPlace, quote_identifier
 from gateway_metrics_mcp.backends.tables import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
 from gateway_metrics_mcp.query.catalog import FilterField
 from gateway_metrics_mcp.query.model import Filter, Query, Scalar
@@ -35,10 +35,10 @@ _COMPARISONS: Final[dict[Operator, str]] = {
     "GREATER_THAN_EQUAL": ">=",
     "LESS_THAN_EQUAL": "<=",
 }
-_TEXT_FUNCTIONS: Final[dict[Operator, str]] = {
-    "STRING_CONTAINS": "contains",
-    "STRING_STARTS_WITH": "starts_with",
-    "STRING_ENDS_WITH": "ends_with",
+_TEXT_PLACES: Final[dict[Operator, TextPlace]] = {
+    "STRING_CONTAINS": "anywhere",
+    "STRING_STARTS_WITH": "start",
+    "STRING_ENDS_WITH": "end",
 }
 
 
@@ -58,7 +58,7 @@ class Conditions:
         kind = SUBJECT_KINDS.get(filter_.field_name)
         if kind is not None:
             return self._subject(filter_, kind)
-        value = self._value_of(query, filter_, field)
+        filter_, value = self._comparable(query, filter_, field)
         if field.type == "array" and filter_.operator != "IS_NULL":
             return self._teams(filter_)
         if filter_.operator in NEGATIVE_OPERATORS:
@@ -88,13 +88,18 @@ class Conditions:
         any_of = " OR ".join(self._dialect.has_team(self._bind(team)) for team in values)
         return f"NOT ({any_of})" if filter_.operator == "ARRAY_HAS_NONE" else f"({any_of})"
 
-    def _value_of(self, query: Query, filter_: Filter, field: FilterField) -> str:
+    def _comparable(self, query: Query, filter_: Filter, field: FilterField) -> tuple[Filter, str]:
+        """The filter and what it is about; where one number is a double, all are."""
         if filter_.metadata_key is not None:
-            return self._dialect.metadata(self._bind(filter_.metadata_key))
+            return filter_, self._dialect.metadata(self._bind(filter_.metadata_key))
         column = quote_identifier(field.table_column)
         datasource = self._layout.catalog.datasources[query.datasource]
-        is_float = self._layout.is_float(datasource, field.table_column)
-        return self._dialect.finite(column) if is_float else column
+        if self._layout.is_float(datasource, field.table_column):
+            return _with_floats(filter_), self._dialect.finite(column)
+        given = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
+        if any(isinstance(number, float) for number in given):
+            return _with_floats(filter_), self._dialect.as_float(column)
+        return filter_, column
 
     def _positive(self, value: str, filter_: Filter, operator: Operator) -> str:
         """A condition that holds for the values named."""
@@ -106,9 +111,23 @@ class Conditions:
             return f"({value} >= {low} AND {value} <= {high})"
         if operator == "IN" and isinstance(given, tuple):
             return f"{value} IN ({', '.join(self._bind(item) for item in given)})"
-        if operator in _TEXT_FUNCTIONS:
-            return f"{_TEXT_FUNCTIONS[operator]}({value}, {self._bind(_scalar(given))})"
+        if operator in _TEXT_PLACES:
+            part = self._bind(_scalar(given))
+            return self._dialect.has_text(_TEXT_PLACES[operator], value, part)
         return f"{value} {_COMPARISONS[operator]} {self._bind(_scalar(given))}"
+
+
+def _with_floats(filter_: Filter) -> Filter:
+    """The filter with its numbers as doubles."""
+    given = filter_.value
+    if isinstance(given, tuple):
+        return filter_.model_copy(update={"value": tuple(map(_as_float, given))})
+    return filter_.model_copy(update={"value": _as_float(given)})
+
+
+def _as_float(value: Scalar) -> Scalar:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_integer else value
 
 
 def _scalar(value: Scalar | tuple[Scalar, ...]) -> Scalar:

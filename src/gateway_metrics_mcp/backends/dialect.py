@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
-from gateway_metrics_mcp.backends.tables import TIME_COLUMN
+from gateway_metrics_mcp.backends.tables import INTEGERS, TIME_COLUMN
 from gateway_metrics_mcp.query.interval import EPOCH, Interval
 
 MICROSECONDS = 1_000_000
@@ -16,7 +16,11 @@ _DUCK_TYPES: Final = {
     "Map(Text, Text)": "MAP(VARCHAR, VARCHAR)",
     "Map(Text, Array(Text))": "MAP(VARCHAR, VARCHAR[])",
 }
-_INTEGERS: Final = ("INTEGER", "BIGINT")
+_DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
+_TEAM: Final = "unnested_team"
+
+TextPlace = Literal["anywhere", "start", "end"]
+Function = Literal["sum", "count", "countDistinct", "min", "max", "avg"]
 
 
 def quote_identifier(name: str) -> str:
@@ -35,6 +39,18 @@ class Dialect(Protocol):
         """The number, or null where it is NaN or infinite (R22)."""
         ...
 
+    def as_float(self, number: str) -> str:
+        """An integer as a double, in which it is compared with doubles."""
+        ...
+
+    def has_text(self, place: TextPlace, text: str, part: str) -> str:
+        """Whether the text has the part there: case-sensitive, no wildcards (R10)."""
+        ...
+
+    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:
+        """The aggregate of the values that are not null; null of none, but for counts (R22)."""
+        ...
+
     def bucket(self, interval: Interval) -> str:
         """The number of the row's bucket: equal to `Interval.number_of` (R4)."""
         ...
@@ -51,8 +67,12 @@ class Dialect(Protocol):
         """Whether the row's teams hold the team; false where it has none."""
         ...
 
-    def unnested_teams(self) -> str:
-        """One row per distinct team of the row; one with null where it has none (R5)."""
+    def rows(self, source: str, condition: str, *, by_team: bool) -> str:
+        """What follows FROM: the rows that fulfil the condition, for `team` one per team (R5)."""
+        ...
+
+    def team(self) -> str:
+        """The team of such a row; null where it has none."""
         ...
 
     def count_teamed(self) -> str:
@@ -88,7 +108,7 @@ class DuckDialect:
     def _read_column(self, name: str, type_: str) -> str:
         quoted = quote_identifier(name)
         cast = f"CAST({quoted} AS {type_})"
-        if type_ in _INTEGERS:  # stored as a float, NaN and infinity have no integer: null
+        if type_ in INTEGERS:  # stored as a float, NaN and infinity have no integer: null
             floats = f"typeof({quoted}) IN ('FLOAT', 'DOUBLE')"
             cast = f"CASE WHEN {floats} THEN TRY_{cast} ELSE {cast} END"
         return f"{cast} AS {quoted}"
@@ -98,6 +118,17 @@ class DuckDialect:
 
     def finite(self, number: str) -> str:
         return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+    def as_float(self, number: str) -> str:
+        return f"CAST({number} AS DOUBLE)"
+
+    def has_text(self, place: TextPlace, text: str, part: str) -> str:
+        return f"{_DUCK_TEXT[place]}({text}, {part})"
+
+    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:  # noqa: ARG002 - its integers never overflow
+        if function == "countDistinct":
+            return f"count(DISTINCT {value})"
+        return f"{function}({value})"
 
     def bucket(self, interval: Interval) -> str:
         # Integers throughout: the calendar functions on time zones cost fifty times as much.
@@ -121,8 +152,12 @@ class DuckDialect:
     def has_team(self, team: str) -> str:
         return f'coalesce(list_contains("Teams", {team}), false)'
 
-    def unnested_teams(self) -> str:
-        return f"unnest(CASE WHEN {self._is_teamed()} THEN {self._distinct()} ELSE [NULL] END)"
+    def rows(self, source: str, condition: str, *, by_team: bool) -> str:
+        unnested = f", {self._unnested()} AS {_TEAM}" if by_team else ""
+        return f"(SELECT *{unnested} FROM {source} WHERE {condition}) AS r"  # noqa: S608 - conditions bind their values
+
+    def team(self) -> str:
+        return _TEAM
 
     def count_teamed(self) -> str:
         return f"count(*) FILTER (WHERE {self._is_teamed()})"
@@ -130,6 +165,9 @@ class DuckDialect:
     def distinct_teams(self) -> str:
         listed = 'list(DISTINCT "Teams") FILTER (WHERE "Teams" IS NOT NULL)'
         return f"coalesce(len(list_distinct(flatten({listed}))), 0)"
+
+    def _unnested(self) -> str:
+        return f"unnest(CASE WHEN {self._is_teamed()} THEN {self._distinct()} ELSE [NULL] END)"
 
     def _distinct(self) -> str:
         return 'list_distinct("Teams")'

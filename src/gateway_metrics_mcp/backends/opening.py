@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
@@ -19,7 +20,7 @@ from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 _CLOSING_TIMEOUT_S: Final = 5
 _FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
-    " directory of Parquet, or demo: for generated data"
+    " directory of Parquet, clickhouse://user@host:8123/database, or demo: for generated data"
 )
 
 
@@ -86,6 +87,8 @@ def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datet
         return _open_gateway(name, settings, catalog)
     if name.startswith("demo:"):
         return _open_demo(name, settings, catalog, clock)
+    if name.startswith(SCHEMES):
+        return _open_clickhouse(name, settings, catalog)
     if "://" in name:
         raise SettingsError(f"the scheme of the backend is unknown. Give {_FORMS}")
     return _open_directory(Path(name), settings, catalog)
@@ -111,6 +114,27 @@ def _open_directory(directory: Path, settings: Settings, catalog: Catalog) -> Ba
         catalog,
         memory_limit=settings.memory,
         threads=settings.threads,
+        timeout_s=settings.timeout,
+        row_cap=settings.row_cap,
+    )
+
+
+def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Backend:
+    try:
+        from gateway_metrics_mcp.backends.clickhouse import ClickHouseBackend  # noqa: PLC0415 - likewise
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("clickhouse_connect", "urllib3"):
+            raise
+        raise SettingsError(
+            "a clickhouse:// backend needs one more package:"
+            " pip install 'gateway-metrics-mcp[clickhouse]'"
+        ) from None
+    password = settings.clickhouse_password
+    return ClickHouseBackend(
+        url,
+        catalog,
+        password=None if password is None else password.get_secret_value(),
+        memory_limit=settings.memory,
         timeout_s=settings.timeout,
         row_cap=settings.row_cap,
     )

@@ -17,7 +17,7 @@ from gateway_metrics_mcp.backends.conditions import (
     Bind,
     Conditions,
 )
-from gateway_metrics_mcp.backends.dialect import Dialect, quote_identifier
+from gateway_metrics_mcp.backends.dialect import Dialect, Function, quote_identifier
 from gateway_metrics_mcp.backends.tables import (
     SUBJECT_TYPE_COLUMN,
     TEAMS_COLUMN,
@@ -34,10 +34,10 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 from gateway_metrics_mcp.result import DataPoint, Number, Result, key_names_of, value_names_of
 
-_TEAM: Final = "unnested_team"
-_FUNCTIONS: Final[dict[AggregationType, str]] = {
+_FUNCTIONS: Final[dict[AggregationType, Function]] = {
     "sum": "sum",
     "count": "count",
+    "countDistinct": "countDistinct",
     "min": "min",
     "max": "max",
     "avg": "avg",
@@ -110,8 +110,7 @@ def compile_query(
     if rights is not None:
         where.append(rights)
     by_team = any(_is_team(name, datasource) for name in query.group_by)
-    unnested = f", {dialect.unnested_teams()} AS {_TEAM}" if by_team else ""
-    rows = f"SELECT *{unnested} FROM {source} WHERE {' AND '.join(where)}"
+    rows = dialect.rows(source, " AND ".join(where), by_team=by_team)
 
     selected = _Selected()
     groups = []
@@ -142,13 +141,11 @@ def _assemble(
     order.append(f"{outputs[0].column + 1} DESC")
     order += [f"{position + 1} ASC NULLS LAST" for position in keys]
     text = (
-        f"SELECT {', '.join(selected.columns)} FROM ({rows}) AS r{grouped}"
+        f"SELECT {', '.join(selected.columns)} FROM {rows}{grouped}"
         f" ORDER BY {', '.join(order)} LIMIT {row_cap + 1}"
     )
     expressions = ", ".join(selected.columns[position] for position in groups) or "1"
-    count_text = (
-        f"SELECT count(*) FROM (SELECT {expressions}, count(*) FROM ({rows}) AS r{grouped}) AS c"
-    )
+    count_text = f"SELECT count(*) FROM (SELECT {expressions}, count(*) FROM {rows}{grouped}) AS c"
     return Statement(text, count_text, parameters, outputs)
 
 
@@ -180,7 +177,7 @@ def _key_expression(
     if name.startswith(METADATA_PREFIX):
         return dialect.metadata(bind(name.removeprefix(METADATA_PREFIX)))
     if _is_team(name, datasource):
-        return _TEAM
+        return dialect.team()
     return _finite(datasource.group_by[name].table_column, datasource, layout, dialect)
 
 
@@ -213,9 +210,10 @@ def _aggregate(query: Query, aggregation: Aggregation, layout: Layout, dialect: 
         is_count = aggregation.type == "count"
         return dialect.count_teamed() if is_count else dialect.distinct_teams()
     value = _value(query, aggregation.column, layout, dialect)
-    if aggregation.type == "countDistinct":
-        return f"count(DISTINCT {value})"
-    return f"{_FUNCTIONS[aggregation.type]}({value})"
+    is_integer = layout.is_integer(
+        layout.catalog.datasources[query.datasource], column.table_column
+    )
+    return dialect.aggregate(_FUNCTIONS[aggregation.type], value, is_integer=is_integer)
 
 
 def _value(query: Query, name: str, layout: Layout, dialect: Dialect) -> str:

@@ -16,6 +16,7 @@ TEAMS_COLUMN: Final = "Teams"
 METADATA_COLUMN: Final = "Metadata"
 SLUG_COLUMN: Final = "CreatedBySubjectSlug"
 SUBJECT_TYPE_COLUMN: Final = "CreatedBySubjectType"
+INTEGERS: Final = ("INTEGER", "BIGINT")
 
 
 @cache
@@ -57,3 +58,7 @@ class Layout:
     def is_float(self, datasource: Datasource, column: str) -> bool:
         """Whether the column can hold NaN."""
         return self.tables[datasource.table][column] == "DOUBLE PRECISION"
+
+    def is_integer(self, datasource: Datasource, column: str) -> bool:
+        """Whether the column holds whole numbers, the sums of which are exact (R22)."""
+        return self.tables[datasource.table][column] in INTEGERS
