@@ -53,9 +53,10 @@ class GatewayBackend:
     """The metrics API of a gateway's control plane.
 
     A caller's own token goes before the server's, which serves the local caller alone. Tokens
-    stand on requests and in no local name: tracebacks show those. All requests share one
-    transport and its connections. httpx's client above it would keep the cookies of one caller
-    for the next, and read where a redirect leads; it takes a tenth of the time as well.
+    stand on requests and in no local name: tracebacks show those. Requests go over httpx's
+    transports: the client above them would keep the cookies of one caller for the next, and read
+    where a redirect leads. Each request in flight has a transport to itself, kept for the next
+    one: a pool shared by all goes through all its connections at each request.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class GatewayBackend:
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
         self._connect_timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s)
-        self._transport = transport
+        self._given = transport
+        self._tls: ssl.SSLContext | None = None
+        self._idle: list[httpx.AsyncBaseTransport] = []
 
     def __repr__(self) -> str:
         return f"<GatewayBackend: {self.description}>"
@@ -108,8 +111,9 @@ class GatewayBackend:
 
     async def aclose(self) -> None:
         """Close the connections, if there are any."""
-        if self._transport is not None:
-            await self._transport.aclose()
+        idle, self._idle = self._idle, []
+        for transport in idle:
+            await transport.aclose()
 
     def _authorization(self, caller: Caller) -> str:
         if caller is not LOCAL and not caller.token:
@@ -134,7 +138,7 @@ class GatewayBackend:
         httpx's errors hold the request and so the token: ours are raised after the handler, so
         that none of httpx's hangs on them as their context.
         """
-        transport = self._transport or self._open_transport()
+        transport = self._idle.pop() if self._idle else self._open_transport()
         try:
             with anyio.fail_after(self._timeout_s):
                 response = await transport.handle_async_request(request)
@@ -144,12 +148,18 @@ class GatewayBackend:
                     await response.aclose()
         except (httpx.HTTPError, OSError) as error:
             failure = _explain(error, self._timeout_s)
+        finally:
+            self._idle.append(transport)
         raise failure
 
     def _open_transport(self) -> httpx.AsyncBaseTransport:
-        """Build the one transport. Without a pause in it, so concurrent first queries share it."""
+        """One more transport; all share what TLS needs, which takes long to read."""
+        if self._given is not None:
+            return self._given
         try:
-            self._transport = httpx.AsyncHTTPTransport(
+            self._tls = self._tls or httpx.create_ssl_context()
+            return httpx.AsyncHTTPTransport(
+                verify=self._tls,
                 proxy=find_proxy(str(self._url)),
                 limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
             )
@@ -157,8 +167,6 @@ class GatewayBackend:
             wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"
         except (ValueError, ImportError, httpx.InvalidURL):
             wrong = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY holds no usable address"
-        else:
-            return self._transport
         raise SettingsError(f"the environment variable {wrong}")
 
     async def _read_body(self, request: httpx.Request, response: httpx.Response) -> bytes:

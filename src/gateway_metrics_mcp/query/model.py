@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from pydantic import (
@@ -44,7 +45,7 @@ class Aggregation(_Frozen):
     type: AggregationType
     column: str
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The name of its value in a row: `sumCostInUSD` (spec section 6)."""
         return f"{self.type}{self.column[:1].upper()}{self.column[1:]}"
