@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
+import anyio.to_thread
 from pydantic_core import from_json, to_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,20 +23,21 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.admission import Admission, BusyError
+from gateway_metrics_mcp.admission import Admission
 from gateway_metrics_mcp.auth import ExpiredTokenError, Tokens, UnknownTokenError
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.backends.opening import open_backend
 from gateway_metrics_mcp.errors import (
     AskerError,
     BackendTimeoutError,
+    GatewayError,
     GatewayMetricsError,
     InternalError,
     InvalidQueryError,
     Problem,
     SettingsError,
 )
-from gateway_metrics_mcp.openapi import PATH, describe_api
+from gateway_metrics_mcp.openapi import MOST_BYTES, PATH, describe_api, find_excess
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.reading import read_query
@@ -41,9 +46,11 @@ from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES: Final = 256 * 1024
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(?::[0-9]*)?")
 _ROWS_AT_ONCE: Final = 1000
 _RETRY_AFTER_S: Final = 5
+_READY_TIMEOUT_S: Final = 5
 _LONGEST_MESSAGE: Final = 2000
 
 
@@ -62,13 +69,18 @@ class Api:
         *,
         most_queries: int = 8,
         patience_s: float = 10,
+        timeout_s: float = 60,
+        allowed_hosts: Sequence[str] = (),
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self._backend = backend
         self._catalog = catalog
         self._tokens = tokens
         self._admission = Admission(most_queries, patience_s)
+        self._timeout_s = timeout_s
+        self._hosts = frozenset(host.lower() for host in (*_LOOPBACK, *allowed_hosts))
         self._clock = clock
+        self._document = to_json(describe_api(catalog, has_tokens=tokens().entries is not None))
 
     def build(self) -> Starlette:
         """The application; the backend is closed when it ends."""
@@ -80,7 +92,7 @@ class Api:
             finally:
                 await self._backend.aclose()
 
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route(PATH, self._query, methods=["POST"]),
                 Route("/openapi.json", self._describe, methods=["GET"]),
@@ -90,17 +102,37 @@ class Api:
             exception_handlers={HTTPException: _refuse_http, Exception: _refuse_fault},
             lifespan=lifespan,
         )
+        app.router.redirect_slashes = False  # it would lead to the Host that the caller names
+        return app
 
     async def _query(self, request: Request) -> Response:
+        query: Query | None = None
         try:
-            caller = self._tokens().caller_of(request.headers.get("authorization"), self._clock())
-            query = read_query(await _read_body(request), self._catalog)
-            result = await self._run(request, query, caller)
+            caller = self._identify(request)
+            with anyio.fail_after(self._timeout_s):
+                body = await _read_body(request)
+                # In a thread: a body of many mistakes takes a while to explain.
+                query = await anyio.to_thread.run_sync(_read_query, body, self._catalog)
+                result = await self._run(request, query, caller)
         except GatewayMetricsError as error:
             return refuse(error)
         except ClientDisconnect:
             return Response(status_code=499)
+        except TimeoutError:
+            if query is None:
+                raise HTTPException(408, "the body did not come in time") from None
+            advice = "Ask a shorter window or fewer groups"
+            return refuse(BackendTimeoutError(f"no answer within {self._timeout_s:g} s. {advice}"))
         return StreamingResponse(_encode(result, query), media_type="application/json")
+
+    def _identify(self, request: Request) -> Caller:
+        """Who asks; where all may, no web page that a browser here shows (DNS rebinding)."""
+        tokens = self._tokens()
+        if tokens.entries is None:
+            host = _HOST.fullmatch(request.headers.get("host", "").lower())
+            if host is None or host[1] not in self._hosts:
+                raise HTTPException(421, "this host is not served: set --allowed-host or --tokens")
+        return tokens.caller_of(request.headers.get("authorization"), self._clock())
 
     async def _run(self, request: Request, query: Query, caller: Caller) -> Result:
         """The result; a caller who goes away takes the query along."""
@@ -127,16 +159,18 @@ class Api:
         return results[0]
 
     async def _describe(self, _: Request) -> Response:
-        has_tokens = self._tokens().entries is not None
-        return JSONResponse(describe_api(self._catalog, has_tokens=has_tokens))
+        return Response(self._document, media_type="application/json")
 
     async def _ready(self, _: Request) -> Response:
         now = self._clock()
         query = Query(datasource="modelMetrics", type="distribution", start_ts=now, end_ts=now)
         try:
-            await self._backend.query(query, LOCAL)
+            with anyio.fail_after(min(self._timeout_s, _READY_TIMEOUT_S)):
+                await self._backend.query(query, LOCAL)
         except GatewayMetricsError as error:
             return refuse(error, status=503)
+        except TimeoutError:
+            return refuse(BackendTimeoutError("the engine does not get to answering"), status=503)
         return JSONResponse({"status": "ready"})
 
 
@@ -155,6 +189,8 @@ def build_api(settings: Settings, tokens: Callable[[], Tokens]) -> Starlette:
         tokens,
         most_queries=settings.queries,
         patience_s=settings.patience,
+        timeout_s=settings.timeout,
+        allowed_hosts=settings.allowed_host,
     )
     return api.build()
 
@@ -163,33 +199,47 @@ async def _live(_: Request) -> Response:
     return JSONResponse({"status": "alive"})
 
 
-async def _read_body(request: Request) -> object:
-    """The JSON of the body.
+async def _read_body(request: Request) -> bytes:
+    """The body's bytes.
 
     Raises:
         HTTPException: 413 or 415.
-        InvalidQueryError: if it is not JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise HTTPException(415, "the body has to be application/json")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if kind != "application/json" or encoding != "identity":
+        raise HTTPException(415, "the body has to be application/json, not compressed")
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > MOST_BYTES:
             raise HTTPException(413, f"the body is larger than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _read_query(body: bytes, catalog: Catalog) -> Query:
+    """The query of a body.
+
+    Raises:
+        InvalidQueryError: if it is none, or larger than anyone needs.
+    """
     try:
-        value: object = from_json(bytes(body), allow_inf_nan=False)
+        value: object = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidQueryError([Problem("body", f"not JSON: {error}")]) from None
-    return value
+    if excess := list(find_excess(value)):
+        raise InvalidQueryError(excess)
+    return read_query(value, catalog)
 
 
 def refuse(error: GatewayMetricsError, status: int | None = None) -> Response:
     """The error as R20 has it."""
     details = [str(problem) for problem in getattr(error, "problems", ())]
-    message = "; ".join(details)[:_LONGEST_MESSAGE] if details else str(error)
+    text = error.public if isinstance(error, SettingsError) else str(error)
+    message = "; ".join(details)[:_LONGEST_MESSAGE] if details else text
     code = status or _status_of(error)
+    if code == 500:
+        logger.warning("%s: %s", error.code, error)
     headers = {}
     if code == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -204,8 +254,8 @@ def _status_of(error: GatewayMetricsError) -> int:
         (UnknownTokenError, 401),
         (ExpiredTokenError, 403),
         (AskerError, 400),
-        (BusyError, 503),
         (BackendTimeoutError, 504),
+        (GatewayError, 503),
     )
     return next((status for kind, status in statuses if isinstance(error, kind)), 500)
 
@@ -230,11 +280,16 @@ async def _refuse_fault(_: Request, error: Exception) -> Response:
 
 
 async def _encode(result: Result, query: Query) -> AsyncIterator[bytes]:
-    """The response body in pieces, so that a large one never holds up the others."""
-    yield b'{"data":{"dataPoints":['
-    for first in range(0, len(result.points), _ROWS_AT_ONCE):
-        rows = result.rows(query, first, first + _ROWS_AT_ONCE)
-        text = to_json(rows)[1:-1]
-        yield b"," + text if first else text
+    """The response body in pieces, so that a large one never holds up the others.
+
+    Rows are let go of as they are written: to free all of them at once takes a while, too.
+    """
+    points = deque(result.points)
+    result = replace(result, points=())
+    start = b'{"data":{"dataPoints":['
+    while points:
+        few = tuple(points.popleft() for _ in range(min(_ROWS_AT_ONCE, len(points))))
+        yield start + to_json(replace(result, points=few).rows(query))[1:-1]
+        start = b","
         await anyio.lowlevel.checkpoint()
-    yield b"]}}"
+    yield b"]}}" if start == b"," else start + b"]}}"

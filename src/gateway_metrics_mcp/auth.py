@@ -15,9 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+)
 
 from gateway_metrics_mcp.access import LOCAL, Caller, SubjectType
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
@@ -28,7 +37,9 @@ PREFIX: Final = "gmm_"
 """So that scanners for leaked secrets can tell these tokens."""
 
 _BYTES: Final = 32
-_LIFETIME: Final = re.compile(r"([1-9]\d{0,4})\s*(d|days?|h|hours?)")
+_LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})\s*(d|days?|h|hours?)")
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class UnknownTokenError(GatewayMetricsError):
@@ -49,11 +60,11 @@ class TokenEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    subject: str = Field(min_length=1, max_length=256)
+    subject: Name
     type: SubjectType = "user"
-    teams: tuple[str, ...] = ()
-    tenant_admin: bool = False
-    expires: AwareDatetime | None = None
+    teams: tuple[Name, ...] = ()
+    tenant_admin: StrictBool = False
+    expires: Annotated[AwareDatetime, Strict()] | None = None
 
     @property
     def caller(self) -> Caller:
@@ -145,7 +156,7 @@ def read_tokens(path: Path) -> Tokens:
     """
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"the tokens file {path} cannot be read: {error}") from None
     listed = raw.get("tokens", [])
     if set(raw) - {"tokens"} or not isinstance(listed, list):
@@ -161,8 +172,17 @@ def _read_entry(path: Path, number: int, entry: Any) -> TokenEntry:
     try:
         return TokenEntry.model_validate(entry)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = explain_entry(error)
         raise SettingsError(f"the tokens file {path}, token {number}: {wrong}") from None
+
+
+def explain_entry(error: ValidationError) -> str:
+    """What is wrong with an entry; unknown keys are not shown, a token may stand there."""
+    known = f"an unknown key; there are {', '.join(TokenEntry.model_fields)}"
+    return "; ".join(
+        known if e["type"] == "extra_forbidden" else f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+        for e in error.errors()
+    )
 
 
 def make_token(

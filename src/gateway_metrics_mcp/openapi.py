@@ -1,15 +1,17 @@
-"""The API we serve, described: one schema per datasource and type, made from the catalog."""
+"""The API we serve, described: its limits, and a schema per datasource and type, by the catalog."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.query.catalog import Catalog, Datasource, FilterField
+from gateway_metrics_mcp.errors import Problem
+from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource
 from gateway_metrics_mcp.query.vocabulary import (
-    INTERVAL_UNITS,
     LIST_OPERATORS,
+    OPERATORS,
     QUERY_TYPES,
     RATE_TYPES,
     FieldType,
@@ -19,37 +21,66 @@ from gateway_metrics_mcp.query.vocabulary import (
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 
+MOST_BYTES: Final = 256 * 1024
+MOST_KEYS: Final = 20
+"""Of any object of a body."""
+MOST_ENTRIES: Final = 100
+"""Of aggregations, groupBy and filters."""
+MOST_VALUES: Final = 1000
+"""Of one filter."""
+_LARGEST_INTEGER: Final = 2**63 - 1
+
 _TIME: Final = {
     "type": "string",
     "format": "date-time",
     "description": "ISO 8601 with an offset",
-    "example": "2026-07-01T00:00:00.000Z",
+    "examples": ["2026-07-01T00:00:00.000Z"],
 }
+_INTERVAL: Final = {
+    "type": "string",
+    "pattern": "^([1-9][0-9]{0,3} (second|minute|hour|day)s?"
+    "|[1-9][0-9]{0,2} (week|month)s?|[1-9][0-9]? years?)$",
+    "examples": ["1 hour"],
+}
+_TEXT: Final = {"type": "string", "pattern": "^[^\\u0000]*$"}
+_METADATA: Final = {"type": "string", "pattern": "^metadata\\.[^\\u0000]+$"}
 _SCALARS: Final[dict[FieldType, dict[str, Any]]] = {
-    "string": {"type": "string"},
-    "array": {"type": "string"},
+    "string": _TEXT,
+    "array": _TEXT,
     "number": {"type": "number"},
     "boolean": {"type": "boolean"},
-}
-_ERROR: Final = {
-    "type": "object",
-    "properties": {
-        "statusCode": {"type": "integer"},
-        "message": {"type": "string"},
-        "code": {"type": "string"},
-        "details": {"type": "array", "items": {"type": "string"}},
-    },
-    "required": ["statusCode", "message", "code", "details"],
 }
 _ERRORS: Final = {
     "400": "The query does not fit; every reason is listed",
     "401": "No token, or an unknown one",
     "403": "The token has expired",
-    "413": "The body is larger than 256 KiB",
-    "415": "The body is not JSON",
-    "503": "Too many queries at once",
+    "408": "The body did not come in time",
+    "413": f"The body is larger than {MOST_BYTES // 1024} KiB",
+    "415": "The body is not JSON, or compressed",
+    "421": "Without tokens: a host that is not served",
+    "500": "The data cannot be read, or a fault of the server",
+    "503": "Too many queries, or the engine is away: ask again after Retry-After seconds",
     "504": "The query took too long",
 }
+
+
+def find_excess(value: object, place: str = "") -> Iterator[Problem]:
+    """What of a body is larger than anyone needs: work and words grow with it."""
+    if isinstance(value, dict):
+        if len(value) > MOST_KEYS:
+            yield Problem(place or "body", f"{len(value)} keys, the most are {MOST_KEYS}")
+            return
+        for key, item in value.items():
+            yield from find_excess(item, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        most = MOST_ENTRIES if place in ("aggregations", "groupBy", "filters") else MOST_VALUES
+        if len(value) > most:
+            yield Problem(place or "body", f"{len(value)} entries, the most are {most}")
+            return
+        for index, item in enumerate(value):
+            yield from find_excess(item, f"{place}[{index}]")
+    elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        yield Problem(place or "body", "a whole number of more than 64 bits")
 
 
 def describe_api(catalog: Catalog, *, has_tokens: bool) -> dict[str, Any]:
@@ -60,15 +91,14 @@ def describe_api(catalog: Catalog, *, has_tokens: bool) -> dict[str, Any]:
         for type_ in QUERY_TYPES
     }
     choices = [{"$ref": f"#/components/schemas/{name}"} for name in schemas]
-    security = {"bearer": {"type": "http", "scheme": "bearer"}}
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway metrics query API", "version": __version__},
         "paths": {PATH: {"post": _operation(choices)}},
-        "components": {"schemas": {**schemas, "Result": _result(), "Error": _ERROR}},
+        "components": {"schemas": {**schemas, "Result": _result(), "Error": _error()}},
     }
     if has_tokens:
-        document["components"]["securitySchemes"] = security
+        document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"bearer": []}]
     return document
 
@@ -93,70 +123,98 @@ def _operation(choices: list[dict[str, str]]) -> dict[str, Any]:
 def _query_schema(
     name: str, datasource: Datasource, type_: QueryType, catalog: Catalog
 ) -> dict[str, Any]:
-    properties: dict[str, Any] = {
-        "startTs": _TIME,
-        "endTs": _TIME,
-        "datasource": {"const": name},
-        "type": {"const": type_},
-        "aggregations": _array(list(_aggregations(datasource, type_))),
-        "groupBy": {
-            "type": "array",
-            "uniqueItems": True,
-            "items": {
-                "anyOf": [
-                    {"type": "string", "enum": list(datasource.group_by)},
-                    {"type": "string", "pattern": r"^metadata\.[^\u0000]+$"},
-                ]
-            },
-        },
-        "filters": _array(list(_filters(datasource, catalog))),
+    groups = _spellings("groupBy", datasource.group_by, catalog)
+    group = {"anyOf": [{"type": "string", "enum": groups}, _METADATA]}
+    aggregations = {"anyOf": list(_aggregations(datasource, type_, catalog))}
+    schema = _object(
+        {
+            "startTs": _TIME,
+            "endTs": _TIME,
+            "datasource": {"const": name},
+            "type": {"const": type_},
+        }
+    )
+    schema["properties"] |= {
+        "aggregations": {**_list_of(aggregations), "uniqueItems": True},
+        "groupBy": {**_list_of(group), "uniqueItems": True},
+        "filters": _list_of({"anyOf": list(_filters(datasource, catalog))}),
     }
-    required = ["startTs", "endTs", "datasource", "type"]
     if type_ == "timeseries":
-        units = "|".join(f"{unit}s?" for unit in INTERVAL_UNITS)
-        properties["interval"] = {"type": "string", "pattern": f"^[1-9][0-9]? ({units})$"}
-        required.append("interval")
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
+        seconds = {"type": "integer", "minimum": 1, "maximum": 3_153_600_000}
+        schema["properties"] |= {
+            "interval": {"description": "goes before intervalInSeconds"},
+            "intervalInSeconds": {"deprecated": True},
+        }
+        schema["anyOf"] = [
+            {"properties": {"interval": _INTERVAL}, "required": ["interval"]},
+            {
+                "properties": {"interval": {"type": "null"}, "intervalInSeconds": seconds},
+                "required": ["intervalInSeconds"],
+            },
+        ]
+    return schema
 
 
-def _array(choices: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"type": "array", "uniqueItems": True, "items": {"oneOf": choices}}
+def _list_of(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": ["array", "null"], "maxItems": MOST_ENTRIES, "items": item}
 
 
-def _aggregations(datasource: Datasource, type_: QueryType) -> Iterator[dict[str, Any]]:
+def _spellings(kind: AliasKind, names: Iterable[str], catalog: Catalog) -> list[str]:
+    """The names and their double names."""
+    known = set(names)
+    doubles = [name for name, meant in catalog.aliases[kind].items() if meant in known]
+    return list(dict.fromkeys([*names, *doubles]))
+
+
+def _aggregations(
+    datasource: Datasource, type_: QueryType, catalog: Catalog
+) -> Iterator[dict[str, Any]]:
+    """An entry per set of functions, for all columns that have this set."""
+    columns: dict[tuple[str, ...], list[str]] = {}
     for name, column in datasource.columns.items():
-        types = [t for t in column.aggregations if type_ == "timeseries" or t not in RATE_TYPES]
-        yield _object({"type": {"type": "string", "enum": types}, "column": {"const": name}})
+        allowed = (t for t in column.aggregations if type_ == "timeseries" or t not in RATE_TYPES)
+        columns.setdefault(tuple(allowed), []).append(name)
+    for functions, names in columns.items():
+        spellings = _spellings("columns", names, catalog)
+        yield _object(
+            {
+                "type": {"type": "string", "enum": list(functions)},
+                "column": {"type": "string", "enum": spellings},
+            }
+        )
 
 
 def _filters(datasource: Datasource, catalog: Catalog) -> Iterator[dict[str, Any]]:
+    """An entry per kind of value, for all fields of one type that have the same operators."""
+    fields: dict[tuple[FieldType, frozenset[Operator]], list[str]] = {}
     for name, field in datasource.filters.items():
-        for operator in field.allowed:
-            yield _filter({"fieldName": {"const": name}}, operator, field)
-    key = {"metadataKey": {"type": "string", "pattern": "^[^\\u0000]+$"}}
-    metadata = FilterField(type="string", operators=(), table_column="Metadata")
-    for operator in catalog.metadata_operators:
-        yield _filter(key, operator, metadata)
+        fields.setdefault((field.type, frozenset(field.allowed)), []).append(name)
+    for (type_, allowed), names in fields.items():
+        spellings = _spellings("filters", names, catalog)
+        yield from _entries("fieldName", {"enum": spellings}, type_, allowed)
+    allowed = frozenset(catalog.metadata_operators)
+    yield from _entries("metadataKey", {"pattern": "^[^\\u0000]+$"}, "string", allowed)
+    yield from _entries("fieldName", _METADATA, "string", allowed)
 
 
-def _filter(name: dict[str, Any], operator: Operator, field: FilterField) -> dict[str, Any]:
-    return _object({**name, "operator": {"const": operator}, "value": _value(operator, field)})
-
-
-def _value(operator: Operator, field: FilterField) -> dict[str, Any]:
-    scalar = _SCALARS[field.type]
-    if operator == "IS_NULL":
-        return {"type": "boolean", "description": "true: is null, false: is not null"}
-    if operator == "BETWEEN":
-        return {"type": "array", "items": scalar, "minItems": 2, "maxItems": 2}
-    return (
-        {"type": "array", "items": scalar, "minItems": 1} if operator in LIST_OPERATORS else scalar
+def _entries(
+    key: str, name: dict[str, Any], type_: FieldType, allowed: frozenset[Operator]
+) -> Iterator[dict[str, Any]]:
+    scalar = _SCALARS[type_]
+    several = {"type": "array", "items": scalar, "minItems": 1, "maxItems": MOST_VALUES}
+    low_and_high = {"type": "array", "items": scalar, "minItems": 2, "maxItems": 2}
+    special: set[Operator] = {"IS_NULL", "BETWEEN", *LIST_OPERATORS}
+    kinds: tuple[tuple[AbstractSet[Operator], dict[str, Any]], ...] = (
+        ({*OPERATORS} - special, scalar),
+        (LIST_OPERATORS, several),
+        ({"BETWEEN"}, {**low_and_high, "description": "low and high, both included"}),
+        ({"IS_NULL"}, {"type": "boolean", "description": "true: is null, false: is not null"}),
     )
+    for operators, value in kinds:
+        listed = [operator for operator in OPERATORS if operator in operators & allowed]
+        if listed:
+            operator = {"type": "string", "enum": listed}
+            yield _object({key: {"type": "string", **name}, "operator": operator, "value": value})
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +224,17 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _error() -> dict[str, Any]:
+    return _object(
+        {
+            "statusCode": {"type": "integer"},
+            "message": {"type": "string"},
+            "code": {"type": "string"},
+            "details": {"type": "array", "items": {"type": "string"}},
+        }
+    )
 
 
 def _result() -> dict[str, Any]:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gateway_metrics_mcp.auth import make_token, read_lifetime
+from pydantic import ValidationError
+
+from gateway_metrics_mcp.auth import explain_entry, make_token, read_lifetime
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,12 +29,15 @@ def main(argv: Sequence[str]) -> int:
             expires = datetime.now(UTC) + read_lifetime(arguments.expires)
         except ValueError as error:
             parser.error(str(error))
-    token, entry = make_token(
-        arguments.subject,
-        arguments.type,
-        arguments.team,
-        is_tenant_admin=arguments.tenant_admin,
-        expires=expires,
-    )
+    try:
+        token, entry = make_token(
+            arguments.subject,
+            arguments.type,
+            arguments.team,
+            is_tenant_admin=arguments.tenant_admin,
+            expires=expires,
+        )
+    except ValidationError as error:
+        parser.error(explain_entry(error))
     sys.stdout.write(f"# The token, shown this once: {token}\n\n{entry.to_toml()}\n")
     return 0

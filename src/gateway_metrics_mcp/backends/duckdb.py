@@ -10,9 +10,11 @@ import logging
 import shutil
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -35,12 +37,14 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.result import DataPoint, Result
 
 logger = logging.getLogger(__name__)
 
 _MOST_ON_DISK: Final = "4GB"
 _INTERRUPT_EVERY_S: Final = 0.005
+_ROWS_AT_ONCE: Final = 1000
+_TURN_OF_OTHERS_S: Final = 0.0005
 
 
 class DuckDBBackend:
@@ -147,12 +151,17 @@ class DuckDBBackend:
             row_cap=self._row_cap,
         )
         parameters = {**statement.parameters, **({"files": files} if files else {})}
-        rows = cursor.execute(statement.text, parameters).fetchall()
-        if len(rows) > self._row_cap:
+        cursor.execute(statement.text, parameters)
+        result = read_rows((), statement, query, self._layout.catalog)
+        points: list[DataPoint] = []
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            if points:  # a fetch holds the interpreter's lock, and would be first to get it again
+                time.sleep(_TURN_OF_OTHERS_S)
+            points += read_rows(rows, statement, query, self._layout.catalog).points
+        if len(points) > self._row_cap:
             self._refuse(cursor, statement, parameters)
         notes = () if files or (self._directory / table).is_dir() else (_no_table(table),)
-        result = read_rows(rows, statement, query, self._layout.catalog)
-        return result.with_notes(*notes)
+        return replace(result, points=tuple(points)).with_notes(*notes)
 
     def _refuse(
         self,

@@ -1,0 +1,456 @@
+"""The tokens file, the tokens in it, and the command that makes them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import httpx
+import pytest
+
+from gateway_metrics_mcp import auth
+from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.auth import (
+    OPEN,
+    ExpiredTokenError,
+    TokenBook,
+    TokenEntry,
+    Tokens,
+    UnknownTokenError,
+    make_token,
+    read_tokens,
+)
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.token_command import main as token_command
+
+NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+
+RunApi = Callable[..., AbstractAsyncContextManager[Any]]
+July = Callable[..., dict[str, Any]]
+
+
+def make(**changes: Any) -> tuple[str, TokenEntry]:
+    given = {
+        "subject": "ada@example.com",
+        "subject_type": "user",
+        "teams": ["search"],
+        "is_tenant_admin": False,
+        "expires": None,
+        **changes,
+    }
+    return make_token(**given)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"teams": []},
+        {"teams": ["a", 'say "hi"', "back\\slash", "tab\tand\nline", "😀", "\x7f"]},
+        {"subject": "it's", "subject_type": "virtualaccount"},
+        {"is_tenant_admin": True},
+        {"expires": datetime(2026, 10, 1, 12, 30, 15, tzinfo=UTC)},
+    ],
+)
+def test_a_new_token_is_known_by_the_entry_that_is_printed_for_it(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    token, entry = make(**changes)
+    file = tmp_path / "tokens.toml"
+    file.write_text(entry.to_toml(), "utf-8")
+
+    tokens = read_tokens(file)
+
+    assert tokens.entries == (entry,)
+    assert tokens.caller_of(f"Bearer {token}", NOW) == entry.caller
+    assert token not in file.read_text("utf-8")
+    assert entry.sha256 == hashlib.sha256(token.encode()).hexdigest()
+
+
+def test_tokens_differ_and_can_be_told_from_other_text() -> None:
+    made = [make()[0] for _ in range(50)]
+
+    assert len(set(made)) == 50
+    assert all(re.fullmatch(r"gmm_[\w-]{43}", token, re.ASCII) for token in made)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic {token}",
+        "{token}",
+        "Bearer {token}x",
+        "Bearer x{token}",
+        "Bearer {sha256}",
+        "Bearer {token} {token}",
+        "Bearer \udcff",
+        "Bearer é",
+    ],
+)
+def test_what_is_no_known_bearer_token_is_refused(given: str | None) -> None:
+    token, entry = make()
+    header = None if given is None else given.format(token=token, sha256=entry.sha256)
+
+    with pytest.raises(UnknownTokenError) as caught:
+        Tokens((entry,)).caller_of(header, NOW)
+
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_is_read_in_any_case(scheme: str) -> None:
+    token, entry = make()
+
+    assert Tokens((entry,)).caller_of(f"{scheme} {token}", NOW).subject == "ada@example.com"
+
+
+def test_every_entry_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [make() for _ in range(3)]
+    compared: list[object] = []
+
+    def watch(ours: str, given: str) -> bool:
+        compared.append(ours)
+        return hmac.compare_digest(ours, given)
+
+    class Watching:
+        compare_digest = staticmethod(watch)
+
+    monkeypatch.setattr(auth, "hmac", Watching)
+    Tokens(tuple(entry for _, entry in made)).caller_of(f"Bearer {made[0][0]}", NOW)
+
+    assert compared == [entry.sha256 for _, entry in made]
+
+
+def test_a_token_ends_at_its_time() -> None:
+    token, entry = make(expires=NOW)
+    tokens = Tokens((entry,))
+
+    assert tokens.caller_of(f"Bearer {token}", NOW - timedelta(seconds=1)) == entry.caller
+    with pytest.raises(ExpiredTokenError):
+        tokens.caller_of(f"Bearer {token}", NOW)
+
+
+def test_without_a_file_everyone_is_the_local_tenant_admin() -> None:
+    assert OPEN.caller_of(None, NOW) is LOCAL
+    assert OPEN.caller_of("Bearer anything", NOW) is LOCAL
+
+
+def test_an_empty_file_lets_nobody_in(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    file.write_text("")
+
+    with pytest.raises(UnknownTokenError):
+        read_tokens(file).caller_of(None, NOW)
+
+
+DIGEST: Final = "a" * 64
+PLANTED: Final = "gmm_planted-token-1234"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("[[tokens", "cannot be read: "),
+        ("\xff", "cannot be read: "),
+        ("x = " + "[" * 5000, "cannot be read: "),
+        ('[[token]]\nsha256 = "x"', "has [[tokens]] entries and nothing else"),
+        ("tokens = 3", "has [[tokens]] entries and nothing else"),
+        ("tokens = [3]", "token 1: "),
+        ('[[tokens]]\nsubject = "x"', "token 1: sha256: Field required"),
+        (f'[[tokens]]\nsha256 = "{DIGEST}"', "token 1: subject: Field required"),
+        (f'[[tokens]]\nsha256 = "{DIGEST[1:]}"\nsubject = "x"', "token 1: sha256: "),
+        (f'[[tokens]]\nsha256 = "{PLANTED}"\nsubject = "x"', "token 1: sha256: "),
+        (f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = ""', "token 1: subject: "),
+        (f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\ntype = "service"', "token 1: type: "),
+        (
+            f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\nadmin = true',
+            "token 1: an unknown key",
+        ),
+        (
+            f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\n{PLANTED} = 1',
+            "token 1: an unknown key",
+        ),
+        (
+            f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\ntenant_admin = "yes"',
+            "token 1: tenant_admin: ",
+        ),
+        (
+            f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\ntenant_admin = 1',
+            "token 1: tenant_admin: ",
+        ),
+        (f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\nteams = "all"', "token 1: teams: "),
+        (f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\nteams = [1]', "token 1: teams.0: "),
+        (
+            f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\nexpires = 2026-01-01T00:00:00',
+            "token 1: expires: ",
+        ),
+        (
+            f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\nexpires = 90',
+            "token 1: expires: ",
+        ),
+        (
+            f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\n' * 2,
+            "lists one sha256 twice",
+        ),
+    ],
+)
+def test_a_wrong_tokens_file_is_explained_without_its_secrets(
+    tmp_path: Path, text: str, wrong: str
+) -> None:
+    file = tmp_path / "tokens.toml"
+    file.write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(SettingsError) as caught:
+        read_tokens(file)
+
+    message = str(caught.value)
+    assert message.startswith(f"the tokens file {file}")
+    assert wrong in message
+    assert DIGEST not in message
+    assert PLANTED not in message
+
+
+def test_a_missing_tokens_file_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_tokens(tmp_path / "none.toml")
+
+
+def test_a_file_that_became_wrong_leaves_the_old_tokens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token, entry = make()
+    file = tmp_path / "tokens.toml"
+    file.write_text(entry.to_toml(), "utf-8")
+    book = TokenBook(file)
+
+    for text in ("[[tokens", "x = " + "[" * 5000):
+        file.write_text(text, "utf-8")
+        book.reload()
+
+    assert book.current().caller_of(f"Bearer {token}", NOW) == entry.caller
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert "the tokens stay as they were" in caplog.text
+
+
+def test_a_book_without_a_file_stays_open() -> None:
+    book = TokenBook(None)
+    book.reload()
+
+    assert book.current() is OPEN
+
+
+# --- the command ---
+
+
+def test_the_command_prints_a_token_once_and_its_entry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--subject", "ci-bot", "--type", "virtualaccount", "--expires", "90d"]
+    arguments += ["--team", "search", "--team", "data", "--tenant-admin"]
+    code = token_command(arguments)
+    out = capsys.readouterr().out
+    (token,) = re.findall(r"gmm_[\w-]+", out)
+    file = tmp_path / "tokens.toml"
+    file.write_text(out.replace(token, "..."), "utf-8")
+    (entry,) = read_tokens(file).entries or ()
+
+    assert code == 0
+    assert entry.sha256 == hashlib.sha256(token.encode()).hexdigest()
+    assert entry.caller == Caller(
+        "ci-bot", "virtualaccount", frozenset({"search", "data"}), is_tenant_admin=True
+    )
+    assert entry.expires is not None
+    assert abs(entry.expires - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ([], "the following arguments are required: --subject"),
+        (["--subject", ""], "subject: "),
+        (["--subject", "x" * 257], "subject: "),
+        (["--subject", "a\udcff"], "subject: "),
+        (["--subject", "x", "--team", "a\udcff"], "teams.0: "),
+        (["--subject", "x", "--team", ""], "teams.0: "),
+        (["--subject", "x", "--type", "service"], "argument --type: invalid choice"),
+        (["--subject", "x", "--expires", "soon"], "'soon' is no lifetime: give days or hours"),
+        (["--subject", "x", "--expires", "0d"], "'0d' is no lifetime"),
+        (["--subject", "x", "--expires", "-1d"], "expected one argument"),
+        (["--subject", "x", "--expires", "²d"], "'²d' is no lifetime"),
+    ],
+)
+def test_a_wrong_token_command_is_explained(
+    capsys: pytest.CaptureFixture[str], arguments: Sequence[str], wrong: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        token_command(arguments)
+
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert wrong in err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90d", timedelta(days=90)),
+        ("1 day", timedelta(days=1)),
+        ("12h", timedelta(hours=12)),
+        (" 36 Hours ", timedelta(hours=36)),
+        ("99999d", timedelta(days=99999)),
+    ],
+)
+def test_a_lifetime_is_days_or_hours(text: str, expected: timedelta) -> None:
+    assert auth.read_lifetime(text) == expected
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command to its end: exit code, output, errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_the_command_line_makes_a_token(run: Run) -> None:
+    code, out, err = run("token", "--subject", "ada@example.com")
+
+    assert (code, err) == (0, "")
+    (entry,) = tomllib.loads(out)["tokens"]
+    assert (entry["subject"], entry["teams"]) == ("ada@example.com", [])
+
+
+def test_the_help_names_the_command(run: Run) -> None:
+    code, out, _ = run("--help")
+
+    assert code == 0
+    assert "token: " in out
+
+
+def test_the_command_stands_before_its_flags(run: Run) -> None:
+    code, out, err = run("--config", "x.toml", "token")
+
+    assert (code, out) == (2, "")
+    assert "error: token has flags of its own: it stands first" in err
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])  # noqa: S104 - refused
+def test_without_tokens_it_listens_on_loopback_alone(run: Run, directory: Path, host: str) -> None:
+    flags = ("--backend", str(directory), "--host", host, "--port", "0")
+    code, out, err = run("api", *flags)
+
+    assert (code, out) == (1, "")
+    assert err == f"gateway-metrics-mcp: listening on {host} needs --tokens: anyone could ask\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrong"),
+    [
+        (("--backend", "https://gateway.example.com"), "the API is served from an engine: set "),
+        ((), "no backend is set."),
+        (("--tokens", "/nowhere.toml"), "the tokens file /nowhere.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_served_is_explained(run: Run, flags: tuple[str, ...], wrong: str) -> None:
+    code, out, err = run("api", "--port", "0", *flags)
+
+    assert (code, out) == (1, "")
+    assert wrong in err
+    assert "Traceback" not in err
+
+
+async def test_without_tokens_it_says_that_everyone_is_tenant_admin(
+    run_api: RunApi, july: July
+) -> None:
+    async with run_api() as server, httpx.AsyncClient() as client:
+        response = await client.post(server.url + PATH, json=july())
+
+    assert response.json() == {"data": {"dataPoints": [{"total": 5}]}}
+    assert "no --tokens: everyone who reaches it is a tenant admin\n" in server.said
+
+
+async def test_a_hangup_reads_the_tokens_again(run_api: RunApi, july: July, tmp_path: Path) -> None:
+    first, second = make(), make(subject="bob@example.com", teams=[])
+    file = tmp_path / "tokens.toml"
+    await anyio.Path(file).write_text(first[1].to_toml(), "utf-8")
+    statuses = []
+    async with (
+        run_api("--tokens", str(file)) as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+
+        async def ask() -> None:
+            for token, _ in (first, second):
+                headers = {"authorization": f"Bearer {token}"}
+                response = await client.post(PATH, json=july(), headers=headers)
+                statuses.append(response.status_code)
+
+        await ask()
+        await anyio.Path(file).write_text(second[1].to_toml(), "utf-8")
+        await ask()
+        server.process.send_signal(signal.SIGHUP)
+        await server.wait_for(f"read {file} again")
+        await ask()
+        await anyio.Path(file).write_text("[[tokens", "utf-8")
+        server.process.send_signal(signal.SIGHUP)
+        await server.wait_for("the tokens stay as they were")
+        await ask()
+
+    assert statuses == [200, 401, 200, 401, 401, 200, 401, 200]
+
+
+async def test_a_token_is_in_no_log_error_or_process_list(
+    run_api: RunApi, july: July, tmp_path: Path
+) -> None:
+    good, late = make(), make(expires=datetime(2020, 1, 1, tzinfo=UTC))
+    unknown = "gmm_unknown-token-1234"
+    file = tmp_path / "tokens.toml"
+    await anyio.Path(file).write_text(f"{good[1].to_toml()}\n{late[1].to_toml()}", "utf-8")
+    texts = []
+    async with (
+        run_api("--tokens", str(file), "--log-level", "DEBUG") as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        for token in (good[0], late[0], unknown):
+            for scheme in ("Bearer", "Basic", "Bearer Bearer"):
+                for body in (july(), july(groupBy=["x"]), "text"):
+                    headers = {"authorization": f"{scheme} {token}"}
+                    response = await client.post(PATH, json=body, headers=headers)
+                    texts += [response.text, repr(response.headers)]
+        shown = await anyio.Path(f"/proc/{server.process.pid}/cmdline").read_text()
+        shown += await anyio.Path(f"/proc/{server.process.pid}/environ").read_text()
+
+    assert "POST /api/svc/v1/llm-gateway/metrics/query" in server.said
+    found = [good[0], late[0], unknown, good[1].sha256, late[1].sha256]
+    assert [text for text in (*texts, shown, server.said) if any(t in text for t in found)] == []
