@@ -158,7 +158,7 @@ async def test_the_budget_is_the_setting(ask: Ask) -> None:
 
 
 async def test_one_row_too_large_is_shown_with_its_names_cut(ask: Ask) -> None:
-    keys = [f"metadata.k{n}" for n in range(4)]
+    keys = [f"metadata.k{n}" for n in range(6)]
     rows = [{**dict.fromkeys(keys, "\u202e" * 80 + end), "total": 1} for end in "ab"]
 
     text = await ask(rows, {**WEEK, "groupBy": keys}, budget=500)

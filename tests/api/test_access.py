@@ -181,6 +181,7 @@ class Desk:
     ) -> tuple[int, bytes]:
         headers = {"authorization": f"Bearer {token}"}
         response = await client.post(PATH, json=body, headers=headers)
+        assert response.status_code in (200, 400), response.text
         return response.status_code, response.content
 
     def close(self) -> None:
