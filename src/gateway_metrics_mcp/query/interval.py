@@ -22,6 +22,7 @@ UNIT_SECONDS: Final[dict[IntervalUnit, int]] = {
 }
 UNIT_MONTHS: Final[dict[IntervalUnit, int]] = {"month": 1, "year": 12}
 LONGEST_YEARS: Final = 100
+_YEAR_SECONDS: Final = 31_536_000
 
 _FORM: Final = re.compile(r"(\d{1,12})\s+([A-Za-z]+)")
 _SHORT_FORM: Final = re.compile(r"(\d{0,6})\s*([A-Za-z]+)")
@@ -73,8 +74,8 @@ class Interval:
         """
         if seconds <= 0:
             raise ValueError(f"{seconds} is not a positive whole number of seconds")
-        if seconds * _years("second") > LONGEST_YEARS:
-            raise ValueError(f"{seconds} seconds are longer than {LONGEST_YEARS} years")
+        if seconds > LONGEST_YEARS * _YEAR_SECONDS:
+            raise ValueError(f"the seconds are longer than {LONGEST_YEARS} years")
         units: tuple[IntervalUnit, ...] = ("day", "hour", "minute")
         unit: IntervalUnit = next((u for u in units if seconds % UNIT_SECONDS[u] == 0), "second")
         return cls(seconds // UNIT_SECONDS[unit], unit)
@@ -154,4 +155,4 @@ def _respell(text: str) -> str:
 
 
 def _years(unit: IntervalUnit) -> float:
-    return UNIT_MONTHS[unit] / 12 if unit in UNIT_MONTHS else UNIT_SECONDS[unit] / 31_536_000
+    return UNIT_MONTHS[unit] / 12 if unit in UNIT_MONTHS else UNIT_SECONDS[unit] / _YEAR_SECONDS
