@@ -53,7 +53,6 @@ class Result:
     """Whether nulls and subjects are filtered as our rulings say; a gateway does as it does."""
     is_approximate: bool = False
     age_s: float | None = None
-    upstream_calls: int = 1
 
     def column(self, name: str) -> tuple[Number | None, ...]:
         """The values of one name, a row each."""

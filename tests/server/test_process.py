@@ -139,6 +139,7 @@ class Gateway:
     """A gateway on loopback: with an answer, or with none ever."""
 
     port: int = 0
+    request: str = ""
     is_asked: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -154,6 +155,7 @@ async def _gateway(rows: str | None = None) -> AsyncIterator[Gateway]:
     async def answer(stream: anyio.abc.SocketStream) -> None:
         async with stream:
             request = await stream.receive()
+            gateway.request = request.decode()
             gateway.is_asked.set()
             if rows is None:
                 await anyio.sleep_forever()
@@ -303,7 +305,8 @@ async def test_the_token_is_in_no_output_log_or_process_list(start: Start) -> No
 
     assert code == 0
     assert "total: 7" in answer["result"]["content"][0]["text"]
-    assert b"DEBUG" in server.err
+    assert f"Bearer {TOKEN}" in gateway.request
+    assert b" DEBUG " in server.err
     assert [text for text in (shown, server.err, *server.out) if TOKEN.encode() in text] == []
 
 
