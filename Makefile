@@ -39,7 +39,7 @@ verify: check ## all of check, longer property tests, and the benchmarks: before
 	$(MAKE) bench
 
 bench: .venv/.tests ## measure, each against a yardstick of the same run (needs node and npm)
-	@failed=0; for name in startup overhead tokens; do \
+	@failed=0; for name in startup overhead tokens engine; do \
 		$(BIN)/python benchmarks/$$name.py || failed=1; done; exit $$failed
 
 wheel: .venv/.runs ## build the wheel into dist/

@@ -40,6 +40,8 @@ def _row(number: int) -> dict[str, Any]:
         "sumCostInUSD": 12.345678 + number,
         "sumInputTokens": 987654 + number,
         "p95LatencyMs": 1234.5678 + number,
+        "countCostInUSD": 1000 + number,
+        "countLatencyMs": 1000 + number,
     }
 
 
@@ -52,10 +54,7 @@ def _response(rows: list[dict[str, Any]]) -> bytes:
 async def serve_gateway() -> None:
     """Answer until stdin ends; the port goes to stdout."""
     rows = [{"modelName": f"provider/model-{i}", **_row(i)} for i in range(GROUPS)]
-    total = {
-        name: sum(row[name] for row in rows)
-        for name in ("total", "sumCostInUSD", "sumInputTokens", "p95LatencyMs")
-    }
+    total = {name: sum(row[name] for row in rows) for name in _row(0)}
     grouped, ungrouped = _response(rows), _response([total])
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

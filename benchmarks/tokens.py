@@ -29,7 +29,7 @@ from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.tokens import estimate_tokens
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.result import Result, read_result, value_names_of
 from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -43,6 +43,7 @@ console.log(JSON.stringify(texts.map((text) => countTokens(text))));
 """
 NOW: Final = datetime(2025, 11, 20, 9, 30, tzinfo=UTC)
 LARGEST: Final = 12_000
+DAY: Final = timedelta(days=1)
 SMALL: Final = 1500
 MOST_OVER: Final = 1.25
 MOST_ERROR: Final = 0.1
@@ -126,15 +127,32 @@ class Sample:
         self._body = body
 
     async def query(self, query: Query, caller: Caller) -> Result:  # noqa: ARG002, D102 - the protocol's
-        body = self._body
+        rows = [{**_count_all(row, query), **row} for row in self._body["data"]["dataPoints"]]
+        if query.interval is None and query.group_by and "startTimestamp" in rows[0]:
+            # The question how many groups there are.
+            groups = {tuple(row[key] for key in query.group_by): row for row in rows}
+            rows = list(groups.values())
+        body: dict[str, Any] = {"data": {"dataPoints": rows}}
         if not query.group_by and query.interval is None:
-            rows = body["data"]["dataPoints"]
             total = {name: _add_up(name, rows) for name in value_names_of(query)}
             body = {"data": {"dataPoints": [total]}}
         return read_result(body, query, load_catalog().datasources[query.datasource])
 
+    def explain(self, query: Query, caller: Caller) -> str:  # noqa: D102 - the protocol's
+        raise NotImplementedError
+
+    async def metadata_keys(  # noqa: D102 - the protocol's
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def _count_all(row: dict[str, Any], query: Query) -> dict[str, Any]:
+    """Counts that the sample does not have: every row has a value."""
+    return {a.key: row["total"] for a in query.aggregations if a.type == "count"}
 
 
 def _add_up(name: str, rows: Sequence[dict[str, Any]]) -> float:
@@ -229,7 +247,7 @@ def hostile_question(kind: str, keys: Sequence[str]) -> tuple[dict[str, Any], di
     if kind.endswith("json"):
         arguments["format"] = "json"
     if kind.endswith("timeseries"):
-        arguments["interval"] = "1 hour"
+        arguments |= {"interval": "1 hour", "startTs": f"{start}", "endTs": f"{start + DAY}"}
         rows = [
             {**row, "startTimestamp": (start + timedelta(hours=hour)).isoformat()}
             for hour in range(24)

@@ -26,6 +26,7 @@ LAYERS: Final = (
     ("asking", "backends.gateway", "backends.demo", "auth"),
     ("backends.duckdb", "backends.clickhouse"),
     ("backends.sql", "answers", "backends.demo_data"),
+    ("computing", "regrouping"),
     ("question", "backends.dialect", "backends.files"),
     (
         "arguments",
@@ -37,6 +38,8 @@ LAYERS: Final = (
         "backends.tables",
         "prompts",
         "settings",
+        "sums",
+        "values",
     ),
     ("access", "result"),
     ("query",),
@@ -61,8 +64,13 @@ GROUPS: Final = {
     "query": "query",
     "backends.gateway_": "backends.gateway",
     "backends.clickhouse_": "backends.clickhouse",
+    "backends.duckdb_": "backends.duckdb",
     "backends.conditions": "backends.sql",
+    "backends.sql_": "backends.sql",
     "filter_values": "question",
+    "question_": "question",
+    "computing": "computing",
+    "listing": "question",
     "ingest": "ingest",
 }
 

@@ -6,10 +6,17 @@ import re
 from pathlib import Path
 from typing import Final, get_args
 
+import pytest
+
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.measures import SHARE, SHARE_FORMULA, load_measures, measures_of
 from gateway_metrics_mcp.settings import Settings, flag_names
 from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.values import RATIO
 
-README: Final = Path(__file__).parents[1] / "README.md"
+ROOT: Final = Path(__file__).parents[1]
+README: Final = ROOT / "README.md"
+ANSWERS: Final = ROOT / "docs" / "answers.md"
 
 
 def tools_table() -> str:
@@ -33,8 +40,28 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-def with_tables(text: str) -> str:
-    for name, table in (("tools", tools_table()), ("settings", settings_table())):
+def measures_table() -> str:
+    catalog, given = load_catalog(), load_measures()
+    lines = ["| measure | what it is | datasources |", "|---|---|---|"]
+    for measure in given:
+        unit = "in percent" if measure.unit == RATIO else f"in {measure.unit}"
+        lacking = [n for n in measure.datasources if measure.name not in measures_of(n, catalog)]
+        where = [f"{n}{' (own catalog)' if n in lacking else ''}" for n in measure.datasources]
+        lines.append(f"| `{measure.name}` | {measure.formula}; {unit} | {', '.join(where)} |")
+    lines.append(f"| `{SHARE}` | {SHARE_FORMULA}; in percent | all |")
+    return "\n".join(lines)
+
+
+TABLES: Final = {
+    README: {"tools": tools_table, "settings": settings_table},
+    ANSWERS: {"measures": measures_table},
+}
+
+
+def with_tables(path: Path) -> str:
+    text = path.read_text("utf-8")
+    for name, make in TABLES[path].items():
+        table = make()
         start, end = f"<!-- {name}: made by tests/test_readme.py -->", f"<!-- end of {name} -->"
         block = f"{start}\n{table}\n{end}"
         head, rest = text.split(start)
@@ -42,10 +69,9 @@ def with_tables(text: str) -> str:
     return text
 
 
-def test_the_tables_are_those_of_the_code() -> None:
-    text = README.read_text("utf-8")
-
-    assert with_tables(text) == text
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+def test_the_tables_are_those_of_the_code(path: Path) -> None:
+    assert with_tables(path) == path.read_text("utf-8")
 
 
 def test_the_readme_is_at_most_200_lines() -> None:
@@ -59,4 +85,5 @@ def test_every_document_it_names_is_there() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text("utf-8")), "utf-8")
+    for path in TABLES:
+        path.write_text(with_tables(path), "utf-8")

@@ -25,8 +25,8 @@ from starlette.routing import Route
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.admission import Admission
 from gateway_metrics_mcp.auth import ExpiredTokenError, Tokens, UnknownTokenError
-from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.backends.opening import open_backend
+from gateway_metrics_mcp.backends import Engine
+from gateway_metrics_mcp.backends.opening import open_engine
 from gateway_metrics_mcp.errors import (
     AskerError,
     BackendTimeoutError,
@@ -63,7 +63,7 @@ class Api:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Engine,
         catalog: Catalog,
         tokens: Callable[[], Tokens],
         *,
@@ -76,7 +76,7 @@ class Api:
         self._backend = backend
         self._catalog = catalog
         self._tokens = tokens
-        self._admission = Admission(most_queries, patience_s)
+        self._admission = Admission(min(most_queries, backend.most_queries), patience_s)
         self._timeout_s = timeout_s
         self._hosts = frozenset(host.lower() for host in (*_LOOPBACK, *allowed_hosts))
         self._clock = clock
@@ -184,7 +184,7 @@ def build_api(settings: Settings, tokens: Callable[[], Tokens]) -> Starlette:
         raise SettingsError("the API is served from an engine: set --backend to a directory")
     catalog = load_catalog(settings.catalog)
     api = Api(
-        open_backend(settings, catalog, _now),
+        open_engine(settings, catalog, _now),
         catalog,
         tokens,
         most_queries=settings.queries,

@@ -26,7 +26,7 @@ from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 
-Format = Literal["table", "exact", "json"]
+Format = Literal["table", "exact", "json", "explain"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 _MOST_ENTRIES: Final = 100
 _LONGEST_NAME: Final = 256
@@ -131,7 +131,10 @@ class QueryArguments(Arguments):
     datasource: Datasource = Field("modelMetrics", description="kind of rows")
     aggregations: Names = Field(
         [],
-        description="function and column: sum costInUSD, p95 latencyMs; total always comes",
+        description=(
+            "function and column (sum costInUSD, p95 latencyMs) or a measure (errorRate,"
+            " costPerRequest, share); total always comes"
+        ),
     )
     group_by: Names = Field(
         [],
@@ -146,12 +149,15 @@ class QueryArguments(Arguments):
     )
     end_ts: Text = Field(None, description="exclusive; default the period's end, or now")
     timezone: Text = Field(None, description="IANA zone of dates and periods; default UTC")
-    format: Format = Field("table", description="exact: all digits")
+    format: Format = Field("table", description="exact: all digits; explain: the request, not run")
 
 
 class DistributionArguments(QueryArguments):
     """`query_distribution`."""
 
+    compare_to: Text = Field(
+        None, description="change against: previous, 1 week, 1 month, or a period"
+    )
     order_by: Text = Field(
         None,
         description="column of the answer, -column ascending; default first value, descending",
@@ -175,6 +181,25 @@ class ListFieldsArguments(Arguments):
     datasource: Datasource = Field(
         None, description="its fields; without it, all datasources in a line each"
     )
+
+
+class ListValuesArguments(Arguments):
+    """`list_values`."""
+
+    required = ("field",)
+
+    datasource: Datasource = Field("modelMetrics", description="kind of rows")
+    field: Text = Field(
+        None, description="a group-by field, metadata.<key>, or metadata for its keys"
+    )
+    start_ts: Text = Field("now-7d", description="as in the query tools; default now-7d")
+    end_ts: Text = Field(None, description="exclusive")
+    timezone: Text = Field(None, description="IANA zone; default UTC")
+    search: Text = Field(None, description="part of the value, in any case")
+    limit: Annotated[WholeNumber, Field(ge=1)] | None = Field(
+        None, description="rows to show; default what fits"
+    )
+    offset: WholeNumber = Field(0, ge=0, description="rows to skip")
 
 
 A = TypeVar("A", bound=Arguments)

@@ -2,62 +2,259 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import anyio
-import anyio.abc
 
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.empty import is_empty
 from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.computing.assembling import Sheet, assemble, is_partition
+from gateway_metrics_mcp.computing.changes import compare
+from gateway_metrics_mcp.computing.cost_split import Split, read_spend, split_change
+from gateway_metrics_mcp.computing.coverage import Gap, find_gap, fold
+from gateway_metrics_mcp.computing.explaining import Step, list_steps
+from gateway_metrics_mcp.computing.plan import MOST_CALLS, Call, plan_calls
+from gateway_metrics_mcp.computing.pricing import (
+    all_of,
+    costed_queries,
+    count_priced,
+    find_costed,
+    is_all_priced,
+)
+from gateway_metrics_mcp.computing.probing import (
+    Unmatched,
+    absent_keys,
+    find_unmatched,
+    list_seen,
+    listed_filters,
+    probe_query,
+    probed_filters,
+    read_probe,
+    seen_values,
+)
+from gateway_metrics_mcp.computing.settling import count_query, needs_group_count, settle_buckets
+from gateway_metrics_mcp.computing.shown_values import choose_values
+from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.near import find_near_values
+from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.result import Number, Result
+from gateway_metrics_mcp.question_values import asks_cost
+from gateway_metrics_mcp.regrouping import MOST_AT_ONCE, ask_local, fetch_all
+from gateway_metrics_mcp.result import TOTAL, Result
 
 
-async def ask(
-    backend: Backend, caller: Caller, question: Question, *, now: datetime, has_all_row: bool = True
-) -> Asked:
-    """Ask the question and, where rows are grouped, its ALL row beside it.
+@dataclass(slots=True)
+class Asker:
+    """Asks the upstream calls of one tool call, and counts them."""
 
-    Raises:
-        GatewayMetricsError: the first failure; the other call is cancelled then.
-    """
-    queries = [question.query]
-    if has_all_row and question.query.group_by and question.query.interval is None:
-        queries.append(question.query.model_copy(update={"group_by": ()}))
-    results = await _query_all(backend, caller, queries)
-    result, totals = results[0], None
-    if len(results) > 1 and len(result.points) != 1:
-        totals = _row_of(results[1], result.value_names)
-    return Asked(question, result, totals, now)
+    backend: Backend
+    caller: Caller
+    catalog: Catalog
+    now: datetime
+    has_all_row: bool = True
+    most_calls: int = MOST_CALLS
+    calls: int = 0
+    """Those made so far; days of another zone that are asked one by one count as one."""
+    gap: Gap | None = None
+    """The part of the earlier window that lies before the first row, if that is known."""
+    is_split_left_out: bool = False
+    """Whether it would have taken too many calls to say what a change of cost is made of."""
+    _limiter: anyio.CapacityLimiter = field(
+        default_factory=lambda: anyio.CapacityLimiter(MOST_AT_ONCE)
+    )
 
+    async def ask(self, question: Question) -> Asked:
+        """Ask the question, and beside it all that an honest answer needs.
 
-async def _query_all(backend: Backend, caller: Caller, queries: list[Query]) -> list[Result]:
-    """The results in the order of the queries."""
-    if len(queries) == 1:
-        return [await backend.query(queries[0], caller)]
-    results: dict[int, Result] = {}
-    failures: list[Exception] = []
+        Raises:
+            InvalidQueryError: if it would be too large, or take too many calls.
+            GatewayMetricsError: the first failure; the other calls are cancelled then.
+        """
+        question, notes = await self._settle(question)
+        answers = await self._fetch_all(question, self._plan(question))
+        raws = [r for call, r in answers.items() if call == Call(is_before=call.is_before)]
+        values = choose_values(question, raws)
+        sheet = assemble(question, answers, values)
+        asked = Asked(
+            question,
+            sheet.result,
+            self._shown_totals(sheet),
+            self.now,
+            values,
+            notes=notes,
+            spelt=sheet.spelt,
+            priced=count_priced(question, sheet),
+            is_restricted=not self.caller.is_tenant_admin,
+        )
+        if question.earlier is not None:
+            before = assemble(question, answers, values, is_before=True)
+            asked = await self._compare(asked, answers, sheet, before)
+        return await self._explain_absence(asked, answers)
 
-    async def run(position: int, group: anyio.abc.TaskGroup) -> None:
-        try:
-            results[position] = await backend.query(queries[position], caller)
-        except Exception as error:  # noqa: BLE001 - raised again below, without a group around it
-            failures.append(error)
-            group.cancel_scope.cancel()
+    def explain(self, question: Question) -> tuple[Question, list[Step], tuple[str, ...]]:
+        """The calls that `ask` would make, as far as that is known before asking.
 
-    async with anyio.create_task_group() as group:
-        for position in range(1, len(queries)):
-            group.start_soon(run, position, group)
-        await run(0, group)
-    if failures:
-        raise failures[0]
-    return [results[position] for position in range(len(queries))]
+        Raises:
+            InvalidQueryError: if it would be too large, or take too many calls.
+        """
+        settled, notes = settle_buckets(question)
+        self.calls += needs_group_count(question)
+        planned = self._plan(settled)
+        self.calls += len(planned)
+        return settled, list_steps(settled, planned), notes
 
+    async def _settle(self, question: Question) -> tuple[Question, tuple[str, ...]]:
+        """The question with buckets that fit, and a note if they were changed."""
+        groups = 1
+        if needs_group_count(question):
+            groups = max(len((await self._fetch(count_query(question))).points), 1)
+        return settle_buckets(question, groups)
 
-def _row_of(result: Result, names: tuple[str, ...]) -> tuple[Number | None, ...] | None:
-    """The one row of an ungrouped answer, if it has the same values as the grouped one."""
-    if len(result.points) != 1 or result.value_names != names:
-        return None
-    return result.points[0].values
+    def _plan(self, question: Question) -> dict[Call, Query]:
+        grouped = question.query.group_by
+        listed = [name for _, name in listed_filters(question, self.catalog)]
+        return plan_calls(
+            question,
+            has_all_row=self.has_all_row,
+            most=self.most_calls - self.calls,
+            present=[name for name in listed if name not in grouped],
+        )
+
+    async def _explain_absence(self, asked: Asked, answers: Mapping[Call, Result]) -> Asked:
+        """What is there where nothing matched, and what comes near a value that none has."""
+        question = asked.question
+        if is_empty(asked):
+            if not question.query.filters or self.calls >= self.most_calls:
+                return asked
+            fields = [name for _, name in probed_filters(question, self.catalog)]
+            result = await self._fetch(probe_query(question, fields))
+            probe = read_probe(question, self.catalog, result)
+            keys = await self._near_keys(question, absent_keys(result) if probe.total else [])
+            return replace(asked, probe=probe, near_keys=keys)
+        unmatched: list[Unmatched] = []
+        for filter_, name in listed_filters(question, self.catalog):
+            seen = self._seen(question, answers, name)
+            if seen is None or not any(find_unmatched(filter_, seen, None)):
+                continue
+            known = None
+            if self.calls < self.most_calls:
+                result = await self._fetch(probe_query(question, [name]))
+                known = seen_values(question, result, name)
+            unmatched += find_unmatched(filter_, seen, known)
+        # Last, and only if a call is left: that no row has the key is said without it.
+        keys = await self._near_keys(question, absent_keys(asked.result))
+        return replace(asked, unmatched=tuple(unmatched), near_keys=keys)
+
+    async def _near_keys(
+        self, question: Question, fields: Sequence[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """The metadata keys that resemble those that no row has, where keys can be listed."""
+        if not fields or self.calls >= self.most_calls:
+            return {}
+        query = question.query
+        self.calls += 1
+        listed = await self.backend.metadata_keys(
+            query.datasource, query.start_ts, query.end_ts, self.caller
+        )
+        if listed is None:
+            return {}
+        keys = list(list_seen(listed, 0))
+        return {name: find_near_values(name.removeprefix(METADATA_PREFIX), keys) for name in fields}
+
+    def _seen(
+        self, question: Question, answers: Mapping[Call, Result], name: str
+    ) -> Mapping[str, int | float] | None:
+        """The values of a field in the rows that match; None if they were not asked."""
+        if name in question.query.group_by:
+            main = answers[Call()]
+            return list_seen(main, main.key_names.index(question.datasource.response_key(name)))
+        present = answers.get(Call(present=name))
+        return None if present is None else list_seen(present, 0)
+
+    async def _compare(
+        self, asked: Asked, answers: Mapping[Call, Result], now: Sheet, before: Sheet
+    ) -> Asked:
+        split = None
+        if self.gap is None:
+            split = await self._split_cost(asked.question, answers, now, before)
+        compared = compare(now, before, asked.values)
+        totals = compared.totals if len(compared.result.points) != 1 else None
+        return asked.compared_with(
+            compared.result,
+            totals if self.has_all_row else None,
+            compared.values,
+            new=compared.new,
+            vanished=compared.vanished,
+            gap=self.gap,
+            split=split,
+            is_split_left_out=self.is_split_left_out,
+        )
+
+    async def _split_cost(
+        self, question: Question, answers: Mapping[Call, Result], now: Sheet, before: Sheet
+    ) -> Split | None:
+        """What a change of cost is made of, of the calls that have a price.
+
+        Where some have none, those are asked apart. Groups that share calls, or are not all
+        calls, cannot tell: then all calls together do.
+        """
+        if not asks_cost(question.values):
+            return None
+        sheets = (now, before)
+        is_grouped = all(is_partition(question, sheet.raw, sheet.of_all(TOTAL)) for sheet in sheets)
+        results: list[Result | None] = [
+            sheet.raw if is_grouped else all_of(sheet) for sheet in sheets
+        ]
+        if not all(is_all_priced(sheet) for sheet in sheets):
+            grouped = is_grouped and bool(question.query.group_by)
+            results = [
+                find_costed(answers, is_before=is_before, is_grouped=grouped)
+                for is_before in (False, True)
+            ]
+            if None in results:
+                if self.calls + 2 > self.most_calls or question.earlier is None:
+                    self.is_split_left_out = True
+                    return None
+                self.calls += 2
+                queries = costed_queries(question, question.earlier, is_grouped=is_grouped)
+                results = [*await fetch_all(self._query, queries)]
+        ours, theirs = (
+            None if r is None else read_spend(r, is_grouped=is_grouped) for r in results
+        )
+        return None if ours is None or theirs is None else split_change(ours, theirs)
+
+    async def _fetch_all(
+        self, question: Question, planned: Mapping[Call, Query]
+    ) -> dict[Call, Result]:
+        self.calls += len(planned)
+
+        async def fetch(query: Query) -> Result:
+            if question.local is None or query.interval is None:
+                return await self._query(query)
+            return await ask_local(self._query, query, question.local)
+
+        results = await fetch_all(fetch, list(planned.values()))
+        answers = dict(zip(planned, results, strict=True))
+        for call, query in planned.items():
+            if call.is_before and query.interval is not None:
+                self.gap = find_gap(query, answers[call])
+                answers[call] = fold(query, answers[call])
+        return answers
+
+    async def _fetch(self, query: Query) -> Result:
+        self.calls += 1
+        return await self._query(query)
+
+    async def _query(self, query: Query) -> Result:
+        async with self._limiter:
+            return await self.backend.query(query, self.caller)
+
+    def _shown_totals(self, sheet: Sheet) -> tuple[int | float | None, ...] | None:
+        """No ALL row beside a single row, which says the same; nor where it is switched off."""
+        is_shown = self.has_all_row and len(sheet.result.points) != 1
+        return sheet.totals if is_shown else None

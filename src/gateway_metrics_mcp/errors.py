@@ -4,6 +4,7 @@ GatewayMetricsError
 ├── AskerError                the question has to change
 │   ├── InvalidQueryError
 │   ├── TooManyRowsError
+│   ├── QueryTooLargeError
 │   └── RefusedQueryError
 ├── OperatorError             the set-up has to change
 │   ├── SettingsError
@@ -93,6 +94,12 @@ class TooManyRowsError(AskerError):
     code = "too_many_rows"
 
 
+class QueryTooLargeError(AskerError):
+    """The question needs more memory, or reads more, than the engine may."""
+
+    code = "query_too_large"
+
+
 class RefusedQueryError(AskerError):
     """The gateway answered 400: it does not take this question."""
 
@@ -143,7 +150,7 @@ class UnreachableError(OperatorError):
 
 
 class EngineError(OperatorError):
-    """The engine cannot read its data or lacks the memory for the question."""
+    """The engine cannot read or write its data."""
 
     code = "engine"
 

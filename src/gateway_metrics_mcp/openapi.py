@@ -51,7 +51,7 @@ _SCALARS: Final[dict[FieldType, dict[str, Any]]] = {
     "boolean": {"type": "boolean"},
 }
 _ERRORS: Final = {
-    "400": "The query does not fit; every reason is listed",
+    "400": "The query does not fit (every reason is listed), or is too large",
     "401": "No token, or an unknown one",
     "403": "The token has expired",
     "408": "The body did not come in time",

@@ -18,39 +18,27 @@ from gateway_metrics_mcp.arguments import (
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.filter_values import read_filter_argument
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.interval import Interval
+from gateway_metrics_mcp.query.earlier import read_earlier
+from gateway_metrics_mcp.query.local_days import LocalDays
 from gateway_metrics_mcp.query.model import Query, format_instant
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.reading import read_query
-from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
 from gateway_metrics_mcp.query.window import Window, read_window
-from gateway_metrics_mcp.result import TOTAL, key_names_of, value_names_of
+from gateway_metrics_mcp.question_buckets import check_buckets, choose_interval, localise
+from gateway_metrics_mcp.question_names import split_aggregation
+from gateway_metrics_mcp.question_values import (
+    Wanted,
+    add_hidden,
+    as_body_entries,
+    list_values,
+    read_wanted,
+)
+from gateway_metrics_mcp.result import key_names_of
 from gateway_metrics_mcp.scope import apply_scope
 from gateway_metrics_mcp.subjects import check_subjects
+from gateway_metrics_mcp.values import Value, compared
 
-MOST_BUCKETS: Final = 5_000
-BUCKETS_BY_DEFAULT: Final = 62
-"""About 60, and two months of days still fit."""
-
-_DEFAULT_INTERVALS: Final = tuple(
-    Interval.parse(text)
-    for text in (
-        "1 second",
-        "10 second",
-        "1 minute",
-        "5 minute",
-        "15 minute",
-        "1 hour",
-        "6 hour",
-        "1 day",
-        "1 week",
-        "1 month",
-        "1 year",
-    )
-)
-_CALL: Final = re.compile(r"(\w+)\s*\(\s*([^()]+?)\s*\)")
 _AGGREGATION: Final = re.compile(r"aggregations\[(\d+)\]")
-_TOTAL_NAMES: Final = frozenset((TOTAL, "count", "count(*)", "count *"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +52,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One checked question: the query to send, and how its answer is to be shown."""
+    """One checked question: the query to send, and how its answer is to be shown.
+
+    The query asks for all that `values` are made of, and for what the notes need.
+    """
 
     query: Query
     datasource: Datasource
@@ -72,8 +63,16 @@ class Question:
     scope: str | None
     """Which side of virtual models the query asks, where the datasource has them."""
     format: Format
+    values: tuple[Value, ...]
+    """`total`, and what was asked, in the order asked."""
+    earlier: Window | None = None
+    """The window to compare with."""
+    local: LocalDays | None = None
+    """The buckets, where they are a zone's days and not the query's own."""
+    is_interval_ours: bool = False
+    """Whether the interval was left to us, so that we may widen it."""
     order_by: str | None = None
-    """A column of the answer; None for the first value."""
+    """A column of the answer; None for the first value, or its change."""
     is_descending: bool = True
     limit: int | None = None
     offset: int = 0
@@ -87,7 +86,9 @@ def read_distribution(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Qu
     """
     problems: list[Problem] = []
     arguments = read_arguments(DistributionArguments, raw, problems)
-    question = _read(arguments, terms, now, problems)
+    window = _read_window(arguments, terms, now, problems)
+    earlier = _read_earlier(arguments.compare_to, window, now, problems)
+    question = _read(arguments, terms, window, now, problems, earlier=earlier)
     order, is_descending = arguments.order_by, True
     if question is not None and order is not None:
         order, is_descending = _read_order(order, question, problems)
@@ -110,48 +111,57 @@ def read_timeseries(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Ques
     """
     problems: list[Problem] = []
     arguments = read_arguments(TimeseriesArguments, raw, problems)
-    question = _read(arguments, terms, now, problems, interval=arguments.interval, has_buckets=True)
+    window = _read_window(arguments, terms, now, problems)
+    span = window or _any_window(now)
+    interval = arguments.interval or choose_interval(span.start, span.end).wire
+    question = _read(arguments, terms, window, now, problems, interval=interval)
     if question is None or problems:
         raise InvalidQueryError(problems)
-    return replace(question, limit=arguments.limit)
-
-
-def choose_interval(start: datetime, end: datetime) -> Interval:
-    """The narrowest usual interval that gives at most about 60 buckets."""
-    for interval in _DEFAULT_INTERVALS:
-        if interval.count_buckets(start, end) <= BUCKETS_BY_DEFAULT:
-            return interval
-    return Interval(10, "year")
+    return replace(
+        question,
+        limit=arguments.limit,
+        local=localise(question.query.interval, question.window.zone),
+        is_interval_ours=not arguments.interval,
+    )
 
 
 def _read(
     arguments: QueryArguments,
     terms: Terms,
+    window: Window | None,
     now: datetime,
     problems: list[Problem],
     *,
     interval: object = None,
-    has_buckets: bool = False,
+    earlier: Window | None = None,
 ) -> Question | None:
     """The question without its presentation; None if there are problems."""
-    window = _read_window(arguments, terms, now, problems)
-    body = _body(arguments, terms.catalog, window or _any_window(now))
-    if has_buckets:
-        span = window or _any_window(now)
-        body["interval"] = interval or choose_interval(span.start, span.end).wire
-        body["type"] = "timeseries"
+    wanted = read_wanted(arguments.aggregations, arguments.datasource, terms.catalog, problems)
+    body = _body(arguments, wanted, terms.catalog, window or _any_window(now))
+    if interval is not None:
+        body |= {"type": "timeseries", "interval": interval}
     try:
         query = read_query(body, terms.catalog, allow_unknown=terms.allow_unknown)
     except InvalidQueryError as error:
-        problems += [_place(problem, arguments) for problem in error.problems]
+        problems += [_place(problem, wanted) for problem in error.problems]
         return None
     problems += check_subjects(query)
-    problems += _check_buckets(query)
+    problems += check_buckets(query)
     if window is None:
         return None
     datasource = terms.catalog.datasources[query.datasource]
+    values = list_values(wanted, query.aggregations, datasource)
+    hidden = add_hidden(values, query.aggregations, datasource, is_compared=earlier is not None)
     scoped, scope = apply_scope(query, datasource)
-    return Question(scoped, datasource, window, scope, arguments.format)
+    return Question(
+        scoped.model_copy(update={"aggregations": hidden}),
+        datasource,
+        window,
+        scope,
+        arguments.format,
+        values,
+        earlier,
+    )
 
 
 def _read_window(
@@ -170,12 +180,27 @@ def _read_window(
         return None
 
 
+def _read_earlier(
+    compare_to: object, window: Window | None, now: datetime, problems: list[Problem]
+) -> Window | None:
+    """The window to compare with, if one was asked."""
+    if compare_to is None or window is None:
+        return None
+    try:
+        return read_earlier(compare_to, window, now=now)
+    except ValueError as error:
+        problems.append(Problem("compareTo", str(error)))
+        return None
+
+
 def _any_window(now: datetime) -> Window:
     """A stand-in for a window that could not be read, so that the rest is still checked."""
     return read_window("now-1h", None, None, now=now)
 
 
-def _body(arguments: QueryArguments, catalog: Catalog, window: Window) -> dict[str, Any]:
+def _body(
+    arguments: QueryArguments, wanted: Wanted, catalog: Catalog, window: Window
+) -> dict[str, Any]:
     """The request body that the arguments mean; what they get wrong is left for the reader."""
     datasource = arguments.datasource
     return {
@@ -183,70 +208,27 @@ def _body(arguments: QueryArguments, catalog: Catalog, window: Window) -> dict[s
         "endTs": format_instant(window.end),
         "datasource": datasource,
         "type": "distribution",
-        "aggregations": [split_aggregation(arguments.aggregations[i]) for i in _asked(arguments)],
+        "aggregations": as_body_entries(wanted),
         "groupBy": arguments.group_by,
         "filters": [read_filter_argument(item, datasource, catalog) for item in arguments.filters],
     }
 
 
-def _asked(arguments: QueryArguments) -> list[int]:
-    """The positions of the aggregations but for `total`, which always comes."""
-    return [
-        i
-        for i, item in enumerate(arguments.aggregations)
-        if not (isinstance(item, str) and item.strip().lower() in _TOTAL_NAMES)
-    ]
-
-
-def _place(problem: Problem, arguments: QueryArguments) -> Problem:
+def _place(problem: Problem, wanted: Wanted) -> Problem:
     """The problem at the position where the asker wrote it."""
     match = _AGGREGATION.match(problem.place)
     if match is None:
         return problem
-    place = f"aggregations[{_asked(arguments)[int(match[1])]}]"
+    place = f"aggregations[{wanted.positions[int(match[1])]}]"
     return Problem(place + problem.place[match.end() :], problem.message)
-
-
-def split_aggregation(item: object) -> object:
-    """`sum costInUSD`, `sum(costInUSD)` or `sumCostInUSD` as `{type, column}`."""
-    if not isinstance(item, str):
-        return item
-    text = item.strip()
-    if match := _CALL.fullmatch(text):
-        return {"type": match[1], "column": match[2]}
-    type_, _, column = text.partition(" ")
-    if column:
-        return {"type": type_, "column": column.strip()}
-    for known in AGGREGATION_TYPES:
-        column = text.removeprefix(known)
-        if column != text and column[:1].isupper():
-            return {"type": known, "column": column[0].lower() + column[1:]}
-    if text in AGGREGATION_TYPES:
-        return {"type": text, "column": None}
-    return {"type": None, "column": text}
-
-
-def _check_buckets(query: Query) -> list[Problem]:
-    if query.interval is None:
-        return []
-    count = query.interval.count_buckets(query.start_ts, query.end_ts)
-    if count <= MOST_BUCKETS:
-        return []
-    better = choose_interval(query.start_ts, query.end_ts)
-    message = (
-        f"{query.interval} would give {count} buckets, the most are {MOST_BUCKETS}."
-        f" Use {better}, or a shorter window"
-    )
-    return [Problem("interval", message)]
 
 
 def _read_order(
     order: object, question: Question, problems: list[Problem]
 ) -> tuple[str | None, bool]:
     """The column of the answer and whether it descends."""
-    query = question.query
-    keys = key_names_of(query, question.datasource)
-    columns = (*keys, *value_names_of(query))
+    keys = key_names_of(question.query, question.datasource)
+    columns = (*keys, *_value_names(question))
     if not isinstance(order, str) or not order.strip():
         problems.append(
             Problem("orderBy", f"{quote(order)} is no column. Allowed: {_list(columns)}")
@@ -266,6 +248,13 @@ def _read_order(
     choice = explain_choice(wanted, columns)
     problems.append(Problem("orderBy", f"{quote(wanted)} is no column of this answer. {choice}"))
     return None, True
+
+
+def _value_names(question: Question) -> tuple[str, ...]:
+    """The names of the answer's value columns."""
+    if question.earlier is None:
+        return tuple(value.name for value in question.values)
+    return tuple(column.name for value in question.values for column in compared(value))
 
 
 def _list(names: Sequence[str]) -> str:

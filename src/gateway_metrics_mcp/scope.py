@@ -16,6 +16,9 @@ COLUMN: Final = "virtualModel"
 
 REAL: Final = "models only, virtual-model rows left out"
 VIRTUAL: Final = "virtual models only, the model calls under them left out"
+VIRTUAL_ROWS: Final = "requests to virtual models"
+"""What a row of a virtual model is."""
+
 NEITHER: Final = "no rows: the filters on virtualModelName exclude each other"
 
 

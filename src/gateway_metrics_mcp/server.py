@@ -145,7 +145,7 @@ def build_server(
             allow_unknown=settings.unknown_fields == "pass" and settings.is_remote,
         )
 
-    desk = Desk(terms, get, clock, settings.budget, settings.all_row)
+    desk = Desk(terms, get, clock, settings.budget, settings.all_row, settings.calls)
     return MetricsServer(desk, hold=opening.hold, log_level=settings.log_level)
 
 

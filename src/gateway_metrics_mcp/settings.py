@@ -84,6 +84,7 @@ class Settings(BaseModel):
         4000, ge=LEAST_TOKENS, le=MOST_TOKENS, description="most tokens of an answer, about"
     )
     all_row: bool = Field(True, description="ask for the ALL row beside grouped rows")
+    calls: int = Field(6, ge=4, le=31, description="most calls to the backend for one tool call")
     timeout: float = Field(60, gt=0, le=600, description="seconds until a query is given up")
     max_response_bytes: int = Field(
         8_000_000, ge=1000, description="largest answer taken from the gateway"

@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from mcp_types import Tool as PublishedTool
 from mcp_types import ToolAnnotations
 
 from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.answers.explained import write_plan
 from gateway_metrics_mcp.answers.fields import write_datasources, write_fields
+from gateway_metrics_mcp.answers.value_list import write_values
 from gateway_metrics_mcp.answers.writing import write_answer
 from gateway_metrics_mcp.arguments import (
     Arguments,
     DistributionArguments,
     ListFieldsArguments,
+    ListValuesArguments,
     TimeseriesArguments,
     read_arguments,
 )
-from gateway_metrics_mcp.asking import ask
+from gateway_metrics_mcp.asking import Asker
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.listing import fetch_values, read_listing
 from gateway_metrics_mcp.prompts import read_prompt
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
@@ -38,6 +43,7 @@ class Desk:
     clock: Callable[[], datetime]
     budget: int
     has_all_row: bool
+    most_calls: int
 
 
 Handler = Callable[[Desk, Mapping[str, Any], Caller], Awaitable[str]]
@@ -81,9 +87,16 @@ async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -
 
 
 async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime) -> str:
-    backend = await desk.backend()
-    asked = await ask(backend, caller, question, now=now, has_all_row=desk.has_all_row)
-    return write_answer(asked, desk.budget)
+    backend, catalog = await desk.backend(), desk.terms().catalog
+    asker = Asker(backend, caller, catalog, now, desk.has_all_row, desk.most_calls)
+    if question.format == "explain":
+        settled, steps, notes = asker.explain(question)
+        show = partial(backend.explain, caller=caller)
+        left = asker.most_calls - asker.calls
+        return write_plan(
+            settled, steps, show, now=now, budget=desk.budget, calls_left=left, notes=notes
+        )
+    return write_answer(await asker.ask(question), desk.budget)
 
 
 async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> str:
@@ -99,7 +112,14 @@ async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> st
         raise InvalidQueryError(problems)
     if wanted is None:
         return write_datasources(catalog)
-    return write_fields(wanted, catalog.datasources[wanted])
+    return write_fields(wanted, catalog)
+
+
+async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
+    """The values of a field, with how many rows have each."""
+    listing = read_listing(raw, desk.terms(), desk.clock())
+    result = await fetch_values(await desk.backend(), caller, listing)
+    return write_values(listing, result, desk.budget)
 
 
 TOOLS: Final = {
@@ -108,5 +128,6 @@ TOOLS: Final = {
         Tool("query_distribution", "Metrics by group", DistributionArguments, query_distribution),
         Tool("query_timeseries", "Metrics over time", TimeseriesArguments, query_timeseries),
         Tool("list_fields", "Fields and datasources", ListFieldsArguments, list_fields),
+        Tool("list_values", "Values of a field", ListValuesArguments, list_values),
     )
 }

@@ -13,10 +13,14 @@ from mcp_types import TextContent
 
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.computing.assembling import assemble
+from gateway_metrics_mcp.computing.plan import Call
+from gateway_metrics_mcp.computing.shown_values import choose_values
+from gateway_metrics_mcp.query.catalog import Datasource, load_catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.question import Terms, read_distribution, read_timeseries
-from gateway_metrics_mcp.result import Result, read_result, value_names_of
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.result import DataPoint, Result, read_result, value_names_of
 from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -28,25 +32,73 @@ MakeAsked = Callable[..., Asked]
 
 
 class CannedBackend:
-    """Answers a grouped question with its rows, and the ungrouped one from the same rows."""
+    """Answers a grouped question with its rows, and the others from the same rows.
+
+    The ungrouped one with their sum; which groups a timeseries has with one row for each; which
+    of a filter's values are there with all of them, unless `present` says which; and a question
+    without filters with the rows of `unfiltered`, where the test gives them. Metadata keys can be
+    listed only where the test gives some.
+    """
 
     description = "canned rows"
 
-    def __init__(self, rows: Sequence[Row], totals: Row | None = None, **facts: Any) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        totals: Row | None = None,
+        *,
+        present: Sequence[str] | None = None,
+        unfiltered: Sequence[Row] | None = None,
+        metadata_keys: Sequence[str] | None = None,
+        **facts: Any,
+    ) -> None:
         self._rows = rows
         self._totals = totals or {}
+        self._present = present
+        self._unfiltered = unfiltered
+        self._metadata_keys = metadata_keys
         self._facts = facts
 
     async def query(self, query: Query, caller: Caller) -> Result:
         assert caller.is_tenant_admin
         datasource = load_catalog().datasources[query.datasource]
-        is_all = not query.group_by and query.interval is None
-        rows = [self._add_up(query)] if is_all and self._rows else self._rows
+        rows = [{**_count_all(row, query), **row} for row in self._answer(query, datasource)]
         result = read_result({"data": {"dataPoints": rows}}, query, datasource)
         return replace(result, **{"is_by_rulings": True, **self._facts})
 
+    def explain(self, query: Query, caller: Caller) -> str:
+        raise NotImplementedError
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        del datasource, start, end, caller
+        if self._metadata_keys is None:
+            return None
+        points = tuple(DataPoint((key,), (1,)) for key in self._metadata_keys)
+        return Result(("metadata",), ("total",), points)
+
     async def aclose(self) -> None:
         """Nothing is open."""
+
+    def _answer(self, query: Query, datasource: Datasource) -> Sequence[Row]:
+        """The rows of the question, or of one of ours beside it."""
+        if not query.filters and self._unfiltered is not None:
+            return self._unfiltered
+        if query.interval is not None or not self._rows:
+            return self._rows
+        if not query.group_by:
+            return [self._add_up(query)]
+        names = [datasource.response_key(name) for name in query.group_by]
+        if all("startTimestamp" in row or "timestamp" in row for row in self._rows):
+            groups = {tuple(row.get(name) for name in names) for row in self._rows}
+            return [{**dict(zip(names, group, strict=True)), "total": 1} for group in groups]
+        asked = [f for f in query.filters if f.field_name == query.group_by[0]]
+        is_presence = asked and not query.aggregations and names[0] not in self._rows[0]
+        if is_presence and isinstance(asked[0].value, tuple):
+            present = asked[0].value if self._present is None else self._present
+            return [{names[0]: value, "total": 1} for value in present]
+        return self._rows
 
     def _add_up(self, query: Query) -> Row:
         """Sums where rows add up, the largest elsewhere, and what the test says instead."""
@@ -57,6 +109,24 @@ class CannedBackend:
             if any(name in row for row in self._rows):
                 added[name] = (sum(values) if is_sum else max(values)) if values else None
         return {**added, **self._totals}
+
+
+def ungrouped(question: Question) -> Question:
+    """The same of all groups together."""
+    return replace(question, query=question.query.model_copy(update={"group_by": ()}))
+
+
+def _read(question: Question, rows: Sequence[Row]) -> Result:
+    """Rows as a gateway's answer to the question."""
+    query = question.query
+    body = {"data": {"dataPoints": [{**_count_all(row, query), **row} for row in rows]}}
+    return replace(read_result(body, query, question.datasource), is_by_rulings=True)
+
+
+def _count_all(row: Row, query: Query) -> Row:
+    """Counts of columns that the test leaves open: every row has a value."""
+    counts = [a.key for a in query.aggregations if a.type == "count"]
+    return dict.fromkeys(counts, row.get("total"))
 
 
 @pytest.fixture(scope="session")
@@ -97,9 +167,12 @@ def make_asked() -> MakeAsked:
     ) -> Asked:
         read = read_timeseries if "interval" in arguments else read_distribution
         question = read(arguments, Terms(load_catalog()), NOW)
-        query, datasource = question.query, question.datasource
-        result = read_result({"data": {"dataPoints": rows}}, query, datasource)
-        row = None if totals is None else tuple(totals[name] for name in result.value_names)
-        return Asked(question, replace(result, **facts), row, NOW)
+        answers = {Call(): _read(question, rows)}
+        if totals is not None:
+            answers[Call(is_all=True)] = _read(ungrouped(question), [totals])
+        values = choose_values(question, [answers[Call()]])
+        sheet = assemble(question, answers, values)
+        result = replace(sheet.result, **facts)
+        return Asked(question, result, sheet.totals, NOW, values, spelt=sheet.spelt)
 
     return make_asked

@@ -14,7 +14,7 @@ Ask = Callable[..., Awaitable[str]]
 
 WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
 SPAN: Final = "2026-07-01T00:00Z to 2026-07-08T00:00Z (7 days)"
-SCOPE: Final = "models only, virtual-model rows left out"
+SCOPE: Final = "models only, virtual-model rows left out | counts model calls, retries included"
 MODELS: Final = [
     {
         "modelName": "o4",

@@ -28,7 +28,10 @@ async def test_a_distribution_is_columns_rows_and_all(ask: Ask) -> None:
             "endTs": "2026-07-08T00:00:00.000Z",
             "datasource": "modelMetrics",
             "type": "distribution",
-            "aggregations": [{"type": "sum", "column": "costInUSD"}],
+            "aggregations": [
+                {"type": "sum", "column": "costInUSD"},
+                {"type": "count", "column": "costInUSD"},
+            ],
             "groupBy": ["modelName"],
             "filters": [{"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}],
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final
 
 import pytest
@@ -12,6 +13,7 @@ from mcp_types import TextContent
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.tokens import estimate_tokens
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import DataPoint, Result
 from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -236,10 +238,10 @@ async def test_all_notes_at_once_leave_room_for_rows(ask: Ask) -> None:
         "is_approximate": True,
     }
 
-    text = await ask(rows, question, budget=500, totals={"total": 900}, **facts)
+    text = await ask(rows, question, budget=500, totals={"total": 900}, present=(), **facts)
 
     notes = [line for line in text.split("\n") if line.startswith("# ")]
-    assert len(notes) == 14
+    assert len(notes) == 16
     assert estimate_tokens(text) <= 500
     assert "\nt59|user-59@|59\n" in text
 
@@ -249,15 +251,25 @@ async def test_nothing_is_said_to_be_nothing(ask: Ask, format_: str) -> None:
     filters = [filter_by("modelName", "gpt")]
     question = {**WEEK, "groupBy": ["modelName"], "format": format_}
 
-    text = await ask([], {**question, "filters": filters})
+    there = [{"modelName": name, "total": 5} for name in ("gpt-4o", "claude")]
+    text = await ask([], {**question, "filters": filters}, unfiltered=there)
+    silence = await ask([], {**question, "filters": filters}, unfiltered=[])
 
-    assert text == (
+    header = (
         "# modelMetrics by modelName | 2026-07-01T00:00Z to 2026-07-08T00:00Z (7 days)"
-        ' | filter: modelName IN ["gpt"] | models only, virtual-model rows left out | rows none\n'
+        ' | filter: modelName IN ["gpt"] | models only, virtual-model rows left out'
+        " | counts model calls, retries included | rows none\n"
+    )
+    assert text == header + (
         "no rows in this window (a row counts model calls, retries included)"
-        ' match modelName IN ["gpt"]\n'
-        "# next: a wider or a later window, or group by a filtered field without its filter:"
-        " values match exactly"
+        ' match modelName IN ["gpt"]; without the filters there are rows\n'
+        '# modelName "gpt" has no rows: did you mean gpt-4o?\n'
+        "# next: the same with a value that exists: values match exactly, case counts"
+    )
+    assert silence == header + (
+        "no traffic in this window (a row counts model calls, retries included):"
+        " this is no zero of a filter\n"
+        "# next: a wider or a later window, or another datasource"
     )
 
 
@@ -270,7 +282,10 @@ async def test_nothing_without_filters_asks_for_a_wider_window(
     text = await ask([], {**WEEK, **arguments})
 
     assert text.split("\n")[1:] == [
-        "no rows in this window (a row counts model calls, retries included)",
+        (
+            "no traffic in this window (a row counts model calls, retries included):"
+            " this is no zero of a filter"
+        ),
         "# next: a wider or a later window, or another datasource",
     ]
 
@@ -280,7 +295,7 @@ async def test_one_ungrouped_row_that_counts_nothing_is_empty(ask: Ask) -> None:
 
     text = await ask(rows, {**WEEK, "aggregations": ["sum costInUSD"]})
 
-    assert "no rows in this window" in text
+    assert "\nno traffic in this window (a row counts model calls, retries included)" in text
     assert "total: 0" not in text
 
 
@@ -312,9 +327,13 @@ async def test_a_metadata_key_that_no_row_has_is_said(ask: Ask) -> None:
 
     absent = await ask([{"metadata.Customer": None, "total": 5}], question)
     present = await ask([{"metadata.Customer": key, "total": 5} for key in ("a", None)], question)
+    near = await ask(
+        [{"metadata.Customer": None, "total": 5}], question, metadata_keys=["env", "customer"]
+    )
 
     assert said in absent
     assert said not in present
+    assert "# no row has the metadata key Customer: did you mean customer?\n" in near
 
 
 async def test_rates_of_partial_buckets_are_said_to_be_too_low(ask: Ask) -> None:
@@ -343,6 +362,8 @@ async def test_what_a_gateway_does_with_null_is_not_claimed(ask: Ask) -> None:
         "# whether errorCode NOT_EQUAL keeps rows where errorCode is null is the gateway's choice"
     )
     assert f"\n{said}\n" in text
+    counted = "counts model calls, retries included, as far as this token may see"
+    assert text.split("\n")[0].endswith(f" | {counted}")
 
 
 async def test_groups_that_none_of_the_rows_is_in_are_not_told_as_no_rows() -> None:
@@ -356,6 +377,14 @@ async def test_groups_that_none_of_the_rows_is_in_are_not_told_as_no_rows() -> N
             points = () if query.group_by else (DataPoint((), (5,)),)
             names = (SLUG,) if query.group_by else ()
             return Result(names, ("total",), points)
+
+        def explain(self, query: Query, caller: Caller) -> str:
+            raise NotImplementedError
+
+        async def metadata_keys(
+            self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+        ) -> Result | None:
+            raise NotImplementedError
 
         async def aclose(self) -> None:
             """Nothing is open."""
@@ -372,9 +401,52 @@ async def test_groups_that_none_of_the_rows_is_in_are_not_told_as_no_rows() -> N
 async def test_an_empty_answer_names_the_askers_own_filter_on_virtual_models(ask: Ask) -> None:
     filters = [filter_by("virtualModelName", "nope")]
 
-    text = await ask([], {**WEEK, "filters": filters})
+    there = [{"virtualModelName": name, "total": 5} for name in ("fast", None)]
 
-    assert 'match virtualModelName IN ["nope"]' in text
+    text = await ask([], {**WEEK, "filters": filters}, unfiltered=there)
+
+    assert 'match virtualModelName IN ["nope"]; without the filters there are rows\n' in text
+    assert '\n# virtualModelName "nope" has no rows, and no value comes near\n' in text
+
+
+@pytest.mark.parametrize(
+    ("more", "without"),
+    [
+        ({}, "; without the filters there are rows"),
+        ({"aggregations": ["errorRate"], "compareTo": "previous"}, ""),  # no call is left for that
+    ],
+    ids=["probed", "not probed"],
+)
+async def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(
+    ask: Ask, more: dict[str, Any], without: str
+) -> None:
+    there = [{"virtualModelName": None, "total": 5}]
+
+    text = await ask([], {**WEEK, "groupBy": ["virtualModel"], **more}, unfiltered=there)
+
+    assert text.split("\n")[-2:] == [
+        (
+            "no rows in this window (a row counts requests to virtual models) match virtual models"
+            f" only, the model calls under them left out{without}"
+        ),
+        "# next: a wider window",
+    ]
+
+
+async def test_an_empty_answer_names_the_metadata_key_that_comes_near(ask: Ask) -> None:
+    question = {**WEEK, "filters": [filter_by("metadata.env", "prod")]}
+    there = [{"metadata.env": None, "total": 5}]
+
+    text = await ask([], question, unfiltered=there, metadata_keys=["team", "environment"])
+
+    assert text.split("\n")[1:] == [
+        (
+            "no rows in this window (a row counts model calls, retries included)"
+            ' match metadata.env IN ["prod"]; without the filters there are rows'
+        ),
+        "# no row has the metadata key env: did you mean environment?",
+        "# next: the same with a metadata key that exists: case counts",
+    ]
 
 
 async def test_two_reasons_for_a_gap_are_both_given(ask: Ask) -> None:

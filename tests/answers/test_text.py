@@ -157,7 +157,7 @@ async def test_a_filter_cannot_change_the_shape_of_the_header(ask: Ask, text: st
 
     head, *lines = answer.split("\n")
     assert lines == ["total: 1"]
-    assert len(CELL_BORDER.split(head)) == 4
+    assert len(CELL_BORDER.split(head)) == 5
 
 
 async def test_long_filters_are_told_by_their_length(ask: Ask) -> None:

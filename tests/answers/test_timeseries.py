@@ -18,7 +18,7 @@ from gateway_metrics_mcp.answers.writing import write_answer
 Ask = Callable[..., Awaitable[str]]
 MakeAsked = Callable[..., Asked]
 
-SCOPE: Final = "models only, virtual-model rows left out"
+SCOPE: Final = "models only, virtual-model rows left out | counts model calls, retries included"
 DAY: Final = {"startTs": "2026-07-01", "endTs": "2026-07-02", "interval": "6 hours"}
 DAY_SPAN: Final = "2026-07-01T00:00Z to 2026-07-02T00:00Z (1 day)"
 LABELS: Final = "labelled by start, UTC; HH:MM rows belong to the date above"
@@ -200,7 +200,7 @@ async def test_total_may_be_missing(ask: Ask) -> None:
             "2026-06-29T12:00Z",
             "2026-07-03T00:00Z",
             "36 hours",
-            ["2026-06-29 12:00", "2026-07-01 00:00", "2026-07-02 12:00"],
+            ["2026-06-29 12:00", "2026-07-01 00:00", "2026-07-02 12:00 (partial)"],
         ),
     ],
 )
@@ -217,32 +217,43 @@ async def test_labels_carry_what_changes(
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "notes"),
+    ("start", "end", "said"),
     [
         ("2026-07-01T00:00Z", "2026-07-01T12:00Z", []),
         (
             "2026-07-01T02:30Z",
             "2026-07-01T12:00Z",
-            ["# the first bucket is partial: only from 2026-07-01T02:30Z on"],
+            [
+                "# the first bucket is partial: only from 2026-07-01T02:30Z on",
+                "2026-07-01 00:00 (partial)|1",
+            ],
         ),
         (
             "2026-07-01T00:00Z",
             "2026-07-01T11:00Z",
-            ["# the last bucket is partial, cut by the window: only to 2026-07-01T11:00Z"],
+            [
+                "# the last bucket is partial, cut by the window: only to 2026-07-01T11:00Z",
+                "06:00 (partial)|1",
+            ],
         ),
         (
             "2026-07-15T00:00Z",
             "2026-07-15T12:00Z",
-            ["# the last bucket is partial, still running: only to 2026-07-15T09:30Z"],
+            [
+                "# the last bucket is partial, still running: only to 2026-07-15T09:30Z",
+                "06:00 (partial)|1",
+            ],
         ),
     ],
 )
-async def test_partial_buckets_are_said(ask: Ask, start: str, end: str, notes: list[str]) -> None:
+async def test_partial_buckets_are_said_and_marked(
+    ask: Ask, start: str, end: str, said: list[str]
+) -> None:
     rows = [{"startTimestamp": f"{start[:10]}T{hour}:00Z", "total": 1} for hour in ("00", "06")]
 
     text = await ask(rows, {"startTs": start, "endTs": end, "interval": "6 hours"})
 
-    assert [line for line in text.split("\n") if "partial" in line] == notes
+    assert [line for line in text.split("\n") if "partial" in line] == said
 
 
 async def test_buckets_may_be_counted_from_the_start_of_the_window(ask: Ask) -> None:
@@ -259,7 +270,7 @@ async def test_buckets_may_be_counted_from_the_start_of_the_window(ask: Ask) -> 
         "2026-07-01 01:30|4",
         "02:30|0",
         "03:30|2",
-        "04:30|0",
+        "04:30 (partial)|0",
     ]
 
 
@@ -281,11 +292,11 @@ async def test_months_that_begin_within_a_month_are_labelled_by_day(ask: Ask) ->
     assert labels_of(text) == ["2026-05-10"]
 
 
-async def test_other_zones_are_told_that_buckets_are_utc(ask: Ask) -> None:
+async def test_other_zones_are_told_that_hours_are_utc(ask: Ask) -> None:
     text = await ask([at(0, total=1)], {**DAY, "timezone": "Asia/Kolkata"})
 
-    assert "# buckets are cut in UTC, not in Asia/Kolkata: for its days ask" in text
-    assert "# buckets are cut" not in await ask([at(0, total=1)], DAY)
+    assert "\n# hours are UTC, not Asia/Kolkata\n" in text
+    assert "# hours are" not in await ask([at(0, total=1)], DAY)
 
 
 def next_arguments(text: str) -> dict[str, str] | None:

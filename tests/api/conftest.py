@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 import gateway_metrics_mcp
 from gateway_metrics_mcp.api import Api
 from gateway_metrics_mcp.auth import OPEN, TokenEntry, Tokens, make_token
-from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends import Engine
 from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
 from gateway_metrics_mcp.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -108,6 +108,20 @@ def directory(tmp_path_factory: pytest.TempPathFactory, write_rows: Callable[...
     """Five model calls of July 2026, by two users and two virtual accounts."""
     directory = tmp_path_factory.mktemp("parquet")
     write_rows(directory, ROWS)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def long_directory(
+    tmp_path_factory: pytest.TempPathFactory, write_select: Callable[..., Path]
+) -> Path:
+    """Rows of which a question can take a minute."""
+    directory = tmp_path_factory.mktemp("long")
+    select = (
+        'SELECT TIMESTAMPTZ \'2026-07-10 12:00:00Z\' AS "CreatedAt", i::VARCHAR AS "ModelName",'
+        ' random() AS "LatencyMs" FROM range(2000000) AS r(i)'
+    )
+    write_select(directory, select)
     return directory
 
 
@@ -195,12 +209,12 @@ async def serve(directory: Path, catalog: Catalog) -> AsyncIterator[Serve]:
     """Build an API over an engine, or the backend given: its client, in memory."""
     async with anyio.create_task_group() as group:
         clients: list[httpx.AsyncClient] = []
-        backends: list[Backend] = []
+        backends: list[Engine] = []
 
         def build(
             tokens: Callable[[], Tokens] = lambda: OPEN,
             *,
-            backend: Backend | None = None,
+            backend: Engine | None = None,
             at: Path = directory,
             **options: Any,
         ) -> Asking:
@@ -246,7 +260,7 @@ def listen(directory: Path, catalog: Catalog) -> Listen:
     async def listen(
         tokens: Callable[[], Tokens] = lambda: OPEN,
         *,
-        backend: Backend | None = None,
+        backend: Engine | None = None,
         at: Path = directory,
         **options: Any,
     ) -> AsyncIterator[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway_metrics_mcp.auth import read_tokens
+from gateway_metrics_mcp.backends.clickhouse_client import CONCURRENCY
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.openapi import (
     MOST_BYTES,
@@ -69,5 +70,5 @@ def test_its_limits_and_defaults_are_those_of_the_code() -> None:
     assert f"`--timeout`, {settings.timeout:g} s |" in TEXT
     assert f"`--queries`, {settings.queries}; " in TEXT
     assert f"`--patience`, {settings.patience:g} s, " in TEXT
-    assert f"`--threads`, {settings.threads}; " in TEXT
+    assert f"DuckDB `--threads`, {settings.threads}; ClickHouse {CONCURRENCY}; " in TEXT
     assert f"`POST {PATH}`" in TEXT

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -16,6 +18,7 @@ from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
 from gateway_metrics_mcp.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import Result
 
 July = Callable[..., dict[str, Any]]
@@ -126,6 +129,10 @@ class Watching:
         self.has_begun = anyio.Event()
         self.has_ended = anyio.Event()
 
+    @property
+    def most_queries(self) -> int:
+        return self._backend.most_queries
+
     async def query(self, query: Query, caller: Caller) -> Result:
         self.begun += 1
         self.has_begun.set()
@@ -141,22 +148,16 @@ class Watching:
             self.has_ended.set()
         return result
 
+    def explain(self, query: Query, caller: Caller) -> str:
+        raise NotImplementedError
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         await self._backend.aclose()
-
-
-@pytest.fixture(scope="session")
-def long_directory(
-    tmp_path_factory: pytest.TempPathFactory, write_select: Callable[..., Any]
-) -> Any:
-    """Rows of which a question can take a minute."""
-    directory = tmp_path_factory.mktemp("long")
-    select = (
-        'SELECT TIMESTAMPTZ \'2026-07-10 12:00:00Z\' AS "CreatedAt", i::VARCHAR AS "ModelName",'
-        ' random() AS "LatencyMs" FROM range(2000000) AS r(i)'
-    )
-    write_select(directory, select)
-    return directory
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def long_body(july: July) -> dict[str, Any]:
 async def test_a_caller_who_goes_away_takes_the_query_along(
     listen: Listen,
     connect: Connect,
-    long_directory: Any,
+    long_directory: Path,
     long_body: dict[str, Any],
     catalog: Catalog,
     july: July,
@@ -198,7 +199,7 @@ async def test_a_caller_who_goes_away_takes_the_query_along(
 
 
 async def test_a_query_that_takes_too_long_is_504_and_interrupted(
-    listen: Listen, long_directory: Any, long_body: dict[str, Any], catalog: Catalog
+    listen: Listen, long_directory: Path, long_body: dict[str, Any], catalog: Catalog
 ) -> None:
     backend = Watching(DuckDBBackend(long_directory, catalog, threads=1))
     async with listen(backend=backend, timeout_s=0.2) as port, httpx.AsyncClient() as client:
@@ -211,7 +212,7 @@ async def test_a_query_that_takes_too_long_is_504_and_interrupted(
 
 
 async def test_the_engine_s_own_time_limit_is_504_too(
-    listen: Listen, long_directory: Any, long_body: dict[str, Any], catalog: Catalog
+    listen: Listen, long_directory: Path, long_body: dict[str, Any], catalog: Catalog
 ) -> None:
     backend = DuckDBBackend(long_directory, catalog, threads=1, timeout_s=0.2)
     async with listen(backend=backend) as port, httpx.AsyncClient() as client:
@@ -224,6 +225,7 @@ class Gate:
     """A backend whose queries wait until it is opened."""
 
     description = "a gate"
+    most_queries = 100
 
     def __init__(self) -> None:
         self.is_open = anyio.Event()
@@ -243,6 +245,14 @@ class Gate:
         finally:
             self.inside -= 1
         return Result((), ("total",), ())
+
+    def explain(self, query: Query, caller: Caller) -> str:
+        raise NotImplementedError
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -300,6 +310,29 @@ async def test_who_waits_too_long_is_503_with_when_to_ask_again(
         "details": [],
     }
     assert answered.status_code == 200
+
+
+async def test_who_waits_for_a_thread_of_the_engine_is_503_however_many_queries_are_let_in(
+    listen: Listen,
+    long_directory: Path,
+    long_body: dict[str, Any],
+    catalog: Catalog,
+    july: July,
+) -> None:
+    backend = Watching(DuckDBBackend(long_directory, catalog, threads=1))
+    async with (
+        listen(backend=backend, most_queries=8, patience_s=0.1, timeout_s=0.6) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(lambda: client.post(PATH, json=long_body))
+        await backend.has_begun.wait()
+        refused = await client.post(PATH, json=july())
+        group.cancel_scope.cancel()
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+    assert refused.headers["retry-after"] == "5"
+    assert backend.begun == 1
 
 
 async def test_a_server_that_does_not_get_to_answering_is_not_ready(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import anyio
 import pytest
 
+from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
 from gateway_metrics_mcp.errors import (
     EngineError,
     GatewayMetricsError,
@@ -20,6 +21,7 @@ from gateway_metrics_mcp.errors import (
     UnavailableError,
 )
 from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.query.vocabulary import PERCENTILES
 
 July = Callable[..., dict[str, Any]]
 Serve = Callable[..., Any]
@@ -107,7 +109,9 @@ async def test_with_tokens_any_host_may_stand_before_the_server(
 # --- what is asked ---
 
 
-async def test_every_problem_of_a_query_is_listed(serve: Serve, july: July) -> None:
+async def test_r20_every_problem_of_a_query_is_listed_in_the_one_shape(
+    serve: Serve, july: July
+) -> None:
     body = july(
         groupBy=["modelNmae", "team", "team"],
         aggregations=[{"type": "rateSum", "column": "inputTokens"}],
@@ -134,6 +138,48 @@ async def test_every_problem_of_a_query_is_listed(serve: Serve, july: July) -> N
     ]
     assert error["message"] == "; ".join(error["details"])[:2000]
     assert "Did you mean modelName" in error["message"]
+
+
+SUM: Final = {"type": "sum", "column": "inputTokens"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"endTs": "2026-07-01T00:00:00Z"}, "endTs: must be after startTs"),
+        ({"endTs": "2026-07-01T05:30:00+05:30"}, "endTs: must be after startTs"),
+        ({"startTs": "2026-08-02T00:00:00Z"}, "endTs: must be after startTs"),
+        ({"startTs": "2026-07-01T00:00:00"}, 'startTs: "2026-07-01T00:00:00" is not a time with'),
+        ({"endTs": "2026-08-01"}, 'endTs: "2026-08-01" is not a time with an offset'),
+        ({"datasource": "toolMetrics"}, 'datasource: "toolMetrics" is unknown'),
+        ({"groupBy": ["toolName"]}, 'groupBy[0]: "toolName" is no group-by field of modelMetrics'),
+        (
+            {"aggregations": [{"type": "sum", "column": "cost"}]},
+            'aggregations[0].column: "cost" is no column of modelMetrics',
+        ),
+        (
+            {"filters": [{"fieldName": "toolName", "operator": "EQUAL", "value": "x"}]},
+            'filters[0].fieldName: "toolName" is no filter of modelMetrics',
+        ),
+        ({"limit": 10}, "limit: unknown key"),
+        ({"aggregations": [SUM, SUM]}, 'aggregations[1]: "sum inputTokens" stands here twice'),
+        ({"groupBy": ["team", "modelName", "team"]}, 'groupBy[2]: "team" stands here twice'),
+        (
+            {"groupBy": ["virtualModel", "virtualModelName"]},
+            'groupBy[1]: "virtualModelName" stands here twice',
+        ),
+    ],
+)
+async def test_r18_an_empty_window_a_local_time_an_unknown_name_and_a_duplicate_are_400(
+    serve: Serve, july: July, changes: dict[str, Any], wrong: str
+) -> None:
+    response = await serve().post(july(**changes))
+
+    error = read_error(response)
+    (detail,) = error["details"]
+    assert (response.status_code, error["code"]) == (400, "invalid_query")
+    assert detail.startswith(wrong)
+    assert error["message"] == detail
 
 
 def with_value(text: str) -> bytes:
@@ -176,7 +222,7 @@ def with_seconds(text: str) -> bytes:
         (b'\xef\xbb\xbf{"a":1}', "body: not JSON"),
         ('{"a":1}'.encode("utf-16"), "body: not JSON"),
         (b'{"a":"\x00"}', "body: not JSON"),
-        (gzip.compress(b"{}"), "body: not JSON"),
+        (gzip.compress(b"{}", mtime=0), "body: not JSON"),
         (with_value("NaN"), "body: not JSON"),
         (with_value("-Infinity"), "body: not JSON"),
         (with_value("1e999"), "filters[0].value: expected a finite number"),
@@ -395,6 +441,7 @@ class Failing:
     """A backend that fails in a way of choice."""
 
     description = "failing"
+    most_queries = 100
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -402,6 +449,14 @@ class Failing:
     async def query(self, query: object, caller: object) -> Any:
         del query, caller
         raise self._error
+
+    def explain(self, query: object, caller: object) -> str:
+        raise NotImplementedError
+
+    async def metadata_keys(
+        self, datasource: object, start: object, end: object, caller: object
+    ) -> Any:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -455,14 +510,33 @@ async def test_a_damaged_file_is_500_in_our_words(serve: Serve, july: July, tmp_
 async def test_more_rows_than_the_cap_are_400_and_counted(
     serve: Serve, july: July, directory: Path, catalog: Any
 ) -> None:
-    from gateway_metrics_mcp.backends.duckdb import DuckDBBackend  # noqa: PLC0415 - for this test
-
     api = serve(backend=DuckDBBackend(directory, catalog, row_cap=1))
     response = await api.post(july(groupBy=["modelName"]))
 
     read = read_error(response)
     assert (response.status_code, read["code"]) == (400, "too_many_rows")
     assert read["message"].startswith("the answer would have 2 rows, the limit is 1. Ask a shorter")
+
+
+async def test_a_question_too_large_for_the_engines_memory_is_400_and_says_what_helps(
+    serve: Serve,
+    july: July,
+    long_directory: Path,
+    catalog: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = DuckDBBackend(long_directory, catalog, threads=1, memory_limit="10MB")
+    api = serve(backend=backend)
+    columns = [{"type": name, "column": "latencyMs"} for name in PERCENTILES]
+    columns.append({"type": "countDistinct", "column": "modelName"})
+
+    response = await api.post(july(aggregations=columns))
+
+    read = read_error(response)
+    assert (response.status_code, read["code"]) == (400, "query_too_large")
+    assert read["message"].startswith("the question needs more memory than the engine may use. Ask")
+    assert "OutOfMemoryException" in caplog.text
+    assert await api.rows(july()) == [{"total": 2_000_000}]
 
 
 async def test_it_lives_whatever_the_backend_does_and_is_ready_when_it_answers(

@@ -100,9 +100,38 @@ async def test_the_engine_opens_the_days_of_a_window_alone(
     window = datetime(2026, 7, 10, tzinfo=UTC), datetime(2026, 7, 11, tzinfo=UTC)
     files = find_files(data.path / TABLE, *window)
 
-    assert [Path(name).parent.name[-2:] for name in files] == ["09", "10", "11", "12"]
+    assert [Path(name).parent.name[-2:] for name in files] == ["10"]
     starts = {"startTs": "2026-07-10T00:00:00Z", "endTs": "2026-07-12T00:00:00Z"}
     assert await ask(**starts) == {(): (2, 21, None, None)}
+
+
+async def test_a_run_says_its_days_and_one_of_other_days_is_not_even_opened(
+    data: Data, csv: Write, ask: Ask
+) -> None:
+    data.bring(csv("CreatedAt,InputTokens\n2026-07-03T00:00Z,1\n2026-07-08T23:59:59Z,2\n"))
+    data.bring(csv("CreatedAt,InputTokens\n2026-07-09T00:00Z,4\n", "later.csv"))
+
+    early, late = sorted((data.path / TABLE).iterdir(), key=lambda run: run.name[-24:])
+    for file in early.rglob("*.parquet"):
+        file.write_bytes(b"no Parquet at all")
+
+    assert early.name.endswith("-2026-07-03-to-2026-07-08")
+    assert late.name.endswith("-2026-07-09-to-2026-07-09")
+    assert await ask(startTs="2026-07-09T00:00:00Z") == {(): (1, 4, None, None)}
+
+
+async def test_runs_of_before_whose_folders_do_not_say_their_days_are_read(
+    data: Data, csv: Write, ask: Ask
+) -> None:
+    path = csv("CreatedAt,InputTokens\n2026-07-03T00:00Z,1\n2026-07-10T00:00Z,2\n")
+    data.bring(path)
+    (run,) = (data.path / TABLE).iterdir()
+    run.rename(run.with_name(run.name[:-25]))
+
+    assert run.name[:-25].count("-") == 2
+    assert await ask() == {(): (2, 3, None, None)}
+    assert await ask(startTs="2026-07-10T00:00:00Z") == {(): (1, 2, None, None)}
+    assert "imported before" in data.bring(path).out
 
 
 async def test_imported_rows_stand_beside_those_of_an_export(

@@ -84,7 +84,7 @@ def test_a_query_read_from_its_own_body_is_the_same_query(
     identity()
 
 
-def test_a_timeseries_sends_both_bucket_parameters_up_to_weeks(catalog: Catalog) -> None:
+def test_r25_a_timeseries_sends_both_bucket_parameters_up_to_weeks(catalog: Catalog) -> None:
     body = {
         "datasource": "modelMetrics",
         "type": "timeseries",

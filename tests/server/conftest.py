@@ -26,6 +26,7 @@ from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import DataPoint, Result, key_names_of, value_names_of
 from gateway_metrics_mcp.server import MetricsServer, build_http_app, build_server, build_sse_app
 from gateway_metrics_mcp.settings import Settings
@@ -134,6 +135,14 @@ class _Recorder:
         ]
         return Result(keys, values, tuple(points))
 
+    def explain(self, query: Query, caller: Caller) -> str:
+        raise NotImplementedError
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
@@ -142,6 +151,12 @@ class _Recorder:
 def sent() -> list[Query]:
     """What the recording backend was sent."""
     return []
+
+
+@pytest.fixture
+def recorder() -> type[_Recorder]:
+    """Build a backend that answers a row of each name to everything."""
+    return _Recorder
 
 
 @pytest.fixture

@@ -69,6 +69,11 @@ CONVERSATION: Final = {
     "the fields of one": Exchange(
         "list_fields", {"datasource": "mcpMetrics"}, ("# mcpMetrics: ", "toolName", "## traps")
     ),
+    "the values of a field": Exchange(
+        "list_values",
+        {**WINDOW, "field": "modelName", "search": "GPT"},
+        ("# modelMetrics values of modelName | 2025-03-01T00:00Z to ", "\ngpt-4o|2"),
+    ),
     "every problem of a question at once": Exchange(
         "query_distribution",
         {**WINDOW, "aggregation": ["sum costInUSD"], "groupBy": "model", "limit": 0, "format": 1},

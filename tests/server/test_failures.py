@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import duckdb
 import pytest
 from mcp.client import Client
 from mcp.client.sse import sse_client
@@ -20,6 +21,7 @@ from starlette.applications import Starlette
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.backends.opening import Opening
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import Result
 from gateway_metrics_mcp.server import MetricsServer, build_server, build_sse_app
 from gateway_metrics_mcp.settings import Settings
@@ -119,6 +121,14 @@ class _Broken:
     async def query(self, query: Query, caller: Caller) -> Result:
         raise RuntimeError(f"at https://gateway.example.com with {TOKEN}: {query} {caller}")
 
+    def explain(self, query: Query, caller: Caller) -> str:
+        raise NotImplementedError
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
@@ -149,6 +159,29 @@ async def test_the_name_of_an_unknown_tool_is_quoted_and_cut(serve: Serve, text_
     assert is_error
     assert text.startswith('Error (unknown_tool): no tool "query\\u000axxx')
     assert len(text) < 500
+
+
+async def test_a_question_too_large_for_the_engine_is_said_with_what_helps(
+    tmp_path: Path, text_of: TextOf
+) -> None:
+    table = tmp_path / "gateway_model_metrics"
+    table.mkdir()
+    columns = "TIMESTAMPTZ '2025-03-01 10:00:00Z' AS CreatedAt, i::VARCHAR AS ModelName"
+    rows = f"SELECT {columns}, random() AS LatencyMs FROM range(2_000_000) AS r(i)"  # noqa: S608 - our own
+    duckdb.execute(f"COPY ({rows}) TO '{table / 'rows.parquet'}' (FORMAT parquet)")
+    settings = Settings(backend=str(tmp_path), memory="10MB", threads=1)
+    question = {"startTs": "2025-03-01", "endTs": "2025-03-03"}
+    async with Client(build_server(settings)) as client:
+        measures = ["p5 latencyMs", "p50 latencyMs", "p99 latencyMs", "countDistinct modelName"]
+        large = {**question, "aggregations": measures}
+        text, is_error = text_of(await client.call_tool("query_distribution", large))
+        _, small_failed = text_of(await client.call_tool("query_distribution", question))
+
+    assert (is_error, small_failed) == (True, False)
+    assert text == (
+        "Error (query_too_large): the question needs more memory than the engine may use. Ask a"
+        " shorter window, fewer percentiles or fewer groups, or raise the memory limit"
+    )
 
 
 async def test_one_connection_that_ends_leaves_the_backend_open_for_the_other(

@@ -13,6 +13,8 @@ Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
 
 COST: Final = {"type": "sum", "column": "costInUSD"}
 P95: Final = {"type": "p95", "column": "latencyMs"}
+COUNT_COST: Final = {"type": "count", "column": "costInUSD"}
+COUNT_LATENCY: Final = {"type": "count", "column": "latencyMs"}
 REAL: Final = {"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}
 VIRTUAL: Final = {**REAL, "value": False}
 
@@ -98,7 +100,7 @@ async def test_aggregations_are_taken_in_every_usual_form(
             "endTs": "2026-07-15T00:00:00.000Z",
             "datasource": "modelMetrics",
             "type": "distribution",
-            "aggregations": [COST, P95],
+            "aggregations": [COST, P95, COUNT_COST, COUNT_LATENCY],
             "filters": [REAL],
         }
     ]
@@ -147,7 +149,18 @@ async def test_a_filter_is_taken_in_every_usual_form(
     await call("query_distribution", {"startTs": "last 7 days", "filters": [given]})
     await call("query_distribution", {"startTs": "last 7 days", "filters": given})
 
-    assert [query.to_body()["filters"] for query in sent] == [[taken, REAL]] * 2
+    asked = [query.to_body()["filters"] for query in sent if not query.group_by]
+    assert asked == [[taken, REAL]] * 2
+    beside = [query.to_body() for query in sent if query.group_by]
+    values = taken["value"]
+    is_listed = taken.get("fieldName") == "modelName" and isinstance(values, list)
+    if (
+        is_listed and len(values) > 1
+    ):  # which of them are there, and, as one is not, what comes near
+        assert [body.get("filters") for body in beside] == [[taken, REAL], None] * 2
+        assert {tuple(body["groupBy"]) for body in beside} == {("modelName",)}
+    else:
+        assert beside == []
 
 
 @pytest.mark.parametrize("nothing", [None, [], "[]"])

@@ -64,6 +64,7 @@ def test_every_setting_is_a_variable(name: str) -> None:
         "timezone": "Europe/Berlin",
         "budget": "501",
         "all_row": "false",
+        "calls": "4",
         "timeout": "1.5",
         "max_response_bytes": "1001",
         "row_cap": "7",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, Final
 
 import anyio
 import pytest
 
 from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import RateLimitedError
+from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.result import DataPoint, Result
 from gateway_metrics_mcp.server import MetricsServer
 
 Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
 Calling = Callable[[MetricsServer, str], AbstractAsyncContextManager[Call]]
+Recorder = Callable[[Catalog, list[Query], tuple[str, ...]], Backend]
 Serve = Callable[..., MetricsServer]
 
 WEEK: Final = {"startTs": "last 7 days"}
@@ -134,7 +138,44 @@ async def test_what_is_not_grouped_or_is_a_timeseries_has_no_all_row(
 ) -> None:
     await call(tool, arguments)
 
-    assert len(sent) == 1
+    asked = [query for query in sent if (query.type == "timeseries") == tool.endswith("series")]
+    groups = [query for query in sent if query not in asked]
+    assert len(asked) == 1
+    # How many groups a timeseries will have is asked first: a distribution without values.
+    counted = {"type": "distribution", "interval": None, "aggregations": ()}
+    assert groups == (
+        [asked[0].model_copy(update=counted)] if asked[0].interval and asked[0].group_by else []
+    )
+    assert sent == [*groups, *asked]
+
+
+async def test_too_many_groups_times_buckets_are_widened_or_refused_with_what_fits(
+    catalog: Catalog, sent: list[Query], serve: Serve, calling: Calling, recorder: Recorder
+) -> None:
+    names = tuple(f"m{n}" for n in range(200))
+    arguments = {"startTs": "last 30 days", "groupBy": ["modelName"], "limit": 1}
+    async with calling(serve(recorder(catalog, sent, names)), "auto") as call:
+        chosen, is_refused = await call("query_timeseries", arguments)
+        asked = await call("query_timeseries", {**arguments, "interval": "1 day"})
+
+    assert not is_refused
+    assert (
+        "\n# buckets of 1 week: 200 groups x 30 buckets of 1 day are more than 5000 points"
+        in chosen
+    )
+    assert asked == (
+        (
+            "Invalid arguments for query_timeseries:\n"
+            "- interval: 200 groups x 30 buckets of 1 day are more than 5000 points. Use 1 week, or"
+            " give a shorter window"
+        ),
+        True,
+    )
+    assert [(q.type, str(q.interval)) for q in sent] == [
+        ("distribution", "None"),
+        ("timeseries", "1 week"),
+        ("distribution", "None"),
+    ]
 
 
 class _Gate:
@@ -166,6 +207,14 @@ class _Gate:
         points = [DataPoint(("a",), (2,)), DataPoint(("b",), (3,))] if is_grouped else []
         points = points or [DataPoint((), (5,))]
         return Result(("modelName",) if is_grouped else (), ("total",), tuple(points))
+
+    def explain(self, query: Query, caller: Caller) -> str:
+        raise NotImplementedError
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         self.ended.append(("backend", "closed"))

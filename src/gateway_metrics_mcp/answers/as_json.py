@@ -42,8 +42,7 @@ def write_json(asked: Asked, budget: int) -> str:
     `next` are the arguments that continue, to be merged into those of this call.
     """
     question = asked.question
-    interval = question.query.interval
-    grid = None if interval is None else Grid(asked, interval)
+    grid = None if asked.buckets is None else Grid(asked, asked.buckets)
     facts = [] if grid is None else grid.bucket_facts()
     empty = explain_empty(asked) if is_empty(asked) else []
     names = [*asked.result.key_names, *asked.result.value_names]
@@ -92,6 +91,8 @@ def _buckets(asked: Asked, series: Sequence[Series], room: Room) -> _Rows:
         most //= 2
         rows = _cut_buckets(asked, series[:most], room, must_get_on=most == 1)
     rows.facts = {"seriesShown": most, "seriesCount": len(series)}
+    if rows.following is None and most < len(series):
+        rows.following = {"limit": len(series)}
     return rows
 
 

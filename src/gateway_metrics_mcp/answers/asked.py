@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from gateway_metrics_mcp.answers.cells import format_number
+from gateway_metrics_mcp.answers.cells import format_value
+from gateway_metrics_mcp.computing.chosen_rows import Spelt
+from gateway_metrics_mcp.computing.cost_split import Split
+from gateway_metrics_mcp.computing.coverage import Gap
+from gateway_metrics_mcp.computing.probing import Probe, Unmatched
+from gateway_metrics_mcp.query.local_days import Buckets
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.result import TOTAL, Number, Result
+from gateway_metrics_mcp.result import Key, Number, Result
+from gateway_metrics_mcp.values import CHANGE, Value
 
 _TEAM: Final = "team"
 
@@ -18,14 +24,59 @@ _TEAM: Final = "team"
 class Asked:
     """What was asked and what came back.
 
-    `totals` is the row of the same question without group-by, in the order of the result's
-    value names; None where there is no ALL row. `now` is when the question was asked.
+    `values` are what the result's values are, in its order. `totals` is the row of the same
+    question without group-by; None where there is no ALL row. `now` is when the question was
+    asked.
     """
 
     question: Question
     result: Result
     totals: tuple[Number | None, ...] | None
     now: datetime
+    values: tuple[Value, ...]
+    notes: tuple[str, ...] = ()
+    """What was changed of the question, and other sentences of ours."""
+    spelt: Mapping[str, Spelt] = field(default_factory=dict)
+    """By measure: the values it took of a field whose spelling is not documented."""
+    priced: tuple[Number, Number] | None = None
+    """The calls that have a price, and all calls, where cost was asked."""
+    new: tuple[tuple[Key, ...], ...] = ()
+    """The groups that only the present window of a comparison has."""
+    vanished: tuple[tuple[Key, ...], ...] = ()
+    """The groups that only the earlier window has."""
+    split: Split | None = None
+    """What a change of cost is made of."""
+    is_split_left_out: bool = False
+    """Whether that would take more calls than there may be."""
+    gap: Gap | None = None
+    """The part of the earlier window before its first row."""
+    probe: Probe | None = None
+    """What the window holds without filters, where nothing matched them."""
+    unmatched: tuple[Unmatched, ...] = ()
+    """Values among a filter's that no row has, where the others match some."""
+    near_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By metadata field that no row has: the keys that come near, where they can be listed."""
+    is_restricted: bool = False
+    """Whether the caller sees a part of the rows, by rules of ours."""
+
+    def compared_with(
+        self,
+        result: Result,
+        totals: tuple[Number | None, ...] | None,
+        values: tuple[Value, ...],
+        **facts: Any,
+    ) -> Asked:
+        """The same question, with the answer of two windows."""
+        return replace(self, result=result, totals=totals, values=values, **facts)
+
+    @property
+    def buckets(self) -> Buckets | None:
+        """The buckets of a timeseries: the zone's own days, or the query's."""
+        return self.question.local or self.question.query.interval
+
+    def value(self, name: str) -> Value:
+        """What a value of the result is."""
+        return next(value for value in self.values if value.name == name)
 
     def format(self, value: Number | None, value_name: str) -> str:
         """A value as the answer shows it: rounded by its unit, or with all digits."""
@@ -34,41 +85,47 @@ class Asked:
     def formatter(self, value_name: str) -> Callable[[Number | None], str]:
         """What formats the values of one name."""
         is_exact = self.question.format in ("exact", "json")
-        unit = self.unit_of(value_name)
+        known = self.value(value_name)
+        unit, is_signed = known.unit, known.is_signed
 
         def form(value: Number | None) -> str:
-            return str(value) if type(value) is int else format_number(value, unit, exact=is_exact)
+            if type(value) is int and not is_signed:
+                return str(value)
+            return format_value(value, unit, exact=is_exact, signed=is_signed)
 
         return form
 
     def unit_of(self, value_name: str) -> str | None:
         """The unit of a value: `USD`, `ms`, `tokens`; None for counts and unknown columns."""
-        for aggregation in self.question.query.aggregations:
-            if aggregation.key == value_name and not aggregation.type.startswith("count"):
-                column = self.question.datasource.columns.get(aggregation.column)
-                return None if column is None else column.unit
-        return None
+        return self.value(value_name).unit
 
     def is_additive(self, value_name: str) -> bool:
         """Whether the value of disjoint rows may be added up."""
-        if value_name == TOTAL:
-            return True
-        return any(a.key == value_name and a.is_additive for a in self.question.query.aggregations)
+        return self.value(value_name).is_additive
 
     def is_zero_in_gaps(self, value_name: str) -> bool:
         """Whether a bucket without rows means 0 rather than no data (R3)."""
-        if value_name == TOTAL:
-            return True
-        aggregations = self.question.query.aggregations
-        return any(a.key == value_name and a.is_zero_in_gaps for a in aggregations)
+        return self.value(value_name).is_zero_in_gaps
 
     @property
     def first_value(self) -> str | None:
         """The first requested value; `total` where none was; None if the rows have no value."""
-        aggregations = self.question.query.aggregations
-        if aggregations:
-            return aggregations[0].key
-        return next(iter(self.result.value_names), None)
+        names = [value.name for value in (*self.question.values[1:], *self.values)]
+        return next((name for name in names if name in self.result.value_names), None)
+
+    @property
+    def order_column(self) -> str | None:
+        """The column that orders the rows: as asked, else the first value, or its change."""
+        wanted = self.question.order_by
+        if wanted in (*self.result.key_names, *self.result.value_names):
+            return wanted
+        first = self.first_value
+        return first if first is None or self.question.earlier is None else first + CHANGE
+
+    @property
+    def is_by_size(self) -> bool:
+        """Whether rows are ordered by size whatever the sign: changes, unless asked otherwise."""
+        return self.question.earlier is not None and self.question.order_by is None
 
     @property
     def rows_overlap(self) -> bool:

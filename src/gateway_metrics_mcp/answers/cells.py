@@ -16,6 +16,14 @@ LONGEST_NAME: Final = 80
 SHORT_NAME: Final = 8
 """The length of names where a budget has no room for even one row of longer ones."""
 
+_PARTS: Final = {"ratio": 100, "pp": 100, "%": 1}
+"""Units that are shown in percent, and what a value is multiplied by."""
+
+_FEW_PERCENT: Final = 0.995
+"""What is less does not round to 1.0."""
+
+_MOST_DECIMALS: Final = 12
+_PART_SIGNS: Final = {"ratio": "%", "pp": "pp", "%": "%"}
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
 _BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
 _INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
@@ -54,6 +62,29 @@ def format_number(value: Number | None, unit: str | None = None, *, exact: bool 
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def format_value(
+    value: Number | None, unit: str | None, *, exact: bool = False, signed: bool = False
+) -> str:
+    """A number by its unit: parts of a whole in percent, differences with their sign."""
+    if value is None or not math.isfinite(value):
+        return format_number(value)
+    if unit in _PARTS:
+        text = _format_percent(value * _PARTS[unit], exact=exact) + _PART_SIGNS[unit]
+    else:
+        text = format_number(value, unit, exact=exact)
+    return f"+{text}" if signed and value > 0 else text
+
+
+def _format_percent(value: Number, *, exact: bool) -> str:
+    """One decimal; below 1 two significant digits, so that what is not zero never shows as 0."""
+    if exact:
+        return json.dumps(value)
+    if value == 0 or abs(value) >= _FEW_PERCENT:
+        return f"{value:.1f}" if value else "0"
+    decimals = 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}" if decimals < _MOST_DECIMALS else f"{value:.1e}"
+
+
 def format_key(key: Key, longest: int = LONGEST_NAME) -> str:
     """A group key: bare where it cannot be mistaken for anything else, else quoted."""
     if key is None:
@@ -81,8 +112,16 @@ def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
 
 def add_unit(name: str, unit: str | None) -> str:
     """A column's heading: its name, with the unit where the name has none."""
-    is_in_name = unit is not None and re.sub("(?<=..)s$", "", unit).lower() in name.lower()
-    return quote_text(name) if unit is None or is_in_name else f"{quote_text(name)} ({unit})"
+    heading = quote_column(name)
+    if unit is None or unit in _PARTS:  # of these, the cells say it
+        return heading
+    is_in_name = re.sub("(?<=..)s$", "", unit).lower() in name.lower()
+    return heading if is_in_name else f"{heading} ({unit})"
+
+
+def quote_column(name: str) -> str:
+    """The name of a column; that of a change ends with our own `%`."""
+    return f"{quote_text(name[:-1])}%" if name.endswith("%") else quote_text(name)
 
 
 def keep_on_line(text: str) -> str:

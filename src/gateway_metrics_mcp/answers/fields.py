@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway_metrics_mcp.answers.cells import add_unit
-from gateway_metrics_mcp.query.catalog import Catalog, Column, Datasource
-from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
+from gateway_metrics_mcp.query.catalog import Catalog, Column
+from gateway_metrics_mcp.query.measures import SHARE, measures_of
+from gateway_metrics_mcp.query.vocabulary import RATE_TYPES, DatasourceName
 
 
 def write_datasources(catalog: Catalog) -> str:
@@ -19,12 +20,14 @@ def write_datasources(catalog: Catalog) -> str:
     return "\n".join(lines)
 
 
-def write_fields(name: str, datasource: Datasource) -> str:
-    """Columns with units and functions, group-by fields, filters with operators, traps."""
+def write_fields(name: DatasourceName, catalog: Catalog) -> str:
+    """Columns with units and functions, measures, group-by fields, filters, traps."""
+    datasource = catalog.datasources[name]
     lines = [f"# {name}: {datasource.title}; a row counts {datasource.rows}", "## aggregations"]
     columns = _by_value({n: c.aggregations for n, c in datasource.columns.items()})
     for functions, names in columns:
         lines.append(f"{_functions(functions)}: {_columns(names, datasource.columns)}")
+    lines += ["## measures", ", ".join([*measures_of(name, catalog), SHARE])]
     lines += ["## groupBy", ", ".join([*datasource.group_by, "metadata.<key>"])]
     lines.append("## filters")
     filters = {

@@ -8,11 +8,17 @@ from datetime import datetime
 from functools import cached_property
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.buckets import find_buckets, label_buckets, partial_notes
+from gateway_metrics_mcp.answers.buckets import (
+    explain_zone,
+    find_buckets,
+    label_buckets,
+    mark_partial,
+    partial_notes,
+)
 from gateway_metrics_mcp.answers.cells import LONGEST_NAME, NULL, quote_text
 from gateway_metrics_mcp.answers.series import Series, merge_series, rank_series
 from gateway_metrics_mcp.answers.table import equal_to_total, label_of
-from gateway_metrics_mcp.query.interval import Interval
+from gateway_metrics_mcp.query.local_days import Buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +39,17 @@ class Block:
 class Grid:
     """All buckets and all series of an answer, of which blocks are cut."""
 
-    def __init__(self, asked: Asked, interval: Interval) -> None:
+    def __init__(self, asked: Asked, buckets: Buckets) -> None:
         self._asked = asked
-        self._interval = interval
+        self._buckets = buckets
+        query = asked.question.query
         came = {point.start for point in asked.result.points if point.start is not None}
-        buckets = find_buckets(asked.question.query, interval, came)
-        self._is_aligned = buckets is not None
-        self.starts: list[datetime] = sorted(came) if buckets is None else buckets
-        self.labels = label_buckets(self.starts, interval)
+        starts = find_buckets(query, buckets, came)
+        self._is_aligned = starts is not None
+        self.starts: list[datetime] = sorted(came) if starts is None else starts
+        self.labels = label_buckets(self.starts, buckets)
+        if self._is_aligned:
+            self.labels = mark_partial(self.labels, query, self.starts, buckets)
         self._missing = len(self.starts) - len(came)
         self._equal = equal_to_total(asked)
         names = asked.result.value_names
@@ -86,14 +95,10 @@ class Grid:
                 "the gateway's buckets are aligned otherwise: only those with rows stand here"
             )
         else:
-            facts += partial_notes(asked, self.starts, self._interval)
+            facts += partial_notes(asked, self.starts, self._buckets)
             if self._missing:
                 facts.append(f"{self._missing} of {len(self.starts)} buckets had no rows at all")
-        zone = asked.question.window.zone.key
-        if zone != "UTC":
-            per_day = "for its days ask query_distribution per day"
-            facts.append(f"buckets are cut in UTC, not in {zone}: {per_day}")
-        return facts
+        return [*facts, *explain_zone(self._buckets, asked.question.window.zone.key)]
 
     def ungrouped(self) -> Block:
         """One table with all values as columns."""

@@ -11,7 +11,7 @@ from gateway_metrics_mcp.answers.cells import quote_text
 from gateway_metrics_mcp.query.model import Filter, Scalar, format_instant
 from gateway_metrics_mcp.query.window import format_window
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.scope import FIELD
+from gateway_metrics_mcp.scope import FIELD, VIRTUAL, VIRTUAL_ROWS
 
 _MOST_VALUES: Final = 10
 _FEW_VALUES: Final = 2
@@ -20,21 +20,34 @@ _MOST_LETTERS: Final = 600
 
 
 def write_header(asked: Asked, *parts: str) -> str:
-    """`# datasource by fields | window | filter: ... | scope | parts`."""
+    """`# datasource by fields | window | filter: ... | scope | what is counted | parts`."""
     question = asked.question
     query = question.query
     kind = " timeseries" if query.interval is not None else ""
     by = f" by {', '.join(map(quote_text, query.group_by))}" if query.group_by else ""
     filters = describe_filters(shown_filters(asked))
     scope = question.scope
+    earlier = question.earlier
     pieces = [
         f"{query.datasource}{kind}{by}",
         format_window(question.window),
+        *([] if earlier is None else [f"compared with {format_window(earlier)}"]),
         *([f"filter: {' AND '.join(filters)}"] if filters else []),
         *([scope] if scope is not None else []),
+        f"counts {name_rows(question)}{_sight(asked)}",
         *parts,
     ]
     return "# " + " | ".join(pieces)
+
+
+def name_rows(question: Question) -> str:
+    """What a row is; one of a virtual model stands for all attempts under it."""
+    return VIRTUAL_ROWS if question.scope == VIRTUAL else question.datasource.rows
+
+
+def _sight(asked: Asked) -> str:
+    """A gateway counts what the token may see, and does not say what that is."""
+    return "" if asked.result.is_by_rulings else ", as far as this token may see"
 
 
 def pin_window(question: Question) -> list[str]:

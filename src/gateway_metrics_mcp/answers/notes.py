@@ -6,13 +6,22 @@ import math
 from datetime import timedelta
 from typing import Final
 
+from gateway_metrics_mcp.answers.absent import unmatched_notes
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, keep_on_line, quote_text
-from gateway_metrics_mcp.answers.sums import add_up
+from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, keep_on_line
+from gateway_metrics_mcp.answers.changed import change_notes
+from gateway_metrics_mcp.answers.figures import (
+    measure_notes,
+    null_notes,
+    price_notes,
+    run_rate_notes,
+)
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, NEGATIVE_OPERATORS
+from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.result import Number
 from gateway_metrics_mcp.scope import FIELD
+from gateway_metrics_mcp.sums import add_up
+from gateway_metrics_mcp.values import RATIO
 
 STILL_FILLING: Final = timedelta(minutes=10)
 """Data this young may be incomplete: the API does not say how far it reaches."""
@@ -31,10 +40,16 @@ def write_notes(asked: Asked) -> list[str]:
         *_subject_notes(asked),
         *_filter_notes(asked),
         *_datasource_notes(query),
-        *_metadata_notes(asked),
+        *unmatched_notes(asked),
         *_gap_notes(asked),
+        *price_notes(asked),
+        *change_notes(asked),
+        *measure_notes(asked),
+        *null_notes(asked),
         *asked.question.window.notes,
+        *asked.notes,
         *asked.result.notes,
+        *run_rate_notes(asked),
     ]
     if asked.result.is_approximate:
         notes.append("percentiles are approximated: the window is too large for exact ones")
@@ -58,10 +73,15 @@ def _has_rounded(asked: Asked) -> bool:
     rows += [] if asked.totals is None else [asked.totals]
     forms = [asked.formatter(name) for name in asked.result.value_names]
     return asked.question.format == "table" and any(
-        isinstance(value, float) and form(value) != NOT_APPLICABLE and float(form(value)) != value
+        isinstance(value, float) and _is_rounded(form(value), value)
         for row in rows
         for value, form in zip(row, forms, strict=True)
     )
+
+
+def _is_rounded(text: str, value: float) -> bool:
+    """Percentages are always rounded, and read so."""
+    return text != NOT_APPLICABLE and text[-1] not in "%p" and float(text) != value
 
 
 def _overlap_notes(asked: Asked) -> list[str]:
@@ -102,17 +122,6 @@ def _filter_notes(asked: Asked) -> list[str]:
     return notes
 
 
-def _metadata_notes(asked: Asked) -> list[str]:
-    """A key that no row has looks like an answer, and is most often misspelt."""
-    names, points = asked.result.key_names, asked.result.points
-    absent = [
-        name.removeprefix(METADATA_PREFIX)
-        for i, name in enumerate(names)
-        if name.startswith(METADATA_PREFIX) and points and all(p.keys[i] is None for p in points)
-    ]
-    return [f"no row has the metadata key {quote_text(key)}: case counts" for key in absent]
-
-
 def _datasource_notes(query: Query) -> list[str]:
     """The traps of a datasource, said where they bite."""
     filtered = {f.field_name for f in query.filters}
@@ -133,9 +142,10 @@ def _gap_notes(asked: Asked) -> list[str]:
     """Where additive rows do not add up to ALL: by how much, and why."""
     if asked.totals is None or not asked.result.points:
         return []
+    summed = [v for v in asked.question.values if v.is_additive and v.unit != RATIO]
     gaps: list[tuple[str, Number, Number]] = []
     for name, of_all in zip(asked.result.value_names, asked.totals, strict=True):
-        if not asked.is_additive(name):
+        if asked.value(name) not in summed:
             continue
         rows, total = add_up(asked.result.column(name)) or 0, of_all or 0
         if _differ(rows, total):
@@ -187,6 +197,8 @@ def _reason(asked: Asked, gap: Number) -> str:
         return f"{' and '.join(reasons)}, so these amounts are net"
     if reasons:
         return reasons[0]
-    if gap < 0 and asked.question.query.group_by:
+    if is_still_filling(asked) and asked.result.is_by_rulings:
+        return "new data arrived between the two calls; ask again for figures that fit"
+    if gap < 0 and not asked.result.is_by_rulings:
         return "calls without a value of the group-by fields are not in the rows"
     return "the backend's two answers disagree; ask again before relying on either"

@@ -9,8 +9,8 @@ from datetime import datetime
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.cells import format_key
 from gateway_metrics_mcp.answers.sorting import rank_key
-from gateway_metrics_mcp.answers.sums import add_up
 from gateway_metrics_mcp.result import TOTAL, Key, Number
+from gateway_metrics_mcp.sums import add_up
 
 Values = Mapping[datetime, Sequence[Number | None]]
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.result import DataPoint, Key, Number
 
 
-def order_column(asked: Asked) -> str | None:
-    """The column that orders the rows; the first value where none was asked."""
-    wanted = asked.question.order_by
-    names = (*asked.result.key_names, *asked.result.value_names)
-    return wanted if wanted in names else asked.first_value
-
-
 def sort_points(asked: Asked) -> list[DataPoint]:
     """The rows in the answer's order; by their keys alone where there is no value."""
-    name = order_column(asked)
+    name = asked.order_column
     result = asked.result
     points = sorted(result.points, key=_key_order)
     if name is None:
@@ -26,9 +21,23 @@ def sort_points(asked: Asked) -> list[DataPoint]:
     else:
         position = result.value_names.index(name)
         rows = [(point.values[position], point) for point in points]
-    present = [row for row in rows if row[0] is not None]
-    present.sort(key=lambda row: rank_key(row[0]), reverse=asked.question.is_descending)
-    return [point for _, point in present] + [point for cell, point in rows if cell is None]
+    present = [row for row in rows if not _is_missing(row[0])]
+    is_by_size = asked.is_by_size
+    present.sort(
+        key=lambda row: rank_key(_size(row[0]) if is_by_size else row[0]),
+        reverse=asked.question.is_descending,
+    )
+    return [point for _, point in present] + [p for cell, p in rows if _is_missing(cell)]
+
+
+def _is_missing(cell: Key) -> bool:
+    """Whether there is nothing to sort by: no data, or a number that cannot be computed."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _size(cell: Key) -> Key:
+    """A number without its sign."""
+    return cell if isinstance(cell, str) or cell is None else abs(cell)
 
 
 def _key_order(point: DataPoint) -> tuple[tuple[int, Number, str], ...]:

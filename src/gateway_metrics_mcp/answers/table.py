@@ -13,15 +13,19 @@ from gateway_metrics_mcp.answers.cells import (
     SHORT_NAME,
     add_unit,
     format_key,
+    quote_column,
     quote_text,
 )
 from gateway_metrics_mcp.answers.empty import is_empty, write_empty
 from gateway_metrics_mcp.answers.header import pin_window, write_header
 from gateway_metrics_mcp.answers.keys import arrange_keys
 from gateway_metrics_mcp.answers.notes import write_notes
-from gateway_metrics_mcp.answers.sorting import order_column, sort_points
-from gateway_metrics_mcp.answers.sums import add_up
+from gateway_metrics_mcp.answers.sorting import sort_points
+from gateway_metrics_mcp.computing.changes import subtract
+from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.result import TOTAL, DataPoint, Number
+from gateway_metrics_mcp.sums import add_up
+from gateway_metrics_mcp.values import CHANGE
 
 ALL: Final = "ALL"
 
@@ -129,9 +133,10 @@ class _Table:
         return rows
 
     def _header(self) -> str:
-        column = order_column(self._asked)
+        column = self._asked.order_column
         direction = "desc" if self._asked.question.is_descending else "asc"
-        order = [] if column is None else [f"sorted by {quote_text(column)} {direction}"]
+        size = "size of " if self._asked.is_by_size else ""
+        order = [] if column is None else [f"sorted by {size}{quote_column(column)} {direction}"]
         return write_header(self._asked, *order)
 
     def _extent(self, first: int, last: int) -> str:
@@ -159,8 +164,16 @@ class _Table:
             if asked.rows_overlap or not asked.is_additive(name):
                 cells.append(NOT_APPLICABLE)
             else:
-                cells.append(asked.format(add_up(point.values[i] for point in hidden), name))
+                cells.append(asked.format(self._add_up(i, name, hidden), name))
         return "|".join(cells)
+
+    def _add_up(self, i: int, name: str, hidden: Sequence[DataPoint]) -> Number | None:
+        """The sum of the rows that are not shown; of a change, what their sums differ by."""
+        if self._asked.question.earlier is None or not name.endswith(CHANGE):
+            return add_up(point.values[i] for point in hidden)
+        # It stands after the value now and before.
+        now, before = (add_up(point.values[j] for point in hidden) for j in (i - 2, i - 1))
+        return subtract(now, before)
 
     def _next_line(self, offset: int) -> str:
         """The arguments that continue; a window that ends at now is held where it is."""
@@ -189,7 +202,9 @@ def equal_to_total(asked: Asked) -> list[str]:
     if asked.totals is not None:
         rows.append(asked.totals)
     return [
-        a.key
-        for a in asked.question.query.aggregations
-        if a.type == "count" and all(row[names.index(a.key)] == row[position] for row in rows)
+        value.name
+        for value in asked.values
+        if isinstance(value.source, Aggregation)
+        and value.source.type == "count"
+        and all(row[names.index(value.name)] == row[position] for row in rows)
     ]

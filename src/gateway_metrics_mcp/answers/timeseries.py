@@ -13,7 +13,7 @@ from gateway_metrics_mcp.answers.empty import write_empty
 from gateway_metrics_mcp.answers.grid import Block, Grid
 from gateway_metrics_mcp.answers.header import pin_window, write_header
 from gateway_metrics_mcp.answers.notes import write_notes
-from gateway_metrics_mcp.query.interval import Interval
+from gateway_metrics_mcp.query.local_days import Buckets, zone_of
 from gateway_metrics_mcp.query.model import format_instant
 
 _FEWEST_SERIES: Final = 3
@@ -25,22 +25,22 @@ _FEWEST_BUCKETS: Final = 2
 
 def write_timeseries(asked: Asked, budget: int) -> str:
     """The answer's text, within `budget` estimated tokens."""
-    interval = asked.question.query.interval
-    if interval is None:
+    buckets = asked.buckets
+    if buckets is None:
         raise TypeError("a timeseries has an interval")
     if not asked.result.points:
         return write_empty(asked)
-    return _Writer(asked, interval, budget).write()
+    return _Writer(asked, buckets, budget).write()
 
 
 class _Writer:
     """The search for what fits, and the text of it."""
 
-    def __init__(self, asked: Asked, interval: Interval, budget: int) -> None:
+    def __init__(self, asked: Asked, buckets: Buckets, budget: int) -> None:
         self._asked = asked
-        self._interval = interval
+        self._buckets = buckets
         self._budget = budget
-        self._grid = Grid(asked, interval)
+        self._grid = Grid(asked, buckets)
         self._notes = [*write_notes(asked), *(f"# {fact}" for fact in self._grid.facts())]
 
     def write(self) -> str:
@@ -116,8 +116,8 @@ class _Writer:
     def _head(self, parts: Sequence[str]) -> list[str]:
         count = self._grid.bucket_count
         buckets = (
-            f"{count} bucket{'s' if count > 1 else ''} of {self._interval}, labelled by start, UTC"
-            f"{explain_labels(self._grid.labels)}"
+            f"{count} bucket{'s' if count > 1 else ''} of {self._buckets}, labelled by start,"
+            f" {zone_of(self._buckets).key}{explain_labels(self._grid.labels)}"
         )
         return [write_header(self._asked, buckets, *parts), *self._notes]
 
@@ -128,7 +128,7 @@ class _Writer:
         _, end = pin_window(self._asked.question)
         return (
             f"# {rest} more bucket{'s' if rest > 1 else ''}: same arguments with"
-            f" startTs={format_instant(starts[shown])}, {end}, interval={self._interval};"
+            f" startTs={format_instant(starts[shown])}, {end}, interval={self._buckets};"
             " or a longer interval"
         )
 

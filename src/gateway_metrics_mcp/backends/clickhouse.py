@@ -31,6 +31,7 @@ from gateway_metrics_mcp.backends.clickhouse_dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse_errors import UNKNOWN_IDENTIFIER, translate
 from gateway_metrics_mcp.backends.clickhouse_tables import fits
 from gateway_metrics_mcp.backends.sql import Statement, compile_query, read_rows
+from gateway_metrics_mcp.backends.sql_engine import SqlEngine
 from gateway_metrics_mcp.backends.tables import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
@@ -78,12 +79,14 @@ _BYTES: Final = {
 }
 
 
-class ClickHouseBackend:
+class ClickHouseBackend(SqlEngine):
     """Answers from the tables of a database, in the vendor's layout, `Distributed` or not.
 
     The server is connected to when the first question comes. Columns that a table lacks read as
     null. `connect` opens another client than the one over HTTP.
     """
+
+    _dialect = ClickHouseDialect()
 
     def __init__(
         self,
@@ -114,11 +117,17 @@ class ClickHouseBackend:
         """`ClickHouse at <host>:<port>/<database>`."""
         return f"ClickHouse at {self._address}"
 
+    @property
+    def most_queries(self) -> int:
+        """As many as connections are kept."""
+        return CONCURRENCY
+
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query, by rulings R1 to R24.
 
         Raises:
             TooManyRowsError: if there are more rows than the cap (R19).
+            QueryTooLargeError: if it exceeds the memory or a limit of the user's profile.
             BackendTimeoutError: if it takes longer than the time limit.
             OperatorError: if the server cannot be reached, or its tables cannot be read.
         """

@@ -22,6 +22,11 @@ from gateway_metrics_mcp.query.interval import EPOCH, Interval
 _TEAMS: Final = f'arrayDistinct(arrayFilter(t -> isNotNull(t), "{TEAMS_COLUMN}"))'
 """The row's teams, each once."""
 
+_METADATA_KEYS: Final = (
+    f'arrayDistinct(mapKeys(mapFilter((k, v) -> isNotNull(v), "{METADATA_COLUMN}")))'
+)
+"""The row's metadata keys, each once: one without a value is none (R6)."""
+
 _NOTHING: Final = {
     "TEXT": "CAST(NULL, 'Nullable(String)')",
     "BIGINT": "CAST(NULL, 'Nullable(Int64)')",
@@ -115,8 +120,11 @@ class ClickHouseDialect:
     def has_team(self, team: str) -> str:
         return f"has({quote_identifier(TEAMS_COLUMN)}, {team})"
 
-    def rows(self, source: str, condition: str, *, by_team: bool) -> str:  # noqa: ARG002 - `team` itself makes the rows
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:  # noqa: ARG002 - `team` itself makes the rows
         return f"{source} WHERE {condition}"
+
+    def metadata_key(self) -> str:
+        return f"arrayJoin({_METADATA_KEYS})"
 
     def team(self) -> str:
         nullable = f"CAST({_TEAMS}, 'Array(Nullable(String))')"

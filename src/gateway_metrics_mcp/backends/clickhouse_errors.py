@@ -15,6 +15,7 @@ from gateway_metrics_mcp.errors import (
     ForbiddenError,
     GatewayMetricsError,
     InternalError,
+    QueryTooLargeError,
     RateLimitedError,
     SettingsError,
     TlsError,
@@ -55,8 +56,8 @@ _WRONG_COLUMN: Final = "a column of {table} is not of the published type; the lo
 
 _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]] = (
     (_TIMES, BackendTimeoutError, _TOO_LATE),
-    (_MEMORY, EngineError, _TOO_HEAVY),
-    (_LARGE, EngineError, _TOO_LARGE),
+    (_MEMORY, QueryTooLargeError, _TOO_HEAVY),
+    (_LARGE, QueryTooLargeError, _TOO_LARGE),
     (_BUSY, RateLimitedError, "ClickHouse takes no more queries just now: too many, or a quota"),
     (_LOGIN, UnauthorizedError, "ClickHouse does not accept the user or the password"),
     (_ACCESS, ForbiddenError, "the ClickHouse user may not read {table}"),

@@ -15,7 +15,10 @@ import platformdirs
 
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.backends.demo_data import make_demo_data
+from gateway_metrics_mcp.backends.dialect import DuckDialect
 from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.sql_engine import SqlEngine
+from gateway_metrics_mcp.backends.tables import Layout
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
@@ -39,8 +42,10 @@ def read_seed(text: str) -> int:
     return int(match[1]) if match[1] else DEFAULT_SEED
 
 
-class DemoBackend:
+class DemoBackend(SqlEngine):
     """Makes the data of the day when it is first asked, and again when a new day has begun."""
+
+    _dialect = DuckDialect()
 
     def __init__(
         self,
@@ -49,12 +54,17 @@ class DemoBackend:
         *,
         cache: Path | None = None,
         clock: Callable[[], datetime] | None = None,
+        threads: int = 2,
+        row_cap: int = 100_000,
         **engine: Any,
     ) -> None:
         self._seed = seed
         self._catalog = catalog
+        self._layout = Layout.of(catalog)
         self._cache = cache or Path(platformdirs.user_cache_dir("gateway-metrics-mcp"))
         self._clock = clock or (lambda: datetime.now(UTC))
+        self._threads = threads
+        self._row_cap = row_cap
         self._engine = engine
         self._day: date | None = None
         self._backend: DuckDBBackend | None = None
@@ -64,6 +74,11 @@ class DemoBackend:
     def description(self) -> str:
         """`generated demo data, seed 7`."""
         return f"generated demo data, seed {self._seed}"
+
+    @property
+    def most_queries(self) -> int:
+        """As many as there are threads."""
+        return self._threads
 
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query; there are none after now."""
@@ -88,4 +103,11 @@ class DemoBackend:
 
     def _open(self, day: date) -> DuckDBBackend:
         directory = make_demo_data(self._cache, seed=self._seed, end_day=day)
-        return DuckDBBackend(directory, self._catalog, until=self._clock, **self._engine)
+        return DuckDBBackend(
+            directory,
+            self._catalog,
+            threads=self._threads,
+            row_cap=self._row_cap,
+            until=self._clock,
+            **self._engine,
+        )

@@ -22,7 +22,7 @@ import duckdb
 from gateway_metrics_mcp.backends.tables import published_tables
 from gateway_metrics_mcp.errors import EngineError
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """Part of the directory's name: raise it with every change of what is generated."""
 
 _STEPS: Final = (

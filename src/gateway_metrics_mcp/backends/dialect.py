@@ -18,6 +18,13 @@ _DUCK_TYPES: Final = {
 }
 _DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
 _TEAM: Final = "unnested_team"
+FILES: Final = "files"
+"""The rows of the files, in a statement."""
+_KEY: Final = "unnested_key"
+_METADATA_KEYS: Final = (
+    'list_filter(list_distinct(map_keys("Metadata")), lambda k: "Metadata"[k] IS NOT NULL)'
+)
+"""The row's metadata keys, each once: one without a value is none (R6)."""
 
 TextPlace = Literal["anywhere", "start", "end"]
 Function = Literal["sum", "count", "countDistinct", "min", "max", "avg"]
@@ -67,8 +74,15 @@ class Dialect(Protocol):
         """Whether the row's teams hold the team; false where it has none."""
         ...
 
-    def rows(self, source: str, condition: str, *, by_team: bool) -> str:
-        """What follows FROM: the rows that fulfil the condition, for `team` one per team (R5)."""
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
+        """What follows FROM: the rows that fulfil the condition.
+
+        For `team` one per team (R5), for the metadata's keys one per key.
+        """
+        ...
+
+    def metadata_key(self) -> str:
+        """The metadata key of such a row; no row where it has none."""
         ...
 
     def team(self) -> str:
@@ -92,24 +106,31 @@ class DuckDialect:
         listed = [f"{quote_identifier(n)} {_DUCK_TYPES.get(t, t)}" for n, t in columns.items()]
         return f"CREATE TABLE {quote_identifier(table)} ({', '.join(listed)})"
 
-    def source(self, table: str, columns: Mapping[str, str], *, has_files: bool) -> str:
-        """The rows of `$files`: the table's own columns, in its own types.
+    def define_files(
+        self, table: str, columns: Mapping[str, str], statement: str, *, are_whole: bool
+    ) -> str:
+        """What makes `FILES` of `$files` for a statement: in the table's own columns and types.
 
-        The empty table lends the files the columns that they lack.
+        The empty table lends the files, where they are not whole, the columns that all of them
+        lack; that costs the engine its statistics. Columns that the statement does not name stay
+        out: to bind them all takes longer than a small question.
         """
-        quoted = quote_identifier(table)
-        if not has_files:
-            return quoted
-        listed = ", ".join(self._read_column(n, _DUCK_TYPES.get(t, t)) for n, t in columns.items())
+        named = {n: t for n, t in columns.items() if quote_identifier(n)[1:-1] in statement}
+        read = ", ".join(self._read_column(n, _DUCK_TYPES.get(t, t)) for n, t in named.items())
         files = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
-        united = f"SELECT * FROM {quoted} UNION ALL BY NAME SELECT * FROM {files}"  # noqa: S608 - the catalog's
-        return f"(SELECT {listed} FROM ({united}) AS f)"  # noqa: S608 - likewise
+        if not are_whole:
+            quoted = ", ".join(map(quote_identifier, named))
+            empty = f"SELECT {quoted} FROM {quote_identifier(table)}"  # noqa: S608 - the catalog's
+            files = f"({empty} UNION ALL BY NAME SELECT * FROM {files})"  # noqa: S608 - likewise
+        rows = f"SELECT {read} FROM {files} AS f"  # noqa: S608 - likewise
+        return f"WITH {FILES} AS NOT MATERIALIZED ({rows})"
 
     def _read_column(self, name: str, type_: str) -> str:
         quoted = quote_identifier(name)
-        cast = f"CAST({quoted} AS {type_})"
+        column = f"f.{quoted}"  # without f, a missing column could be taken for another thing
+        cast = f"CAST({column} AS {type_})"
         if type_ in INTEGERS:  # stored as a float, NaN and infinity have no integer: null
-            floats = f"typeof({quoted}) IN ('FLOAT', 'DOUBLE')"
+            floats = f"typeof({column}) IN ('FLOAT', 'DOUBLE')"
             cast = f"CASE WHEN {floats} THEN TRY_{cast} ELSE {cast} END"
         return f"{cast} AS {quoted}"
 
@@ -152,9 +173,13 @@ class DuckDialect:
     def has_team(self, team: str) -> str:
         return f'coalesce(list_contains("Teams", {team}), false)'
 
-    def rows(self, source: str, condition: str, *, by_team: bool) -> str:
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
         unnested = f", {self._unnested()} AS {_TEAM}" if by_team else ""
+        unnested += f", unnest({_METADATA_KEYS}) AS {_KEY}" if by_key else ""
         return f"(SELECT *{unnested} FROM {source} WHERE {condition}) AS r"  # noqa: S608 - conditions bind their values
+
+    def metadata_key(self) -> str:
+        return _KEY
 
     def team(self) -> str:
         return _TEAM
@@ -167,13 +192,18 @@ class DuckDialect:
         return f"coalesce(len(list_distinct(flatten({listed}))), 0)"
 
     def _unnested(self) -> str:
-        # Most lists have one team, or two that differ: those need no list_distinct, which takes
-        # five times as long as all the rest.
-        plain = '"Teams"[1] IS NOT NULL AND len("Teams") = 1 OR "Teams"[1] <> "Teams"[2]'
-        is_plain = f'len("Teams") <= 2 AND ({plain})'
+        # Up to three teams are compared in pairs: list_distinct takes five times as long as all
+        # the rest. A pair with a null is not plain.
+        first, second, third = (f'"Teams"[{number}]' for number in (1, 2, 3))
+        is_plain = (
+            f'len("Teams") = 1 AND {first} IS NOT NULL'
+            f' OR len("Teams") = 2 AND {first} <> {second}'
+            f' OR len("Teams") = 3 AND {first} <> {second} AND {first} <> {third}'
+            f" AND {second} <> {third}"
+        )
         return (
-            f'unnest(CASE WHEN {is_plain} THEN "Teams"'
-            f" WHEN {self._is_teamed()} THEN {self._distinct()} ELSE [NULL] END)"
+            f'unnest(CASE WHEN {is_plain} THEN "Teams" WHEN len("Teams") > 0 AND'
+            f" {self._is_teamed()} THEN {self._distinct()} ELSE [NULL] END)"
         )
 
     def _distinct(self) -> str:

@@ -24,13 +24,14 @@ import anyio.to_thread
 import duckdb
 
 from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends.dialect import DuckDialect
+from gateway_metrics_mcp.backends.dialect import FILES, DuckDialect, quote_identifier
+from gateway_metrics_mcp.backends.duckdb_errors import translate
 from gateway_metrics_mcp.backends.files import find_files, read_directory
 from gateway_metrics_mcp.backends.sql import Statement, compile_query, read_rows
+from gateway_metrics_mcp.backends.sql_engine import SqlEngine
 from gateway_metrics_mcp.backends.tables import Layout
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
-    EngineError,
     InternalError,
     SettingsError,
     TooManyRowsError,
@@ -47,7 +48,7 @@ _ROWS_AT_ONCE: Final = 1000
 _TURN_OF_OTHERS_S: Final = 0.0005
 
 
-class DuckDBBackend:
+class DuckDBBackend(SqlEngine):
     """Answers from `<directory>/<table>/**/*.parquet`, partitioned by `date=` or not.
 
     Columns that a file lacks read as null. `until`, where given, hides rows from that instant
@@ -56,6 +57,8 @@ class DuckDBBackend:
     Raises:
         SettingsError: if the directory is missing or cannot be used.
     """
+
+    _dialect = DuckDialect()
 
     def __init__(
         self,
@@ -84,13 +87,19 @@ class DuckDBBackend:
         """`DuckDB over Parquet in <directory>`."""
         return f"DuckDB over Parquet in {self._directory}"
 
+    @property
+    def most_queries(self) -> int:
+        """As many as there are threads."""
+        return self._threads
+
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query, by rulings R1 to R24.
 
         Raises:
             TooManyRowsError: if there are more rows than the cap (R19).
             BackendTimeoutError: if it takes longer than the time limit.
-            EngineError: if the files cannot be read or memory does not suffice.
+            QueryTooLargeError: if memory does not suffice.
+            EngineError: if the files cannot be read.
         """
         try:
             with anyio.fail_after(self._timeout_s):
@@ -104,7 +113,7 @@ class DuckDBBackend:
             ) from None
         except duckdb.Error as error:
             table = self._layout.catalog.datasources[query.datasource].table
-            raise _translate(error, table) from error
+            raise translate(error, table) from error
 
     async def _run(self, query: Query, caller: Caller) -> Result:
         """One attempt; a database that a damaged file has brought down is opened anew."""
@@ -141,17 +150,12 @@ class DuckDBBackend:
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         files = find_files(self._directory / table, query.start_ts, end)
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
-        dialect = DuckDialect()
-        statement = compile_query(
-            clipped,
-            caller,
-            source=dialect.source(table, self._layout.tables[table], has_files=bool(files)),
-            dialect=dialect,
-            layout=self._layout,
-            row_cap=self._row_cap,
-        )
-        parameters = {**statement.parameters, **({"files": files} if files else {})}
-        cursor.execute(statement.text, parameters)
+        statement = self._compile(clipped, caller, files, are_whole=True)
+        try:
+            cursor.execute(statement.text, statement.parameters)
+        except duckdb.BinderException:  # the engine finds on opening them that they are not
+            statement = self._compile(clipped, caller, files, are_whole=False)
+            cursor.execute(statement.text, statement.parameters)
         result = read_rows((), statement, query, self._layout.catalog)
         points: list[DataPoint] = []
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
@@ -159,17 +163,31 @@ class DuckDBBackend:
                 time.sleep(_TURN_OF_OTHERS_S)
             points += read_rows(rows, statement, query, self._layout.catalog).points
         if len(points) > self._row_cap:
-            self._refuse(cursor, statement, parameters)
+            self._refuse(cursor, statement)
         notes = () if files or (self._directory / table).is_dir() else (_no_table(table),)
         return replace(result, points=tuple(points)).with_notes(*notes)
 
-    def _refuse(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        statement: Statement,
-        parameters: dict[str, Any],
-    ) -> None:
-        (count,) = cursor.execute(statement.count_text, parameters).fetchall()[0]
+    def _compile(
+        self, query: Query, caller: Caller, files: list[str], *, are_whole: bool
+    ) -> Statement:
+        """The statement over the files; whole ones lack no column that it names."""
+        table = self._layout.catalog.datasources[query.datasource].table
+        statement = compile_query(
+            query,
+            caller,
+            source=FILES if files else quote_identifier(table),
+            dialect=self._dialect,
+            layout=self._layout,
+            row_cap=self._row_cap,
+        )
+        if not files:
+            return statement
+        define, columns = self._dialect.define_files, self._layout.tables[table]
+        clause = define(table, columns, statement.text, are_whole=are_whole)
+        return statement.opened_by(clause, files=files)
+
+    def _refuse(self, cursor: duckdb.DuckDBPyConnection, statement: Statement) -> None:
+        (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
         raise TooManyRowsError(
             f"the answer would have {count} rows, the limit is {self._row_cap}. Ask a shorter"
             " window, a longer interval, fewer group-by fields, or filter"
@@ -254,25 +272,3 @@ def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.
 
 def _no_table(table: str) -> str:
     return f"the data directory has no table {table}: nothing of this datasource was ever loaded"
-
-
-def _translate(error: duckdb.Error, table: str) -> EngineError | InternalError:
-    """DuckDB's error as one of ours; its own words go to the log alone."""
-    logger.warning("DuckDB on %s: %s: %s", table, type(error).__name__, error)
-    if isinstance(error, duckdb.ConnectionException):
-        return InternalError("the engine is closed")
-    if isinstance(error, duckdb.ParserException | duckdb.CatalogException):
-        return InternalError("the engine failed; the log has the details")
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return EngineError(
-            "the question needs more memory than the engine may use. Ask a shorter window, fewer"
-            " percentiles or fewer groups, or raise the memory limit"
-        )
-    if isinstance(error, duckdb.DataError | duckdb.BinderException):
-        return EngineError(f"a column of {table} is not of the published type; the log names it")
-    if isinstance(error, duckdb.PermissionException):
-        return EngineError(
-            f"a Parquet file of {table} is a link out of the data directory; the log names it"
-        )
-    # All else comes from a file: DuckDB has no class of its own for most kinds of damage.
-    return EngineError(f"a Parquet file of {table} cannot be read; the log has the details")

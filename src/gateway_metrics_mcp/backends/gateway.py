@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import re
-import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Final, cast
 
 import anyio
@@ -20,27 +20,22 @@ from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.gateway_body import unpack
 from gateway_metrics_mcp.backends.gateway_errors import WRONG_HOST, explain_status
 from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST, find_proxy, read_host
+from gateway_metrics_mcp.backends.gateway_network import explain_failure
 from gateway_metrics_mcp.errors import (
-    BackendTimeoutError,
     GatewayError,
-    GatewayMetricsError,
-    InternalError,
     SettingsError,
-    TlsError,
     UnauthorizedError,
-    UnavailableError,
-    UnreachableError,
     UnreadableResponseError,
     WrongHostError,
 )
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import Result, read_result
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 SCOPE_NOTE: Final = "figures cover what this token may see"
 
-_LOG: Final = logging.getLogger(__name__)
 _LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
 _CONNECT_TIMEOUT_S: Final = 10
 _KEEPALIVE_S: Final = 30
@@ -109,6 +104,15 @@ class GatewayBackend:
         )
         return self._read(await self._fetch(request), query)
 
+    def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
+        """The request's body."""
+        return json.dumps(query.to_body())
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> None:
+        """None: the API groups by keys that are named, and lists none."""
+
     async def aclose(self) -> None:
         """Close the connections, if there are any."""
         idle, self._idle = self._idle, []
@@ -147,7 +151,7 @@ class GatewayBackend:
                 finally:
                     await response.aclose()
         except (httpx.HTTPError, OSError) as error:
-            failure = _explain(error, self._timeout_s)
+            failure = explain_failure(error, self._timeout_s)
         finally:
             self._idle.append(transport)
         raise failure
@@ -227,67 +231,3 @@ async def _read_start(response: httpx.Response) -> bytes:
         async for part in _parts(response, _ERROR_BODY_BYTES):
             parts.append(part)  # noqa: PERF401  # what came before a failure has to stay
     return b"".join(parts)
-
-
-def _explain(error: Exception, timeout_s: float) -> GatewayMetricsError:
-    """The error of ours for one of httpx's."""
-    causes = list(_chain(error))
-    reasons = [repr(cause) for cause in causes if isinstance(cause, OSError)]
-    _LOG.debug("no answer from the gateway: %s %s", type(error).__name__, "; ".join(reasons))
-    if isinstance(error, httpx.ConnectTimeout):
-        return BackendTimeoutError(
-            "no connection to the gateway came about in time: if it stays so, check its address, "
-            "the firewall and HTTPS_PROXY"
-        )
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return BackendTimeoutError(
-            f"the gateway gave no whole answer within {timeout_s:g} seconds: ask for a shorter "
-            "time range or fewer groups, or set a longer time limit"
-        )
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-            return _explain_tls(cause)
-    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
-        return _explain_connection(error, causes)
-    if isinstance(error, httpx.LocalProtocolError):
-        return InternalError("the request to the gateway could not be put into HTTP")
-    return UnavailableError(
-        "the gateway broke off the connection before its answer was complete: ask again later"
-    )
-
-
-def _explain_tls(error: ssl.SSLError) -> TlsError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsError(
-            "the gateway's certificate could not be verified: if it is of a private authority, or "
-            "a proxy puts in its own, set SSL_CERT_FILE to the authority's certificate; otherwise "
-            "check the address and whether the certificate has expired"
-        )
-    return TlsError(
-        "no TLS connection to the gateway came about: check that the address and its port speak "
-        "HTTPS and TLS 1.2 or later, and that no proxy is in the way"
-    )
-
-
-def _explain_connection(error: Exception, causes: list[BaseException]) -> UnreachableError:
-    if isinstance(error, httpx.ProxyError):
-        status = str(error)[:3]
-        return UnreachableError(
-            f"the proxy refuses the way to the gateway{f' ({status})' if status.isdigit() else ''}"
-            ": check HTTPS_PROXY and its credentials, or name the gateway's host in NO_PROXY"
-        )
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return UnreachableError(
-            "the host name of the gateway, or of the proxy to it, is unknown: check its spelling "
-            "and this machine's name servers"
-        )
-    return UnreachableError(
-        "no connection to the gateway, or to the proxy to it: check the address and its port, "
-        "this machine's network, HTTPS_PROXY and NO_PROXY"
-    )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

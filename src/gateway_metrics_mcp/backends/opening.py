@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends import Backend, Engine
 from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
@@ -77,14 +77,23 @@ def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datet
     Raises:
         SettingsError: if they name none, or it cannot be opened.
     """
+    if settings.is_remote:
+        return _open_gateway(settings, catalog)
+    return open_engine(settings, catalog, clock)
+
+
+def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Engine:
+    """The engine that the settings name.
+
+    Raises:
+        SettingsError: if they name none, or it cannot be opened.
+    """
     name = (settings.backend or "").strip()
     if not name:
         raise SettingsError(
             f"no backend is set. Set {GATEWAY_HOST}, or --backend or GATEWAY_METRICS_BACKEND to"
             f" {_FORMS}"
         )
-    if settings.is_remote:
-        return _open_gateway(name, settings, catalog)
     if name.startswith("demo:"):
         return _open_demo(name, settings, catalog, clock)
     if name.startswith(SCHEMES):
@@ -94,11 +103,11 @@ def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datet
     return _open_directory(Path(name), settings, catalog)
 
 
-def _open_gateway(host: str, settings: Settings, catalog: Catalog) -> Backend:
+def _open_gateway(settings: Settings, catalog: Catalog) -> Backend:
     from gateway_metrics_mcp.backends.gateway import GatewayBackend  # noqa: PLC0415 - a heavy door
 
     return GatewayBackend(
-        host,
+        (settings.backend or "").strip(),
         None if settings.token is None else settings.token.get_secret_value(),
         catalog,
         timeout_s=settings.timeout,
@@ -106,7 +115,7 @@ def _open_gateway(host: str, settings: Settings, catalog: Catalog) -> Backend:
     )
 
 
-def _open_directory(directory: Path, settings: Settings, catalog: Catalog) -> Backend:
+def _open_directory(directory: Path, settings: Settings, catalog: Catalog) -> Engine:
     from gateway_metrics_mcp.backends.duckdb import DuckDBBackend  # noqa: PLC0415 - a heavy door
 
     return DuckDBBackend(
@@ -119,7 +128,7 @@ def _open_directory(directory: Path, settings: Settings, catalog: Catalog) -> Ba
     )
 
 
-def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Backend:
+def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Engine:
     try:
         from gateway_metrics_mcp.backends.clickhouse import ClickHouseBackend  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
@@ -142,7 +151,7 @@ def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Backend:
 
 def _open_demo(
     name: str, settings: Settings, catalog: Catalog, clock: Callable[[], datetime]
-) -> Backend:
+) -> Engine:
     from gateway_metrics_mcp.backends.demo import DemoBackend, read_seed  # noqa: PLC0415 - likewise
 
     return DemoBackend(

@@ -27,6 +27,7 @@ from gateway_metrics_mcp.backends.tables import (
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 from gateway_metrics_mcp.query.model import Aggregation, Query
 from gateway_metrics_mcp.query.vocabulary import (
+    METADATA,
     METADATA_PREFIX,
     PERCENTILES,
     RATE_TYPES,
@@ -72,6 +73,11 @@ class Statement:
     parameters: dict[str, Any]
     outputs: tuple[Output, ...]
 
+    def opened_by(self, clause: str, **parameters: object) -> Statement:
+        """The statement after a clause of WITH, which has parameters of its own."""
+        text, count_text = f"{clause} {self.text}", f"{clause} {self.count_text}"
+        return Statement(text, count_text, {**self.parameters, **parameters}, self.outputs)
+
 
 @dataclass(slots=True)
 class _Selected:
@@ -110,7 +116,8 @@ def compile_query(
     if rights is not None:
         where.append(rights)
     by_team = any(_is_team(name, datasource) for name in query.group_by)
-    rows = dialect.rows(source, " AND ".join(where), by_team=by_team)
+    by_key = any(_is_keys(name, datasource) for name in query.group_by)
+    rows = dialect.rows(source, " AND ".join(where), by_team=by_team, by_key=by_key)
 
     selected = _Selected()
     groups = []
@@ -171,6 +178,11 @@ def _is_team(name: str, datasource: Datasource) -> bool:
     return known is not None and known.table_column == TEAMS_COLUMN
 
 
+def _is_keys(name: str, datasource: Datasource) -> bool:
+    """Whether the rows are split by the keys of the metadata: asked by `metadata_keys` alone."""
+    return name == METADATA and name not in datasource.group_by
+
+
 def _key_expression(
     name: str, datasource: Datasource, layout: Layout, dialect: Dialect, bind: Bind
 ) -> str:
@@ -178,6 +190,8 @@ def _key_expression(
         return dialect.metadata(bind(name.removeprefix(METADATA_PREFIX)))
     if _is_team(name, datasource):
         return dialect.team()
+    if _is_keys(name, datasource):
+        return dialect.metadata_key()
     return _finite(datasource.group_by[name].table_column, datasource, layout, dialect)
 
 

@@ -1,9 +1,10 @@
 """The data directory: one run at a time, and each run's files appear in one step.
 
-    DIR/<table>/import-<run>/date=2026-07-14/rows.parquet   what the engine reads
-    DIR/<table>/import-<run>/_import.json                   what was imported, by content
-    DIR/<table>/import-<run>/_refused.jsonl                 the rows left out, and why
-    DIR/.importing/                                         the lock, and the run at work
+    DIR/<table>/import-<run>-<first>-to-<last day>/
+        date=2026-07-14/rows.parquet   what the engine reads
+        _import.json                   what was imported, by content
+        _refused.jsonl                 the rows left out, and why
+    DIR/.importing/                    the lock, and the run at work
 
 A run is written under `.importing` and moved to its place whole: one rename commits rows and
 record alike, so nothing is ever half in and there is nothing to repair. To undo a run, remove its
@@ -14,23 +15,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from gateway_metrics_mcp.backends.files import read_directory
+from gateway_metrics_mcp.backends.files import IMPORT_RUN, read_directory
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 
 _WORKING: Final = ".importing"
 _RECORD: Final = "_import.json"
-_RUN: Final = re.compile(r"import-\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +66,14 @@ class DataDirectory:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def commit(self, run: Path, record: dict[str, Any]) -> Path:
-        """Move a finished run to its place, with the record of what it holds."""
+    def commit(self, run: Path, days: Sequence[str], record: dict[str, Any]) -> Path:
+        """Move a finished run of these days to its place, with the record of what it holds."""
         (run / _RECORD).write_text(f"{json.dumps(record, indent=1)}\n", "utf-8")
         for path in (*run.rglob("*"), run):
             _flush(path)
         table = self.path / self.table
         table.mkdir(exist_ok=True)
-        target = table / run.parent.name
+        target = table / f"{run.parent.name}-{days[0]}-to-{days[-1]}"
         run.rename(target)
         _flush(table)
         return target
@@ -103,7 +102,7 @@ def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[Data
             print(f"another import into {path} is at work: waiting", file=messages, flush=True)
             _lock(lock.fileno(), is_patient=True)
         for leftover in working.iterdir():
-            if _RUN.fullmatch(leftover.name):
+            if IMPORT_RUN.fullmatch(leftover.name):
                 shutil.rmtree(leftover, ignore_errors=True)
         yield DataDirectory(directory, table)
 

@@ -6,11 +6,12 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gateway_metrics_mcp.backends.tables import published_tables
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.ingest.directory import DataDirectory, open_directory
-from gateway_metrics_mcp.ingest.engine import Engine, open_engine
+from gateway_metrics_mcp.ingest.engine import Counts, Engine, open_engine
 from gateway_metrics_mcp.ingest.files import Format, SourceFile, find_sources
 from gateway_metrics_mcp.ingest.mapping import (
     Match,
@@ -147,22 +148,20 @@ def _import(
                 engine.write_refused(run / "_refused.jsonl")
             per_file = [engine.count(n) for n in range(len(sources))]
         if report.counts.good:
-            report.folder = directory.commit(
-                run,
-                {
-                    "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "table": plan.table,
-                    "sources": [
-                        {
-                            "name": s.path.name,
-                            "sha256": s.sha256,
-                            "rows": c.good,
-                            "refused": c.refused,
-                        }
-                        for s, c in zip(sources, per_file, strict=True)
-                    ],
-                },
-            )
+            record = _record(plan.table, sources, per_file)
+            report.folder = directory.commit(run, report.days, record)
+
+
+def _record(table: str, sources: list[SourceFile], per_file: list[Counts]) -> dict[str, Any]:
+    """What a run holds, by the content of its files."""
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "table": table,
+        "sources": [
+            {"name": s.path.name, "sha256": s.sha256, "rows": c.good, "refused": c.refused}
+            for s, c in zip(sources, per_file, strict=True)
+        ],
+    }
 
 
 def _stage(engine: Engine, plan: Plan, sources: list[SourceFile]) -> list[Match]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from typing import Final
@@ -10,6 +11,9 @@ FLOOR: Final = 0.6
 """Names less alike than this are not offered: a bad suggestion is worse than none."""
 
 MOST: Final = 3
+_MOST_COMPARED: Final = 1_000
+_LONGEST: Final = 256
+_PARTS: Final = re.compile(r"[/@:]")
 
 # What people say -> the part of a field's name that means it.
 _SAID: Final = {
@@ -64,6 +68,30 @@ def find_near(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
         if score >= FLOOR:
             scored.append((-score, candidate))
     return tuple(candidate for _, candidate in sorted(scored)[:MOST])
+
+
+def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    """Up to three names of third parties that resemble a value, the nearest first.
+
+    A name is also compared by its parts: `openai/gpt-4o` by `gpt-4o`, an address by its owner.
+    """
+    wanted = _fold(value)[:80]
+    scored = []
+    for order, candidate in enumerate(candidates):
+        if order == _MOST_COMPARED:
+            break
+        parts = (candidate, *_PARTS.split(candidate)) if len(candidate) <= _LONGEST else ()
+        score = max((_likeness_of_value(wanted, _fold(part)) for part in parts), default=0)
+        if score >= FLOOR:
+            scored.append((-score, order, candidate))
+    return tuple(candidate for *_, candidate in sorted(scored)[:MOST])
+
+
+def _likeness_of_value(wanted: str, candidate: str) -> float:
+    """As for our own names; one that holds the other is near as well."""
+    if len(wanted) >= 3 and wanted in candidate:
+        return 0.9
+    return _likeness(wanted, candidate)
 
 
 def explain_choice(name: str, candidates: Iterable[str]) -> str:

@@ -100,4 +100,5 @@ NEGATIVE_OPERATORS: Final[frozenset[Operator]] = frozenset(
 )
 """Operators that negate a whole subject filter (R8)."""
 
-METADATA_PREFIX: Final = "metadata."
+METADATA: Final = "metadata"
+METADATA_PREFIX: Final = f"{METADATA}."

@@ -58,6 +58,8 @@ class HttpServer:
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
     is_held: bool = False
+    held: int = 0
+    least_held: int = 1
     holding: threading.Event = field(default_factory=threading.Event)
     hung_up: threading.Event = field(default_factory=threading.Event)
     killed: threading.Event = field(default_factory=threading.Event)
@@ -82,7 +84,9 @@ class HttpServer:
             self.killed.set()
             return PlainTextResponse("")
         if self.is_held and asked.is_question:
-            self.holding.set()
+            self.held += 1
+            if self.held >= self.least_held:
+                self.holding.set()
             while (await request.receive())["type"] != "http.disconnect":
                 pass
             self.hung_up.set()

@@ -24,8 +24,8 @@ from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.clickhouse import ClickHouseBackend
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
-    EngineError,
     GatewayMetricsError,
+    QueryTooLargeError,
     TlsError,
     UnauthorizedError,
     UnreachableError,
@@ -186,6 +186,20 @@ async def test_a_question_that_takes_too_long_is_given_up_and_killed(
     await wait(site.killed)
 
 
+async def test_as_many_questions_as_it_says_run_at_once(
+    site: Any, connect: Open, make_query: Make
+) -> None:
+    backend = connect()
+    site.is_held, site.least_held = True, backend.most_queries
+    async with anyio.create_task_group() as tasks:
+        for _ in range(backend.most_queries):
+            tasks.start_soon(backend.query, make_query(), LOCAL)
+        await wait(site.holding)
+        tasks.cancel_scope.cancel()
+
+    assert site.held == backend.most_queries
+
+
 # --- TLS ---
 
 
@@ -325,7 +339,7 @@ async def test_too_little_memory_is_said_with_the_way_out(
 ) -> None:
     error = await failure(connect(memory_limit="1KB"))
 
-    assert type(error) is EngineError
+    assert type(error) is QueryTooLargeError
     assert "raise the memory limit" in str(error)
 
 

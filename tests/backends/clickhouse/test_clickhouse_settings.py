@@ -124,8 +124,8 @@ def test_where_the_package_is_absent_its_installation_is_named(
     ("code", "expected"),
     [
         (159, errors.BackendTimeoutError),
-        (241, errors.EngineError),
-        (396, errors.EngineError),
+        (241, errors.QueryTooLargeError),
+        (396, errors.QueryTooLargeError),
         (202, errors.RateLimitedError),
         (201, errors.RateLimitedError),
         (516, errors.UnauthorizedError),

@@ -225,11 +225,11 @@ async def test_a_profile_that_allows_partial_answers_is_refused(
 class Sharded(ClickHouseDialect):
     """The table on two shards, each of which has a part of its rows."""
 
-    def rows(self, source: str, condition: str, *, by_team: bool) -> str:
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
         database, table = source.replace('"', "").split(".")
         part = "cityHash64(CreatedAt, ifNull(CreatedBySubjectSlug, '')) % 2 + 1 = shardNum()"
         remote = f"remote('127.0.0.1,127.0.0.1', {database}, {table})"
-        return super().rows(remote, f"{part} AND {condition}", by_team=by_team)
+        return super().rows(remote, f"{part} AND {condition}", by_team=by_team, by_key=by_key)
 
 
 def test_two_shards_answer_as_one_server(

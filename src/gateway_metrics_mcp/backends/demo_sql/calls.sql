@@ -42,7 +42,7 @@ measured AS (
             AS lookup_latency,
         -- Part of a long prompt the provider knows already.
         if(NOT is_failure AND asked_tokens > 1500 AND cache_read_price IS NOT NULL
-            AND chance(id, 'prompt cache') < 0.35,
+            AND cache_status IS DISTINCT FROM 'hit' AND chance(id, 'prompt cache') < 0.35,
             floor(asked_tokens * (0.3 + 0.5 * chance(id, 'known part')))::BIGINT, NULL)
             AS known_tokens
     FROM joined
@@ -86,6 +86,6 @@ SELECT
     id, attempt, call_id, model, is_failure, error, input_tokens, output_tokens,
     read_tokens, written_tokens, cache_status, lookup_latency, first_latency, latency,
     status_code(error, call_id) AS status,
-    if(is_hit, 0, list_cost) AS cost,
+    if(is_hit, 0 * list_cost, list_cost) AS cost,
     if(is_hit, list_cost, NULL) AS saved_cost
 FROM priced;

@@ -1,4 +1,4 @@
-"""Sums of values that may be missing: exact for integers, stable for floats."""
+"""Sums of values that may be missing, exact for integers, stable for floats; and their ratios."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def add_up(values: Iterable[Number | None]) -> Number | None:
         return math.fsum(present)
     except OverflowError:
         return math.inf
+
+
+def ratio_of(upper: Number | None, lower: Number | None, scale: int = 1) -> Number | None:
+    """`upper * scale / lower`; null where either is null or the lower is 0."""
+    if upper is None or lower is None or lower == 0:
+        return None
+    try:
+        return upper * scale / lower
+    except OverflowError:
+        return math.nan

@@ -1,0 +1,1 @@
+"""From a question to figures: the calls it takes, and what their answers come to."""

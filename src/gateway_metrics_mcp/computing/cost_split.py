@@ -1,0 +1,104 @@
+"""What a change of cost is made of: calls, tokens per call, and price or mix.
+
+    C1 - C0 = dN*t0*p0 + N1*dt*p0 + N1*t1*dp
+
+N calls that have a price, t tokens per call, p USD per token; groups that only one window has
+stand apart (tools.md, "One call").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_metrics_mcp.computing.chosen_rows import Identity, identify
+from gateway_metrics_mcp.query.model import Aggregation
+from gateway_metrics_mcp.question_values import COST, TOKENS
+from gateway_metrics_mcp.result import TOTAL, DataPoint, Number, Result
+
+NEEDED: Final = (
+    Aggregation(type="sum", column=COST),
+    Aggregation(type="count", column=COST),
+    *(Aggregation(type="sum", column=name) for name in TOKENS),
+)
+"""What the split is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What calls with a price came to: their number, their tokens, their cost in USD."""
+
+    calls: float = 0
+    tokens: float = 0
+    cost: float = 0
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The parts of a change, in USD; together they are the whole of it.
+
+    `tokens` is None where calls have no tokens: then `price` is all that calls do not explain.
+    """
+
+    now: Spend
+    before: Spend
+    calls: float
+    tokens: float | None
+    price: float
+    new: float
+    vanished: float
+
+    @property
+    def whole(self) -> float:
+        """The change of cost."""
+        return self.calls + (self.tokens or 0) + self.price + self.new + self.vanished
+
+
+def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | None:
+    """What each group came to, or all where the result is not grouped; None if not known."""
+    keys = [aggregation.key for aggregation in NEEDED]
+    if keys[1] not in result.value_names:  # rows of none but calls with a price
+        keys[1] = TOTAL
+    if not set(keys) <= set(result.value_names):
+        return None
+    positions = [result.value_names.index(key) for key in keys]
+    found: dict[Identity, Spend] = {}
+    for point in result.points:
+        cost, calls, *tokens = (_number(point, i) for i in positions)
+        group = identify(point, len(point.keys) if is_grouped else 0)
+        found[group] = found.get(group, Spend()) + Spend(calls, sum(tokens), cost)
+    return found
+
+
+def split_change(now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]) -> Split | None:
+    """The split of the change; None if one of the windows has no call with a price.
+
+    Where no group is in both, what came and what went is all there is to tell.
+    """
+    both = [g for g in now if g in before and now[g].calls and before[g].calls]
+    new = _sum(spend for group, spend in now.items() if group not in both)
+    vanished = _sum(spend for group, spend in before.items() if group not in both)
+    ours, theirs = _sum(now[g] for g in both), _sum(before[g] for g in both)
+    if not ours.calls:
+        is_told = new.calls and vanished.calls
+        return Split(ours, theirs, 0, None, 0, new.cost, -vanished.cost) if is_told else None
+    of_calls = (ours.calls - theirs.calls) * theirs.cost / theirs.calls
+    of_tokens = None
+    if ours.tokens and theirs.tokens:
+        per_call = ours.tokens / ours.calls - theirs.tokens / theirs.calls
+        of_tokens = ours.calls * per_call * theirs.cost / theirs.tokens
+    rest = ours.cost - theirs.cost - of_calls - (of_tokens or 0)
+    return Split(ours, theirs, of_calls, of_tokens, rest, new.cost, -vanished.cost)
+
+
+def _sum(spends: Iterable[Spend]) -> Spend:
+    return sum(spends, Spend())
+
+
+def _number(point: DataPoint, position: int) -> Number:
+    value = point.values[position]
+    return 0 if value is None else value

@@ -1,0 +1,87 @@
+"""A question -> the calls that would be made, with what each is for; nothing is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_metrics_mcp.computing.plan import Call, describe_call
+from gateway_metrics_mcp.computing.settling import count_query, needs_group_count
+from gateway_metrics_mcp.query.local_calls import choose_step
+from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.question import Question
+from gateway_metrics_mcp.question_values import COST, asks_cost
+from gateway_metrics_mcp.scope import FIELD
+
+_SIDE: Final = "virtual-model rows and the rows under them would count twice"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One upstream call, or several alike: what for, the first query, and how many."""
+
+    purpose: str
+    query: Query
+    times: int = 1
+
+
+def list_steps(question: Question, planned: Mapping[Call, Query]) -> list[Step]:
+    """The calls in the order they are made."""
+    steps = []
+    if needs_group_count(question):
+        steps.append(Step("first, how many groups there are", count_query(question)))
+    return steps + [_step(question, call, query) for call, query in planned.items()]
+
+
+def _step(question: Question, call: Call, query: Query) -> Step:
+    purpose, local = describe_call(call), question.local
+    if local is None or query.interval is None:
+        return Step(purpose, query)
+    step = choose_step(query, local)
+    if step is not None:
+        narrow = query.model_copy(update={"interval": step})
+        return Step(f"{purpose}, added up to the {local.unit}s of {local.zone.key}", narrow)
+    count = local.count_buckets(query.start_ts, query.end_ts)
+    ends = [*list(local.buckets(query.start_ts, query.end_ts))[1:], query.end_ts]
+    first = {"type": "distribution", "interval": None, "end_ts": ends[0]}
+    purpose = f"{purpose}, one call for each {local.unit} of {local.zone.key}; the first"
+    return Step(purpose, query.model_copy(update=first), count)
+
+
+def list_later_calls(question: Question, left: int) -> list[str]:
+    """The calls that are made only if the answers need them, and if so many are left."""
+    later = []
+    if left and any(not _is_scope(filter_) for filter_ in question.query.filters):
+        later.append("if a filter's value matches nothing: 1 without filters, for near values")
+    if left > 1 and question.earlier is not None and asks_cost(question.values):
+        later.append("if calls have no price: 2 of those that have one, for what moved the cost")
+    return later
+
+
+def list_added(question: Question) -> list[str]:
+    """What the request has that was not asked, and why."""
+    asked = {value.source for value in question.values if isinstance(value.source, Aggregation)}
+    added = [
+        f"{aggregation.type} {aggregation.column}: {_reason(aggregation)}"
+        for aggregation in question.query.aggregations
+        if aggregation not in asked
+    ]
+    added += [
+        f"filter {FIELD} IS_NULL {str(f.value).lower()}: {_SIDE}"
+        for f in question.query.filters
+        if question.scope is not None and _is_scope(f)
+    ]
+    return added
+
+
+def _is_scope(filter_: Filter) -> bool:
+    return filter_.field_name == FIELD and filter_.operator == "IS_NULL"
+
+
+def _reason(aggregation: Aggregation) -> str:
+    if aggregation.type == "count" and aggregation.column == COST:
+        return "calls without a price leave spend too low"
+    if aggregation.type == "count":
+        return "how many values a percentile or a ratio stands on"
+    return "a measure or a comparison is made of it"

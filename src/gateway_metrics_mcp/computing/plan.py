@@ -1,0 +1,154 @@
+"""A question -> the upstream calls that it takes, all side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_metrics_mcp.computing.coverage import spread
+from gateway_metrics_mcp.computing.probing import presence_query
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.query.measures import Measure, Rows
+from gateway_metrics_mcp.query.model import Aggregation, Query
+from gateway_metrics_mcp.question import Question
+from gateway_metrics_mcp.question_values import asks_cost
+from gateway_metrics_mcp.values import Share
+
+MOST_CALLS: Final = 6
+"""Upstream calls of one tool call, by default."""
+
+_KEPT_FOR_SPLIT: Final = 2
+"""Calls that tell what moved a cost where some calls have no price."""
+
+ALL_ROWS: Final = Rows()
+"""The rows of the question itself, and not a measure's choice of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Which part of the answer an upstream call gives."""
+
+    is_before: bool = False
+    """Of the window to compare with."""
+    is_all: bool = False
+    """The same without group-by: the ALL row, or all of each bucket."""
+    rows: Rows = ALL_ROWS
+    present: str = ""
+    """A field of whose filtered values those are told that some row has."""
+
+
+def plan_calls(
+    question: Question,
+    *,
+    has_all_row: bool = True,
+    most: int = MOST_CALLS,
+    present: Sequence[str] = (),
+) -> dict[Call, Query]:
+    """The queries of a question; where calls run short, ALL rows of measures are left out.
+
+    `present` are fields of which is asked which filtered values some row has.
+
+    Raises:
+        InvalidQueryError: if it takes more calls than `most` even so.
+    """
+    needs_all = bool(question.query.group_by) and _needs_all(question, has_all_row=has_all_row)
+    extras = needed_rows(question)
+    calls: dict[Call, Query] = {}
+    optional: dict[Call, Query] = {}
+    for is_before in (False, True) if question.earlier is not None else (False,):
+        query = _at(question, is_before=is_before)
+        calls[Call(is_before)] = spread(query) if is_before else query
+        if needs_all:
+            whole = _whole(query)
+            calls[Call(is_before, is_all=True)] = spread(whole) if is_before else whole
+        for rows, aggregations in extras.items():
+            calls[Call(is_before, rows=rows)] = choose_rows(query, rows, aggregations)
+            if needs_all and query.interval is None:
+                whole = choose_rows(_ungrouped(query), rows, aggregations)
+                optional[Call(is_before, is_all=True, rows=rows)] = whole
+    if len(calls) > most:
+        raise InvalidQueryError([_too_many(question, len(calls), most)])
+    if len(calls) + len(optional) <= most:
+        calls |= optional
+    kept = _KEPT_FOR_SPLIT if question.earlier is not None and asks_cost(question.values) else 0
+    for field in present[: max(most - len(calls) - kept, 0)]:
+        calls[Call(present=field)] = presence_query(question, field)
+    return calls
+
+
+def needed_rows(question: Question) -> dict[Rows, tuple[Aggregation, ...]]:
+    """The second questions of the measures asked, each with what is asked of its rows."""
+    needed: dict[Rows, dict[Aggregation, None]] = {}
+    for value in question.values:
+        if isinstance(value.source, Measure):
+            for term in value.source.terms:
+                if not term.rows.is_all:
+                    needed.setdefault(term.rows, {}).update(dict.fromkeys(term.aggregations))
+    return {rows: tuple(aggregations) for rows, aggregations in needed.items()}
+
+
+def choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]) -> Query:
+    """The same question of the rows that are meant; a spelling is read from its groups."""
+    group_by = query.group_by
+    if rows.spelling is not None and rows.spelling.field not in group_by:
+        group_by = (*group_by, rows.spelling.field)
+    return query.model_copy(
+        update={
+            "aggregations": aggregations,
+            "filters": (*query.filters, *rows.filters),
+            "group_by": group_by,
+        }
+    )
+
+
+def _needs_all(question: Question, *, has_all_row: bool) -> bool:
+    """A timeseries shows no ALL row, but shares are parts of one."""
+    if any(isinstance(value.source, Share) for value in question.values):
+        return True
+    return has_all_row and question.query.interval is None
+
+
+def _at(question: Question, *, is_before: bool) -> Query:
+    if not is_before or question.earlier is None:
+        return question.query
+    window = question.earlier
+    return question.query.model_copy(update={"start_ts": window.start, "end_ts": window.end})
+
+
+def _ungrouped(query: Query) -> Query:
+    return query.model_copy(update={"group_by": ()})
+
+
+def _whole(query: Query) -> Query:
+    """The same of all; of buckets only what shares are parts of, which adds up."""
+    whole = _ungrouped(query)
+    if query.interval is None:
+        return whole
+    additive = tuple(a for a in query.aggregations if a.is_additive)
+    return whole.model_copy(update={"aggregations": additive})
+
+
+def _too_many(question: Question, count: int, most: int) -> Problem:
+    names = [v.name for v in question.values if isinstance(v.source, Measure)]
+    ways = "without compareTo, or " if question.earlier is not None else ""
+    return Problem(
+        "aggregations",
+        f"this takes {count} upstream calls, the most are {most}. Ask {', '.join(names)}"
+        f" {ways}in calls of their own",
+    )
+
+
+def describe_call(call: Call) -> str:
+    """What a call is for."""
+    what = "ALL, asked without group-by" if call.is_all else "the rows"
+    parts = [what]
+    if call.present:
+        return f"which of the filtered values of {call.present} some row has"
+    if call.rows.spelling is not None:
+        parts.append(f"by {call.rows.spelling.field}, of which a measure takes some values")
+    if call.rows.filters:
+        parts.append("with the filter of a measure")
+    if call.is_before:
+        parts.append("in the window to compare with")
+    return ", ".join(parts)

@@ -1,0 +1,253 @@
+"""A comparison is right for every group, also for those that only one window has, and for ALL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any, Final
+
+import pytest
+from hypothesis import example, given, note, settings
+from hypothesis import strategies as st
+
+Row = dict[str, Any]
+World = Any
+Number = int | float
+Group = Callable[[Sequence[Row], Sequence[str]], dict[tuple[Any, ...], list[Row]]]
+
+START: Final = datetime(2026, 6, 29, tzinfo=UTC)
+HALF: Final = START + timedelta(days=7)
+QUESTION: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13", "compareTo": "1 week"}
+EXAMPLES: Final = min(2000, settings().max_examples)
+
+ROW: Final = st.fixed_dictionaries(
+    {
+        "CreatedAt": st.integers(0, 14 * 24 - 1).map(lambda hours: START + timedelta(hours=hours)),
+        "ModelName": st.sampled_from(["gpt", "claude", "mistral", None]),
+        "InputTokens": st.sampled_from([None, 0, 7, 1000]),
+        "CostInUSD": st.sampled_from([None, 0.0, 0.1, 0.37, 12.5]),
+        "LatencyMs": st.sampled_from([None, 80.5, 2000.0]),
+        "IsFailure": st.booleans(),
+        "CreatedBySubjectSlug": st.sampled_from(["ada", "bob"]),
+        "CreatedBySubjectType": st.sampled_from(["user", "user", "virtualaccount"]),
+        "Teams": st.sampled_from([None, ["red"], ["red", "blue"]]),
+        "Metadata": st.sampled_from([None, {"env": "prod"}]),
+    }
+)
+ROWS: Final = st.lists(ROW, max_size=14)
+GROUP_BY: Final = st.lists(
+    st.sampled_from(["modelName", "team", "userEmail", "metadata.env"]), max_size=2, unique=True
+)
+ASKED: Final = ("sum costInUSD", "max latencyMs", "countDistinct modelName", "errorRate")
+NAMES: Final = ("total", "sumCostInUSD", "maxLatencyMs", "countDistinctModelName", "errorRate")
+WITH_ROWS_OF_ITS_OWN: Final = NAMES.index("errorRate")
+"""By team, its ALL takes two calls more than there are."""
+
+
+def come_to(rows: Sequence[Row]) -> tuple[Number | None, ...]:
+    """The values of some rows, in the order of NAMES; no row counts and costs 0."""
+    if not rows:
+        return (0, 0, None, 0, None)
+    costs = [row["CostInUSD"] for row in rows if row["CostInUSD"] is not None]
+    latencies = [row["LatencyMs"] for row in rows if row["LatencyMs"] is not None]
+    return (
+        len(rows),
+        math.fsum(costs) if costs else None,
+        max(latencies, default=None),
+        len({row["ModelName"] for row in rows} - {None}),
+        sum(row["IsFailure"] for row in rows) / len(rows),
+    )
+
+
+def change(now: Number | None, before: Number | None) -> tuple[Number | None, Number | None]:
+    """The difference and its percentage: none of what was nothing."""
+    if now is None or before is None:
+        return None, None
+    return now - before, None if before == 0 else (now - before) / before * 100
+
+
+def assert_compares(
+    cells: Sequence[Any],
+    now: Sequence[Number | None],
+    before: Sequence[Number | None],
+    names: Sequence[str] = NAMES,
+) -> None:
+    for i, name in enumerate(names):
+        expected = (now[i], before[i], *change(now[i], before[i]))
+        for got, wanted in zip(cells[4 * i : 4 * i + 4], expected, strict=True):
+            if got is None or wanted is None:
+                assert got is wanted, name
+            else:
+                assert math.isclose(got, wanted, rel_tol=1e-9, abs_tol=1e-9), name
+
+
+def split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of the window, and of the one before."""
+    return (
+        [row for row in rows if row["CreatedAt"] >= HALF],
+        [row for row in rows if row["CreatedAt"] < HALF],
+    )
+
+
+def at(start: datetime, model: str | None, cost: float | None) -> Row:
+    """One plain call."""
+    return {
+        "CreatedAt": start,
+        "ModelName": model,
+        "InputTokens": 7,
+        "CostInUSD": cost,
+        "LatencyMs": 80.5,
+        "IsFailure": False,
+        "CreatedBySubjectSlug": "ada",
+        "CreatedBySubjectType": "user",
+        "Teams": None,
+        "Metadata": None,
+    }
+
+
+@settings(max_examples=EXAMPLES)
+@given(rows=ROWS, group_by=GROUP_BY)
+def test_every_group_is_compared_with_itself(
+    world: World, group_rows: Group, rows: list[Row], group_by: list[str]
+) -> None:
+    world.fill(rows)
+
+    body = world.read({**QUESTION, "groupBy": group_by, "aggregations": [*ASKED]})
+    note(body)
+
+    width = len(group_by)
+    assert body["columns"][width:] == [
+        name + end for name in NAMES for end in ("", "_before", "_change", "_change%")
+    ]
+    now, before = split(rows)
+    ours, theirs = group_rows(now, group_by), group_rows(before, group_by)
+    if not group_by:
+        assert_compares(body["rows"][0], come_to(now), come_to(before))
+        return
+    assert {tuple(row[:width]) for row in body["rows"]} == ours.keys() | theirs.keys()
+    assert len(body["rows"]) == len(ours.keys() | theirs.keys())
+    for row in body["rows"]:
+        keys = tuple(row[:width])
+        assert_compares(row[width:], come_to(ours.get(keys, ())), come_to(theirs.get(keys, ())))
+    assert (body["all"] is None) == (len(body["rows"]) == 1)
+    if body["all"] is not None:
+        is_partition = not {"team", "userEmail"} & set(group_by)
+        names = NAMES if is_partition else NAMES[:WITH_ROWS_OF_ITS_OWN]
+        assert_compares(body["all"], come_to(now), come_to(before), names)
+
+
+@settings(max_examples=EXAMPLES)
+@given(rows=ROWS)
+def test_the_changes_of_a_partition_add_up_to_that_of_all(world: World, rows: list[Row]) -> None:
+    priced = [{**row, "CostInUSD": row["CostInUSD"] or 0.0} for row in rows]
+    world.fill(priced)
+    asked = ["sum costInUSD", "count modelName"]
+
+    body = world.read({**QUESTION, "groupBy": ["modelName"], "aggregations": asked})
+
+    if body["all"] is None:
+        return
+    for i, name in enumerate(body["columns"][1:]):
+        if name.endswith("_change"):
+            cells = [row[1 + i] for row in body["rows"]]
+            whole = math.fsum(cells)
+            assert math.isclose(whole, body["all"][i], rel_tol=1e-9, abs_tol=1e-9)
+
+
+@settings(max_examples=EXAMPLES)
+@given(rows=ROWS, group_by=GROUP_BY)
+def test_rows_are_sorted_by_the_size_of_their_change(
+    world: World, rows: list[Row], group_by: list[str]
+) -> None:
+    world.fill(rows)
+
+    body = world.read({**QUESTION, "groupBy": group_by, "aggregations": ["sum costInUSD"]})
+
+    position = body["columns"].index("sumCostInUSD_change")
+    sizes = [row[position] for row in body["rows"]]
+    present = [abs(size) for size in sizes if size is not None]
+    assert sizes[len(present) :] == [None] * (len(sizes) - len(present))
+    assert all(a >= b for a, b in pairwise(present))
+
+
+@settings(max_examples=EXAMPLES)
+@given(rows=ROWS, group_by=GROUP_BY)
+@example(rows=[at(START, "gpt", 5.0), at(HALF, "gpt", None)], group_by=["modelName"])
+@example(
+    rows=[at(START, "gpt", 5.0), at(HALF, "gpt", None), at(HALF, "claude", 1.0)],
+    group_by=["modelName"],
+)
+def test_rows_that_are_all_calls_are_never_said_to_miss_any(
+    world: World, rows: list[Row], group_by: list[str]
+) -> None:
+    fields = [name for name in group_by if name in ("modelName", "metadata.env")]
+    world.fill(rows)
+
+    text = world.ask({**QUESTION, "groupBy": fields, "aggregations": ["sum costInUSD", "share"]})
+
+    assert "rows add up to" not in text
+    assert "disagree" not in text
+
+
+def cells_of(text: str, first: str) -> list[str]:
+    (line,) = [line for line in text.split("\n") if line.startswith(f"{first}|")]
+    return line.split("|")
+
+
+def test_percent_of_nothing_is_not_applicable(world: World) -> None:
+    world.fill([at(HALF, "gpt", 2.0), at(START, "claude", 1.0), at(HALF, "claude", 1.0)])
+
+    text = world.ask({**QUESTION, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]})
+
+    assert cells_of(text, "gpt") == ["gpt", "1", "0", "+1", "n/a", "2", "0", "+2", "n/a"]
+    assert cells_of(text, "claude") == ["claude", "1", "1", "0", "0%", "1", "1", "0", "0%"]
+    assert cells_of(text, "ALL") == ["ALL", "2", "1", "+1", "+100.0%", "3", "1", "+2", "+200.0%"]
+    assert "# new, with no row in the earlier window: gpt\n" in text
+    assert "vanished" not in text
+    assert "inf" not in text
+
+
+def test_what_vanished_fell_by_all_of_it(world: World) -> None:
+    world.fill([at(START, None, 2.0), at(START, "claude", 1.0), at(HALF, "claude", 1.5)])
+
+    text = world.ask({**QUESTION, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]})
+
+    assert cells_of(text, "null") == ["null", "0", "1", "-1", "-100.0%", "0", "2", "-2", "-100.0%"]
+    assert "# vanished, with no row in the later window: null\n" in text
+
+
+@pytest.mark.parametrize("format_", ["table", "exact"])
+def test_rates_change_by_points(world: World, format_: str) -> None:
+    rows = [at(START, "gpt", 1.0) for _ in range(4)] + [at(HALF, "gpt", 1.0) for _ in range(4)]
+    rows[0] |= {"IsFailure": True}
+    rows[4] |= {"IsFailure": True}
+    rows[5] |= {"IsFailure": True}
+    world.fill(rows)
+
+    text = world.ask({**QUESTION, "aggregations": ["errorRate"], "format": format_})
+
+    percents = ["25%", "50%", "+25pp", "+100%"]
+    shown = [line.split(": ")[1] for line in text.split("\n") if line.startswith("errorRate")]
+    assert [text.replace(".0", "") for text in shown] == [percents[i] for i in (1, 0, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("order", "first"), [("sumCostInUSD", "gpt"), ("-sumCostInUSD_change", "claude")]
+)
+def test_another_order_is_by_value_and_not_by_size(world: World, order: str, first: str) -> None:
+    world.fill(
+        [
+            at(START, "gpt", 9.0),
+            at(HALF, "gpt", 8.0),
+            at(START, "claude", 9.0),
+            at(HALF, "claude", 0.5),
+            at(HALF, "mistral", 1.0),
+        ]
+    )
+    question = {**QUESTION, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]}
+
+    body = world.read({**question, "orderBy": order})
+
+    assert body["rows"][0][0] == first

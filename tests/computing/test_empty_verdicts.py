@@ -1,0 +1,247 @@
+"""Empty is not zero: why nothing matched, found out by one probe and no more calls than allowed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+
+from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.query.model import Query
+
+Row = dict[str, Any]
+World = Any
+
+NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
+WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
+OUTSIDER: Final = Caller("eve@example.com", "user", frozenset({"black"}))
+INSIDER: Final = Caller("ada@example.com", "user")
+
+NAMES: Final = ("openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4.1", "anthropic/claude-opus")
+
+
+def call(model: str | None, slug: str = "ada@example.com", **more: Any) -> Row:
+    return {
+        "CreatedAt": NOON,
+        "ModelName": model,
+        "CreatedBySubjectSlug": slug,
+        "CreatedBySubjectType": "user",
+        "Teams": ["red"],
+        "Metadata": {"env": "prod", "customer": "acme"},
+        "CostInUSD": None,
+        **more,
+    }
+
+
+def where(*filters: tuple[str, str, list[str]]) -> list[dict[str, Any]]:
+    return [{"fieldName": f, "operator": o, "value": v} for f, o, v in filters]
+
+
+def body_of(text: str) -> list[str]:
+    """The lines after the header."""
+    return text.split("\n")[1:]
+
+
+def probes(world: World) -> list[Query]:
+    """The questions without the asker's filters."""
+    return [query for query in world.recorder.sent if not query.filters]
+
+
+@pytest.fixture(autouse=True)
+def _fill(world: World) -> None:
+    world.fill([call(name) for name in NAMES for _ in range(2)])
+
+
+GROUPED: Final = pytest.mark.parametrize("group_by", [[], ["modelName"]], ids=["one", "grouped"])
+
+
+@GROUPED
+def test_no_traffic_is_said_to_be_none(world: World, group_by: list[str]) -> None:
+    text = world.ask({"startTs": "2026-05", "groupBy": group_by})
+
+    assert body_of(text)[0].startswith("no traffic in this window")
+    assert "total: 0" not in text
+    assert len(probes(world)) <= 1
+    assert world.recorder.calls <= 3
+
+
+@GROUPED
+def test_no_traffic_is_found_out_also_with_a_filter(world: World, group_by: list[str]) -> None:
+    filters = where(("modelName", "IN", ["openai/gpt-4o"]))
+
+    text = world.ask({"startTs": "2026-05", "groupBy": group_by, "filters": filters})
+
+    assert body_of(text)[0].startswith("no traffic in this window")
+    assert "did you mean" not in text
+    assert len(probes(world)) == 1
+
+
+@GROUPED
+@pytest.mark.parametrize("operator", ["IN", "EQUAL"])
+def test_a_value_that_no_row_has_is_named_with_those_that_come_near(
+    world: World, group_by: list[str], operator: str
+) -> None:
+    filters = where(("modelName", operator, ["openai/gpt-4"]))
+
+    text = world.ask({**WEEK, "groupBy": group_by, "filters": filters})
+
+    assert 'match modelName IN ["openai/gpt-4"]' in text or "match modelName EQUAL" in text
+    (line,) = [line for line in text.split("\n") if "did you mean" in line]
+    assert line.startswith('# modelName "openai/gpt-4" has no rows: did you mean ')
+    near = line.removesuffix("?").split("did you mean ")[1].split(" or ")
+    assert len(near) == 3
+    assert set(near) == set(NAMES[:3])
+    assert len(probes(world)) == 1
+    assert world.recorder.calls <= 6
+
+
+def test_a_value_that_resembles_none_is_said_to(world: World) -> None:
+    text = world.ask({**WEEK, "filters": where(("modelName", "IN", ["zzzzzz"]))})
+
+    assert '# modelName "zzzzzz" has no rows, and no value comes near' in text
+    assert "did you mean" not in text
+    assert "list_values of modelName" in text
+
+
+def test_values_that_exist_but_not_together_are_said_to(world: World) -> None:
+    world.fill([call("gpt"), call("claude", "bob@example.com")])
+    filters = where(("modelName", "IN", ["gpt"]), ("userEmail", "IN", ["bob@example.com"]))
+
+    text = world.ask({**WEEK, "filters": filters})
+
+    assert "has no rows" not in text
+    assert "not together" in body_of(text)[-1]
+    assert len(probes(world)) == 1
+
+
+def test_a_metadata_key_of_another_spelling_is_offered(world: World) -> None:
+    text = world.ask({**WEEK, "filters": where(("metadata.Customer", "IN", ["acme"]))})
+
+    assert "no row has the metadata key Customer: did you mean customer?" in text
+    assert world.recorder.calls <= 6
+
+
+def test_a_metadata_key_that_no_row_has_is_said_of_groups_too(world: World) -> None:
+    text = world.ask({**WEEK, "groupBy": ["metadata.environment"]})
+
+    assert "no row has the metadata key environment: did you mean env?" in text
+
+
+def test_rows_whose_column_is_null_are_rows(world: World) -> None:
+    text = world.ask({**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]})
+
+    assert "# costInUSD is null in all of these rows: not recorded, which is not 0" in text
+    assert "no traffic" not in text
+    assert "openai/gpt-4o|2|null" in text
+
+
+def test_a_column_that_some_row_has_is_not_said_to_be_missing(world: World) -> None:
+    world.fill([call("gpt"), call("claude", CostInUSD=0.0)])
+
+    text = world.ask({**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]})
+
+    assert "null in all" not in text
+    assert "\nclaude|1|0\n" in text
+
+
+@GROUPED
+@pytest.mark.parametrize("filters", [[], where(("modelName", "IN", ["openai/gpt-4o"]))])
+def test_what_this_token_may_not_see_is_not_said_to_be_nothing(
+    world: World, group_by: list[str], filters: list[dict[str, Any]]
+) -> None:
+    question = {**WEEK, "groupBy": group_by, "filters": filters}
+
+    hidden = world.ask_as(OUTSIDER, question)
+
+    assert "visible to this token" in body_of(hidden)[0]
+    assert "no traffic" not in hidden
+    assert not [name for name in NAMES[1:] if name in hidden]
+    assert {caller.subject for caller in world.recorder.callers} == {OUTSIDER.subject}
+
+
+def test_near_values_are_those_that_the_caller_may_see(world: World) -> None:
+    world.fill([call("gpt-4o"), call("gpt-4o-secret", "bob@example.com", Teams=["black"])])
+
+    text = world.ask_as(INSIDER, {**WEEK, "filters": where(("modelName", "IN", ["gpt-4"]))})
+
+    assert "did you mean gpt-4o?" in text
+    assert "secret" not in text
+
+
+def test_a_value_among_several_that_matches_nothing_is_said(world: World) -> None:
+    values = ["openai/gpt-4o", "openai/gpt-5-mini"]
+    question = {**WEEK, "filters": where(("modelName", "IN", values))}
+
+    one = world.ask(question)
+    grouped = world.ask({**question, "groupBy": ["modelName"]})
+    otherwise = world.ask({**question, "groupBy": ["team"]})
+
+    for text in (one, grouped, otherwise):
+        assert '# modelName "openai/gpt-5-mini" has no rows: did you mean ' in text
+        assert '"openai/gpt-4o" has no rows' not in text
+    assert "total: 2" in one
+
+
+def test_values_that_all_match_cost_no_probe(world: World) -> None:
+    filters = where(("modelName", "IN", list(NAMES[:2])))
+
+    text = world.ask({**WEEK, "filters": filters, "groupBy": ["modelName"]})
+
+    assert "has no rows" not in text
+    assert probes(world) == []
+
+
+def test_groups_of_the_other_kind_of_subject_are_not_no_traffic(world: World) -> None:
+    text = world.ask({**WEEK, "groupBy": ["virtualaccount"]})
+
+    assert body_of(text)[-1].startswith("no groups: none of the 8 rows here")
+
+
+@pytest.mark.parametrize("interval", ["1 day", "1 hour"])
+def test_a_timeseries_of_nothing_says_why(world: World, interval: str) -> None:
+    filters = where(("modelName", "IN", ["openai/gpt-4"]))
+
+    text = world.ask({**WEEK, "interval": interval, "filters": filters})
+
+    assert "did you mean " in text
+    assert len(probes(world)) == 1
+
+
+def test_a_comparison_of_nothing_says_why(world: World) -> None:
+    filters = where(("modelName", "IN", ["openai/gpt-4"]))
+
+    text = world.ask({**WEEK, "compareTo": "1 week", "filters": filters, "groupBy": ["modelName"]})
+
+    assert "did you mean " in text
+    assert world.recorder.calls <= 6
+
+
+def test_a_filter_on_what_cannot_be_listed_is_told_without_near_values(world: World) -> None:
+    filters = where(("isFailure", "EQUAL", ["true"]))
+
+    text = world.ask({**WEEK, "filters": filters})
+
+    assert body_of(text)[0].startswith("no rows in this window")
+    assert "did you mean" not in text
+    assert world.recorder.calls <= 6
+
+
+def test_a_value_that_exists_but_not_with_the_other_filters_is_no_slip(world: World) -> None:
+    world.fill([call("gpt"), call("claude", Teams=["blue"])])
+    filters = where(("modelName", "IN", ["gpt", "claude"]), ("team", "ARRAY_HAS_ANY", ["red"]))
+
+    for group_by in ([], ["modelName"], ["userEmail"]):
+        text = world.ask({**WEEK, "filters": filters, "groupBy": group_by})
+
+        assert "did you mean claude" not in text
+        assert 'modelName "claude" has no rows with the other filters' in text
+
+
+def test_near_values_are_on_the_side_of_virtual_models_that_is_asked(world: World) -> None:
+    world.fill([call("fast", VirtualModelName="fast"), call("gpt")])
+
+    text = world.ask({**WEEK, "filters": where(("modelName", "IN", ["fas"]))})
+
+    assert "models only, virtual-model rows left out" in text
+    assert "did you mean fast" not in text

@@ -1,0 +1,168 @@
+"""Where rows do not add up to ALL the true reason is given, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.result import DataPoint, Result
+
+Row = dict[str, Any]
+World = Any
+
+NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
+WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
+OPEN: Final = {"startTs": "2026-07-06"}
+"""A window that ends now."""
+
+TEAMS: Final = "callers in several teams count once per team"
+ACCOUNTS: Final = "virtual accounts are not in the rows"
+USERS: Final = "users are not in the rows"
+KEYLESS: Final = "calls without a value of the group-by fields are not in the rows"
+NEW_DATA: Final = "new data that arrived between the two calls"
+DISAGREE: Final = "the backend's two answers disagree"
+REASONS: Final = (TEAMS, ACCOUNTS, USERS, KEYLESS, NEW_DATA, DISAGREE)
+
+
+def call(
+    slug: str = "ada", kind: str = "user", *teams: str, env: str | None = None, count: int = 1
+) -> list[Row]:
+    metadata = {} if env is None else {"env": env}
+    row = {
+        "CreatedAt": NOON,
+        "ModelName": slug,
+        "CreatedBySubjectSlug": slug,
+        "CreatedBySubjectType": kind,
+        "Teams": list(teams),
+        "Metadata": metadata,
+    }
+    return [row] * count
+
+
+def reasons_of(text: str) -> list[str]:
+    return [reason for reason in REASONS if reason in text]
+
+
+@pytest.mark.parametrize(
+    ("rows", "field", "reasons"),
+    [
+        (call("ada", "user", "red", "blue") + call("bob", "user", "red"), "team", [TEAMS]),
+        (call("ada", "user", "red") + call("bob", "user", "blue"), "team", []),
+        (call("ada", "user", "red", "red") + call("bob"), "team", []),
+        (call() + call("bob") + call("bot", "virtualaccount"), "userEmail", [ACCOUNTS]),
+        (call() + call("bob"), "userEmail", []),
+        (
+            call() + call("bot", "virtualaccount") + call("job", "virtualaccount"),
+            "virtualaccount",
+            [USERS],
+        ),
+        (
+            call("bot", "virtualaccount") + call("job", "virtualaccount"),
+            "virtualaccount",
+            [],
+        ),
+        (call(env="prod") + call(env="test") + call(), "metadata.env", []),
+        (call(env="prod") + call(), "metadata.env", []),
+    ],
+    ids=[
+        "in two teams",
+        "each in one team",
+        "one team twice",
+        "users and accounts, by user",
+        "users alone, by user",
+        "users and accounts, by account",
+        "accounts alone, by account",
+        "a row without the key",
+        "the key and no key",
+    ],
+)
+def test_the_reason_is_true(world: World, rows: list[Row], field: str, reasons: list[str]) -> None:
+    world.fill(rows)
+
+    text = world.ask({**WEEK, "groupBy": [field]})
+
+    assert reasons_of(text) == reasons
+
+
+def test_the_amounts_are_what_is_missing_and_what_is_double(world: World) -> None:
+    world.fill(call("ada", "user", "red", "blue", count=3) + call("bob", "user", "red", count=7))
+
+    text = world.ask({**WEEK, "groupBy": ["team"]})
+
+    assert f"# rows add up to 3 total (30.0%) more than ALL: {TEAMS}\n" in text
+    assert text.endswith("ALL|10")
+
+
+def test_amounts_that_balance_are_not_taken_for_a_sum(world: World) -> None:
+    world.fill(call("ada", "user", "red", "blue") + call("bot", "virtualaccount", "red"))
+
+    text = world.ask({**WEEK, "groupBy": ["team", "userEmail"]})
+
+    assert "# team rows overlap" in text
+    assert "# rows are users only" in text
+
+
+def without_keyless(query: Query, result: Result) -> Result:
+    """A gateway that has no row for calls without the key."""
+    points = [p for p in result.points if not query.group_by or p.keys != (None,)]
+    return replace(result, points=tuple(points), is_by_rulings=False)
+
+
+def test_a_gateway_that_leaves_out_rows_without_the_key_is_told(world: World) -> None:
+    world.fill(call(env="prod") + call(env="test") + call(count=2))
+
+    text = world.ask({**WEEK, "groupBy": ["metadata.env"]}, change=without_keyless)
+
+    assert reasons_of(text) == [KEYLESS]
+    assert "# rows add up to 2 total (50.0%) less than ALL" in text
+
+
+def arriving(more: int) -> Callable[[Query, Result], Result]:
+    """ALL is answered a moment later: so many calls more."""
+
+    def change(query: Query, result: Result) -> Result:
+        if query.group_by:
+            return result
+        calls = result.points[0].values[0] or 0
+        return replace(result, points=(DataPoint((), (calls + more,)),))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("window", "more", "is_said"),
+    [(OPEN, 1, True), (OPEN, 0, False), (OPEN, 5, False), (WEEK, 1, False), (OPEN, -5, False)],
+    ids=["a little, open", "nothing", "much, open", "a little, closed", "less than the rows"],
+)
+def test_new_data_are_a_little_in_an_open_window(
+    world: World, window: dict[str, str], more: int, *, is_said: bool
+) -> None:
+    world.fill(call("ada", count=100) + call("bob", count=100))
+
+    text = world.ask({**window, "groupBy": ["modelName"]}, change=arriving(more))
+
+    assert (NEW_DATA in text) == is_said
+    assert ("rows add up to" in text) == (more != 0 and not is_said)
+
+
+def test_more_in_the_rows_than_in_all_is_a_disagreement(world: World) -> None:
+    world.fill(call("ada", count=100) + call("bob", count=100))
+
+    text = world.ask({**WEEK, "groupBy": ["modelName"]}, change=arriving(-5))
+
+    assert reasons_of(text) == [DISAGREE]
+
+
+def test_a_little_of_virtual_accounts_is_not_put_down_to_new_data(world: World) -> None:
+    rows = call("ada", count=150) + call("bob", count=150) + call("bot", "virtualaccount")
+    world.fill(rows)
+
+    text = world.ask({**OPEN, "groupBy": ["userEmail"]})
+
+    assert reasons_of(text) == [ACCOUNTS]
+    assert "# rows add up to 1 total (0.3%) less than ALL" in text

@@ -1,0 +1,74 @@
+"""One tenant's generated data, the server over them in memory, and SQL on the same files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pytest
+from mcp.client import Client
+
+from gateway_metrics_mcp.backends.demo import DemoBackend
+from gateway_metrics_mcp.backends.demo_data import make_demo_data
+from gateway_metrics_mcp.client import call
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
+
+NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+"""A Wednesday: the last 7 days are July 8 to 14."""
+SEED: Final = 7
+
+Ask = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
+Query = Callable[[str], list[dict[str, Any]]]
+
+_PERIODS: Final = """
+    CREATE MACRO last_7_days(t) AS t >= '2026-07-08'::TIMESTAMPTZ AND t < '2026-07-15'::TIMESTAMPTZ;
+    CREATE MACRO week_before(t) AS t >= '2026-07-01'::TIMESTAMPTZ AND t < '2026-07-08'::TIMESTAMPTZ;
+"""
+
+
+@pytest.fixture(scope="session")
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("questions")
+
+
+@pytest.fixture(scope="session")
+def query(demo_cache: Path) -> Query:
+    """The rows of SQL on the Parquet; as in the demo, nothing has happened after now."""
+    directory = make_demo_data(demo_cache, seed=SEED, end_day=NOW.date())
+    engine = duckdb.connect()
+    engine.execute("SET TimeZone = 'UTC'")
+    engine.execute(_PERIODS)
+    for table in sorted(directory.iterdir()):
+        files = engine.read_parquet(f"{table}/*/*.parquet", hive_partitioning=False)
+        files.filter(f"CreatedAt < TIMESTAMPTZ '{NOW.isoformat()}'").create_view(table.name)
+
+    def run(sql: str) -> list[dict[str, Any]]:
+        result = engine.execute(sql)
+        names = [column[0] for column in result.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    return run
+
+
+@pytest.fixture
+def seed() -> int:
+    """The seed of the data; tests may ask for another by a parameter."""
+    return SEED
+
+
+@pytest.fixture
+async def ask(seed: int, catalog: Catalog, demo_cache: Path) -> AsyncIterator[Ask]:
+    """Call a tool of a server over the demo: its text, and whether it is an error."""
+    backend = DemoBackend(seed, catalog, cache=demo_cache, clock=lambda: NOW)
+    server = build_server(Settings(), backend=backend, clock=lambda: NOW)
+    async with aclosing(backend), Client(server) as client:
+        yield lambda tool, arguments: call(client, tool, arguments)
+    if seed != SEED:  # 45 MB each
+        shutil.rmtree(make_demo_data(demo_cache, seed=seed, end_day=NOW.date()))
