@@ -17,7 +17,7 @@ from gateway_metrics_mcp.computing.assembling import assemble
 from gateway_metrics_mcp.computing.plan import Call
 from gateway_metrics_mcp.computing.shown_values import choose_values
 from gateway_metrics_mcp.query.catalog import Datasource, load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
 from gateway_metrics_mcp.result import DataPoint, Result, read_result, value_names_of
@@ -25,6 +25,8 @@ from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+SIDE: Final = ("virtualModelName", "IS_NULL")
+"""The filter that stays when the others are dropped."""
 
 Row = dict[str, Any]
 Ask = Callable[..., Awaitable[str]]
@@ -36,8 +38,8 @@ class CannedBackend:
 
     The ungrouped one with their sum; which groups a timeseries has with one row for each; which
     of a filter's values are there with all of them, unless `present` says which; and a question
-    without filters with the rows of `unfiltered`, where the test gives them. Metadata keys can be
-    listed only where the test gives some.
+    with fewer filters than the first one with the rows of `unfiltered`, where the test gives them.
+    Metadata keys can be listed only where the test gives some.
     """
 
     description = "canned rows"
@@ -58,6 +60,7 @@ class CannedBackend:
         self._unfiltered = unfiltered
         self._metadata_keys = metadata_keys
         self._facts = facts
+        self._first: frozenset[Filter] | None = None
 
     async def query(self, query: Query, caller: Caller) -> Result:
         assert caller.is_tenant_admin
@@ -83,7 +86,12 @@ class CannedBackend:
 
     def _answer(self, query: Query, datasource: Datasource) -> Sequence[Row]:
         """The rows of the question, or of one of ours beside it."""
-        if not query.filters and self._unfiltered is not None:
+        filters = frozenset(query.filters)
+        if self._first is None:
+            self._first = filters
+        if filters < self._first and self._unfiltered is not None:
+            side = {f for f in self._first if (f.field_name, f.operator) == SIDE}
+            assert filters == (side if side < self._first else set())
             return self._unfiltered
         if query.interval is not None or not self._rows:
             return self._rows

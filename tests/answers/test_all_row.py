@@ -96,14 +96,25 @@ async def test_callers_in_several_teams_are_named(ask: Ask) -> None:
     )
 
 
-async def test_answers_that_contradict_each_other_are_said_to(ask: Ask) -> None:
+@pytest.mark.parametrize(
+    ("total", "amount", "is_by_rulings"),
+    [
+        (8, "4 total (50.0%) more", True),
+        (8, "4 total (50.0%) more", False),
+        (16, "4 total (25.0%) less", True),  # our engines have null among the rows
+    ],
+)
+async def test_answers_that_contradict_each_other_are_said_to(
+    ask: Ask, total: int, amount: str, *, is_by_rulings: bool
+) -> None:
     rows = [{"modelName": name, "total": 6} for name in "ab"]
+    question = {**WEEK, "groupBy": ["modelName"]}
 
-    text = await ask(rows, {**WEEK, "groupBy": ["modelName"]}, totals={"total": 8})
+    text = await ask(rows, question, totals={"total": total}, is_by_rulings=is_by_rulings)
 
     (gap,) = gap_of(text)
     assert gap == (
-        "# rows add up to 4 total (50.0%) more than ALL:"
+        f"# rows add up to {amount} than ALL:"
         " the backend's two answers disagree; ask again before relying on either"
     )
 
@@ -118,12 +129,44 @@ async def test_a_small_gap_up_to_now_is_new_data_and_nothing_else(ask: Ask) -> N
     assert gap_of(text) == ["# rows and ALL differ by new data that arrived between the two calls"]
 
 
-async def test_a_large_gap_up_to_now_is_told_with_its_reason(ask: Ask) -> None:
+@pytest.mark.parametrize(
+    ("total", "amount", "is_by_rulings", "reason"),
+    [
+        (
+            1100,
+            "100 total (9.1%) less",
+            False,
+            "calls without a value of the group-by fields are not in the rows",
+        ),
+        (
+            1100,
+            "100 total (9.1%) less",
+            True,
+            "new data arrived between the two calls; ask again for figures that fit",
+        ),
+        (
+            800,
+            "200 total (25.0%) more",
+            True,
+            "new data arrived between the two calls; ask again for figures that fit",
+        ),
+        (
+            800,
+            "200 total (25.0%) more",
+            False,
+            "the backend's two answers disagree; ask again before relying on either",
+        ),
+    ],
+)
+async def test_a_large_gap_up_to_now_is_told_with_its_reason(
+    ask: Ask, total: int, amount: str, reason: str, *, is_by_rulings: bool
+) -> None:
     rows = [{"modelName": name, "total": 500} for name in "ab"]
+    question = {"startTs": "now-1h", "groupBy": ["modelName"]}
 
-    text = await ask(rows, {"startTs": "now-1h", "groupBy": ["modelName"]}, totals={"total": 1100})
+    text = await ask(rows, question, totals={"total": total}, is_by_rulings=is_by_rulings)
 
-    assert gap_of(text)[0].startswith("# rows add up to 100 total (9.1%) less than ALL: calls with")
+    assert gap_of(text) == [f"# rows add up to {amount} than ALL: {reason}"]
 
 
 async def test_a_gap_against_nothing_has_no_share(ask: Ask) -> None:

@@ -56,6 +56,7 @@ async def test_a_timeseries_has_the_largest_series_and_says_of_how_many(ask: Ask
     question = {**WEEK, "groupBy": ["modelName"], "interval": "1 day", "limit": 2}
 
     body = json.loads(await ask(rows, question))
+    whole = json.loads(await ask(rows, {**question, "limit": body["seriesCount"]}))
 
     assert body["columns"] == ["startTimestamp", "modelName", "total"]
     assert body["rows"] == [
@@ -67,14 +68,23 @@ async def test_a_timeseries_has_the_largest_series_and_says_of_how_many(ask: Ask
     assert (body["seriesShown"], body["seriesCount"]) == (2, 3)
     assert (body["rowCount"], body["isComplete"], body["next"]) == (6, False, None)
     assert body["notes"] == ["5 of 7 buckets had no rows at all"]
+    assert (len(whole["rows"]), whole["isComplete"], whole["next"]) == (6, True, None)
 
 
 async def test_notes_are_told_without_their_mark(ask: Ask) -> None:
-    body = json.loads(await ask(MODELS, BY_MODEL, totals={"total": 100}, age_s=9))
+    facts = {"age_s": 9, "is_by_rulings": False}
+    body = json.loads(await ask(MODELS, BY_MODEL, totals={"total": 100}, **facts))
 
     gap, cached = body["notes"]
     assert gap.startswith("rows add up to 6 total (6.0%) less than ALL: calls without a value")
     assert cached == "from the cache, 9 s old"
+
+
+async def test_the_reason_of_a_gap_is_our_engines_own(ask: Ask) -> None:
+    body = json.loads(await ask(MODELS, BY_MODEL, totals={"total": 100}))
+
+    (gap,) = body["notes"]
+    assert gap.startswith("rows add up to 6 total (6.0%) less than ALL: the backend's two answers")
 
 
 async def test_nothing_is_no_rows(ask: Ask) -> None:
@@ -101,6 +111,7 @@ async def test_a_bucket_too_large_for_the_budget_is_shown_in_part(ask: Ask) -> N
     assert 0 < body["seriesShown"] < 8
     assert len(body["rows"]) == body["seriesShown"]
     assert not body["isComplete"]
+    assert body["next"] is None  # a larger limit would get the same answer
 
 
 @given(

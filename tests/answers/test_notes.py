@@ -262,7 +262,7 @@ async def test_nothing_is_said_to_be_nothing(ask: Ask, format_: str) -> None:
     )
     assert text == header + (
         "no rows in this window (a row counts model calls, retries included)"
-        ' match modelName IN ["gpt"]; without the filters there are rows\n'
+        ' match modelName IN ["gpt"]; without the filters 10 do\n'
         '# modelName "gpt" has no rows: did you mean gpt-4o?\n'
         "# next: the same with a value that exists: values match exactly, case counts"
     )
@@ -442,7 +442,7 @@ async def test_an_empty_answer_names_the_metadata_key_that_comes_near(ask: Ask) 
     assert text.split("\n")[1:] == [
         (
             "no rows in this window (a row counts model calls, retries included)"
-            ' match metadata.env IN ["prod"]; without the filters there are rows'
+            ' match metadata.env IN ["prod"]; without the filters 5 do'
         ),
         "# no row has the metadata key env: did you mean environment?",
         "# next: the same with a metadata key that exists: case counts",

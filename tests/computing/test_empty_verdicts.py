@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Filter, Query
 
 Row = dict[str, Any]
 World = Any
@@ -17,6 +17,9 @@ NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
 WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
 OUTSIDER: Final = Caller("eve@example.com", "user", frozenset({"black"}))
 INSIDER: Final = Caller("ada@example.com", "user")
+
+REAL: Final = Filter(field_name="virtualModelName", operator="IS_NULL", value=True)
+VIRTUAL: Final = Filter(field_name="virtualModelName", operator="IS_NULL", value=False)
 
 NAMES: Final = ("openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4.1", "anthropic/claude-opus")
 
@@ -44,8 +47,9 @@ def body_of(text: str) -> list[str]:
 
 
 def probes(world: World) -> list[Query]:
-    """The questions without the asker's filters."""
-    return [query for query in world.recorder.sent if not query.filters]
+    """The questions with fewer filters than the asker's, which is sent first."""
+    asked = set(world.recorder.sent[0].filters)
+    return [query for query in world.recorder.sent if set(query.filters) < asked]
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +66,7 @@ def test_no_traffic_is_said_to_be_none(world: World, group_by: list[str]) -> Non
 
     assert body_of(text)[0].startswith("no traffic in this window")
     assert "total: 0" not in text
-    assert len(probes(world)) <= 1
+    assert [query.filters for query in probes(world)] == [()]
     assert world.recorder.calls <= 3
 
 
@@ -74,7 +78,7 @@ def test_no_traffic_is_found_out_also_with_a_filter(world: World, group_by: list
 
     assert body_of(text)[0].startswith("no traffic in this window")
     assert "did you mean" not in text
-    assert len(probes(world)) == 1
+    assert [query.filters for query in probes(world)] == [(REAL,)]
 
 
 @GROUPED
@@ -92,7 +96,8 @@ def test_a_value_that_no_row_has_is_named_with_those_that_come_near(
     near = line.removesuffix("?").split("did you mean ")[1].split(" or ")
     assert len(near) == 3
     assert set(near) == set(NAMES[:3])
-    assert len(probes(world)) == 1
+    assert "; without the filters 8 do" in text
+    assert [query.filters for query in probes(world)] == [(REAL,)]
     assert world.recorder.calls <= 6
 
 
@@ -112,7 +117,8 @@ def test_values_that_exist_but_not_together_are_said_to(world: World) -> None:
 
     assert "has no rows" not in text
     assert "not together" in body_of(text)[-1]
-    assert len(probes(world)) == 1
+    assert "; without the filters 2 do" in text
+    assert [query.filters for query in probes(world)] == [(REAL,)]
 
 
 def test_a_metadata_key_of_another_spelling_is_offered(world: World) -> None:
@@ -205,7 +211,7 @@ def test_a_timeseries_of_nothing_says_why(world: World, interval: str) -> None:
     text = world.ask({**WEEK, "interval": interval, "filters": filters})
 
     assert "did you mean " in text
-    assert len(probes(world)) == 1
+    assert [query.filters for query in probes(world)] == [(REAL,)]
 
 
 def test_a_comparison_of_nothing_says_why(world: World) -> None:
@@ -245,3 +251,47 @@ def test_near_values_are_on_the_side_of_virtual_models_that_is_asked(world: Worl
 
     assert "models only, virtual-model rows left out" in text
     assert "did you mean fast" not in text
+    assert "; without the filters 1 do" in text
+
+
+def test_near_values_are_on_the_side_of_virtual_models_also_where_that_is_grouped_by(
+    world: World,
+) -> None:
+    world.fill([call("fast", VirtualModelName="fast"), *(call("fast-1") for _ in range(3))])
+    filters = where(("modelName", "IN", ["fas"]))
+
+    text = world.ask({**WEEK, "groupBy": ["virtualModel"], "filters": filters})
+
+    assert "did you mean fast?" in text
+    assert "; without the filters 1 do" in text
+    assert [query.filters for query in probes(world)] == [(VIRTUAL,)]
+
+
+def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(world: World) -> None:
+    filters = where(("modelName", "IN", [NAMES[0]]))
+
+    text = world.ask({**WEEK, "groupBy": ["virtualModel"], "filters": filters})
+
+    assert body_of(text) == [
+        (
+            "no rows in this window (a row counts requests to virtual models) match virtual models"
+            " only, the model calls under them left out, with or without the other filters"
+        ),
+        "# next: a wider or a later window",
+    ]
+    assert [query.filters for query in probes(world)] == [(VIRTUAL,)]
+
+
+def test_both_sides_of_virtual_models_at_once_are_not_told_as_no_traffic(world: World) -> None:
+    sides = [
+        {"fieldName": "virtualModelName", "operator": "IS_NULL", "value": value}
+        for value in (True, False)
+    ]
+    filters = [*where(("modelName", "IN", [NAMES[0]])), *sides]
+
+    text = world.ask({**WEEK, "filters": filters})
+
+    assert "no traffic" not in text
+    assert "exclude each other" in text
+    assert "; without the filters there are rows" in text
+    assert [query.filters for query in probes(world)] == [()]

@@ -91,8 +91,6 @@ def _buckets(asked: Asked, series: Sequence[Series], room: Room) -> _Rows:
         most //= 2
         rows = _cut_buckets(asked, series[:most], room, must_get_on=most == 1)
     rows.facts = {"seriesShown": most, "seriesCount": len(series)}
-    if rows.following is None and most < len(series):
-        rows.following = {"limit": len(series)}
     return rows
 
 

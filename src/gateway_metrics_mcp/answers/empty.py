@@ -57,6 +57,9 @@ def _explain_silence(asked: Asked) -> list[str]:
         verdict = f"no rows in this window {counted} are visible to this token"
         own = "it sees its own calls and those of its teams"
         return [f"{verdict}: {own}", f"# next: {wider}, or a token that sees more"]
+    if asked.probe is not None and asked.probe.is_virtual_side:
+        verdict = f"no rows in this window {counted} match {question.scope}"
+        return [f"{verdict}, with or without the other filters", f"# next: {wider}"]
     if not asked.result.is_by_rulings:
         verdict = f"no traffic in this window {counted}, or none that this token may see"
         return [verdict, f"# next: {wider}, another datasource, or a token that sees more"]

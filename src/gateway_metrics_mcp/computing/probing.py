@@ -48,7 +48,7 @@ class Unmatched:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the window holds without any filter.
+    """What the window holds without the asker's filters.
 
     `total` counts rows, None if the source does not; where `is_exact` is not, some count twice.
     `fields` are those whose values were read.
@@ -58,6 +58,8 @@ class Probe:
     is_exact: bool = True
     fields: tuple[str, ...] = ()
     unmatched: tuple[Unmatched, ...] = ()
+    is_virtual_side: bool = False
+    """Whether it counts requests to virtual models alone: 0 of those is not no traffic."""
 
 
 def group_field(name: str, question: Question, catalog: Catalog) -> str | None:
@@ -81,7 +83,8 @@ def probed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, s
 def probe_query(question: Question, fields: Sequence[str]) -> Query:
     """The question's window without the asker's filters, by these fields.
 
-    The side of virtual models stays as it is, unless it is the only filter. A subject is asked with its kind: alone, either kind would leave the other out (R7).
+    The side of virtual models stays as it is, unless it is the only filter. A subject is asked
+    with its kind: alone, either kind would leave the other out (R7).
     """
     group_by: dict[str, None] = {}
     for field in fields:
@@ -98,8 +101,11 @@ def probe_query(question: Question, fields: Sequence[str]) -> Query:
 
 
 def _kept(question: Question) -> tuple[Filter, ...]:
-    sides = [f for f in question.query.filters if f.field_name == FIELD and f.operator == "IS_NULL"]
-    return () if len(sides) == len(question.query.filters) else tuple(sides)
+    filters = question.query.filters
+    sides = tuple(f for f in filters if f.field_name == FIELD and f.operator == "IS_NULL")
+    if len(sides) == len(filters) or len({side.value for side in sides}) > 1:
+        return ()  # it is the only filter; or both sides are asked, which no row is on
+    return sides
 
 
 def read_probe(question: Question, catalog: Catalog, result: Result) -> Probe:
@@ -111,9 +117,11 @@ def read_probe(question: Question, catalog: Catalog, result: Result) -> Probe:
     for filter_, field in probed:
         seen = seen_values(question, result, field)
         unmatched += find_unmatched(filter_, seen, seen)
-    has_one_side = bool(_kept(question)) or not question.datasource.has_virtual_models
+    kept = _kept(question)
+    has_one_side = bool(kept) or not question.datasource.has_virtual_models
     is_exact = _TEAM not in fields and has_one_side
-    return Probe(total, is_exact, fields, tuple(unmatched))
+    is_virtual_side = any(side.value is False for side in kept)
+    return Probe(total, is_exact, fields, tuple(unmatched), is_virtual_side)
 
 
 def seen_values(question: Question, result: Result, field: str) -> dict[str, Number]:
