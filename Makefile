@@ -4,10 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check verify bench wheel clean
+.PHONY: help demo test lint check verify conformance versions lowest newest \
+	bench load soak wheel clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 13
 
 .venv/.runs: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -34,17 +35,45 @@ lint: .venv/.tests ## lint and check the types
 
 check: lint test ## lint, check the types, then run the whole suite
 
-verify: check ## all of check, longer property tests, and the benchmarks: before a release
+verify: check ## check, longer tests, others' tools, versions, benchmarks, soak: before a release
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m "thorough or not thorough"
+	$(MAKE) versions
 	$(MAKE) bench
+	$(MAKE) load
+	$(MAKE) soak
+
+conformance: .venv/.tests ## the official suite, the Inspector, the protocol's schema (needs npm)
+	$(BIN)/python -m pytest -m "thorough or not thorough" \
+		tests/conformance tests/server/test_schema_lint.py
+
+versions: lowest newest ## the suite on the wheel, at the lowest and the newest versions allowed
+
+lowest: RESOLUTION = lowest-direct
+newest: RESOLUTION = highest
+lowest newest: wheel
+	@rm -rf .venv-$@ && $(PYTHON) -m venv .venv-$@
+	@.venv-$@/bin/python -m pip install --quiet --upgrade 'pip>=25.1,<27' 'uv>=0.9,<1'
+	@.venv-$@/bin/uv pip compile --quiet --resolution $(RESOLUTION) --all-extras --group test \
+		--no-header --no-annotate --output-file .venv-$@/versions.txt pyproject.toml >/dev/null
+	@.venv-$@/bin/python -m pip install --quiet -r .venv-$@/versions.txt
+	@.venv-$@/bin/python -m pip install --quiet --no-deps dist/*.whl
+	@cd .venv-$@ && bin/python -c 'import sys, gateway_metrics_mcp as wheel; \
+		sys.exit("site-packages" not in wheel.__file__)'
+	.venv-$@/bin/python -m pytest
 
 bench: .venv/.tests ## measure, each against a yardstick of the same run (needs node and npm)
 	@failed=0; for name in startup overhead tokens engine; do \
 		$(BIN)/python benchmarks/$$name.py || failed=1; done; exit $$failed
+
+load: .venv/.tests ## 64 callers at once, against a trivial tool of the same SDK
+	$(BIN)/python benchmarks/load.py
+
+soak: .venv/.tests ## ten minutes with faults on a tenth of the gateway's answers
+	$(BIN)/python benchmarks/soak.py
 
 wheel: .venv/.runs ## build the wheel into dist/
 	@rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove what the other targets made
-	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-newest dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

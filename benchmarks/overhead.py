@@ -102,7 +102,7 @@ async def measure(calls: int) -> dict[str, list[float]]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(gateway())
         bare = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-        settings = Settings(backend=url, token=TOKEN)
+        settings = Settings(backend=url, token=TOKEN, cache_bytes=0)
         server = build_server(settings, clock=lambda: NOW)
         modern = await stack.enter_async_context(Client(server))
         legacy = await stack.enter_async_context(Client(server, mode="legacy"))

@@ -17,6 +17,7 @@ from gateway_metrics_mcp.values import RATIO
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
 ANSWERS: Final = ROOT / "docs" / "answers.md"
+SETTINGS: Final = ROOT / "docs" / "settings.md"
 
 
 def tools_table() -> str:
@@ -33,7 +34,8 @@ def settings_table() -> str:
     for name in flag_names():
         field = Settings.model_fields[name]
         choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
-        default = str(field.default).lower() if field.default is True else field.default
+        is_switch = isinstance(field.default, bool)
+        default = str(field.default).lower() if is_switch else field.default
         value = "" if default in (None, ()) else f"`{default}`"
         what = f"{field.description}{': ' + ', '.join(choices) if choices else ''}"
         lines.append(f"| `--{name.replace('_', '-')}` | {value} | {what} |")
@@ -53,7 +55,8 @@ def measures_table() -> str:
 
 
 TABLES: Final = {
-    README: {"tools": tools_table, "settings": settings_table},
+    README: {"tools": tools_table},
+    SETTINGS: {"settings": settings_table},
     ANSWERS: {"measures": measures_table},
 }
 

@@ -87,9 +87,9 @@ _Filters = WithJsonSchema(
         "items": {
             "type": "object",
             "properties": {
-                "fieldName": _TEXT,
-                "operator": {"type": "string", "enum": list(OPERATORS)},
-                "value": _TEXTS,
+                "fieldName": {**_TEXT, "description": "a filter field, or metadata.<key>"},
+                "operator": {**_TEXT, "enum": list(OPERATORS), "description": "how to compare"},
+                "value": {**_TEXTS, "description": "one or several; IS_NULL: true, false"},
             },
             "required": ["fieldName", "operator", "value"],
         },
@@ -141,7 +141,7 @@ class QueryArguments(Arguments):
         description="modelName, team, userEmail, virtualaccount, metadata.<key>, ...",
     )
     filters: Annotated[list[Any], BeforeValidator(_read_list), _Filters] = Field(
-        [], description="all must hold; metadata.<key> is a field; IS_NULL: true, false"
+        [], description="all must hold"
     )
     start_ts: Text = Field(
         None,

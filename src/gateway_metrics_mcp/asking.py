@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,12 +14,13 @@ from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.empty import is_empty
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.computing.assembling import Sheet, assemble, is_partition
-from gateway_metrics_mcp.computing.changes import compare
+from gateway_metrics_mcp.computing.changes import Row, compare
 from gateway_metrics_mcp.computing.cost_split import Split, read_spend, split_change
 from gateway_metrics_mcp.computing.coverage import Gap, find_gap, fold
 from gateway_metrics_mcp.computing.explaining import Step, list_steps
-from gateway_metrics_mcp.computing.plan import MOST_CALLS, Call, plan_calls
+from gateway_metrics_mcp.computing.plan import MOST_CALLS, Call, count_queries, plan_calls
 from gateway_metrics_mcp.computing.pricing import (
+    Priced,
     all_of,
     costed_queries,
     count_priced,
@@ -43,9 +45,9 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.near import find_near_values
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.question_values import asks_cost
+from gateway_metrics_mcp.question_values import asks_spend
 from gateway_metrics_mcp.regrouping import MOST_AT_ONCE, ask_local, fetch_all
-from gateway_metrics_mcp.result import TOTAL, Result
+from gateway_metrics_mcp.result import TOTAL, Number, Result
 
 
 @dataclass(slots=True)
@@ -60,8 +62,10 @@ class Asker:
     most_calls: int = MOST_CALLS
     calls: int = 0
     """Those made so far; days of another zone that are asked one by one count as one."""
-    gap: Gap | None = None
-    """The part of the earlier window that lies before the first row, if that is known."""
+    gaps: dict[bool, Gap | None] = field(default_factory=dict)
+    """The start without rows of the earlier window (True), and of the present one, if known."""
+    oldest_s: float | None = None
+    """How old the oldest of the answers is that came from the cache."""
     is_split_left_out: bool = False
     """Whether it would have taken too many calls to say what a change of cost is made of."""
     _limiter: anyio.CapacityLimiter = field(
@@ -88,13 +92,18 @@ class Asker:
             values,
             notes=notes,
             spelt=sheet.spelt,
-            priced=count_priced(question, sheet),
-            is_restricted=not self.caller.is_tenant_admin,
+            of_all=sheet.totals if self.has_all_row else None,
+            gap=self.gaps.get(False),
+            priced=_list_priced(question, sheet),
+            is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
         )
         if question.earlier is not None:
             before = assemble(question, answers, values, is_before=True)
             asked = await self._compare(asked, answers, sheet, before)
-        return await self._explain_absence(asked, answers)
+        asked = await self._explain_absence(asked, answers)
+        if self.oldest_s is None:
+            return asked
+        return replace(asked, result=replace(asked.result, age_s=self.oldest_s))
 
     def explain(self, question: Question) -> tuple[Question, list[Step], tuple[str, ...]]:
         """The calls that `ask` would make, as far as that is known before asking.
@@ -105,7 +114,7 @@ class Asker:
         settled, notes = settle_buckets(question)
         self.calls += needs_group_count(question)
         planned = self._plan(settled)
-        self.calls += len(planned)
+        self.calls += count_queries(planned)
         return settled, list_steps(settled, planned), notes
 
     async def _settle(self, question: Question) -> tuple[Question, tuple[str, ...]]:
@@ -137,8 +146,11 @@ class Asker:
             keys = await self._near_keys(question, absent_keys(result) if probe.total else [])
             return replace(asked, probe=probe, near_keys=keys)
         unmatched: list[Unmatched] = []
+        unsure: list[str] = []
         for filter_, name in listed_filters(question, self.catalog):
             seen = self._seen(question, answers, name)
+            if seen is None:
+                unsure.append(f"whether each value of {name} has rows was not asked: calls ran out")
             if seen is None or not any(find_unmatched(filter_, seen, None)):
                 continue
             known = None
@@ -148,7 +160,8 @@ class Asker:
             unmatched += find_unmatched(filter_, seen, known)
         # Last, and only if a call is left: that no row has the key is said without it.
         keys = await self._near_keys(question, absent_keys(asked.result))
-        return replace(asked, unmatched=tuple(unmatched), near_keys=keys)
+        notes = (*asked.notes, *unsure)
+        return replace(asked, unmatched=tuple(unmatched), near_keys=keys, notes=notes)
 
     async def _near_keys(
         self, question: Question, fields: Sequence[str]
@@ -171,26 +184,27 @@ class Asker:
     ) -> Mapping[str, int | float] | None:
         """The values of a field in the rows that match; None if they were not asked."""
         if name in question.query.group_by:
-            main = answers[Call()]
-            return list_seen(main, main.key_names.index(question.datasource.response_key(name)))
+            position = answers[Call()].key_names.index(question.datasource.response_key(name))
+            mains = [r for call, r in answers.items() if call == Call(is_before=call.is_before)]
+            return {k: n for main in mains for k, n in list_seen(main, position).items()}
         present = answers.get(Call(present=name))
         return None if present is None else list_seen(present, 0)
 
     async def _compare(
         self, asked: Asked, answers: Mapping[Call, Result], now: Sheet, before: Sheet
     ) -> Asked:
-        split = None
-        if self.gap is None:
-            split = await self._split_cost(asked.question, answers, now, before)
+        split = await self._split_cost(asked.question, answers, now, before)
         compared = compare(now, before, asked.values)
-        totals = compared.totals if len(compared.result.points) != 1 else None
+        of_all = compared.totals if self.has_all_row else None
         return asked.compared_with(
             compared.result,
-            totals if self.has_all_row else None,
+            _unless_same(of_all, compared.result),
             compared.values,
+            of_all=of_all,
+            priced=_list_priced(asked.question, now, before),
             new=compared.new,
             vanished=compared.vanished,
-            gap=self.gap,
+            earlier_gap=self.gaps.get(True),
             split=split,
             is_split_left_out=self.is_split_left_out,
         )
@@ -203,7 +217,7 @@ class Asker:
         Where some have none, those are asked apart. Groups that share calls, or are not all
         calls, cannot tell: then all calls together do.
         """
-        if not asks_cost(question.values):
+        if not asks_spend(question.values):
             return None
         sheets = (now, before)
         is_grouped = all(is_partition(question, sheet.raw, sheet.of_all(TOTAL)) for sheet in sheets)
@@ -231,20 +245,21 @@ class Asker:
     async def _fetch_all(
         self, question: Question, planned: Mapping[Call, Query]
     ) -> dict[Call, Result]:
-        self.calls += len(planned)
+        queries = list(dict.fromkeys(planned.values()))
+        self.calls += len(queries)
 
         async def fetch(query: Query) -> Result:
             if question.local is None or query.interval is None:
                 return await self._query(query)
             return await ask_local(self._query, query, question.local)
 
-        results = await fetch_all(fetch, list(planned.values()))
-        answers = dict(zip(planned, results, strict=True))
+        results = dict(zip(queries, await fetch_all(fetch, queries), strict=True))
+        answers = {call: results[query] for call, query in planned.items()}
         for call, query in planned.items():
-            if call.is_before and query.interval is not None:
-                self.gap = find_gap(query, answers[call])
+            if call.is_coverage or (call.is_before and query.interval is not None):
+                self.gaps[call.is_before] = find_gap(query, answers[call])
                 answers[call] = fold(query, answers[call])
-        return answers
+        return {call: result for call, result in answers.items() if not call.is_coverage}
 
     async def _fetch(self, query: Query) -> Result:
         self.calls += 1
@@ -252,9 +267,32 @@ class Asker:
 
     async def _query(self, query: Query) -> Result:
         async with self._limiter:
-            return await self.backend.query(query, self.caller)
+            result = await self.backend.query(query, self.caller)
+        if result.age_s is not None:
+            self.oldest_s = max(self.oldest_s or 0, result.age_s)
+        return result
 
-    def _shown_totals(self, sheet: Sheet) -> tuple[int | float | None, ...] | None:
-        """No ALL row beside a single row, which says the same; nor where it is switched off."""
-        is_shown = self.has_all_row and len(sheet.result.points) != 1
-        return sheet.totals if is_shown else None
+    def _shown_totals(self, sheet: Sheet) -> Row | None:
+        """The ALL row, unless it is switched off or says the same as a single row."""
+        return _unless_same(sheet.totals, sheet.result) if self.has_all_row else None
+
+
+def _unless_same(totals: Row | None, result: Result) -> Row | None:
+    """No ALL row beside a single row that says the same."""
+    if totals is None or len(result.points) != 1:
+        return totals
+    pairs = zip(result.points[0].values, totals, strict=True)
+    return None if all(_is_same(*pair) for pair in pairs) else totals
+
+
+def _is_same(one: Number | None, other: Number | None) -> bool:
+    """Whether values differ by no more than the order of adding floats; NaN is as NaN."""
+    if not (isinstance(one, float) and isinstance(other, float)):
+        return one == other
+    is_close = math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return is_close or (math.isnan(one) and math.isnan(other))
+
+
+def _list_priced(question: Question, *sheets: Sheet) -> tuple[Priced, ...]:
+    counted = [count_priced(question, sheet) for sheet in sheets]
+    return tuple(priced for priced in counted if priced is not None)

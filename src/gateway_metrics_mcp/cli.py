@@ -9,14 +9,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, get_args
 
 import anyio
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
+from gateway_metrics_mcp.logs import announce, configure_logging
 from gateway_metrics_mcp.query.near import explain_choice, find_near
 from gateway_metrics_mcp.settings import PREFIX, Settings, flag_names, read_settings
 
@@ -52,10 +54,10 @@ def _run(argv: Sequence[str]) -> int:
     command = arguments.pop("command")
     try:
         settings = read_settings(arguments, os.environ)
-        _configure_logging(settings)
+        configure_logging(settings.log_level, settings.log_format)
         return _RUN[command](settings)
     except GatewayMetricsError as error:
-        print(f"gateway-metrics-mcp: {error}", file=sys.stderr)  # noqa: T201 - stderr is ours
+        announce(str(error))
         return 1
 
 
@@ -66,8 +68,8 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     if known.command in _OWN_FLAGS:
         parser.error(f"{known.command} has flags of its own: it stands first")
     flags = [f"--{name.replace('_', '-')}" for name in ("config", *flag_names())]
-    for word in rest:
-        near = " or ".join(find_near(word.partition("=")[0], flags))
+    for word in (word.partition("=")[0] for word in rest):  # what follows may be a secret
+        near = " or ".join(find_near(word, flags))
         parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
     if known.command not in _COMMANDS:
         choice = explain_choice(known.command, _COMMANDS | _OTHERS)
@@ -91,7 +93,9 @@ def _build_parser() -> argparse.ArgumentParser:
     for name in flag_names():
         field = Settings.model_fields[name]
         choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
-        options: dict[str, Any] = {"action": "append"} if name == "allowed_host" else {}
+        options: dict[str, Any] = {"action": "append"} if field.default == () else {}
+        if field.default is False:
+            options |= {"nargs": "?", "const": "true"}  # `--flag` alone says yes
         if choices:
             options["choices"] = choices
         else:
@@ -99,17 +103,6 @@ def _build_parser() -> argparse.ArgumentParser:
         help_text = (field.description or "").replace("%", "%%")
         parser.add_argument(f"--{name.replace('_', '-')}", help=help_text, **options)
     return parser
-
-
-def _configure_logging(settings: Settings) -> None:
-    """Before the SDK configures it: our format and stream win."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # At DEBUG it logs the headers of the gateway's answers, cookies among them.
-    logging.getLogger("httpcore").setLevel(logging.INFO)
 
 
 def _serve(settings: Settings) -> int:
@@ -129,23 +122,44 @@ def _serve(settings: Settings) -> int:
 
 
 def _serve_http(server: Any, settings: Settings) -> int:
+    from gateway_metrics_mcp.callers import open_callers  # noqa: PLC0415 - likewise
     from gateway_metrics_mcp.server import build_http_app, build_sse_app  # noqa: PLC0415 - likewise
 
+    # The paths of SSE hold its sessions; a line per call is ours to write.
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     is_sse = settings.transport == "sse"
-    app = (build_sse_app if is_sse else build_http_app)(server, settings)
-    return _run_app(app, settings, "/sse" if is_sse else "/mcp")
+    callers = open_callers(settings)
+    app = (build_sse_app if is_sse else build_http_app)(server, settings, callers)
+    if callers.notice:
+        announce(callers.notice)
+    _reload_on_hangup(callers.reload)
+    under_way = partial(getattr, server.meter, "calls_in_flight")
+    return _run_app(app, settings, "/sse" if is_sse else "/mcp", under_way)
 
 
-def _run_app(app: Any, settings: Settings, path: str) -> int:
+def _reload_on_hangup(reload: Callable[[], None]) -> None:
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: reload())
+
+
+def _run_app(
+    app: Any, settings: Settings, path: str, calls_under_way: Callable[[], int] = lambda: 0
+) -> int:
     """Serve an application until a signal ends it."""
     import uvicorn  # noqa: PLC0415 - only for HTTP
 
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, server_header=False)
+    from gateway_metrics_mcp.draining import DrainingServer  # noqa: PLC0415 - likewise
+
+    config = uvicorn.Config(
+        app, log_config=None, timeout_graceful_shutdown=settings.drain, server_header=False
+    )
+    # uvicorn sends itself the signal that ended it: an asked end is no failure.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _listen(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{listener.getsockname()[1]}{path}"
-        print(f"gateway-metrics-mcp: listening at {url}", file=sys.stderr)  # noqa: T201 - likewise
-        uvicorn.Server(config).run([listener])
+        announce(f"listening at {url}")
+        DrainingServer(config, calls_under_way).run([listener])
     return 0
 
 
@@ -169,9 +183,8 @@ def _api(settings: Settings) -> int:
     book = TokenBook(settings.tokens)
     if settings.tokens is None:
         text = "no --tokens: everyone who reaches it is a tenant admin"
-        print(f"gateway-metrics-mcp: {text}", file=sys.stderr)  # noqa: T201 - likewise
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: book.reload())
+        announce(text)
+    _reload_on_hangup(book.reload)
     return _run_app(build_api(settings, book.current), settings, PATH)
 
 

@@ -34,9 +34,19 @@ from typing import ClassVar
 
 
 class GatewayMetricsError(Exception):
-    """The root; `code` is stable and meant for programs."""
+    """The root; `code` is stable and meant for programs.
+
+    `is_passing`: the same request may succeed in a moment. `wait_s`: when the gateway says so.
+    """
 
     code: ClassVar[str] = "internal"
+
+    def __init__(
+        self, message: str = "", *, is_passing: bool = False, wait_s: int | None = None
+    ) -> None:
+        self.is_passing = is_passing
+        self.wait_s = wait_s
+        super().__init__(message)
 
 
 class AskerError(GatewayMetricsError):

@@ -18,7 +18,7 @@ from gateway_metrics_mcp.arguments import (
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.filter_values import read_filter_argument
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.earlier import read_earlier
+from gateway_metrics_mcp.query.earlier import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.local_days import LocalDays
 from gateway_metrics_mcp.query.model import Query, format_instant
 from gateway_metrics_mcp.query.near import explain_choice, quote
@@ -187,7 +187,7 @@ def _read_earlier(
     if compare_to is None or window is None:
         return None
     try:
-        return read_earlier(compare_to, window, now=now)
+        return cut_to_elapsed(window, read_earlier(compare_to, window, now=now))
     except ValueError as error:
         problems.append(Problem("compareTo", str(error)))
         return None

@@ -38,6 +38,7 @@ from gateway_metrics_mcp.values import (
 )
 
 COST: Final = "costInUSD"
+SPEND: Final = "sumCostInUSD"
 TOKENS: Final = ("inputTokens", "outputTokens")
 
 
@@ -111,10 +112,11 @@ def _explain(
                 f"{measure.name} needs {fields}, which {datasource} does not have in the published"
                 " API: a catalog file of your own can add it"
             )
-    for other in DATASOURCES:
-        if (name := _measure_name(entry, measures_of(other, catalog))) is not None:
-            listed = ", ".join((*allowed, SHARE))
-            return f"{name} is a measure of {other}, not of {datasource}. Measures here: {listed}"
+    others = [other for other in DATASOURCES if _measure_name(entry, measures_of(other, catalog))]
+    if others:
+        listed = ", ".join((*allowed, SHARE))
+        where = " and ".join(others)
+        return f"{entry} is a measure of {where}, not of {datasource}. Measures here: {listed}"
     split = split_aggregation(entry)
     is_bare = isinstance(split, Mapping) and split["type"] is None
     if not is_bare or entry.strip() in catalog.datasources[datasource].columns:
@@ -160,7 +162,7 @@ def add_hidden(
 ) -> tuple[Aggregation, ...]:
     """The aggregations to send: those asked, and those that the answer needs beside them.
 
-    Costs and percentiles come with the number of rows that have one; a comparison of costs with
+    Costs and percentiles come with the number of rows that have one; a comparison of spend with
     all that splits it into calls, tokens and price.
     """
     needed: dict[Aggregation, None] = dict.fromkeys(aggregations)
@@ -172,7 +174,7 @@ def add_hidden(
     counted = [COST] if asks_cost(values) else []
     counted += [a.column for a in needed if a.type in PERCENTILES]
     needed |= dict.fromkeys(_allowed("count", counted, datasource))
-    if is_compared and asks_cost(values):
+    if is_compared and asks_spend(values):
         needed |= dict.fromkeys(_allowed("sum", (COST, *TOKENS), datasource))
     return tuple(needed)
 
@@ -199,6 +201,11 @@ def asks_cost(values: Iterable[Value]) -> bool:
         ):
             return True
     return False
+
+
+def asks_spend(values: Iterable[Value]) -> bool:
+    """Whether the sum of all cost is a value: what can be split, and extrapolated."""
+    return any(value.name == SPEND for value in values)
 
 
 def as_body_entries(wanted: Wanted) -> list[Any]:

@@ -152,7 +152,6 @@ def _join(query: Query, edges: Sequence[datetime], results: Sequence[Result]) ->
         points=_sorted(points, names),
         notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         is_by_rulings=all(result.is_by_rulings for result in results),
-        is_approximate=any(result.is_approximate for result in results),
         age_s=max(ages, default=None),
     )
 

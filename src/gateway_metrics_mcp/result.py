@@ -51,7 +51,6 @@ class Result:
     notes: tuple[str, ...] = ()
     is_by_rulings: bool = True
     """Whether nulls and subjects are filtered as our rulings say; a gateway does as it does."""
-    is_approximate: bool = False
     age_s: float | None = None
 
     def column(self, name: str) -> tuple[Number | None, ...]:

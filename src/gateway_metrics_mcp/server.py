@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from mcp.server import CacheHint
@@ -18,20 +19,36 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.access import LOCAL
+from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.backends.opening import Opening
-from gateway_metrics_mcp.errors import GatewayMetricsError, InvalidQueryError, SettingsError
+from gateway_metrics_mcp.backends.measured import MeasuredBackend
+from gateway_metrics_mcp.backends.opening import Opening, open_probe
+from gateway_metrics_mcp.call_record import watch_call
+from gateway_metrics_mcp.callers import Callers, open_callers
+from gateway_metrics_mcp.callers_guard import Guard, caller_of
+from gateway_metrics_mcp.errors import (
+    GatewayMetricsError,
+    InternalError,
+    InvalidQueryError,
+    SettingsError,
+)
+from gateway_metrics_mcp.hiding_key import read_hiding_key
+from gateway_metrics_mcp.metering import OK, Meter
+from gateway_metrics_mcp.operations import add_outer_layers
+from gateway_metrics_mcp.progress import report_while
 from gateway_metrics_mcp.prompts import read_prompt
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.question import Terms
+from gateway_metrics_mcp.readiness import Readiness
 from gateway_metrics_mcp.settings import Settings
 from gateway_metrics_mcp.tools import TOOLS, Desk
 
 logger = logging.getLogger(__name__)
 
 NAME: Final = "gateway-metrics"
+_UNKNOWN: Final = "unknown"
+"""In counts and logs, for a tool that is none: its name is whatever the client wrote."""
 _MOST_PROBLEMS: Final = 20
 _MOST_LETTERS: Final = 1_000
 """Of one problem: an error is read by a model, whose room it must not fill."""
@@ -53,10 +70,16 @@ class MetricsServer(MCPServer[None]):
         desk: Desk,
         *,
         hold: Callable[[], AbstractAsyncContextManager[None]],
+        meter: Meter,
+        readiness: Readiness,
         log_level: Any = "WARNING",
     ) -> None:
         self._desk = desk
         self.hold = hold
+        self.meter = meter
+        self.readiness = readiness
+        self.is_served = False
+        """Whether it answers over HTTP, where each request says who asks."""
         self._published = [tool.publish() for tool in TOOLS.values()]
         super().__init__(
             NAME,
@@ -77,29 +100,46 @@ class MetricsServer(MCPServer[None]):
         self,
         name: str,
         arguments: dict[str, Any],
-        context: Context[None, Any] | None = None,  # noqa: ARG002 - the SDK's signature
+        context: Context[None, Any] | None = None,
     ) -> CallToolResult:
         """The answer as one text block; a failure is an error result, never a protocol error."""
+
+        async def respond() -> tuple[str, str]:
+            return await self._respond(name, arguments, context)
+
+        with watch_call(name if name in TOOLS else _UNKNOWN, self.meter) as call:
+            if context is None:
+                text, call.code = await respond()
+            else:
+                text, call.code = await report_while(respond, context.report_progress)
+            call.size = len(text.encode("utf-8", "replace"))
+        is_error = call.code != OK
+        return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+
+    async def _respond(
+        self, name: str, arguments: Mapping[str, Any], context: Context[None, Any] | None
+    ) -> tuple[str, str]:
+        """The answer or what is wrong, and the code of the outcome."""
         try:
-            return _result(await self._answer(name, arguments))
+            caller = caller_of(context, is_served=self.is_served)
+            return await self._answer(name, arguments, caller), OK
         except InvalidQueryError as error:
-            return _result(_list_problems(name, error), is_error=True)
+            return _list_problems(name, error), error.code
         except SettingsError as error:
             logger.warning("%s", error)
-            return _result(f"Error ({error.code}): {error.public}", is_error=True)
+            return f"Error ({error.code}): {error.public}", error.code
         except GatewayMetricsError as error:
-            return _result(f"Error ({error.code}): {error}", is_error=True)
+            return f"Error ({error.code}): {error}", error.code
         except Exception:
             logger.exception("tool %s failed", quote(name))
-            return _result(
-                "Error (internal): a fault of this server; its log says more.", is_error=True
-            )
+            text = "Error (internal): a fault of this server; its log says more."
+            return text, InternalError.code
 
-    async def _answer(self, name: str, arguments: Mapping[str, Any]) -> str:
+    async def _answer(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> str:
         tool = TOOLS.get(name)
         if tool is None:
             raise _UnknownToolError(f"no tool {quote(name)}. {explain_choice(name, TOOLS)}")
-        return await tool.handler(self._desk, arguments, LOCAL)
+        return await tool.answer(self._desk, arguments, caller)
 
 
 class _UnknownToolError(GatewayMetricsError):
@@ -114,10 +154,6 @@ def _list_problems(name: str, error: InvalidQueryError) -> str:
     return "\n".join([f"Invalid arguments for {name}:", *lines, *rest])
 
 
-def _result(text: str, *, is_error: bool = False) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
-
-
 def build_server(
     settings: Settings,
     *,
@@ -129,42 +165,76 @@ def build_server(
     `backend`, where given, answers instead of the one that the settings name; it is then the
     caller's to close.
     """
-    opening = Opening(settings, clock)
+    if settings.transport != "stdio" and not settings.shared_token:
+        settings = settings.model_copy(update={"token": None})  # callers bring their own
+    meter = Meter()
+    opening = Opening(settings, clock, meter)
+    get = opening.get if backend is None else _give(MeasuredBackend(backend, meter))
+    readiness = Readiness(open_probe(settings, get, clock), meter)
+    desk = Desk(
+        partial(_read_terms, settings),
+        get,
+        clock,
+        settings.budget,
+        settings.all_row,
+        settings.calls,
+        hiding_key=read_hiding_key(settings),
+    )
+    return MetricsServer(
+        desk,
+        hold=opening.hold,
+        meter=meter,
+        readiness=readiness,
+        log_level=settings.log_level,
+    )
 
-    async def given() -> Backend:
-        if backend is None:
-            raise SettingsError("no backend was given")
+
+def _read_terms(settings: Settings) -> Terms:
+    return Terms(
+        catalog=load_catalog(settings.catalog),
+        default_zone=settings.timezone,
+        allow_unknown=settings.unknown_fields == "pass" and settings.is_remote,
+    )
+
+
+def _give(backend: Backend) -> Callable[[], Awaitable[Backend]]:
+    async def get() -> Backend:
         return backend
 
-    get: Callable[[], Awaitable[Backend]] = opening.get if backend is None else given
-
-    def terms() -> Terms:
-        return Terms(
-            catalog=load_catalog(settings.catalog),
-            default_zone=settings.timezone,
-            allow_unknown=settings.unknown_fields == "pass" and settings.is_remote,
-        )
-
-    desk = Desk(terms, get, clock, settings.budget, settings.all_row, settings.calls)
-    return MetricsServer(desk, hold=opening.hold, log_level=settings.log_level)
+    return get
 
 
-def build_http_app(server: MetricsServer, settings: Settings) -> Starlette:
-    """Streamable HTTP at `/mcp`, without sessions."""
+def build_http_app(
+    server: MetricsServer, settings: Settings, callers: Callers | None = None
+) -> Starlette:
+    """Streamable HTTP at `/mcp`, without sessions; `callers` are those of the settings."""
     security = _security(settings)
     app = server.streamable_http_app(stateless_http=True, transport_security=security)
+    _add_guard(app, server, callers or open_callers(settings))
     app.add_middleware(_Doorkeeper, security=security)
+    add_outer_layers(app, settings, server.readiness, server.meter)
     return app
 
 
-def build_sse_app(server: MetricsServer, settings: Settings) -> Starlette:
-    """The older SSE transport at `/sse`."""
+def build_sse_app(
+    server: MetricsServer, settings: Settings, callers: Callers | None = None
+) -> Starlette:
+    """The older SSE transport at `/sse`; `callers` are those of the settings."""
     security = _security(settings)
     app = server.sse_app(transport_security=security)
+    _add_guard(app, server, callers or open_callers(settings))
     app.add_middleware(_Doorkeeper, security=security)
+    add_outer_layers(app, settings, server.readiness, server.meter)
     # Each connection enters the server's lifespan: between two the backend stays open.
     app.router.lifespan_context = lambda _: server.hold()
     return app
+
+
+def _add_guard(app: Starlette, server: MetricsServer, callers: Callers) -> None:
+    """Who asks, after the Host and Origin checks and before all else of the application."""
+    server.is_served = True
+    app.router.routes.extend(callers.routes())
+    app.add_middleware(Guard, callers=callers)
 
 
 class _Doorkeeper:
@@ -202,5 +272,6 @@ def _security(settings: Settings) -> TransportSecuritySettings:
             for host in hosts
             for scheme in ("http", "https")
             for form in (f"{scheme}://{host}", f"{scheme}://{host}:*")
-        ],
+        ]
+        + [*settings.allowed_origin, *settings.cors_origin],
     )

@@ -24,6 +24,7 @@ from gateway_metrics_mcp.query.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
 LEAST_TOKENS: Final = 500
 MOST_TOKENS: Final = 12_000
 REMOTE_SCHEMES: Final = ("https://", "http://")
@@ -54,7 +55,17 @@ def _read_hosts(value: object) -> object:
     return hosts
 
 
+def _read_origins(value: object) -> object:
+    """Origins as browsers send them: a scheme and a host, each by name."""
+    origins = _split(value)
+    for origin in origins if isinstance(origins, list | tuple) else ():
+        if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is no origin, such as https://app.example.com")
+    return origins
+
+
 Location = Annotated[Path, AfterValidator(Path.expanduser)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_read_origins)]
 
 
 class Settings(BaseModel):
@@ -83,9 +94,40 @@ class Settings(BaseModel):
     budget: int = Field(
         4000, ge=LEAST_TOKENS, le=MOST_TOKENS, description="most tokens of an answer, about"
     )
+    hide_emails: bool = Field(
+        False, description="a short hash for each e-mail address in answers and lists"
+    )
+    hide_emails_key: Location | None = Field(
+        None,
+        description="a file with the secret of those hashes, the same for all replicas (default:"
+        " made once, in the user's state directory)",
+    )
     all_row: bool = Field(True, description="ask for the ALL row beside grouped rows")
     calls: int = Field(6, ge=4, le=31, description="most calls to the backend for one tool call")
-    timeout: float = Field(60, gt=0, le=600, description="seconds until a query is given up")
+    timeout: float = Field(
+        60, gt=0, le=600, description="seconds until a query is given up, retries included"
+    )
+    retries: int = Field(
+        3, ge=0, le=20, description="times a gateway that failed for a moment is asked again"
+    )
+    upstream_calls: int = Field(
+        100, ge=1, le=10_000, description="most calls to the backend in flight"
+    )
+    caller_calls: int = Field(
+        20, ge=1, le=10_000, description="most calls to the backend in flight for one caller"
+    )
+    cache_bytes: int = Field(
+        64_000_000,
+        ge=0,
+        description="most memory of kept answers of a gateway or ClickHouse; 0: none is kept",
+    )
+    cache_age_open: float = Field(30, ge=0, le=86_400, description="seconds that an answer is kept")
+    cache_age_closed: float = Field(
+        3600, ge=0, le=604_800, description="the same, where the window has long ended"
+    )
+    cache_closed_after: float = Field(
+        3600, ge=0, le=604_800, description="seconds after its end that a window has long ended"
+    )
     max_response_bytes: int = Field(
         8_000_000, ge=1000, description="largest answer taken from the gateway"
     )
@@ -102,14 +144,48 @@ class Settings(BaseModel):
     allowed_host: Annotated[tuple[str, ...], BeforeValidator(_read_hosts)] = Field(
         (), description="a Host header to accept besides loopback's; repeat, or separate by commas"
     )
+    allowed_origin: Origins = Field(
+        (), description="an Origin header to accept besides those of the allowed hosts; likewise"
+    )
+    cors_origin: Origins = Field(
+        (), description="an origin whose pages may call from a browser (CORS); likewise"
+    )
+    metrics: bool = Field(True, description="serve /metrics (http, sse), where [ops] is installed")
     tokens: Location | None = Field(
-        None, description="a TOML file of tokens (api); without it, loopback only and open to all"
+        None,
+        description="a TOML file of tokens for an engine (api, http, sse); without it, loopback"
+        " only and open to all",
+    )
+    accept_gateway_bearer: bool = Field(
+        False, description="take Authorization: Bearer as the caller's gateway token (http, sse)"
+    )
+    shared_token: bool = Field(
+        False, description="let all callers ask with this server's gateway token (http, sse)"
+    )
+    auth_token_file: Location | None = Field(
+        None, description="a TOML file of the bearer tokens that callers bring for --shared-token"
+    )
+    oauth_issuer: str | None = Field(
+        None, description="the identity provider whose tokens say who asks (http, sse)"
+    )
+    oauth_audience: str | None = Field(
+        None, description="the address of this server that those tokens have to be made for"
+    )
+    oauth_scope: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
+        (), description="a scope they need; repeat, or separate by commas"
+    )
+    oauth_subjects: Location | None = Field(
+        None, description="a TOML file: whose rights each of their subjects has"
     )
     queries: int = Field(8, ge=1, le=1000, description="queries that run at once (api)")
-    patience: float = Field(10, gt=0, le=600, description="seconds a query waits for that (api)")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", description="what goes to stderr"
+    patience: float = Field(10, gt=0, le=600, description="seconds a query waits for its turn")
+    drain: int = Field(
+        10, ge=0, le=600, description="seconds that running calls have to end at a SIGTERM"
     )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", description="what goes to stderr; INFO has a line per tool call"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="how it is written there")
     token: SecretStr | None = Field(None, exclude=True, repr=False)
     """The gateway token; never a flag."""
     clickhouse_password: SecretStr | None = Field(None, exclude=True, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -26,12 +26,15 @@ from gateway_metrics_mcp.arguments import (
 )
 from gateway_metrics_mcp.asking import Asker
 from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.call_record import describe_call
+from gateway_metrics_mcp.errors import GatewayMetricsError, InvalidQueryError, Problem
+from gateway_metrics_mcp.hiding import HidingBackend, Mask
 from gateway_metrics_mcp.listing import fetch_values, read_listing
 from gateway_metrics_mcp.prompts import read_prompt
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.telemetry import trace_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Desk:
     budget: int
     has_all_row: bool
     most_calls: int
+    hiding_key: bytes | None = field(default=None, repr=False)
+    """Where there is one, hashes stand for e-mail addresses."""
 
 
 Handler = Callable[[Desk, Mapping[str, Any], Caller], Awaitable[str]]
@@ -57,6 +62,26 @@ class Tool:
     title: str
     arguments: type[Arguments]
     handler: Handler
+
+    async def answer(self, desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
+        """The text of an answer; within it addresses are hidden, if they are to be.
+
+        Raises:
+            GatewayMetricsError: as the handler does.
+        """
+        if desk.hiding_key is None:
+            return await self.handler(desk, raw, caller)
+        mask = Mask(desk.hiding_key)
+
+        async def hide() -> Backend:
+            return HidingBackend(await desk.backend(), mask, desk.terms().catalog)
+
+        try:
+            text = await self.handler(replace(desk, backend=hide), mask.read(raw), caller)
+        except GatewayMetricsError as error:
+            error.args = tuple(mask.hide(str(part)) for part in error.args)
+            raise
+        return mask.hide(text)
 
     def publish(self) -> PublishedTool:
         """The tool as `tools/list` shows it."""
@@ -77,16 +102,21 @@ class Tool:
 async def query_distribution(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
     """One row per group over the window, and the ALL row."""
     now = desk.clock()
-    return await _answer(desk, read_distribution(raw, desk.terms(), now), caller, now)
+    with trace_step("validate"):
+        question = read_distribution(raw, desk.terms(), now)
+    return await _answer(desk, question, caller, now)
 
 
 async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
     """One value per bucket and group."""
     now = desk.clock()
-    return await _answer(desk, read_timeseries(raw, desk.terms(), now), caller, now)
+    with trace_step("validate"):
+        question = read_timeseries(raw, desk.terms(), now)
+    return await _answer(desk, question, caller, now)
 
 
 async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime) -> str:
+    describe_call(datasource=question.query.datasource)
     backend, catalog = await desk.backend(), desk.terms().catalog
     asker = Asker(backend, caller, catalog, now, desk.has_all_row, desk.most_calls)
     if question.format == "explain":
@@ -96,7 +126,10 @@ async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime)
         return write_plan(
             settled, steps, show, now=now, budget=desk.budget, calls_left=left, notes=notes
         )
-    return write_answer(await asker.ask(question), desk.budget)
+    asked = await asker.ask(question)
+    describe_call(rows=len(asked.result.points))
+    with trace_step("render"):
+        return write_answer(asked, desk.budget)
 
 
 async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> str:
@@ -112,14 +145,19 @@ async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> st
         raise InvalidQueryError(problems)
     if wanted is None:
         return write_datasources(catalog)
+    describe_call(datasource=wanted)
     return write_fields(wanted, catalog)
 
 
 async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
     """The values of a field, with how many rows have each."""
-    listing = read_listing(raw, desk.terms(), desk.clock())
+    with trace_step("validate"):
+        listing = read_listing(raw, desk.terms(), desk.clock())
+    describe_call(datasource=listing.query.datasource)
     result = await fetch_values(await desk.backend(), caller, listing)
-    return write_values(listing, result, desk.budget)
+    describe_call(rows=len(result.points))
+    with trace_step("render"):
+        return write_values(listing, result, desk.budget)
 
 
 TOOLS: Final = {

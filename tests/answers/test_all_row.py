@@ -202,7 +202,78 @@ async def test_values_that_do_not_add_up_are_never_compared(ask: Ask, name: str)
 async def test_there_is_no_all_row_where_it_would_say_nothing(
     ask: Ask, rows: list[dict[str, Any]], arguments: dict[str, Any]
 ) -> None:
-    assert "\nALL" not in await ask(rows, arguments, totals={"total": 99})
+    own = rows[0] if rows else {"total": 99}
+
+    assert "\nALL" not in await ask(rows, arguments, totals=own)
+
+
+@pytest.mark.parametrize(
+    ("totals", "all_row", "amounts"),
+    [
+        ({"total": 99}, "ALL|99|30.00", "39 total (39.4%) less"),
+        ({"sumCostInUSD": 40.0}, "ALL|60|40.00", "10.00 sumCostInUSD (25.0%) less"),
+    ],
+)
+async def test_a_single_row_that_is_not_all_stands_beside_it_with_the_gap(
+    ask: Ask, totals: dict[str, Any], all_row: str, amounts: str
+) -> None:
+    text = await ask(USERS[:1], BY_USER, totals=totals)
+
+    assert text.endswith(f"\nada|60|30.00\n{all_row}")
+    reason = "virtual accounts are not in the rows"
+    assert gap_of(text) == [f"# rows add up to {amounts} than ALL: {reason}"]
+
+
+async def test_a_single_row_is_all_also_where_floats_were_added_in_another_order(ask: Ask) -> None:
+    rows = [{"modelName": "a", "total": 3, "sumCostInUSD": 0.1 + 0.2 + 0.3}]
+    question = {**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]}
+
+    text = await ask(rows, question, totals={"sumCostInUSD": 0.3 + 0.2 + 0.1})
+
+    assert 0.1 + 0.2 + 0.3 != 0.3 + 0.2 + 0.1
+    assert "ALL" not in text
+
+
+async def test_overlapping_teams_do_not_explain_less_than_all(ask: Ask) -> None:
+    rows = [{"team": name, "total": 6} for name in "ab"]
+
+    text = await ask(rows, {**WEEK, "groupBy": ["team"]}, totals={"total": 16})
+
+    (gap,) = gap_of(text)
+    assert gap == (
+        "# rows add up to 4 total (25.0%) less than ALL:"
+        " the backend's two answers disagree; ask again before relying on either"
+    )
+
+
+async def test_missing_kinds_do_not_explain_more_than_all(ask: Ask) -> None:
+    text = await ask(USERS, BY_USER, totals={"total": 80, "sumCostInUSD": 40.0})
+
+    (gap,) = gap_of(text)
+    assert gap == (
+        "# rows add up to 10 total (12.5%) more than ALL:"
+        " the backend's two answers disagree; ask again before relying on either"
+    )
+
+
+@pytest.mark.parametrize(
+    ("total", "reason"),
+    [
+        (16, "so these amounts are net"),
+        (8, "callers in several teams count once per team"),
+    ],
+)
+async def test_a_gateways_missing_keys_explain_less_beside_overlapping_teams(
+    ask: Ask, total: int, reason: str
+) -> None:
+    rows = [{"team": name, "total": 6} for name in "ab"]
+    question = {**WEEK, "groupBy": ["team"]}
+
+    (gap,) = gap_of(await ask(rows, question, totals={"total": total}, is_by_rulings=False))
+
+    keyless = "calls without a value of the group-by fields are not in the rows"
+    assert gap.endswith(reason)
+    assert (keyless in gap) == (total == 16)
 
 
 async def test_the_all_row_can_be_switched_off(ask: Ask) -> None:

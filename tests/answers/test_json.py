@@ -156,3 +156,34 @@ async def test_following_next_gives_every_bucket_once(ask: Ask) -> None:
         following = body["next"]
 
     assert seen == [row["startTimestamp"] for row in rows]
+
+
+def long_filters() -> list[dict[str, Any]]:
+    values = [f"provider/{'model' * 5}-{n}" for n in range(100)]
+    return [{"fieldName": "modelName", "operator": "IN", "value": values}]
+
+
+async def test_a_long_request_is_left_out_for_the_rows(ask: Ask) -> None:
+    question = {**BY_MODEL, "filters": long_filters()}
+
+    short = json.loads(await ask(MODELS, question, budget=600, present=()))
+    whole = json.loads(await ask(MODELS, question, budget=12_000, present=()))
+
+    assert short["request"] is None
+    assert short["notes"][0] == "the request is too long to be shown"
+    assert short["rows"] == whole["rows"] == [["o4", 12, 20.123456], [None, 82, None]]
+    assert whole["request"]["filters"][0]["value"] == long_filters()[0]["value"]
+    assert short["notes"][1:6] == whole["notes"][:5]
+    rest = len(whole["notes"]) - 5
+    assert short["notes"][6:] == [f"and {rest} more notes, for which the budget is too small"]
+
+
+async def test_nothing_is_said_to_be_nothing_also_where_the_request_is_left_out(ask: Ask) -> None:
+    question = {**BY_MODEL, "filters": long_filters()}
+    notes = tuple(f"sentence {n}" for n in range(9))
+
+    body = json.loads(await ask([], question, budget=600, unfiltered=[], notes=notes))
+
+    assert body["request"] is None
+    assert body["notes"][1].startswith("no traffic in this window")
+    assert body["notes"][2] == "next: a wider or a later window, or another datasource"

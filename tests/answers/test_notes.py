@@ -72,13 +72,10 @@ TRUE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any]
         {"datasource": "configMetrics"},
         {},
     ),
-    (
-        "percentiles are approximated: the window is too large",
-        [{"total": 3}],
-        {},
-        {"is_approximate": True},
-    ),
     ("from the cache, 42 s old", [{"total": 3}], {}, {"age_s": 41.7}),
+    ("from the cache, under 1 s old", [{"total": 3}], {}, {"age_s": 0.2}),
+    ("from the cache, 59 min old", [{"total": 3}], {}, {"age_s": 3541}),
+    ("from the cache, 26 h old", [{"total": 3}], {}, {"age_s": 26 * 3600}),
     ("the gateway cut the result", [{"total": 3}], {}, {"notes": ("the gateway cut the result",)}),
     (
         "the window touches now: its last minutes may still be filling",
@@ -155,7 +152,6 @@ FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any
         {"datasource": "configMetrics", "groupBy": ["configType"]},
         {},
     ),
-    ("approximated", [{"total": 3}], {}, {}),
     ("cache", [{"total": 3}], {}, {}),
     ("touches now", [{"total": 3}], {}, {}),
     ("cut to now", [{"total": 3}], {}, {}),
@@ -203,6 +199,68 @@ async def test_a_note_is_not_said_where_it_is_untrue(
     assert [line for line in text.split("\n")[1:] if note in line] == []
 
 
+@pytest.mark.parametrize(
+    ("datasource", "more", "counted"),
+    [
+        ("mcpMetrics", {}, "MCP requests of all methods"),
+        ("mcpMetrics", {"filters": [filter_by("toolName", "a")]}, "MCP requests"),
+        ("agentMetrics", {}, "gateway requests of all kinds"),
+        ("agentMetrics", {"filters": [filter_by("agentName", "a")]}, "gateway requests"),
+        ("modelMetrics", {}, "model calls, retries included"),
+        (
+            "modelMetrics",
+            {"filters": [filter_by("modelName", "a")]},
+            "model calls, retries included",
+        ),
+        ("modelMetrics", {"groupBy": ["virtualModel"]}, "requests to virtual models"),
+        ("cacheMetrics", {}, "model calls that looked in the cache"),
+        (
+            "cacheMetrics",
+            {"filters": [filter_by("virtualModelName", "a")]},
+            "requests to virtual models that looked in the cache",
+        ),
+    ],
+)
+async def test_the_header_says_what_is_counted(
+    ask: Ask, datasource: str, more: dict[str, Any], counted: str
+) -> None:
+    rows = rows_by("virtualModelName") if "groupBy" in more else [{"total": 3}]
+
+    text = await ask(rows, {**WEEK, "datasource": datasource, **more})
+
+    parts = text.split("\n")[0].split(" | ")
+    assert [part for part in parts if part.startswith("counts ")] == [f"counts {counted}"]
+
+
+async def test_notes_that_would_take_most_of_the_budget_give_way(ask: Ask) -> None:
+    notes = tuple(f"sentence {n} of the gateway, which is not a short one" for n in range(40))
+    rows = [{"modelName": f"m{n}", "total": n} for n in range(60)]
+    question = {**WEEK, "groupBy": ["modelName"]}
+
+    text = await ask(rows, question, budget=600, notes=notes)
+    whole = await ask(rows, question, budget=4000, notes=notes)
+
+    shown = [line for line in text.split("\n") if line.startswith("# sentence ")]
+    assert shown == [f"# {note}" for note in notes[: len(shown)]]
+    assert 3 <= len(shown) < 40
+    assert f"\n# and {40 - len(shown)} more notes, for which the budget is too small\n" in text
+    assert estimate_tokens("\n".join(shown)) <= 300
+    assert estimate_tokens(text) <= 600
+    assert all(f"\n# {note}\n" in whole for note in notes)
+    assert "more notes" not in whole
+
+
+async def test_three_notes_stand_however_long_they_are(ask: Ask) -> None:
+    notes = tuple(f"{n} {'long words of a note ' * 40}" for n in range(5))
+    rows = [{"modelName": name, "total": 3} for name in "ab"]
+
+    text = await ask(rows, {**WEEK, "groupBy": ["modelName"]}, budget=500, notes=notes)
+
+    shown = [line for line in text.split("\n") if "long words" in line]
+    assert shown == [f"# {note}" for note in notes[:3]]
+    assert "\n# and 2 more notes, for which the budget is too small\n" in text
+
+
 async def test_a_rounded_all_row_is_said_too(ask: Ask) -> None:
     rows = [{"modelName": name, "total": 3, "sumCostInUSD": 0.5} for name in "ab"]
     question = {**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]}
@@ -235,13 +293,12 @@ async def test_all_notes_at_once_leave_room_for_rows(ask: Ask) -> None:
     facts = {
         "notes": ("one more of the gateway", "and another"),
         "age_s": 5,
-        "is_approximate": True,
     }
 
     text = await ask(rows, question, budget=500, totals={"total": 900}, present=(), **facts)
 
     notes = [line for line in text.split("\n") if line.startswith("# ")]
-    assert len(notes) == 16
+    assert len(notes) == 15
     assert estimate_tokens(text) <= 500
     assert "\nt59|user-59@|59\n" in text
 
@@ -424,13 +481,13 @@ async def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(
 
     text = await ask([], {**WEEK, "groupBy": ["virtualModel"], **more}, unfiltered=there)
 
-    assert text.split("\n")[-2:] == [
-        (
-            "no rows in this window (a row counts requests to virtual models) match virtual models"
-            f" only, the model calls under them left out{without}"
-        ),
-        "# next: a wider window",
-    ]
+    lines = text.split("\n")
+    assert lines[1] == (
+        "no rows in this window (a row counts requests to virtual models) match virtual models"
+        f" only, the model calls under them left out{without}"
+    )
+    assert all("errorRate = " in line for line in lines[2:-1])
+    assert lines[-1] == "# next: a wider window"
 
 
 async def test_an_empty_answer_names_the_metadata_key_that_comes_near(ask: Ask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -131,7 +132,11 @@ def test_every_group_is_compared_with_itself(
     for row in body["rows"]:
         keys = tuple(row[:width])
         assert_compares(row[width:], come_to(ours.get(keys, ())), come_to(theirs.get(keys, ())))
-    assert (body["all"] is None) == (len(body["rows"]) == 1)
+    is_whole = len(body["rows"]) == 1 and [come_to(now), come_to(before)] == [
+        come_to(groups.get(tuple(body["rows"][0][:width]), ())) for groups in (ours, theirs)
+    ]
+    can_tell = not {"team", "userEmail"} <= set(group_by)  # else ALL has no error rate
+    assert (body["all"] is None) == (is_whole and can_tell)
     if body["all"] is not None:
         is_partition = not {"team", "userEmail"} & set(group_by)
         names = NAMES if is_partition else NAMES[:WITH_ROWS_OF_ITS_OWN]
@@ -251,3 +256,118 @@ def test_another_order_is_by_value_and_not_by_size(world: World, order: str, fir
     body = world.read({**question, "orderBy": order})
 
     assert body["rows"][0][0] == first
+
+
+GAP: Final = re.compile(r"# the earlier window has no rows (.*): if the data begin there, these")
+
+
+def gap_of(text: str) -> str | None:
+    """What is said of the earlier window's rows."""
+    found = GAP.search(text)
+    return None if found is None else found[1]
+
+
+LATE: Final = "before 2026-07-02T00:00Z (42.9% of it)"
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [(START, None), (START + timedelta(days=3), LATE), (HALF, "at all")],
+    ids=["from the start", "late", "none"],
+)
+@pytest.mark.parametrize(
+    "asked",
+    [["sum costInUSD"], ["p95 latencyMs"], ["avg latencyMs", "countDistinct modelName"]],
+    ids=str,
+)
+@pytest.mark.parametrize("group_by", [[], ["modelName"]], ids=["one", "grouped"])
+def test_an_earlier_window_whose_rows_begin_late_is_said_to(
+    world: World, group_by: list[str], asked: list[str], first: datetime, said: str | None
+) -> None:
+    world.fill([at(first, "gpt", 1.0), at(HALF, "gpt", 2.0), at(HALF, "claude", 2.0)])
+
+    text = world.ask({**QUESTION, "groupBy": group_by, "aggregations": asked})
+
+    assert gap_of(text) == said
+    covering = [q for q in world.recorder.sent if q.interval is not None]
+    assert [q.start_ts for q in covering] == [START]
+    is_own = asked != ["sum costInUSD"]
+    assert (covering[0].aggregations == ()) == is_own
+    assert world.recorder.calls == (4 if group_by else 2) + is_own
+
+
+def test_without_a_call_left_for_it_the_earlier_window_is_not_looked_at(world: World) -> None:
+    world.fill([at(START + timedelta(days=3), "gpt", 1.0), at(HALF, "gpt", 2.0)])
+    question = {**QUESTION, "groupBy": ["modelName"], "aggregations": ["p95 latencyMs"]}
+
+    text = world.ask(question, calls=4)
+
+    assert gap_of(text) is None
+    assert world.recorder.calls == 4
+
+
+ELAPSED: Final = "is not over: compared with as much of the earlier"
+
+
+@pytest.mark.parametrize(
+    ("start", "earlier", "span", "unit"),
+    [
+        ("today", "yesterday", "2026-07-14T00:00Z to 2026-07-14T09:30Z", "day"),
+        ("today", "2026-07-08..2026-07-08", "2026-07-08T00:00Z to 2026-07-08T09:30Z", "day"),
+        ("this week", "last week", "2026-07-06T00:00Z to 2026-07-08T09:30Z", "week"),
+        ("this month", "last month", "2026-06-01T00:00Z to 2026-06-15T09:30Z", "month"),
+        ("this month", "2026-06", "2026-06-01T00:00Z to 2026-06-15T09:30Z", "month"),
+        ("2026-07", "2026-02", "2026-02-01T00:00Z to 2026-02-15T09:30Z", "month"),
+        ("this month", "2026-W20", "2026-05-11T00:00Z to 2026-05-18T00:00Z", None),
+        ("last month", "2026-05", "2026-05-01T00:00Z to 2026-06-01T00:00Z", None),
+        ("this month", "previous", "2026-06-01T00:00Z to 2026-06-15T09:30Z", None),
+        ("now-1d", "yesterday", "2026-07-14T00:00Z to 2026-07-15T00:00Z", None),
+    ],
+)
+def test_a_running_period_is_compared_with_as_much_of_a_whole_one(
+    world: World, start: str, earlier: str, span: str, unit: str | None
+) -> None:
+    world.fill(
+        [at(datetime(2026, 2, 1, tzinfo=UTC) + timedelta(hours=n), "m", 1) for n in range(9)]
+    )
+
+    question = {"startTs": start, "compareTo": earlier, "aggregations": ["sum costInUSD"]}
+    text, is_error = world.call(question)
+
+    assert not is_error
+    assert f"| compared with {span} (" in text
+    note = f"# the {unit} {ELAPSED} {unit}"
+    assert [line for line in text.split("\n") if ELAPSED in line] == ([note] if unit else [])
+
+
+def test_one_group_that_is_not_all_is_compared_beside_it(world: World) -> None:
+    account = {"CreatedBySubjectType": "virtualaccount", "CreatedBySubjectSlug": "bot"}
+    rows = [at(START, "gpt", 1.0), at(HALF, "gpt", 2.0)]
+    world.fill([*rows, rows[1] | account])
+    question = {**QUESTION, "groupBy": ["userEmail"], "aggregations": ["sum costInUSD"]}
+
+    apart = world.ask(question)
+    world.fill(rows)
+    alone = world.ask(question)
+
+    assert cells_of(apart, "ALL") == ["ALL", "2", "1", "+1", "+100.0%", "4", "1", "+3", "+300.0%"]
+    assert cells_of(apart, "ada") == ["ada", "1", "1", "0", "0%", "2", "1", "+1", "+100.0%"]
+    amounts = "1 total (50.0%) less, 2 sumCostInUSD (50.0%) less"
+    assert f"# rows add up to {amounts} than ALL: virtual accounts are not in the rows\n" in apart
+    assert "\nALL" not in alone
+    assert "rows add up to" not in alone
+
+
+@pytest.mark.parametrize(
+    ("asked", "column"), [("sum costInUSD", "costInUSD"), ("costPerRequest", "costPerRequest")]
+)
+@pytest.mark.parametrize("priced", [None, START, HALF], ids=["neither", "before", "now"])
+def test_what_is_null_in_both_windows_is_not_recorded(
+    world: World, asked: str, column: str, priced: datetime | None
+) -> None:
+    world.fill([at(start, "gpt", 1.0 if start == priced else None) for start in (START, HALF)])
+
+    text = world.ask({**QUESTION, "aggregations": [asked]})
+
+    note = f"# {column} is null in all of these rows: not recorded, which is not 0\n"
+    assert (note in text) == (priced is None)

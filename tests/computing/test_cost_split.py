@@ -174,8 +174,8 @@ def test_more_calls_at_one_price_are_calls_alone(world: World) -> None:
         {"calls": Decimal("4.000"), "tokens per call": Decimal(0), "price or mix": Decimal(0)},
     )
     assert (
-        "(3 calls x 10 tokens x 200000.00 USD per million,"
-        " then 5 calls x 10 tokens x 200000.00 USD per million)" in text
+        "(3 calls with a price x 10 tokens x 200000.00 USD per million,"
+        " then 5 calls with a price x 10 tokens x 200000.00 USD per million)" in text
     )
 
 
@@ -190,7 +190,33 @@ def test_calls_without_a_price_move_nothing(world: World) -> None:
         {"calls": Decimal(0), "tokens per call": Decimal(0), "price or mix": Decimal(1)},
     )
     assert world.recorder.calls == 6
-    assert "# 87.5% of the calls (in the later window), 7 of 8, have no price" in text
+    assert "# 87.5% of the calls in the later window, 7 of 8, have no price (failed" in text
+
+
+@pytest.mark.parametrize("asked", ["costPerRequest", "costPerMillionTokens", "avg costInUSD"])
+def test_what_is_no_spend_is_not_split(world: World, asked: str) -> None:
+    world.fill([call(START, "gpt", 2.0), call(HALF, "gpt", 3.0), call(HALF, "gpt", None)])
+
+    alone = world.ask({**QUESTION, "groupBy": ["modelName"], "aggregations": [asked]})
+    calls = world.recorder.calls
+    beside = world.ask({**QUESTION, "aggregations": [asked, "sum costInUSD"]})
+
+    assert "USD of ALL:" not in alone
+    assert "what moved the cost" not in alone
+    assert calls <= 6
+    assert parse(beside) is not None
+
+
+@pytest.mark.parametrize("group_by", [[], ["modelName"]], ids=["ungrouped", "grouped"])
+def test_a_gap_in_the_earlier_window_leaves_the_split(world: World, group_by: list[str]) -> None:
+    world.fill([call(START + timedelta(days=4), "gpt", 2.0), call(HALF, "gpt", 5.0)])
+
+    text = world.ask({**QUESTION, "groupBy": group_by})
+
+    assert "# the earlier window has no rows before 2026-07-03T00:00Z (57.1% of it): if " in text
+    line = parse(text)
+    assert line is not None
+    assert line[0] == 3
 
 
 def test_calls_without_tokens_leave_a_cost_per_call(world: World) -> None:

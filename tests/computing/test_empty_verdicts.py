@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.answers.tokens import estimate_tokens
 from gateway_metrics_mcp.query.model import Filter, Query
 
 Row = dict[str, Any]
@@ -201,7 +202,10 @@ def test_values_that_all_match_cost_no_probe(world: World) -> None:
 def test_groups_of_the_other_kind_of_subject_are_not_no_traffic(world: World) -> None:
     text = world.ask({**WEEK, "groupBy": ["virtualaccount"]})
 
-    assert body_of(text)[-1].startswith("no groups: none of the 8 rows here")
+    assert body_of(text)[0].startswith("no groups: none of the 8 rows here")
+    assert body_of(text)[1:] == [
+        "# rows are virtual accounts only; users are left out of the rows, not of ALL"
+    ]
 
 
 @pytest.mark.parametrize("interval", ["1 day", "1 hour"])
@@ -221,6 +225,110 @@ def test_a_comparison_of_nothing_says_why(world: World) -> None:
 
     assert "did you mean " in text
     assert world.recorder.calls <= 6
+
+
+def test_a_comparison_is_probed_over_both_windows(world: World) -> None:
+    earlier = NOON.replace(day=1)
+    world.fill([call("gpt-4o") | {"CreatedAt": earlier}])
+    question = {**WEEK, "compareTo": "1 week"}
+
+    text = world.ask({**question, "filters": where(("modelName", "IN", ["gpt-4"]))})
+
+    assert '# modelName "gpt-4" has no rows: did you mean gpt-4o?' in text
+    assert "; without the filters 1 do" in text
+    (probe,) = probes(world)
+    assert (probe.start_ts, probe.end_ts) == (
+        datetime(2026, 6, 29, tzinfo=UTC),
+        datetime(2026, 7, 13, tzinfo=UTC),
+    )
+
+
+@GROUPED
+def test_a_value_that_only_the_earlier_window_has_is_there(
+    world: World, group_by: list[str]
+) -> None:
+    earlier = NOON.replace(day=1)
+    world.fill([call("gpt"), call("claude") | {"CreatedAt": earlier}])
+    filters = where(("modelName", "IN", ["gpt", "claude", "clause"]))
+
+    question = {**WEEK, "compareTo": "1 week", "filters": filters, "groupBy": group_by}
+    text = world.ask(question)
+
+    assert '"claude" has no rows' not in text
+    assert '# modelName "clause" has no rows: did you mean claude?' in text
+
+
+def test_where_calls_run_out_it_is_said_that_values_were_not_looked_for(world: World) -> None:
+    filters = where(("modelName", "IN", [NAMES[0], "opeani/gpt-4o"]))
+    question = {**WEEK, "compareTo": "1 week", "groupBy": ["requestType"], "filters": filters}
+    said = "# whether each value of modelName has rows was not asked: calls ran out\n"
+
+    text = world.ask({**question, "aggregations": ["errorRate"]})
+    enough = world.ask({**question, "aggregations": ["errorRate"]}, calls=10)
+
+    assert said in text
+    assert "has no rows:" not in text
+    assert said not in enough
+    assert '# modelName "opeani/gpt-4o" has no rows: did you mean ' in enough
+
+
+def test_what_was_not_looked_at_is_what_to_drop(world: World) -> None:
+    failed = {"fieldName": "isFailure", "operator": "EQUAL", "value": True}
+    world.fill([call("gpt", IsFailure=False), call("claude", IsFailure=True)])
+    filters = [*where(("modelName", "IN", ["gpt"])), failed]
+
+    text = world.ask({**WEEK, "filters": filters})
+
+    assert "has no rows" not in text
+    assert body_of(text)[-1] == (
+        "# next: the values of modelName exist: drop one of the other filters, which were not"
+        " looked at"
+    )
+
+
+def test_the_keys_of_the_metadata_are_listed_by_a_field_of_their_own(world: World) -> None:
+    text = world.ask({**WEEK, "filters": where(("metadata.zzzz", "IN", ["acme"]))})
+
+    assert body_of(text)[-1] == (
+        "# next: list_values of metadata shows what exists, or a wider window"
+    )
+
+
+def test_a_key_that_others_have_is_no_slip(world: World) -> None:
+    world.fill([call("gpt", Metadata={"customer": "acme"}), call("claude")])
+    filters = where(("modelName", "IN", ["gpt"]))
+
+    text = world.ask({**WEEK, "groupBy": ["metadata.env"], "filters": filters})
+
+    assert "# none of these rows has the metadata key env, which others have\n" in text
+    assert "did you mean" not in text
+    assert "no row has" not in text
+
+
+def test_a_value_that_is_a_part_of_another_comes_before_what_begins_with_it(world: World) -> None:
+    names = [f"developer-05{n}@example.com" for n in (1, 2, 3)]
+    rows = [call("gpt", name) for name in names for _ in range(3)]
+    world.fill([*rows, call("gpt", "developer-05@example.com")])
+
+    text = world.ask({**WEEK, "filters": where(("userEmail", "IN", ["developer-05"]))})
+
+    assert "has no rows: did you mean developer-05@example.com or developer-051@" in text
+
+
+def test_notes_give_way_where_an_empty_answer_has_no_room(world: World) -> None:
+    world.fill([call(f"provider/model-{n:02}") for n in range(40)])
+    wrong = [f"privoder/model-{n:02}" for n in range(30)]
+    teams = [f"{'reb' * 9}-{n}" for n in range(5)]
+    filters = where(("modelName", "IN", wrong), ("team", "ARRAY_HAS_ANY", teams))
+    question = {**WEEK, "filters": filters, "aggregations": ["errorRate", "costPerRequest"]}
+
+    texts = {budget: world.ask(question, budget=budget) for budget in (550, 12_000)}
+
+    for text in texts.values():
+        assert body_of(text)[0].startswith("no rows in this window (a row counts model calls")
+        assert body_of(text)[-1].startswith("# next: the same with a value that exists")
+    assert estimate_tokens(texts[550]) <= 550 < estimate_tokens(texts[12_000])
+    assert set(body_of(texts[550])) < set(body_of(texts[12_000]))
 
 
 def test_a_filter_on_what_cannot_be_listed_is_told_without_near_values(world: World) -> None:

@@ -102,7 +102,9 @@ def test_without_the_all_row_groups_that_share_no_calls_tell_it(world: World) ->
     by_team = world.ask({**question, "groupBy": ["team"]}, all_row=False)
 
     assert price_lines(by_model)[0].startswith("# 50.0% of the calls, 1 of 2, have no price")
-    assert price_lines(by_team) == []
+    assert price_lines(by_team) == [
+        "# some calls have no price (failed ones often have none): spend is a lower bound"
+    ]
 
 
 def test_a_timeseries_says_it_of_the_whole_window(world: World) -> None:
@@ -114,6 +116,45 @@ def test_a_timeseries_says_it_of_the_whole_window(world: World) -> None:
     assert line.startswith("# 33.3% of the calls, 1 of 3, have no price")
 
 
+@pytest.mark.parametrize("field", ["team", "userEmail"])
+def test_a_timeseries_whose_groups_share_or_lack_calls_gives_no_share(
+    world: World, field: str
+) -> None:
+    made = calls([("gpt", None, ["red", "blue"]), ("claude", 1.0, ["red"])])
+    question = {**WEEK, "interval": "1 day", "aggregations": ["sum costInUSD"]}
+
+    world.fill(made)
+    text = world.ask({**question, "groupBy": [field]})
+    world.fill([{**row, "CostInUSD": 1.0} for row in made])
+    all_priced = world.ask({**question, "groupBy": [field]})
+
+    assert price_lines(text) == [
+        "# some calls have no price (failed ones often have none): spend is a lower bound"
+    ]
+    assert price_lines(all_priced) == []
+
+
+@pytest.mark.parametrize(
+    ("costs", "said"),
+    [
+        ((1.0, None), "100.0% of the calls in the earlier window, 1 of 1, have no price (failed"),
+        ((None, 1.0), "100.0% of the calls in the later window, 1 of 1, have no price (failed"),
+    ],
+)
+def test_a_window_without_prices_is_named_alone(
+    world: World, costs: tuple[float | None, float | None], said: str
+) -> None:
+    now, before = calls([("gpt", cost, None) for cost in costs])
+    before["CreatedAt"] = datetime(2026, 7, 1, tzinfo=UTC)
+    world.fill([now, before])
+
+    asked = {**WEEK, "compareTo": "1 week", "aggregations": ["costPerRequest"]}
+    (line,) = price_lines(world.ask(asked))
+
+    assert line.startswith(f"# {said}")
+    assert line.endswith("): they are not in the figures")
+
+
 def test_a_comparison_says_of_which_window_it_is(world: World) -> None:
     rows = calls([("gpt", None, None), ("gpt", 1.0, None), ("gpt", None, None)])
     rows[2]["CreatedAt"] = datetime(2026, 7, 1, tzinfo=UTC)
@@ -122,4 +163,8 @@ def test_a_comparison_says_of_which_window_it_is(world: World) -> None:
 
     (line,) = price_lines(world.ask(question))
 
-    assert line.startswith("# 50.0% of the calls (in the later window), 1 of 2, have no price")
+    assert line == (
+        "# 50.0% of the calls in the later window, 1 of 2, have no price; 100.0% of the calls in"
+        " the earlier window, 1 of 1, have no price (failed ones often have none): spend is a lower"
+        " bound"
+    )

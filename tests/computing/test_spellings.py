@@ -20,6 +20,7 @@ EXAMPLES: Final = min(1000, settings().max_examples)
 CACHE: Final = {**WEEK, "datasource": "cacheMetrics", "aggregations": ["cacheHitRate"]}
 STATUSES: Final = ("HIT", "Hit", "hit", " hits ", "miss", "MISS", "error", "white", "partial hit")
 HITS: Final = ("HIT", "Hit", "hit", " hits ")
+KNOWN_OTHERS: Final = ("miss", "MISS", "error")
 
 
 def lookups(*made: tuple[str, str | None]) -> list[Row]:
@@ -43,13 +44,97 @@ def test_what_is_taken_and_left_is_said(world: World, group_by: list[str]) -> No
     assert spelling_of(text) == "HIT, Hit, not miss, weird)"
 
 
-def test_unknown_spellings_alone_are_said_to_be_no_hits(world: World) -> None:
+FORMULA: Final = "# cacheHitRate = total where cacheLookupStatus is a hit / total"
+
+
+def test_unknown_spellings_alone_are_not_told_apart_from_no_hits(world: World) -> None:
     world.fill(lookups(("a", "cache-served"), ("b", "miss")))
 
     text = world.ask({**CACHE, "groupBy": ["modelName"]})
 
-    assert spelling_of(text) == "none of the values seen, not cache-served, miss)"
-    assert text.endswith("ALL|2|0%")
+    seen = "none of the values seen is known: cache-served, miss"
+    assert f"\n{FORMULA} (n/a: {seen})\n" in text
+    assert text.endswith("\na|1|n/a\nb|1|n/a\nALL|2|n/a")
+
+
+def test_known_words_for_something_else_alone_are_no_hits(world: World) -> None:
+    world.fill(lookups(("a", "Error"), ("b", "miss"), ("b", " MISS ")))
+
+    text = world.ask({**CACHE, "groupBy": ["modelName"]})
+
+    assert spelling_of(text) == 'none of the values seen, not " MISS ", Error, miss)'
+    assert text.endswith("\na|1|0%\nb|2|0%\nALL|3|0%")
+
+
+def test_one_known_hit_tells_the_unknown_apart(world: World) -> None:
+    world.fill(lookups(("a", "cache-served"), ("b", "hit")))
+
+    text = world.ask({**CACHE, "groupBy": ["modelName"]})
+
+    assert spelling_of(text) == "hit, not cache-served)"
+    assert text.endswith("\nb|1|100.0%\na|1|0%\nALL|2|50.0%")
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "rate"),
+    [
+        (["Fail", None], "(taken: Fail, not null)", "50.0%"),
+        (["pass", None], "(taken: none of the values seen, not pass, null)", "0%"),
+        (["odd", None], "(n/a: none of the values seen is known: odd, null)", "n/a"),
+        ([None, None], "(n/a: none of the values seen is known: null)", "n/a"),
+        (["null", "fail"], '(taken: fail, not "null")', "50.0%"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("datasource", "table", "column", "measure"),
+    [
+        (
+            "guardrailMetrics",
+            "gateway_guardrail_metrics",
+            "GuardrailResult",
+            "guardrailBlockRate",
+        ),
+        ("configMetrics", "gateway_config_metrics", "Status", "ruleFailureRate"),
+    ],
+    ids=["guardrails", "rules"],
+)
+def test_null_among_the_spellings_is_no_word(
+    world: World,
+    datasource: str,
+    table: str,
+    column: str,
+    measure: str,
+    values: list[str | None],
+    said: str,
+    rate: str,
+) -> None:
+    world.fill([{"CreatedAt": NOON, column: value} for value in values], table)
+
+    text = world.ask({**WEEK, "datasource": datasource, "aggregations": [measure]})
+
+    assert f"# {measure} = " in text
+    assert f" / total {said}\n" in text
+    assert text.endswith(f"\n{measure}: {rate}")
+
+
+def test_two_rates_of_one_field_share_their_questions(world: World) -> None:
+    week_before = NOON.replace(day=3)
+    made = [(NOON, "x", "fail"), (NOON, "x", "pass"), (NOON, "y", "error"), (NOON, "x", "pass")]
+    made += [(week_before, "x", "error"), (week_before, "x", "fail")]
+    world.fill(
+        [{"CreatedAt": at, "GuardrailName": name, "GuardrailResult": r} for at, name, r in made],
+        "gateway_guardrail_metrics",
+    )
+    question = {**WEEK, "datasource": "guardrailMetrics", "groupBy": ["guardrailName"]}
+    asked = ["guardrailBlockRate", "guardrailErrorRate"]
+
+    body = world.read({**question, "aggregations": asked, "compareTo": "1 week"})
+
+    assert world.recorder.calls == len({*world.recorder.sent}) == 6
+    places = [body["columns"].index(name) for name in (*asked, *(f"{n}_before" for n in asked))]
+    rates = {row[0]: [row[i] for i in places] for row in body["rows"]}
+    assert rates == {"x": [1 / 3, 0, 0.5, 0.5], "y": [0, 1, None, None]}
 
 
 @settings(max_examples=EXAMPLES)
@@ -66,8 +151,13 @@ def test_a_hit_is_one_in_whatever_case(
 
     looked_up = [(model, status) for model, status in made if status is not None]  # R16
 
+    seen = {status for _, status in looked_up}
+    is_known = bool(seen & {*HITS}) or seen <= {*KNOWN_OTHERS}
+
     def rate(statuses: list[str]) -> float | None:
-        return sum(s in HITS for s in statuses) / len(statuses) if statuses else None
+        if not is_known or not statuses:
+            return None
+        return sum(s in HITS for s in statuses) / len(statuses)
 
     whole = rate([status for _, status in looked_up])
     if not group_by:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
-from gateway_metrics_mcp.query.earlier import explain_earlier, read_earlier
+from gateway_metrics_mcp.query.earlier import cut_to_elapsed, explain_earlier, read_earlier
 from gateway_metrics_mcp.query.period import Period
 from gateway_metrics_mcp.query.walltime import format_minute
 from gateway_metrics_mcp.query.window import Window, read_window
@@ -95,7 +95,63 @@ def test_elapsed_time_is_what_the_clocks_show() -> None:
     window, earlier = compare("today", "previous", BERLIN, SPRING)
 
     assert span(earlier) == "2026-03-27T23:00Z 2026-03-28T11:30Z"
-    assert explain_earlier(window, earlier) == ()
+    assert explain_earlier(window, earlier) == ("the clocks changed: 11.5 h against 12.5 h",)
+
+
+def test_equal_hours_on_the_clocks_that_last_longer_are_said_to() -> None:
+    autumn = datetime(2026, 10, 25, 11, tzinfo=UTC)
+
+    notes = explain_earlier(*compare("today", "previous", BERLIN, autumn))
+
+    assert notes == ("the clocks changed: 13 h against 12 h",)
+
+
+@pytest.mark.parametrize(
+    ("start", "text", "expected"),
+    [
+        ("today", "yesterday", "2026-07-13T22:00Z 2026-07-14T09:30Z"),
+        ("this month", "2026-02", "2026-01-31T23:00Z 2026-02-15T10:30Z"),
+        ("this quarter", "2026-Q1", "2025-12-31T23:00Z 2026-01-15T10:30Z"),
+        ("this year", "2025", "2024-12-31T23:00Z 2025-07-15T09:30Z"),
+    ],
+)
+def test_a_whole_period_is_cut_to_what_a_running_one_of_its_kind_has_had(
+    start: str, text: str, expected: str
+) -> None:
+    window, earlier = compare(start, text, BERLIN)
+
+    cut = cut_to_elapsed(window, earlier)
+
+    assert span(cut) == expected
+    assert cut.period is None
+    unit = window.period.unit if window.period else ""
+    assert cut.notes == (f"the {unit} is not over: compared with as much of the earlier {unit}",)
+
+
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        ("this month", "2026-W20"),
+        ("this week", "last 7 days"),
+        ("last month", "2026-05"),
+        ("now-2d", "2026-06"),
+        ("today", "previous"),
+        ("last 7 days", "2026-06-01..2026-06-07"),
+    ],
+)
+def test_any_other_window_is_compared_with_as_it_is(start: str, text: str) -> None:
+    window, earlier = compare(start, text, BERLIN)
+
+    assert cut_to_elapsed(window, earlier) is earlier
+
+
+def test_a_shorter_period_is_not_cut_beyond_its_end() -> None:
+    window, earlier = compare("this month", "2026-02", now=datetime(2026, 3, 30, 12, tzinfo=UTC))
+
+    assert cut_to_elapsed(window, earlier) is earlier
+    assert explain_earlier(window, earlier) == (
+        "the windows differ in length: 29 days 12 h against 28 days",
+    )
 
 
 def test_elapsed_time_that_the_clocks_skipped_is_taken_as_it_lasts() -> None:
@@ -186,8 +242,12 @@ def test_it_is_the_period_that_it_is(start: str, text: str, period: Period | Non
             "1 day",
             ("the windows overlap by 6 days: what is in both hides change",),
         ),
-        ("2026-03-29..2026-03-29", "previous", ()),
-        ("2026-W13", "1 week", ()),
+        ("2026-03-29..2026-03-29", "previous", ("the clocks changed: 23 h against 24 h",)),
+        ("2026-W13", "1 week", ("the clocks changed: 167 h against 168 h",)),
+        ("2026-W14", "1 week", ("the clocks changed: 168 h against 167 h",)),
+        ("2026-03-30..2026-03-30", "1 day", ("the clocks changed: 24 h against 23 h",)),
+        ("2026-W12", "1 week", ()),
+        ("last 24 hours", "previous", ()),
     ],
 )
 def test_what_makes_the_windows_unlike_is_said(

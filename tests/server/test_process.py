@@ -70,6 +70,12 @@ class Process:
         message: dict[str, Any] = json.loads(line)
         return message
 
+    async def wait_for(self, text: str) -> str:
+        """What it has written to stderr, once the text is in it."""
+        while text.encode() not in self.err:
+            await self.has_said.wait()
+        return self.err.decode()
+
     async def end(self) -> int:
         """Close its input, read the rest of its output, and wait for it."""
         assert self.process.stdin is not None
@@ -110,6 +116,7 @@ async def _keep_errors(running: Process) -> None:
     async for part in running.process.stderr:
         running.err += part
         running.has_said.set()
+        running.has_said = anyio.Event()
 
 
 @pytest.fixture
@@ -277,8 +284,7 @@ async def test_over_http_it_says_where_it_listens_and_an_interrupt_ends_it(
 ) -> None:
     arguments = ("--transport", transport, "--port", "0", "--backend", str(directory))
     async with start(*arguments) as server:
-        await server.has_said.wait()
-        said = server.err.decode()
+        said = await server.wait_for(f"/{'mcp' if transport == 'http' else 'sse'}\n")
         url = said.split()[-1]
         async with Client(url if transport == "http" else sse_client(url)) as client:
             names = [tool.name for tool in (await client.list_tools()).tools]
@@ -287,7 +293,9 @@ async def test_over_http_it_says_where_it_listens_and_an_interrupt_ends_it(
 
     assert names == list(TOOLS)
     path = "/mcp" if transport == "http" else "/sse"
-    assert said.startswith("gateway-metrics-mcp: listening at http://127.0.0.1:")
+    open_to_all, where = said.splitlines()
+    assert open_to_all.endswith(": no --tokens: everyone who reaches it is a tenant admin")
+    assert where.startswith("gateway-metrics-mcp: listening at http://127.0.0.1:")
     assert said.endswith(f"{path}\n")
     assert (code, server.out, server.err.decode()) == (0, [], said)
 

@@ -36,6 +36,8 @@ def describe_key(asked: Asked, field: str) -> str:
     """What is said of a metadata key that no row has: it is most often misspelt."""
     key = quote_text(field.removeprefix(METADATA_PREFIX))
     near = asked.near_keys.get(field, ())
+    if field.removeprefix(METADATA_PREFIX) in near:
+        return f"none of these rows has the metadata key {key}, which others have"
     meant = f": did you mean {' or '.join(map(quote_text, near))}?" if near else ": case counts"
     return f"no row has the metadata key {key}{meant}"
 

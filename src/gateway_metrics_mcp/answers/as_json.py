@@ -16,12 +16,18 @@ from gateway_metrics_mcp.answers.header import pin_window
 from gateway_metrics_mcp.answers.notes import write_notes
 from gateway_metrics_mcp.answers.series import Series
 from gateway_metrics_mcp.answers.sorting import sort_points
+from gateway_metrics_mcp.answers.tokens import estimate_tokens
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.result import DataPoint, Key
 
 _LONGEST: Final = 128
 """The most characters of a metadata value on the gateway."""
 
+_MOST_OF_BUDGET: Final = 0.6
+"""What stands before the rows may take no more; else the request, which was sent, gives way."""
+
+_MOST_NOTES: Final = 5
+_NO_REQUEST: Final = "the request is too long to be shown"
 _NEXT_TOKENS: Final = 60
 """Room for the arguments that continue."""
 
@@ -49,10 +55,15 @@ def write_json(asked: Asked, budget: int) -> str:
     body: dict[str, Any] = {
         "request": question.query.to_body(),
         "scope": question.scope,
-        "notes": [line.removeprefix("# ") for line in (*write_notes(asked), *facts, *empty)],
+        "notes": [line.removeprefix("# ") for line in (*empty, *write_notes(asked), *facts)],
         "columns": names if grid is None else ["startTimestamp", *names],
         "all": None if asked.totals is None else list(map(_finite, asked.totals)),
     }
+    if estimate_tokens(_dump(body)) > budget * _MOST_OF_BUDGET:
+        notes = body["notes"]
+        rest = len(notes) - _MOST_NOTES
+        more = [f"and {rest} more notes, for which the budget is too small"] if rest > 0 else []
+        body |= {"request": None, "notes": [_NO_REQUEST, *notes[:_MOST_NOTES], *more]}
     room = Room(budget - _NEXT_TOKENS)
     room.take(_dump(body))
     rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)

@@ -11,6 +11,7 @@ from gateway_metrics_mcp.answers.cells import format_value
 from gateway_metrics_mcp.computing.chosen_rows import Spelt
 from gateway_metrics_mcp.computing.cost_split import Split
 from gateway_metrics_mcp.computing.coverage import Gap
+from gateway_metrics_mcp.computing.pricing import Priced
 from gateway_metrics_mcp.computing.probing import Probe, Unmatched
 from gateway_metrics_mcp.query.local_days import Buckets
 from gateway_metrics_mcp.question import Question
@@ -38,8 +39,10 @@ class Asked:
     """What was changed of the question, and other sentences of ours."""
     spelt: Mapping[str, Spelt] = field(default_factory=dict)
     """By measure: the values it took of a field whose spelling is not documented."""
-    priced: tuple[Number, Number] | None = None
-    """The calls that have a price, and all calls, where cost was asked."""
+    of_all: tuple[Number | None, ...] | None = None
+    """The row without group-by, also where it is not shown since there is but one row."""
+    priced: tuple[Priced, ...] = ()
+    """The calls that have a price, where cost was asked: of the window, and of the earlier one."""
     new: tuple[tuple[Key, ...], ...] = ()
     """The groups that only the present window of a comparison has."""
     vanished: tuple[tuple[Key, ...], ...] = ()
@@ -49,7 +52,9 @@ class Asked:
     is_split_left_out: bool = False
     """Whether that would take more calls than there may be."""
     gap: Gap | None = None
-    """The part of the earlier window before its first row."""
+    """The start of the window without rows, where it was asked for."""
+    earlier_gap: Gap | None = None
+    """The same of the earlier window."""
     probe: Probe | None = None
     """What the window holds without filters, where nothing matched them."""
     unmatched: tuple[Unmatched, ...] = ()

@@ -110,6 +110,19 @@ def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
     return f"{quoted}…(+{rest})" if rest > 0 else quoted
 
 
+def describe_age(age_s: float) -> str:
+    """How old an answer from the cache is, in a note."""
+    if age_s < 1:
+        age = "under 1 s"
+    elif age_s < 120:
+        age = f"{age_s:.0f} s"
+    elif age_s < 7200:
+        age = f"{age_s / 60:.0f} min"
+    else:
+        age = f"{age_s / 3600:.0f} h"
+    return f"from the cache, {age} old"
+
+
 def add_unit(name: str, unit: str | None) -> str:
     """A column's heading: its name, with the unit where the name has none."""
     heading = quote_column(name)
@@ -143,6 +156,8 @@ def unquote_text(cell: str) -> str:
 def _is_plain(text: str) -> bool:
     """Whether the text reads as a name and cannot be mistaken for one of our words."""
     if _BARE.fullmatch(text) is None or text.casefold() in _OUR_WORDS:
+        return False
+    if ": " in text or text.endswith(":"):  # would read as one of our `name: value` lines
         return False
     if text.isascii():
         return True

@@ -11,10 +11,12 @@ from gateway_metrics_mcp.answers.cells import format_key, format_number, format_
 from gateway_metrics_mcp.computing.cost_split import Spend, Split
 from gateway_metrics_mcp.query.earlier import explain_earlier
 from gateway_metrics_mcp.query.walltime import format_minute
+from gateway_metrics_mcp.question_values import asks_spend
 from gateway_metrics_mcp.result import Key
 from gateway_metrics_mcp.values import RATIO
 
-_MOST_NAMES: Final = 5
+_MOST_NAMES: Final = 3
+_LONGEST: Final = 40
 _MILLION: Final = 1_000_000
 
 
@@ -24,13 +26,14 @@ def change_notes(asked: Asked) -> list[str]:
     if earlier is None:
         return []
     notes = [*_gap_notes(asked), *explain_earlier(asked.question.window, earlier), *earlier.notes]
-    if asked.new:
+    if any(asked.new):
         notes.append(f"new, with no row in the earlier window: {_list(asked.new)}")
-    if asked.vanished:
+    if any(asked.vanished):
         notes.append(f"vanished, with no row in the later window: {_list(asked.vanished)}")
-    if asked.split is not None:
+    has_spend = asks_spend(asked.question.values)
+    if asked.split is not None and has_spend:
         notes.append(_describe_split(asked.split))
-    elif asked.is_split_left_out:
+    elif has_spend and asked.is_split_left_out:
         notes.append(
             "what moved the cost (calls, tokens per call, price) cannot be told here:"
             " ask sum costInUSD alone"
@@ -40,15 +43,20 @@ def change_notes(asked: Asked) -> list[str]:
 
 def _gap_notes(asked: Asked) -> list[str]:
     """Rows that begin in the middle of the earlier window make a change of what is none."""
-    if asked.gap is None:
+    gap = asked.earlier_gap
+    if gap is None or not asked.result.points:
         return []
-    since, share = format_minute(asked.gap.until), format_value(asked.gap.share, RATIO)
-    lacking = f"the earlier window has no rows before {since} ({share} of it)"
+    lacking = "the earlier window has no rows at all"
+    if gap.until is not None:
+        share = format_value(gap.share, RATIO)
+        lacking = (
+            f"the earlier window has no rows before {format_minute(gap.until)} ({share} of it)"
+        )
     return [f"{lacking}: if the data begin there, these are no changes"]
 
 
 def _list(groups: Sequence[tuple[Key, ...]]) -> str:
-    shown = [" / ".join(format_key(key) for key in keys) for keys in groups[:_MOST_NAMES]]
+    shown = [" / ".join(format_key(key, _LONGEST) for key in keys) for keys in groups[:_MOST_NAMES]]
     rest = len(groups) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
@@ -101,7 +109,7 @@ def _signed(amount: float, decimals: int) -> str:
 
 def _describe(spend: Spend) -> str:
     """`1200 calls at 850 tokens at 4.1 USD per million`, of calls with a price in both windows."""
-    calls = f"{spend.calls:.0f} calls"
+    calls = f"{spend.calls:.0f} calls with a price"
     if not spend.tokens:
         return calls
     per_call = format_number(spend.tokens / spend.calls)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from gateway_metrics_mcp.answers.absent import describe_unmatched
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.budget import Room
+from gateway_metrics_mcp.answers.cells import quote_text
 from gateway_metrics_mcp.answers.header import (
     describe_filters,
     name_rows,
@@ -14,13 +16,21 @@ from gateway_metrics_mcp.answers.header import (
 )
 from gateway_metrics_mcp.answers.notes import write_notes
 from gateway_metrics_mcp.computing.probing import Probe, Unmatched
+from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX
 from gateway_metrics_mcp.result import TOTAL, Number
 from gateway_metrics_mcp.values import BEFORE
 
 
-def write_empty(asked: Asked) -> str:
-    """The header, then what matched nothing and the next steps that are most useful."""
-    return "\n".join([write_header(asked, "rows none"), *write_notes(asked), *explain_empty(asked)])
+def write_empty(asked: Asked, budget: int) -> str:
+    """The header, then what matched nothing and the next steps that are most useful.
+
+    Notes in the middle give way where the budget has no room for them.
+    """
+    head, verdict = write_header(asked, "rows none"), explain_empty(asked)
+    room = Room(budget)
+    room.take(head, verdict[0], verdict[-1])
+    notes = [line for line in (*write_notes(asked), *verdict[1:-1]) if room.fits(line)]
+    return "\n".join([head, verdict[0], *notes, *([verdict[-1]] if len(verdict) > 1 else [])])
 
 
 def is_empty(asked: Asked) -> bool:
@@ -91,9 +101,16 @@ def _next_step(asked: Asked, probe: Probe | None, unmatched: Sequence[Unmatched]
     if any(one.near for one in unmatched):
         return "the same with a value that exists: values match exactly, case counts"
     if unmatched:
-        return f"list_values of {unmatched[0].field} shows what exists, or a wider window"
-    if probe is not None and probe.fields:
+        name = unmatched[0].field
+        field = METADATA if name.startswith(METADATA_PREFIX) else name
+        return f"list_values of {field} shows what exists, or a wider window"
+    if probe is not None and probe.fields and len(probe.fields) == len(shown_filters(asked)):
         return "each value exists, but not together with the other filters: drop one of them"
+    if probe is not None and probe.fields:
+        listed = ", ".join(map(quote_text, probe.fields))
+        return (
+            f"the values of {listed} exist: drop one of the other filters, which were not looked at"
+        )
     return "drop a filter, or a wider window"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.budget import Room
-from gateway_metrics_mcp.answers.cells import keep_on_line
+from gateway_metrics_mcp.answers.cells import keep_on_line, quote_text
 from gateway_metrics_mcp.answers.figures import measure_notes
 from gateway_metrics_mcp.answers.header import write_header
 from gateway_metrics_mcp.computing.explaining import Step, list_added, list_later_calls
@@ -58,7 +58,11 @@ def write_plan(
 def _expect(question: Question) -> str:
     """Rows times buckets, as far as they are known before asking."""
     buckets, fields = buckets_of(question), question.query.group_by
-    groups = f"the groups of {', '.join(fields)}, not known before asking" if fields else "1"
+    groups = (
+        f"the groups of {', '.join(map(quote_text, fields))}, not known before asking"
+        if fields
+        else "1"
+    )
     if buckets is None:
         return groups
     count = buckets.count_buckets(question.query.start_ts, question.query.end_ts)

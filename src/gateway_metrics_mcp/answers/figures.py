@@ -7,21 +7,22 @@ from datetime import datetime
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import format_value, quote_text
+from gateway_metrics_mcp.answers.cells import format_key, format_value, quote_text
+from gateway_metrics_mcp.computing.plan import is_extrapolated
+from gateway_metrics_mcp.computing.pricing import Priced
 from gateway_metrics_mcp.query.measures import SHARE, Measure
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.query.walltime import (
-    CalendarUnit,
     format_minute,
     settle,
     shift_wall,
     wall_of,
 )
-from gateway_metrics_mcp.question_values import COST
+from gateway_metrics_mcp.question_values import SPEND
 from gateway_metrics_mcp.result import TOTAL, Number
-from gateway_metrics_mcp.values import RATIO, Share, Value
+from gateway_metrics_mcp.sums import add_up
+from gateway_metrics_mcp.values import BEFORE, RATIO, Share, Value
 
-_LONG_PERIODS: Final[tuple[CalendarUnit, ...]] = ("month", "quarter", "year")
 _MOST_VALUES: Final = 5
 
 
@@ -43,6 +44,8 @@ def _describe_spelling(asked: Asked, value: Value) -> str:
     spelt = asked.spelt.get(value.name)
     if spelt is None:
         return ""
+    if not spelt.is_known:
+        return f" (n/a: none of the values seen is known: {_list(spelt.left)})"
     taken = _list(spelt.taken) if spelt.taken else "none of the values seen"
     left = f", not {_list(spelt.left)}" if spelt.left else ""
     return f" (taken: {taken}{left})"
@@ -50,72 +53,81 @@ def _describe_spelling(asked: Asked, value: Value) -> str:
 
 def _describe_lack(asked: Asked, value: Value) -> str:
     """Why ALL has none, where its rows have some: that would be one call too many."""
-    if asked.totals is None:
+    spelt = asked.spelt.get(value.name)
+    if asked.of_all is None or (spelt is not None and not spelt.is_known):
         return ""
-    of_all = asked.totals[asked.result.value_names.index(value.name)]
+    of_all = asked.of_all[asked.result.value_names.index(value.name)]
     is_lacking = of_all is not None and math.isnan(of_all)
     return "; ALL would take more calls: ask it without group-by" if is_lacking else ""
 
 
-def _list(texts: tuple[str, ...]) -> str:
+def _list(texts: tuple[str | None, ...]) -> str:
     rest = len(texts) - _MOST_VALUES
     more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(quote_text(text) for text in texts[:_MOST_VALUES]) + more
+    return ", ".join(format_key(text) for text in texts[:_MOST_VALUES]) + more
 
 
 def price_notes(asked: Asked) -> list[str]:
     """Calls without a price make what was spent a lower bound."""
-    if asked.priced is None:
+    windows = ("later window", "earlier window") if asked.question.earlier is not None else ("",)
+    lacking = [
+        _describe_lacking(priced, window)
+        for priced, window in zip(asked.priced, windows, strict=False)
+        if priced.priced < priced.calls
+    ]
+    if not lacking:
         return []
-    priced, calls = asked.priced
-    missing = calls - priced
-    if missing <= 0 or not calls:
-        return []
-    share = format_value(missing / calls, RATIO)
-    which = " (in the later window)" if asked.question.earlier is not None else ""
-    lacking = f"{share} of the calls{which}, {missing} of {calls}, have no price"
     is_spend = any(value.is_additive and value.unit == "USD" for value in asked.question.values)
     so = "spend is a lower bound" if is_spend else "they are not in the figures"
-    return [f"{lacking} (failed ones often have none): {so}"]
+    return [f"{'; '.join(lacking)} (failed ones often have none): {so}"]
+
+
+def _describe_lacking(priced: Priced, window: str) -> str:
+    which = f" in the {window}" if window else ""
+    if not priced.is_exact:
+        return f"some calls{which} have no price"
+    missing = priced.calls - priced.priced
+    share = format_value(missing / priced.calls, RATIO)
+    return f"{share} of the calls{which}, {missing} of {priced.calls}, have no price"
 
 
 def null_notes(asked: Asked) -> list[str]:
     """A value that is null in every row is no zero: nothing has it."""
-    if asked.question.earlier is not None or TOTAL not in asked.result.value_names:
-        return []
+    names = asked.result.value_names
     rows = [point.values for point in asked.result.points]
-    position = asked.result.value_names.index(TOTAL)
-    if not any(row[position] for row in rows):
+    if TOTAL not in names or not any(row[names.index(TOTAL)] for row in rows):
         return []
-    found = {}
-    for value in asked.values:
-        if isinstance(value.source, Aggregation) and not value.source.type.startswith("count"):
-            i = asked.result.value_names.index(value.name)
-            if all(row[i] is None for row in rows):
-                found[value.source.column] = value
+    found: dict[str, None] = {}
+    for value in asked.question.values:
+        source = value.source
+        is_count = isinstance(source, Aggregation) and source.type.startswith("count")
+        if source is None or is_count or isinstance(source, Share):
+            continue
+        places = [names.index(n) for n in (value.name, value.name + BEFORE) if n in names]
+        if all(row[i] is None for row in rows for i in places):
+            found[source.column if isinstance(source, Aggregation) else value.name] = None
     if not found:
         return []
-    names = ", ".join(quote_text(name) for name in found)
-    return [f"{names} is null in all of these rows: not recorded, which is not 0"]
+    listed = ", ".join(quote_text(name) for name in found)
+    return [f"{listed} is null in all of these rows: not recorded, which is not 0"]
 
 
 def run_rate_notes(asked: Asked) -> list[str]:
     """Where a running month of cost would end at this pace."""
     query, window = asked.question.query, asked.question.window
     period = window.period
-    if period is None or not period.is_running or period.unit not in _LONG_PERIODS:
+    if period is None or not is_extrapolated(asked.question):
         return []
-    name = f"sum{COST[:1].upper()}{COST[1:]}"
-    if query.interval is not None or all(value.name != name for value in asked.question.values):
-        return []
-    spent = _whole_of(asked, name)
+    if asked.gap is not None:
+        return ["no run rate: the rows do not reach back to the start of the month"]
+    spent = _whole_of(asked, SPEND)
     wall = shift_wall(wall_of(window.start, window.zone), period.unit, period.count)
     end = settle(wall)
     if spent is None or end <= query.end_ts:
         return []
     rate = _extrapolate(spent, query.start_ts, query.end_ts, end)
-    amount = f"{asked.format(rate, name)} by {format_minute(end)}"
-    return [f"run rate: at the pace so far {name} would be {amount}: extrapolated, not data"]
+    amount = f"{asked.format(rate, SPEND)} by {format_minute(end)}"
+    return [f"run rate: at the pace so far {SPEND} would be {amount}: extrapolated, not data"]
 
 
 def _extrapolate(spent: Number, start: datetime, now: datetime, end: datetime) -> float:
@@ -123,9 +135,10 @@ def _extrapolate(spent: Number, start: datetime, now: datetime, end: datetime) -
 
 
 def _whole_of(asked: Asked, name: str) -> Number | None:
-    """The value of ALL, or of the only row where nothing is grouped."""
-    position = asked.result.value_names.index(name)
-    if asked.totals is not None:
-        return asked.totals[position]
-    points = asked.result.points
-    return points[0].values[position] if len(points) == 1 and not points[0].keys else None
+    """The value of ALL; of all rows together where each call is in one of them."""
+    names = asked.result.value_names
+    if asked.of_all is not None:
+        return asked.of_all[names.index(name)]
+    is_whole = not asked.result.key_names or asked.question.query.interval is not None
+    fields = {"team", "userEmail", "virtualaccount"} & set(asked.question.query.group_by)
+    return add_up(asked.result.column(name)) if is_whole and not fields else None

@@ -42,7 +42,12 @@ def write_header(asked: Asked, *parts: str) -> str:
 
 def name_rows(question: Question) -> str:
     """What a row is; one of a virtual model stands for all attempts under it."""
-    return VIRTUAL_ROWS if question.scope == VIRTUAL else question.datasource.rows
+    rows = question.datasource.rows
+    if any(f.field_name != FIELD for f in question.query.filters):
+        rows = rows.partition(" of all ")[0]
+    if question.scope != VIRTUAL:
+        return rows
+    return VIRTUAL_ROWS + rows.removeprefix("model calls").partition(",")[0]
 
 
 def _sight(asked: Asked) -> str:

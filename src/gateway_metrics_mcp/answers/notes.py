@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 from gateway_metrics_mcp.answers.absent import unmatched_notes
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, keep_on_line
+from gateway_metrics_mcp.answers.budget import Room
+from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, describe_age, keep_on_line
 from gateway_metrics_mcp.answers.changed import change_notes
 from gateway_metrics_mcp.answers.figures import (
     measure_notes,
@@ -26,14 +28,37 @@ from gateway_metrics_mcp.values import RATIO
 STILL_FILLING: Final = timedelta(minutes=10)
 """Data this young may be incomplete: the API does not say how far it reaches."""
 
+_MOST_OF_BUDGET: Final = 0.5
+_FEWEST_NOTES: Final = 3
 _NEW_DATA_SHARE: Final = 0.01
 _LEAST_SHARE: Final = 0.0005
 _OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"}
 _RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))
 
 
-def write_notes(asked: Asked) -> list[str]:
-    """The `# ` lines below the header, the most misleading first."""
+def write_notes(asked: Asked, budget: int | None = None) -> list[str]:
+    """The `# ` lines below the header, the most misleading first.
+
+    Where they would take most of the budget, the last give way, and are counted.
+    """
+    notes = _list_notes(asked)
+    if budget is None:
+        return notes
+    room = Room(int(budget * _MOST_OF_BUDGET))
+    shown: list[str] = []
+    for note in notes:
+        if len(shown) < _FEWEST_NOTES:
+            room.take(note)
+        elif not room.fits(note):
+            break
+        shown.append(note)
+    rest = len(notes) - len(shown)
+    if rest:
+        shown.append(f"# and {rest} more notes, for which the budget is too small")
+    return shown
+
+
+def _list_notes(asked: Asked) -> list[str]:
     query = asked.question.query
     notes = [
         *_overlap_notes(asked),
@@ -51,10 +76,8 @@ def write_notes(asked: Asked) -> list[str]:
         *asked.result.notes,
         *run_rate_notes(asked),
     ]
-    if asked.result.is_approximate:
-        notes.append("percentiles are approximated: the window is too large for exact ones")
     if asked.result.age_s is not None:
-        notes.append(f"from the cache, {asked.result.age_s:.0f} s old")
+        notes.append(describe_age(asked.result.age_s))
     if is_still_filling(asked):
         notes.append("the window touches now: its last minutes may still be filling")
     if _has_rounded(asked):
@@ -140,11 +163,11 @@ def _datasource_notes(query: Query) -> list[str]:
 
 def _gap_notes(asked: Asked) -> list[str]:
     """Where additive rows do not add up to ALL: by how much, and why."""
-    if asked.totals is None or not asked.result.points:
+    if asked.of_all is None or not asked.result.points:
         return []
     summed = [v for v in asked.question.values if v.is_additive and v.unit != RATIO]
     gaps: list[tuple[str, Number, Number]] = []
-    for name, of_all in zip(asked.result.value_names, asked.totals, strict=True):
+    for name, of_all in zip(asked.result.value_names, asked.of_all, strict=True):
         if asked.value(name) not in summed:
             continue
         rows, total = add_up(asked.result.column(name)) or 0, of_all or 0
@@ -159,7 +182,7 @@ def _gap_notes(asked: Asked) -> list[str]:
     ):
         return ["rows and ALL differ by new data that arrived between the two calls"]
     listed = ", ".join(_describe_gap(asked, *gap) for gap in gaps)
-    return [f"rows add up to {listed} than ALL: {_reason(asked, gaps[0][1])}"]
+    return [f"rows add up to {listed} than ALL: {_reason(asked, [gap for _, gap, _ in gaps])}"]
 
 
 def _differ(rows: Number, total: Number) -> bool:
@@ -180,25 +203,29 @@ def _describe_gap(asked: Asked, name: str, gap: Number, total: Number) -> str:
     return f"{amount} {name}{share} {'more' if gap > 0 else 'less'}"
 
 
-def _structural(asked: Asked) -> list[str]:
-    """Why the rows cannot add up to ALL, whatever arrives meanwhile."""
+def _structural(asked: Asked) -> list[tuple[int, str]]:
+    """Why the rows cannot add up to ALL, whatever arrives meanwhile; 1 makes them more, -1 less."""
     groups = set(asked.question.query.group_by)
-    reasons = ["callers in several teams count once per team"] if asked.rows_overlap else []
+    reasons = []
+    if asked.rows_overlap:
+        reasons.append((1, "callers in several teams count once per team"))
     kinds = {"userEmail", "virtualaccount"} & groups
     if len(kinds) == 1:
         other = "virtual accounts" if kinds == {"userEmail"} else "users"
-        reasons.append(f"{other} are not in the rows")
+        reasons.append((-1, f"{other} are not in the rows"))
     return reasons
 
 
-def _reason(asked: Asked, gap: Number) -> str:
+def _reason(asked: Asked, gaps: Sequence[Number]) -> str:
+    """What explains the gaps, each by a cause that works in its direction."""
     reasons = _structural(asked)
-    if len(reasons) > 1:
-        return f"{' and '.join(reasons)}, so these amounts are net"
-    if reasons:
-        return reasons[0]
-    if is_still_filling(asked) and asked.result.is_by_rulings:
-        return "new data arrived between the two calls; ask again for figures that fit"
-    if gap < 0 and not asked.result.is_by_rulings:
-        return "calls without a value of the group-by fields are not in the rows"
-    return "the backend's two answers disagree; ask again before relying on either"
+    signs = {1 if gap > 0 else -1 for gap in gaps}
+    explained = {sign for sign, _ in reasons}
+    if -1 in signs - explained and not asked.result.is_by_rulings:
+        reasons.append((-1, "calls without a value of the group-by fields are not in the rows"))
+    if signs - {sign for sign, _ in reasons}:
+        if is_still_filling(asked) and asked.result.is_by_rulings:
+            return "new data arrived between the two calls; ask again for figures that fit"
+        return "the backend's two answers disagree; ask again before relying on either"
+    texts = [text for _, text in reasons]
+    return texts[0] if len(texts) == 1 else f"{' and '.join(texts)}, so these amounts are net"

@@ -37,9 +37,9 @@ _LONGER_SUM_TOKENS: Final = 4
 def write_distribution(asked: Asked, budget: int) -> str:
     """The answer's text, within `budget` estimated tokens."""
     if is_empty(asked):
-        return write_empty(asked)
+        return write_empty(asked, budget)
     points = sort_points(asked)
-    is_one = len(points) == 1 and asked.question.offset == 0
+    is_one = len(points) == 1 and asked.question.offset == 0 and asked.totals is None
     text = ""
     for longest in (LONGEST_NAME, SHORT_NAME):
         if is_one:
@@ -54,7 +54,7 @@ def write_distribution(asked: Asked, budget: int) -> str:
 def _write_one(asked: Asked, point: DataPoint, budget: int, longest: int) -> tuple[str, bool]:
     """A single row, a value a line; and whether it is within the budget."""
     result = asked.result
-    lines = [write_header(asked), *write_notes(asked)]
+    lines = [write_header(asked), *write_notes(asked, budget)]
     lines += [
         f"{quote_text(name)}: {format_key(key, longest)}"
         for name, key in zip(result.key_names, point.keys, strict=True)
@@ -89,7 +89,7 @@ class _Table:
         """The text, and whether it is within the budget."""
         asked, count = self._asked, len(self._points)
         header = self._header()
-        notes = [*write_notes(asked), *self._facts()]
+        notes = [*write_notes(asked, budget), *self._facts()]
         columns = [*self._keys.names, *(label_of(asked, name) for _, name in self._shown)]
         notes += ["|".join(columns), "|".join(["---"] * len(columns))]
         tail = [] if asked.totals is None else [self._line(self._keys.label(ALL), asked.totals)]

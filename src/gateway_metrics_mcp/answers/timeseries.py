@@ -22,6 +22,9 @@ _FEWEST_SERIES: Final = 3
 _FEWEST_BUCKETS: Final = 2
 """With fewer than that, series are left out after all."""
 
+_LEAST_NAME: Final = 4
+"""The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say."""
+
 
 def write_timeseries(asked: Asked, budget: int) -> str:
     """The answer's text, within `budget` estimated tokens."""
@@ -29,7 +32,7 @@ def write_timeseries(asked: Asked, budget: int) -> str:
     if buckets is None:
         raise TypeError("a timeseries has an interval")
     if not asked.result.points:
-        return write_empty(asked)
+        return write_empty(asked, budget)
     return _Writer(asked, buckets, budget).write()
 
 
@@ -41,7 +44,7 @@ class _Writer:
         self._buckets = buckets
         self._budget = budget
         self._grid = Grid(asked, buckets)
-        self._notes = [*write_notes(asked), *(f"# {fact}" for fact in self._grid.facts())]
+        self._notes = [*write_notes(asked, budget), *(f"# {fact}" for fact in self._grid.facts())]
 
     def write(self) -> str:
         grid = self._grid
@@ -63,9 +66,11 @@ class _Writer:
             else:
                 high = middle - 1
         ways = [(count, LONGEST_NAME) for count in range(fewest, 0, -1)]
-        for count, longest in [*ways, (1, SHORT_NAME)] if ways else []:
+        shorter = [(1, SHORT_NAME), (1, _LEAST_NAME)]
+        for count, longest in [*ways, *shorter] if ways else []:
             text, shown = self._write_series(count, asked_for, longest)
-            if shown >= min(_FEWEST_BUCKETS, grid.bucket_count):
+            enough = _FEWEST_BUCKETS if longest == LONGEST_NAME else 1
+            if shown >= min(enough, grid.bucket_count):
                 break
         return text
 

@@ -9,6 +9,7 @@ from gateway_metrics_mcp.answers.budget import Room
 from gateway_metrics_mcp.answers.cells import (
     LONGEST_NAME,
     SHORT_NAME,
+    describe_age,
     format_key,
     format_number,
     keep_on_line,
@@ -141,7 +142,7 @@ def _notes(listing: Listing, result: Result) -> list[str]:
     if listing.field == _TEAM and len(keys - {None}) > 1:
         notes.insert(0, "a caller in several teams counts in each: never add these rows up")
     if result.age_s is not None:
-        notes.append(f"from the cache, {result.age_s:.0f} s old")
+        notes.append(describe_age(result.age_s))
     return [f"# {keep_on_line(note)}" for note in notes]
 
 

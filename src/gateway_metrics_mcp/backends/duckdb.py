@@ -26,7 +26,7 @@ import duckdb
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.backends.dialect import FILES, DuckDialect, quote_identifier
 from gateway_metrics_mcp.backends.duckdb_errors import translate
-from gateway_metrics_mcp.backends.files import find_files, read_directory
+from gateway_metrics_mcp.backends.files import find_files, find_late_start, read_directory
 from gateway_metrics_mcp.backends.sql import Statement, compile_query, read_rows
 from gateway_metrics_mcp.backends.sql_engine import SqlEngine
 from gateway_metrics_mcp.backends.tables import Layout
@@ -165,6 +165,8 @@ class DuckDBBackend(SqlEngine):
         if len(points) > self._row_cap:
             self._refuse(cursor, statement)
         notes = () if files or (self._directory / table).is_dir() else (_no_table(table),)
+        if (first := find_late_start(files, query.start_ts)) is not None:
+            notes = (f"the data of this window begin on {first}: there are no files before",)
         return replace(result, points=tuple(points)).with_notes(*notes)
 
     def _compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ IMPORT_RUN: Final = re.compile(
 _RUN: Final = "import-"
 _LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15")
 _PARTITION: Final = "date="
+_DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
 _LONG_PARTITION: Final = len("date=2026-07-14")
 _GLOB: Final = frozenset("*?[]{}")
 _UNUSABLE: Final = (
@@ -97,6 +98,17 @@ def find_files(table: Path, start: datetime, end: datetime) -> list[str]:
     """
     window = _Window(_Days.of(start, end, timedelta()), _Days.of(start, end, _MARGIN))
     return list(_walk(table, str(table), window, is_run=False))
+
+
+def find_late_start(files: Sequence[str], start: datetime) -> str | None:
+    """The first day that there is a file of, if it is after the window's first; else None.
+
+    None as well where a file stands in no partition by date.
+    """
+    days = [match[1] for path in files if (match := _DAY.search(path))]
+    if not days or len(days) < len(files):
+        return None
+    return min(days) if min(days) > f"{start.date()}" else None
 
 
 def _walk(table: Path, folder: str, window: _Window, *, is_run: bool) -> Iterator[str]:

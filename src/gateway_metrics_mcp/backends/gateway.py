@@ -23,8 +23,10 @@ from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST, find_proxy, 
 from gateway_metrics_mcp.backends.gateway_network import explain_failure
 from gateway_metrics_mcp.errors import (
     GatewayError,
+    GatewayMetricsError,
     SettingsError,
     UnauthorizedError,
+    UnavailableError,
     UnreadableResponseError,
     WrongHostError,
 )
@@ -32,6 +34,7 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import Result, read_result
+from gateway_metrics_mcp.telemetry import trace_headers
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 SCOPE_NOTE: Final = "figures cover what this token may see"
@@ -39,6 +42,7 @@ SCOPE_NOTE: Final = "figures cover what this token may see"
 _LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
 _CONNECT_TIMEOUT_S: Final = 10
 _KEEPALIVE_S: Final = 30
+_STOPPING: Final = "this server is stopping: ask again in a minute"
 _ERROR_BODY_BYTES: Final = 64_000
 _ERROR_BODY_TIMEOUT_S: Final = 2
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
@@ -73,6 +77,8 @@ class GatewayBackend:
         self._given = transport
         self._tls: ssl.SSLContext | None = None
         self._idle: list[httpx.AsyncBaseTransport] = []
+        self._in_flight: set[anyio.CancelScope] = set()
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<GatewayBackend: {self.description}>"
@@ -98,6 +104,7 @@ class GatewayBackend:
                 "authorization": self._authorization(caller),
                 "content-type": "application/json",
                 "user-agent": f"gateway-metrics-mcp/{__version__}",
+                **trace_headers(),
             },
             content=to_json(query.to_body()),
             extensions={"timeout": {"connect": self._connect_timeout_s}},
@@ -114,7 +121,10 @@ class GatewayBackend:
         """None: the API groups by keys that are named, and lists none."""
 
     async def aclose(self) -> None:
-        """Close the connections, if there are any."""
+        """Give up the requests in flight, which close their own connections; close the others."""
+        self._is_closed = True
+        for scope in self._in_flight:
+            scope.cancel()
         idle, self._idle = self._idle, []
         for transport in idle:
             await transport.aclose()
@@ -143,8 +153,10 @@ class GatewayBackend:
         that none of httpx's hangs on them as their context.
         """
         transport = self._idle.pop() if self._idle else self._open_transport()
+        failure: GatewayMetricsError = UnavailableError(_STOPPING)
         try:
-            with anyio.fail_after(self._timeout_s):
+            with anyio.fail_after(self._timeout_s) as scope:
+                self._in_flight.add(scope)
                 response = await transport.handle_async_request(request)
                 try:
                     return await self._read_body(request, response)
@@ -153,8 +165,16 @@ class GatewayBackend:
         except (httpx.HTTPError, OSError) as error:
             failure = explain_failure(error, self._timeout_s)
         finally:
-            self._idle.append(transport)
+            self._in_flight.discard(scope)
+            await self._put_back(transport)
         raise failure
+
+    async def _put_back(self, transport: httpx.AsyncBaseTransport) -> None:
+        if not self._is_closed:
+            self._idle.append(transport)
+            return
+        with anyio.CancelScope(shield=True):
+            await transport.aclose()
 
     def _open_transport(self) -> httpx.AsyncBaseTransport:
         """One more transport; all share what TLS needs, which takes long to read."""

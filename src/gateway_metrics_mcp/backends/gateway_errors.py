@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Final
 
 from pydantic_core import from_json
@@ -53,12 +54,14 @@ _DOCUMENTED: Final = (
 )
 _TOO_MANY: Final = 429
 _FAILED: Final = 500
+_PASSING: Final = (502, 503, 504)
 _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
     401: (
         UnauthorizedError,
         (
             "the gateway does not accept the token (401): it is mistyped, expired, or of another "
-            "tenant. Set TFY_API_KEY to a valid personal access token or virtual account token"
+            "tenant. Set TFY_API_KEY, or over HTTP the header X-TFY-API-Key, to a valid personal "
+            "access token or virtual account token"
         ),
     ),
     403: (
@@ -94,14 +97,19 @@ def explain_status(
     """The error that a status other than 2xx and 3xx means; the body goes to the debug log."""
     text = body.decode("utf-8", "replace").replace(token, "[token]")  # masked, then cut
     _LOG.debug("the gateway answered %d: %s", status, ascii(text[:_LONGEST_LOG]))
+    wait_s = _read_wait(retry_after)
     if status == _TOO_MANY:
-        wait_s = _read_wait(retry_after)
         when = "in a minute or later" if wait_s is None else f"after {wait_s} seconds"
-        return RateLimitedError(f"the gateway asks for fewer requests (429): ask again {when}")
+        text = f"the gateway asks for fewer requests (429): ask again {when}"
+        return RateLimitedError(text, is_passing=True, wait_s=wait_s)
     if status >= _FAILED:
+        is_passing = status in _PASSING
+        when = f"after {wait_s} seconds" if is_passing and wait_s is not None else "later"
         return UnavailableError(
-            f"the gateway failed ({status}): ask again later; if it stays so, whoever runs the "
-            "gateway has to look into it"
+            f"the gateway failed ({status}): ask again {when}; if it stays so, whoever runs the "
+            "gateway has to look into it",
+            is_passing=is_passing,
+            wait_s=wait_s,
         )
     if status in _BY_STATUS:
         kind, sentence = _BY_STATUS[status]
@@ -118,7 +126,7 @@ def _read_wait(retry_after: str | None) -> int | None:
         else:
             date = parsedate_to_datetime(text)
             date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
-            wait_s = round((date - datetime.now(UTC)).total_seconds())
+            wait_s = ceil((date - datetime.now(UTC)).total_seconds())
     except (ValueError, OverflowError):
         return None
     return wait_s if 0 < wait_s <= _LONGEST_WAIT_S else None

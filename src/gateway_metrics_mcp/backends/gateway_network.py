@@ -20,6 +20,7 @@ from gateway_metrics_mcp.errors import (
 )
 
 _LOG: Final = logging.getLogger(__name__)
+_PASSING: Final = ("502", "503", "504")
 
 
 def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
@@ -33,10 +34,7 @@ def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
             "the firewall and HTTPS_PROXY"
         )
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return BackendTimeoutError(
-            f"the gateway gave no whole answer within {timeout_s:g} seconds: ask for a shorter "
-            "time range or fewer groups, or set a longer time limit"
-        )
+        return explain_timeout(timeout_s)
     for cause in causes:
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             return _explain_tls(cause)
@@ -45,7 +43,16 @@ def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
     if isinstance(error, httpx.LocalProtocolError):
         return InternalError("the request to the gateway could not be put into HTTP")
     return UnavailableError(
-        "the gateway broke off the connection before its answer was complete: ask again later"
+        "the gateway broke off the connection before its answer was complete: ask again later",
+        is_passing=True,
+    )
+
+
+def explain_timeout(timeout_s: float) -> BackendTimeoutError:
+    """The error of an answer that takes too long, all tries together."""
+    return BackendTimeoutError(
+        f"the gateway gave no whole answer within {timeout_s:g} seconds: ask for a shorter "
+        "time range or fewer groups, or set a longer time limit"
     )
 
 
@@ -67,16 +74,20 @@ def _explain_connection(error: Exception, causes: list[BaseException]) -> Unreac
         status = str(error)[:3]
         return UnreachableError(
             f"the proxy refuses the way to the gateway{f' ({status})' if status.isdigit() else ''}"
-            ": check HTTPS_PROXY and its credentials, or name the gateway's host in NO_PROXY"
+            ": check HTTPS_PROXY and its credentials, or name the gateway's host in NO_PROXY",
+            is_passing=status in _PASSING,
         )
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
+    nameless = [cause for cause in causes if isinstance(cause, socket.gaierror)]
+    if nameless:
         return UnreachableError(
             "the host name of the gateway, or of the proxy to it, is unknown: check its spelling "
-            "and this machine's name servers"
+            "and this machine's name servers",
+            is_passing=nameless[0].errno == socket.EAI_AGAIN,
         )
     return UnreachableError(
         "no connection to the gateway, or to the proxy to it: check the address and its port, "
-        "this machine's network, HTTPS_PROXY and NO_PROXY"
+        "this machine's network, HTTPS_PROXY and NO_PROXY",
+        is_passing=True,
     )
 
 

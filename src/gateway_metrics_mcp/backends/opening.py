@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 
+from gateway_metrics_mcp.access import LOCAL
 from gateway_metrics_mcp.backends import Backend, Engine
 from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES
+from gateway_metrics_mcp.backends.guarding import guard
+from gateway_metrics_mcp.backends.measured import MeasuredBackend
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.metering import Meter
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
+from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
+
+if TYPE_CHECKING:
+    from gateway_metrics_mcp.backends.gateway_reach import GatewayReach
 
 _CLOSING_TIMEOUT_S: Final = 5
 _FORMS: Final = (
@@ -30,9 +39,15 @@ class Opening:
     Connections share it: it closes when the last one that holds it is gone.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        meter: Meter | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._meter = meter or Meter()
         self._backend: Backend | None = None
         self._lock = anyio.Lock()
         self._holders = 0
@@ -68,7 +83,46 @@ class Opening:
                 await backend.aclose()
 
     def _open(self) -> Backend:
-        return open_backend(self._settings, load_catalog(self._settings.catalog), self._clock)
+        catalog = load_catalog(self._settings.catalog)
+        backend = open_backend(self._settings, catalog, self._clock)
+        return guard(
+            MeasuredBackend(backend, self._meter),
+            self._settings,
+            self._clock,
+            self._meter,
+            is_local=not (self._settings.is_remote or _is_clickhouse(self._settings)),
+        )
+
+
+def open_probe(
+    settings: Settings, get: Callable[[], Awaitable[Backend]], clock: Callable[[], datetime]
+) -> Callable[[], Awaitable[object]]:
+    """What tells whether questions can be answered: it raises if not.
+
+    An engine is asked to count the last minute; a gateway is reached without a token, since the
+    callers bring theirs.
+    """
+
+    @cache
+    def open_reach() -> GatewayReach:
+        from gateway_metrics_mcp.backends.gateway_reach import GatewayReach  # noqa: PLC0415 - a heavy door
+
+        return GatewayReach((settings.backend or "").strip())
+
+    async def reach_gateway() -> None:
+        await open_reach().check()
+
+    async def ask_engine() -> None:
+        now = clock()
+        start = now - timedelta(minutes=1)
+        question = Query(datasource="modelMetrics", type="distribution", start_ts=start, end_ts=now)
+        await (await get()).query(question, LOCAL)
+
+    return reach_gateway if settings.is_remote else ask_engine
+
+
+def _is_clickhouse(settings: Settings) -> bool:
+    return (settings.backend or "").strip().startswith(SCHEMES)
 
 
 def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Backend:
@@ -96,7 +150,7 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
         )
     if name.startswith("demo:"):
         return _open_demo(name, settings, catalog, clock)
-    if name.startswith(SCHEMES):
+    if _is_clickhouse(settings):
         return _open_clickhouse(name, settings, catalog)
     if "://" in name:
         raise SettingsError(f"the scheme of the backend is unknown. Give {_FORMS}")

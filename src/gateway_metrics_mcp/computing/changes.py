@@ -33,7 +33,10 @@ def compare(now: Sheet, before: Sheet, values: Sequence[Value]) -> Compared:
         DataPoint(point.keys, _compare(values, _row(values, ours, i), _row(values, theirs, i)))
         for i, point in {**theirs, **ours}.items()
     ]
-    notes = dict.fromkeys((*now.result.notes, *before.result.notes))
+    ours_notes = now.result.notes
+    notes = dict.fromkeys(ours_notes)
+    for note in before.result.notes:
+        notes[note if note in ours_notes else f"in the earlier window: {note}"] = None
     result = replace(
         now.result,
         value_names=tuple(column.name for column in columns),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway_metrics_mcp.query.measures import Rows
@@ -19,8 +19,10 @@ class Spelt:
     """The values of a field whose spelling is not documented: those taken, and those left."""
 
     field: str
-    taken: tuple[str, ...]
-    left: tuple[str, ...]
+    taken: tuple[str | None, ...]
+    left: tuple[str | None, ...]
+    is_known: bool = True
+    """Whether the spelling is one that we know; if not, nothing can be computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Chosen:
 
     def sum_of(self, point: DataPoint, aggregations: Sequence[Aggregation]) -> Number | None:
         """What the aggregations add up to in a row's group; none of its rows chosen count 0."""
+        if self.spelt is not None and not self.spelt.is_known:
+            return math.nan
         rows = self.groups.get(identify(point, len(point.keys)), ())
         wanted = [aggregation.key for aggregation in aggregations] or [TOTAL]
         if any(name not in self.names for name in wanted):
@@ -51,20 +55,28 @@ class Chosen:
 def choose(result: Result, rows: Rows, key_count: int) -> Chosen:
     """The rows of a second question; its own keys come after those of the question."""
     groups: dict[Identity, list[DataPoint]] = {}
-    taken: dict[str, None] = {}
-    left: dict[str, None] = {}
+    taken: dict[str | None, None] = {}
+    left: dict[str | None, None] = {}
     field = None if rows.spelling is None else rows.spelling.field
     for point in result.points:
         if rows.spelling is not None and field is not None:
             is_own = len(result.key_names) > key_count
             value = point.keys[key_count if is_own else result.key_names.index(field)]
             is_taken = rows.spelling.takes(value)
-            (taken if is_taken else left)["null" if value is None else str(value)] = None
+            (taken if is_taken else left)[None if value is None else str(value)] = None
             if not is_taken:
                 continue
         groups.setdefault(identify(point, key_count), []).append(point)
-    spelt = None if field is None else Spelt(field, tuple(sorted(taken)), tuple(sorted(left)))
+    spelt = None
+    if rows.spelling is not None:
+        is_known = rows.spelling.is_known((*taken, *left))
+        spelt = Spelt(rows.spelling.field, _sort(taken), _sort(left), is_known)
     return Chosen(result.value_names, groups, spelt)
+
+
+def _sort(values: Iterable[str | None]) -> tuple[str | None, ...]:
+    """By letters, null last."""
+    return tuple(sorted(values, key=lambda value: (value is None, value or "")))
 
 
 def identify(point: DataPoint, width: int) -> Identity:

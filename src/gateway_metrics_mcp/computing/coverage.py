@@ -22,9 +22,9 @@ _LEAST_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The start of the earlier window without rows: up to `until`, and its part of the window."""
+    """The start of a window without rows: up to `until`, None if there is no row at all."""
 
-    until: datetime
+    until: datetime | None
     share: float
 
 
@@ -36,6 +36,11 @@ def spread(query: Query) -> Query:
         return query
     interval = choose_interval(query.start_ts, query.end_ts, _BUCKETS)
     return query.model_copy(update={"type": "timeseries", "interval": interval})
+
+
+def cover(query: Query) -> Query:
+    """The cheapest question that tells when the rows begin: their number, bucket by bucket."""
+    return spread(query.model_copy(update={"group_by": (), "aggregations": (), "interval": None}))
 
 
 def fold(query: Query, result: Result) -> Result:
@@ -52,9 +57,11 @@ def fold(query: Query, result: Result) -> Result:
 
 
 def find_gap(query: Query, result: Result) -> Gap | None:
-    """The empty start of a spread question's window; None if there is none, or nothing at all."""
+    """The empty start of a spread question's window; None if there is none."""
     starts = [point.start for point in result.points if point.start is not None]
-    if not starts or min(starts) <= query.start_ts:
+    if not starts:
+        return Gap(None, 1.0)
+    if min(starts) <= query.start_ts:
         return None
     share = (min(starts) - query.start_ts) / (query.end_ts - query.start_ts)
     return Gap(min(starts), share) if share >= _LEAST_SHARE else None

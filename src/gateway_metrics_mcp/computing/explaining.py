@@ -8,10 +8,11 @@ from typing import Final
 
 from gateway_metrics_mcp.computing.plan import Call, describe_call
 from gateway_metrics_mcp.computing.settling import count_query, needs_group_count
-from gateway_metrics_mcp.query.local_calls import choose_step
+from gateway_metrics_mcp.query.local_calls import choose_step, count_calls
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.question_values import COST, asks_cost
+from gateway_metrics_mcp.question_values import COST, asks_spend
 from gateway_metrics_mcp.scope import FIELD
 
 _SIDE: Final = "virtual-model rows and the rows under them would count twice"
@@ -42,7 +43,7 @@ def _step(question: Question, call: Call, query: Query) -> Step:
     if step is not None:
         narrow = query.model_copy(update={"interval": step})
         return Step(f"{purpose}, added up to the {local.unit}s of {local.zone.key}", narrow)
-    count = local.count_buckets(query.start_ts, query.end_ts)
+    count = count_calls(query, local)
     ends = [*list(local.buckets(query.start_ts, query.end_ts))[1:], query.end_ts]
     first = {"type": "distribution", "interval": None, "end_ts": ends[0]}
     purpose = f"{purpose}, one call for each {local.unit} of {local.zone.key}; the first"
@@ -52,9 +53,14 @@ def _step(question: Question, call: Call, query: Query) -> Step:
 def list_later_calls(question: Question, left: int) -> list[str]:
     """The calls that are made only if the answers need them, and if so many are left."""
     later = []
-    if left and any(not _is_scope(filter_) for filter_ in question.query.filters):
-        later.append("if a filter's value matches nothing: 1 without filters, for near values")
-    if left > 1 and question.earlier is not None and asks_cost(question.values):
+    filtered = sum(not _is_scope(filter_) for filter_ in question.query.filters)
+    if left and filtered:
+        most = min(left, filtered)
+        count = "1" if most == 1 else f"up to {most}"
+        later.append(f"if a filter's value matches nothing: {count} without it, for near values")
+    if left and any(name.startswith(METADATA_PREFIX) for name in question.query.group_by):
+        later.append("if no row has a metadata key: 1, for keys that come near")
+    if left > 1 and question.earlier is not None and asks_spend(question.values):
         later.append("if calls have no price: 2 of those that have one, for what moved the cost")
     return later
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.computing.coverage import spread
+from gateway_metrics_mcp.computing.coverage import cover, spread
 from gateway_metrics_mcp.computing.probing import presence_query
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.measures import Measure, Rows
 from gateway_metrics_mcp.query.model import Aggregation, Query
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.question_values import asks_cost
+from gateway_metrics_mcp.question_values import asks_spend
 from gateway_metrics_mcp.values import Share
 
 MOST_CALLS: Final = 6
@@ -34,6 +34,8 @@ class Call:
     is_all: bool = False
     """The same without group-by: the ALL row, or all of each bucket."""
     rows: Rows = ALL_ROWS
+    is_coverage: bool = False
+    """When the rows of the window begin, and nothing else."""
     present: str = ""
     """A field of whose filtered values those are told that some row has."""
 
@@ -67,14 +69,48 @@ def plan_calls(
             if needs_all and query.interval is None:
                 whole = choose_rows(_ungrouped(query), rows, aggregations)
                 optional[Call(is_before, is_all=True, rows=rows)] = whole
-    if len(calls) > most:
-        raise InvalidQueryError([_too_many(question, len(calls), most)])
-    if len(calls) + len(optional) <= most:
+    count = count_queries(calls)
+    if count > most:
+        raise InvalidQueryError([_too_many(question, count, most)])
+    if count_queries(calls | optional) <= most:
         calls |= optional
-    kept = _KEPT_FOR_SPLIT if question.earlier is not None and asks_cost(question.values) else 0
-    for field in present[: max(most - len(calls) - kept, 0)]:
-        calls[Call(present=field)] = presence_query(question, field)
+    _add_checks(question, calls, most, present)
     return calls
+
+
+def _add_checks(
+    question: Question, calls: dict[Call, Query], most: int, present: Sequence[str]
+) -> None:
+    """What keeps an answer from misleading, as far as there are calls left for it."""
+    for is_before in _uncovered(question, calls):
+        if count_queries(calls) < most:
+            covering = cover(_at(question, is_before=is_before))
+            calls[Call(is_before, is_coverage=True)] = covering
+    kept = _KEPT_FOR_SPLIT if question.earlier is not None and asks_spend(question.values) else 0
+    for field in present[: max(most - count_queries(calls) - kept, 0)]:
+        calls[Call(present=field)] = presence_query(question, field)
+
+
+def _uncovered(question: Question, calls: Mapping[Call, Query]) -> list[bool]:
+    """The windows of which it has to be asked when their rows begin.
+
+    The earlier one of a comparison, unless its ALL tells; the present one of a run rate.
+    """
+    windows = [False] if is_extrapolated(question) else []
+    spreads = [q for call, q in calls.items() if call.is_before and q.interval is not None]
+    return [*windows, *([True] if question.earlier is not None and not spreads else [])]
+
+
+def is_extrapolated(question: Question) -> bool:
+    """Whether the answer has a run rate: money of a month that is not over."""
+    period = question.window.period
+    is_open = period is not None and period.is_running and period.unit == "month"
+    return is_open and asks_spend(question.values)
+
+
+def count_queries(calls: Mapping[Call, Query]) -> int:
+    """The calls that are made: two parts of an answer can come from the same query."""
+    return len(set(calls.values()))
 
 
 def needed_rows(question: Question) -> dict[Rows, tuple[Aggregation, ...]]:
@@ -143,6 +179,8 @@ def describe_call(call: Call) -> str:
     """What a call is for."""
     what = "ALL, asked without group-by" if call.is_all else "the rows"
     parts = [what]
+    if call.is_coverage:
+        return "when the rows of the window begin"
     if call.present:
         return f"which of the filtered values of {call.present} some row has"
     if call.rows.spelling is not None:

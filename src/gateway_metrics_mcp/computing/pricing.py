@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.computing.assembling import Sheet
 from gateway_metrics_mcp.computing.cost_split import NEEDED
 from gateway_metrics_mcp.computing.plan import Call
+from gateway_metrics_mcp.computing.probing import SUBJECT_KINDS
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
 from gateway_metrics_mcp.query.window import Window
 from gateway_metrics_mcp.question import Question
@@ -19,15 +21,28 @@ _COSTED: Final = Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
 _COUNT: Final = Aggregation(type="count", column=COST).key
 
 
-def count_priced(question: Question, sheet: Sheet) -> tuple[Number, Number] | None:
-    """The calls that have a price, and all calls; None if that is not known or not asked."""
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The calls that have a price, and all calls.
+
+    `is_exact`: each call counts once, as it does not in the rows of its caller's teams, or in
+    those of one kind of subject.
+    """
+
+    priced: Number
+    calls: Number
+    is_exact: bool = True
+
+
+def count_priced(question: Question, sheet: Sheet) -> Priced | None:
+    """The calls that have a price, of all; None if that is not known or not asked."""
     if not asks_cost(question.values):
         return None
-    priced, calls = sheet.of_all(_COUNT), sheet.of_all(TOTAL)
-    names = sheet.raw.value_names
-    if calls is None and "team" not in question.query.group_by and {_COUNT, TOTAL} <= set(names):
+    priced, calls, is_exact = sheet.of_all(_COUNT), sheet.of_all(TOTAL), True
+    if calls is None and {_COUNT, TOTAL} <= set(sheet.raw.value_names):
         priced, calls = add_up(sheet.raw.column(_COUNT)), add_up(sheet.raw.column(TOTAL))
-    return None if priced is None or calls is None else (priced, calls)
+        is_exact = not {"team", *SUBJECT_KINDS} & set(question.query.group_by)
+    return None if priced is None or calls is None else Priced(priced, calls, is_exact)
 
 
 def is_all_priced(sheet: Sheet) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -91,6 +92,7 @@ def probe_query(question: Question, fields: Sequence[str]) -> Query:
         group_by |= dict.fromkeys(_SUBJECT_GROUPS if field in SUBJECT_KINDS else (field,))
     return question.query.model_copy(
         update={
+            **_whole_window(question),
             "type": "distribution",
             "interval": None,
             "aggregations": (),
@@ -98,6 +100,11 @@ def probe_query(question: Question, fields: Sequence[str]) -> Query:
             "group_by": tuple(group_by),
         }
     )
+
+
+def _whole_window(question: Question) -> dict[str, datetime]:
+    """From the start of the earlier window, where two are compared."""
+    return {} if question.earlier is None else {"start_ts": question.earlier.start}
 
 
 def _kept(question: Question) -> tuple[Filter, ...]:
@@ -176,6 +183,7 @@ def listed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, s
 def presence_query(question: Question, field: str) -> Query:
     """Which of the values of a field match all filters."""
     update = {
+        **_whole_window(question),
         "type": "distribution",
         "interval": None,
         "aggregations": (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
@@ -33,6 +34,8 @@ _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
 _UNUSABLE: Final = (
     "the catalog file of this server cannot be used: whoever runs it finds the reason in its log"
 )
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+ -]{0,79}")
+_UNIT: Final = re.compile(r"[A-Za-z0-9%/$ ]{0,20}")
 _KINDS: Final = ("columns", "groupBy", "filters")
 AliasKind = Literal["columns", "groupBy", "filters"]
 
@@ -178,8 +181,21 @@ def _merge(raw: dict[str, Any], own: Any) -> None:
             if kind not in _KINDS:
                 raise ValueError(f"{name}: unknown key {kind!r}; known: {', '.join(_KINDS)}")
             for field, entry in entries.items():
+                _check_names(name, field, entry)
                 implied = {"responseKey": field} if kind == "groupBy" else {}
                 raw["datasources"][name][kind][field] = {**implied, **entry}
+
+
+def _check_names(datasource: str, field: str, entry: Mapping[str, Any]) -> None:
+    """Names and units stand in lists as they are, so they cannot hold what would break those."""
+    if _NAME.fullmatch(field) is None:
+        raise ValueError(
+            f"{datasource}: {field!r} is no name: up to 80 of A-Z a-z 0-9 _ . : / @ + -"
+        )
+    if _UNIT.fullmatch(str(entry.get("unit") or "")) is None:
+        raise ValueError(
+            f"{datasource}: the unit of {field} is none: up to 20 letters, % / $ or digits"
+        )
 
 
 def _build(raw: Mapping[str, Any]) -> Catalog:

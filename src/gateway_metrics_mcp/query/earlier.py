@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 from zoneinfo import ZoneInfo
@@ -104,6 +105,9 @@ def explain_earlier(window: Window, earlier: Window) -> tuple[str, ...]:
     ) == _wall_length(earlier)
     if not is_equal and lengths[0] != lengths[1]:
         notes.append(f"the windows differ in length: {lengths[0]} against {lengths[1]}")
+    elif window.end - window.start != earlier.end - earlier.start and is_equal:
+        hours = [(one.end - one.start).total_seconds() / 3600 for one in (window, earlier)]
+        notes.append(f"the clocks changed: {hours[0]:g} h against {hours[1]:g} h")
     if earlier.end > window.start:
         shared = format_length(window.start, min(window.end, earlier.end), window.zone)
         notes.append(f"the windows overlap by {shared}: what is in both hides change")
@@ -162,11 +166,30 @@ def _find_previous(window: Window) -> Window:
         start = shift_instant(window.start, period.unit, -count, zone)
     if not period.is_running:
         return _make(window, start, window.start, period)
-    elapsed = wall_of(window.end, zone) - wall_of(window.start, zone)
-    end = min(settle(wall_of(start, zone) + elapsed), window.start)
+    return _make(window, start, _elapsed_end(window, start, window.start), period)
+
+
+def _elapsed_end(window: Window, start: datetime, latest: datetime) -> datetime:
+    """The end of as much of an earlier period as the running one has run, by its clocks."""
+    elapsed = wall_of(window.end, window.zone) - wall_of(window.start, window.zone)
+    end = min(settle(wall_of(start, window.zone) + elapsed), latest)
     if end <= start:  # the clocks skipped the whole of it
-        end = min(start + (window.end - window.start), window.start)
-    return _make(window, start, end, period)
+        end = min(start + (window.end - window.start), latest)
+    return end
+
+
+def cut_to_elapsed(window: Window, earlier: Window) -> Window:
+    """The part of a whole period that a running one of its kind has had so far: else as it is."""
+    ours, theirs = window.period, earlier.period
+    if ours is None or theirs is None or not ours.is_running:
+        return earlier
+    if (ours.unit, ours.count) != (theirs.unit, theirs.count):
+        return earlier
+    end = _elapsed_end(window, earlier.start, earlier.end)
+    if end == earlier.end:
+        return earlier
+    note = f"the {ours.unit} is not over: compared with as much of the earlier {theirs.unit}"
+    return replace(earlier, end=end, period=None, notes=(*earlier.notes, note))
 
 
 def _shift(window: Window, count: int, unit: str) -> Window:

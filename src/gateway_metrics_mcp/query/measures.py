@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -31,6 +32,19 @@ class Spelling(_Entry):
 
     field: str
     words: tuple[str, ...]
+    others: tuple[str, ...]
+    """Words that are known to mean something else."""
+
+    def is_known(self, values: Iterable[object]) -> bool:
+        """Whether the values can be told apart: some are meant, or all others are known.
+
+        Null alone tells nothing; where there is no value at all, there is nothing to tell apart.
+        """
+        seen = list(values)
+        texts = [value.strip().casefold() for value in seen if isinstance(value, str)]
+        if not texts:
+            return not seen
+        return any(t in self.words for t in texts) or all(t in self.others for t in texts)
 
     def takes(self, value: object) -> bool:
         """Whether a value of the field is meant."""

@@ -89,9 +89,8 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
 
 def _likeness_of_value(wanted: str, candidate: str) -> float:
     """As for our own names; one that holds the other is near as well."""
-    if len(wanted) >= 3 and wanted in candidate:
-        return 0.9
-    return _likeness(wanted, candidate)
+    is_part = len(wanted) >= 3 and wanted in candidate and wanted != candidate
+    return 0.9 if is_part else _likeness(wanted, candidate)
 
 
 def explain_choice(name: str, candidates: Iterable[str]) -> str:

@@ -1,0 +1,349 @@
+"""What the load and soak benchmarks share: a gateway, a yardstick, processes, and callers.
+
+As a script it is one of the processes: `gateway FAULTS`, `yardstick GATEWAY` or `server ARGUMENTS`;
+each prints a line with its port or address. SIGUSR1 makes `server` print how many tasks it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+WAIT_S: Final = 0.02
+GROUPS: Final = 20
+SLOW_S: Final = 30.0
+STATELESS: Final = "2026-07-28"
+HANDSHAKE: Final = "2025-11-25"
+FAULTS: Final = (
+    "status 500",
+    "status 502",
+    "status 503",
+    "status 429",
+    "slow headers",
+    "slow body",
+    "reset before the answer",
+    "reset in mid-body",
+    "a web page",
+    "half a JSON text",
+    "rows of another kind",
+)
+PAGE_KB: Final = os.sysconf("SC_PAGE_SIZE") / 1024 if hasattr(os, "sysconf") else 4
+
+
+# The gateway: it answers who asked and what was asked.
+
+
+def _row(number: int) -> dict[str, Any]:
+    return {
+        "total": 1000 + number,
+        "sumCostInUSD": 12.345678 + number,
+        "sumInputTokens": 987654 + number,
+        "p95LatencyMs": 1234.5678 + number,
+        "countCostInUSD": 1000 + number,
+        "countLatencyMs": 1000 + number,
+    }
+
+
+def _head(status: int, size: int, *more: str, kind: str = "application/json") -> bytes:
+    lines = [f"HTTP/1.1 {status} x", f"Content-Type: {kind}", f"Content-Length: {size}", *more]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+GROUPED: Final = json.dumps(
+    {
+        "data": {
+            "dataPoints": [
+                {"modelName": name, **_row(n)}
+                for n, name in enumerate(["ASKED", "CALLER", *(f"p/m-{i}" for i in range(2, 20))])
+            ]
+        }
+    }
+).encode()
+TOTAL: Final = {name: sum(_row(n)[name] for n in range(GROUPS)) for name in _row(0)}
+UNGROUPED: Final = json.dumps({"data": {"dataPoints": [TOTAL]}}).encode()
+
+
+class Gateway(asyncio.Protocol):
+    """One connection; a share of the requests meets a fault."""
+
+    def __init__(self, faults: float) -> None:
+        self._faults = faults
+        self._chance = random.Random()  # noqa: S311 - any will do
+        self._received = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep it."""
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each whole request, after the wait."""
+        self._received += data
+        while True:
+            head, end, rest = self._received.partition(b"\r\n\r\n")
+            fields = dict(line.partition(b": ")[::2] for line in head.lower().split(b"\r\n")[1:])
+            size = int(fields.get(b"content-length", 0))
+            if not end or len(rest) < size:
+                return
+            self._received = rest[size:]
+            caller = fields.get(b"authorization", b"").removeprefix(b"bearer ")
+            fault = ""
+            if self._chance.random() < self._faults:
+                fault = self._chance.choice(FAULTS)
+            loop = asyncio.get_running_loop()
+            wait = SLOW_S if fault == "slow headers" else WAIT_S
+            loop.call_later(wait, self._answer, json.loads(rest[:size]), caller, fault)
+
+    def _answer(self, body: dict[str, Any], caller: bytes, fault: str) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        content = UNGROUPED
+        if body.get("groupBy"):
+            asked = str(body["filters"][0]["value"][0]).encode()
+            content = GROUPED.replace(b"ASKED", asked).replace(b"CALLER", caller)
+        if fault == "reset before the answer":
+            transport.abort()
+        elif fault in ("slow body", "reset in mid-body"):
+            transport.write(_head(200, len(content)) + content[:100])
+            if fault == "reset in mid-body":
+                transport.abort()
+        else:
+            transport.write(_whole(content, fault))
+
+
+def _whole(content: bytes, fault: str) -> bytes:
+    if fault.startswith("status "):
+        status = int(fault.removeprefix("status "))
+        error = b'{"error": {"message": "a fault"}}'
+        return _head(status, len(error), *(["Retry-After: 1"] if status == 429 else [])) + error
+    if fault == "a web page":
+        page = b"<html><body>sign in</body></html>"
+        return _head(200, len(page), kind="text/html") + page
+    if fault == "half a JSON text":
+        content = content[: len(content) // 2]
+    elif fault:
+        content = b'{"data": {"dataPoints": [{"total": "many"}, 7]}}'
+    return _head(200, len(content)) + content
+
+
+async def _serve_gateway(faults: float) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Gateway(faults), "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+# The servers.
+
+
+def _serve_yardstick(gateway: str) -> None:
+    """The SDK's server with two trivial tools, which wait 20 ms: for the gateway, and for nothing.
+
+    `ask` posts one question and returns what comes; `wait` sleeps.
+    """
+    import gc  # noqa: PLC0415 - for this process alone
+    import socket  # noqa: PLC0415 - likewise
+
+    import httpx  # noqa: PLC0415 - likewise
+    import uvicorn  # noqa: PLC0415 - likewise
+    from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - likewise
+
+    mcp = MCPServer("yardstick", version="1", log_level="WARNING", subscriptions=False)
+    client = httpx.AsyncClient(trust_env=False, timeout=60)
+
+    @mcp.tool(structured_output=False)
+    async def ask(question: str) -> str:
+        headers = {"authorization": "Bearer anyone"}
+        response = await client.post(gateway, content=question, headers=headers)
+        return response.text
+
+    @mcp.tool(structured_output=False)
+    async def wait(question: str) -> str:
+        await asyncio.sleep(WAIT_S)
+        return question
+
+    app = mcp.streamable_http_app(stateless_http=True)
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
+    gc.freeze()
+    uvicorn.Server(uvicorn.Config(app, log_config=None, server_header=False)).run([listener])
+
+
+def _serve(arguments: list[str]) -> int:
+    """Our command, which tells on demand how many tasks it has."""
+    from gateway_metrics_mcp.cli import main  # noqa: PLC0415 - for this process alone
+
+    signal.signal(signal.SIGUSR1, lambda *_: print(len(asyncio.all_tasks()), flush=True))
+    return main(arguments)
+
+
+@dataclass
+class Process:
+    """A process of this file, and what it is known by."""
+
+    popen: subprocess.Popen[str]
+    address: str
+
+    @property
+    def rss_mb(self) -> float:
+        """Its memory (Linux)."""
+        pages = Path(f"/proc/{self.popen.pid}/statm").read_text("ascii").split()[1]
+        return int(pages) * PAGE_KB / 1024
+
+    @property
+    def files(self) -> int:
+        """How many files and connections it has open (Linux)."""
+        return len(os.listdir(f"/proc/{self.popen.pid}/fd"))  # noqa: PTH208 - names alone
+
+    @property
+    def cpu_s(self) -> float:
+        """The processor time it has taken (Linux)."""
+        fields = Path(f"/proc/{self.popen.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def count_tasks(self) -> int:
+        """How many tasks it has: the server's process alone can tell."""
+        self.popen.send_signal(signal.SIGUSR1)
+        assert self.popen.stdout is not None  # noqa: S101 - it is a pipe
+        return int(await asyncio.to_thread(self.popen.stdout.readline))
+
+
+@contextmanager
+def start(kind: str, *arguments: str) -> Iterator[Process]:
+    """A process of this file, until the block ends."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    if kind == "server":
+        pipes["stderr"] = subprocess.PIPE
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHONDONTWRITE")}
+    with subprocess.Popen(  # noqa: S603 - this file
+        [sys.executable, __file__, kind, *arguments], text=True, env=environment, **pipes
+    ) as popen:
+        try:
+            said = popen.stderr or popen.stdout
+            assert said is not None  # noqa: S101 - one of them is a pipe
+            address = next((line for line in said if line.strip().isdigit() or "http" in line), "")
+            if not address:
+                raise RuntimeError(f"the {kind} did not start")
+            yield Process(popen, address.split()[-1])
+        finally:
+            popen.terminate()
+
+
+# The callers.
+
+
+@dataclass
+class Reply:
+    """What came back: HTTP's status, and the tool's text."""
+
+    status: int
+    text: str
+    is_error: bool
+
+
+@dataclass
+class Caller:
+    """One caller: a connection kept alive, a token of its own, and questions."""
+
+    url: str
+    token: str
+    version: str = STATELESS
+    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    number: int = field(default=0, init=False)
+
+    async def send(self, tool: str, arguments: dict[str, Any]) -> asyncio.StreamReader:
+        """Ask; the answer is still to be read."""
+        host = self.url.removeprefix("http://").partition("/")[0]
+        if self.streams is None:
+            name, _, port = host.partition(":")
+            self.streams = await asyncio.open_connection(name, int(port))
+        reader, writer = self.streams
+        self.number += 1
+        params = {"name": tool, "arguments": arguments}
+        lines = [f"POST /mcp HTTP/1.1\r\nHost: {host}", f"MCP-Protocol-Version: {self.version}"]
+        if self.version == STATELESS:
+            prefix = "io.modelcontextprotocol"
+            params["_meta"] = {
+                f"{prefix}/protocolVersion": STATELESS,
+                f"{prefix}/clientCapabilities": {},
+                f"{prefix}/clientInfo": {"name": "load", "version": "1"},
+            }
+            lines += ["Mcp-Method: tools/call", f"Mcp-Name: {tool}"]
+        request = {"jsonrpc": "2.0", "id": self.number, "method": "tools/call", "params": params}
+        content = json.dumps(request).encode()
+        lines += [
+            "Accept: application/json, text/event-stream",
+            "Content-Type: application/json",
+            f"X-TFY-API-Key: {self.token}",
+            f"Content-Length: {len(content)}",
+        ]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + content)
+        return reader
+
+    async def ask(self, tool: str, arguments: dict[str, Any]) -> Reply:
+        """Ask, and read the answer."""
+        reader = await self.send(tool, arguments)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        status = int(head.split(" ", 2)[1])
+        content = b""
+        if "content-length:" in head:
+            size = int(head.partition("content-length:")[2].partition("\r")[0])
+            content = await reader.readexactly(size)
+        elif "chunked" in head:
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                content += (await reader.readexactly(size + 2))[:-2]
+            await reader.readexactly(2)
+        return _read_reply(status, content)
+
+    def close(self) -> None:
+        """Hang up, whatever is under way."""
+        if self.streams is not None:
+            self.streams[1].transport.abort()
+            self.streams = None
+
+
+def _read_reply(status: int, content: bytes) -> Reply:
+    if b"data: " in content[:200]:
+        content = next(
+            line.removeprefix(b"data: ")
+            for line in reversed(content.splitlines())
+            if line.startswith(b"data: {")
+        )
+    try:
+        result = json.loads(content)["result"]
+    except (ValueError, KeyError):
+        return Reply(status, content[:300].decode(errors="replace"), is_error=True)
+    return Reply(status, result["content"][0]["text"], bool(result.get("isError")))
+
+
+def question(number: int) -> dict[str, Any]:
+    """A question that differs from all others by its number, over a window that has ended."""
+    return {
+        "startTs": "2026-06-01",
+        "endTs": "2026-06-08",
+        "aggregations": ["sum costInUSD", "sum inputTokens", "p95 latencyMs"],
+        "groupBy": ["modelName"],
+        "filters": [{"fieldName": "userEmail", "operator": "IN", "value": [f"q-{number}-q"]}],
+    }
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+    if sys.argv[1] == "gateway":
+        asyncio.run(_serve_gateway(float(sys.argv[2])))
+    elif sys.argv[1] == "yardstick":
+        _serve_yardstick(sys.argv[2])
+    else:
+        sys.exit(_serve(sys.argv[2:]))

@@ -1,0 +1,52 @@
+"""Whether anything answers at the gateway's address; sends no token and reads no answer."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from gateway_metrics_mcp.backends.gateway import PATH
+from gateway_metrics_mcp.backends.gateway_host import find_proxy, read_host
+from gateway_metrics_mcp.backends.gateway_network import explain_failure
+from gateway_metrics_mcp.errors import SettingsError, UnavailableError
+
+_TIMEOUT_S: Final = 3
+
+
+class GatewayReach:
+    """Tries the way to one gateway, over a new connection each time."""
+
+    def __init__(self, host: str) -> None:
+        self._url = read_host(host) + PATH
+        self._tls: ssl.SSLContext | None = None
+
+    async def check(self) -> None:
+        """Send a request without a token: whatever the gateway thinks of it, it is there.
+
+        Raises:
+            GatewayMetricsError: if there is no answer, or only a failure of the gateway.
+        """
+        try:
+            with anyio.fail_after(_TIMEOUT_S):
+                status = await self._ask()
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise explain_failure(error, _TIMEOUT_S) from None
+        except (ValueError, ImportError):
+            raise SettingsError("a variable of the proxy holds no usable address") from None
+        if status >= 500:
+            raise UnavailableError(f"the gateway fails ({status})")
+
+    async def _ask(self) -> int:
+        if self._tls is None:  # reading the certificates takes long
+            self._tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+        transport = httpx.AsyncHTTPTransport(verify=self._tls, proxy=find_proxy(self._url))
+        async with transport:
+            request = httpx.Request("HEAD", self._url)
+            response = await transport.handle_async_request(request)
+            async with aclosing(response):
+                return response.status_code

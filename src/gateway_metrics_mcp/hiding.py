@@ -1,0 +1,191 @@
+"""Hidden e-mail addresses: within a tool call, a keyed hash stands wherever one would."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+import anyio
+
+from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Filter, Query, Scalar
+from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
+from gateway_metrics_mcp.result import DataPoint, Key, Result
+
+_DIGITS: Final = 10
+"""Forty bits: among 10,000 addresses two share a hash once in 20,000 installations."""
+
+_SUBJECTS: Final = frozenset(("userEmail", "virtualaccount", "createdBySubjectSlug"))
+_NOTE: Final = "e-mail addresses are hidden: a user-… stands for one, in filters too"
+_AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
+
+# Runs are taken whole and never given back, so that the time is linear. An escape of JSON or of a
+# cell ends a run: half of one would break what it stands in. An apostrophe belongs to a name.
+_RUN: Final = r"(?:(?!%40)[^\s@\ufe6b\uff20\"'`<>()\[\]{},;:=&?/|\\]|(?<=[^\W_])'(?=[^\W_]))"
+_TOP: Final = r"\.(?:xn--[a-z0-9-]+|[^\W\d_]{2}[\w-]*)"
+_ADDRESS: Final = re.compile(
+    rf"\\u[0-9a-f]{{4}}|\\.|metadata\.|{_RUN}++(?P<rest>(?:[@\ufe6b\uff20]|%40){_RUN}+{_TOP})?",
+    re.IGNORECASE | re.DOTALL,
+)
+_HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")
+
+
+@dataclass(slots=True)
+class Mask:
+    """The addresses of one tool call and what stands for them."""
+
+    key: bytes = field(repr=False)
+    _seen: dict[str, str] = field(default_factory=dict, repr=False)
+    _typed: set[str] = field(default_factory=set, repr=False)
+    """What the asker wrote with an `@` that makes no address: shown as it was written."""
+
+    def hide(self, text: str) -> str:
+        """The text with a hash for each address."""
+        if _AT.search(text) is None:
+            return text
+        return _ADDRESS.sub(lambda m: self._hash(m[0]) if m["rest"] else m[0], text)
+
+    def read(self, value: Any) -> Any:
+        """The asker's JSON value with its addresses hidden, names of keys as well."""
+        if isinstance(value, str):
+            hidden = self.hide(value)
+            if _AT.search(hidden) is not None:
+                self._typed.add(hidden)
+            return hidden
+        if isinstance(value, Mapping):
+            return {self.read(name): self.read(item) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.read(item) for item in value]
+        return value
+
+    def hide_key(self, key: Key, *, is_subject: bool) -> Key:
+        """A value of a row; of a user, all that has an `@` is taken for an address."""
+        if not isinstance(key, str) or _AT.search(key) is None:
+            return key
+        hidden = self.hide(key)
+        is_left = is_subject and _AT.search(hidden) is not None and hidden not in self._typed
+        return self._hash(key) if is_left else hidden
+
+    def reveal(self, text: str) -> str:
+        """The text with the addresses of this call back in their places."""
+        return _HIDDEN.sub(lambda match: self._seen.get(match[0], match[0]), text)
+
+    def is_open(self, text: str) -> bool:
+        """Whether a hash in it stands for an address that this call has not met."""
+        return any(name not in self._seen for name in _HIDDEN.findall(text))
+
+    def _hash(self, address: str) -> str:
+        digest = hmac.new(self.key, address.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        name = f"user-{digest.hexdigest()[:_DIGITS]}"
+        self._seen[name] = address
+        return name
+
+
+class HidingBackend:
+    """A backend of one tool call: takes and gives hashes where the other has addresses."""
+
+    def __init__(self, backend: Backend, mask: Mask, catalog: Catalog) -> None:
+        self._backend = backend
+        self._catalog = catalog
+        self._mask = mask
+        self._lock = anyio.Lock()
+        self._listed: set[tuple[DatasourceName, str, datetime, datetime]] = set()
+
+    @property
+    def description(self) -> str:
+        """The other's."""
+        return self._backend.description
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The rows, with hashes; a hash in a filter is looked up among the window's values."""
+        await self._look_up(query, caller)
+        revealed = query.model_copy(
+            update={
+                "group_by": tuple(map(self._mask.reveal, query.group_by)),
+                "filters": tuple(map(self._reveal_filter, query.filters)),
+            }
+        )
+        return self._hide(await self._backend.query(revealed, caller))
+
+    def explain(self, query: Query, caller: Caller) -> str:
+        """What would be sent, with hashes."""
+        return self._mask.hide(self._backend.explain(query, caller))
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        """The keys, with hashes."""
+        keys = await self._backend.metadata_keys(datasource, start, end, caller)
+        return None if keys is None else self._hide(keys)
+
+    async def aclose(self) -> None:
+        """The other is not of this call: it stays open."""
+
+    def _hide(self, result: Result) -> Result:
+        is_subject = [name in _SUBJECTS for name in result.key_names]
+        has_hidden = False
+        points: list[DataPoint] = []
+        for point in result.points:
+            keys = tuple(
+                self._mask.hide_key(key, is_subject=is_subject[i])
+                for i, key in enumerate(point.keys)
+            )
+            if keys != point.keys:
+                has_hidden = True
+                point = point._replace(keys=keys)  # noqa: PLW2901 - most rows stay as they are
+            points.append(point)
+        return replace(
+            result,
+            key_names=tuple(map(self._mask.hide, result.key_names)),
+            points=tuple(points),
+            notes=(*map(self._mask.hide, result.notes), *((_NOTE,) if has_hidden else ())),
+        )
+
+    async def _look_up(self, query: Query, caller: Caller) -> None:
+        """Meet the addresses behind hashes of earlier answers, once per field and window.
+
+        One that no row of the window has stays a hash, and matches what its address would:
+        nothing.
+        """
+        for one in query.filters:
+            name = self._catalog.canonical("groupBy", one.field_name)
+            known = self._catalog.datasources[query.datasource].group_by
+            if name not in known and not name.startswith(METADATA_PREFIX):
+                continue
+            place = (query.datasource, name, query.start_ts, query.end_ts)
+            async with self._lock:
+                if place in self._listed or not any(map(self._mask.is_open, _texts(one))):
+                    continue
+                listing = Query(
+                    datasource=query.datasource,
+                    type="distribution",
+                    start_ts=query.start_ts,
+                    end_ts=query.end_ts,
+                    group_by=(self._mask.reveal(name),),
+                )
+                self._hide(await self._backend.query(listing, caller))
+                self._listed.add(place)
+
+    def _reveal_filter(self, one: Filter) -> Filter:
+        value = one.value
+        if isinstance(value, tuple):
+            value = tuple(map(self._reveal_scalar, value))
+        else:
+            value = self._reveal_scalar(value)
+        name = self._mask.reveal(one.field_name)
+        return one.model_copy(update={"field_name": name, "value": value})
+
+    def _reveal_scalar(self, value: Scalar) -> Scalar:
+        return self._mask.reveal(value) if isinstance(value, str) else value
+
+
+def _texts(one: Filter) -> list[str]:
+    values = one.value if isinstance(one.value, tuple) else (one.value,)
+    return [value for value in values if isinstance(value, str)]
