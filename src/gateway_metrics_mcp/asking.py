@@ -205,6 +205,7 @@ class Asker:
             new=compared.new,
             vanished=compared.vanished,
             earlier_gap=self.gaps.get(True),
+            earlier_spelt=before.spelt,
             split=split,
             is_split_left_out=self.is_split_left_out,
         )

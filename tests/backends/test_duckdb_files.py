@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import pytest
 
+from gateway_metrics_mcp.access import LOCAL
 from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
 from gateway_metrics_mcp.backends.files import find_files
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.model import Query
 
 Ask = Callable[..., Awaitable[list[dict[str, Any]]]]
 Write = Callable[..., Path]
@@ -82,6 +84,40 @@ async def test_a_column_of_ones_own_catalog_that_no_file_has_is_null_whatever_it
 
     await backend.aclose()
     assert rows == [{"own": None, "total": 1}]
+
+
+@pytest.mark.parametrize(
+    ("folders", "start", "first"),
+    [
+        (["date=2026-07-10", "date=2026-07-12"], "2026-07-08", "2026-07-10"),
+        ([f"{RUN}/date=2026-07-10"], "2026-07-09", "2026-07-10"),
+        (["date=2026-07-10"], "2026-07-10", None),
+        (["date=2026-07-10"], "2026-07-10T18:00:00", None),
+        (["date=2026-07-07", "date=2026-07-10"], "2026-07-08", None),
+        (["date=2026-07-10", ""], "2026-07-08", None),
+        (["date=2026-07-10", f"{RUN}-2026-07-09-to-2026-07-11"], "2026-07-08", None),
+        (["date=2026-07-20"], "2026-07-08", None),
+    ],
+    ids=str,
+)
+async def test_where_days_have_no_files_the_first_that_has_is_said(
+    write: Write,
+    engine: Callable[..., DuckDBBackend],
+    make_query: Callable[..., Query],
+    folders: list[str],
+    start: str,
+    first: str | None,
+) -> None:
+    for folder in folders:
+        write([{"InputTokens": 1}], folder=folder)
+    time = start if "T" in start else f"{start}T00:00:00"
+
+    result = await engine().query(
+        make_query(startTs=f"{time}Z", endTs="2026-07-14T00:00:00Z"), LOCAL
+    )
+
+    said = f"the data of this window begin on {first}: there are no files before"
+    assert result.notes == (() if first is None else (said,))
 
 
 async def test_files_together_have_the_columns_that_one_of_them_has(ask: Ask, write: Write) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
@@ -192,6 +193,24 @@ def test_every_cell_of_a_timeseries_is_a_ratio_of_sums(
     assert got.keys() == truth.keys()
     for group, cells in got.items():
         assert_same(cells, body["columns"][width:], truth[group])
+
+
+@pytest.mark.parametrize(
+    ("asked", "datasource", "where"),
+    [
+        ("errorRate", "mcpMetrics", "modelMetrics and cacheMetrics and agentMetrics"),
+        ("error_rate", "configMetrics", "modelMetrics and cacheMetrics and agentMetrics"),
+        ("costPerRequest", "agentMetrics", "modelMetrics and cacheMetrics"),
+        ("cacheHitRate", "modelMetrics", "cacheMetrics"),
+    ],
+)
+def test_a_measure_of_other_datasources_names_them_all(
+    world: World, asked: str, datasource: str, where: str
+) -> None:
+    text = world.refusal({**WEEK, "datasource": datasource, "aggregations": [asked]})
+
+    assert f"{asked} is a measure of {where}, not of {datasource}. Measures here: " in text
+    assert world.recorder.calls == 0
 
 
 @settings(max_examples=EXAMPLES)

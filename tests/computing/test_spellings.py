@@ -118,6 +118,51 @@ def test_null_among_the_spellings_is_no_word(
     assert text.endswith(f"\n{measure}: {rate}")
 
 
+@pytest.mark.parametrize(
+    ("now", "before", "said", "rates"),
+    [
+        (["hit", "miss"], ["miss", "hit"], "(taken: hit, not miss)", ["50.0%", "50.0%"]),
+        (["hit", "miss"], [], "(taken: hit, not miss)", ["50.0%", "null"]),
+        (
+            ["hit", "miss"],
+            ["served"],
+            (
+                "(taken: hit, not miss) in the later window,"
+                " (n/a: none of the values seen is known: served) in the earlier window"
+            ),
+            ["50.0%", "n/a"],
+        ),
+        (
+            ["served"],
+            ["hit"],
+            (
+                "(n/a: none of the values seen is known: served) in the later window,"
+                " (taken: hit) in the earlier window"
+            ),
+            ["n/a", "100.0%"],
+        ),
+        (
+            ["hit"],
+            ["Hit"],
+            "(taken: hit) in the later window, (taken: Hit) in the earlier window",
+            ["100.0%", "100.0%"],
+        ),
+    ],
+    ids=str,
+)
+def test_a_comparison_says_of_which_window_the_spellings_are(
+    world: World, now: list[str], before: list[str], said: str, rates: list[str]
+) -> None:
+    rows = lookups(*(("a", status) for status in now))
+    earlier = lookups(*(("a", status) for status in before))
+    world.fill([*rows, *({**row, "CreatedAt": NOON.replace(day=3)} for row in earlier)])
+
+    text = world.ask({**CACHE, "compareTo": "1 week"})
+
+    assert f"\n{FORMULA} {said}\n" in text
+    assert f"\ncacheHitRate: {rates[0]}\ncacheHitRate_before: {rates[1]}\n" in text
+
+
 def test_two_rates_of_one_field_share_their_questions(world: World) -> None:
     week_before = NOON.replace(day=3)
     made = [(NOON, "x", "fail"), (NOON, "x", "pass"), (NOON, "y", "error"), (NOON, "x", "pass")]

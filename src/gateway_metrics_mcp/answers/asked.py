@@ -39,6 +39,8 @@ class Asked:
     """What was changed of the question, and other sentences of ours."""
     spelt: Mapping[str, Spelt] = field(default_factory=dict)
     """By measure: the values it took of a field whose spelling is not documented."""
+    earlier_spelt: Mapping[str, Spelt] = field(default_factory=dict)
+    """The same in the earlier window."""
     of_all: tuple[Number | None, ...] | None = None
     """The row without group-by, also where it is not shown since there is but one row."""
     priced: tuple[Priced, ...] = ()

@@ -11,7 +11,6 @@ from gateway_metrics_mcp.answers.cells import format_key, format_number, format_
 from gateway_metrics_mcp.computing.cost_split import Spend, Split
 from gateway_metrics_mcp.query.earlier import explain_earlier
 from gateway_metrics_mcp.query.walltime import format_minute
-from gateway_metrics_mcp.question_values import asks_spend
 from gateway_metrics_mcp.result import Key
 from gateway_metrics_mcp.values import RATIO
 
@@ -30,10 +29,9 @@ def change_notes(asked: Asked) -> list[str]:
         notes.append(f"new, with no row in the earlier window: {_list(asked.new)}")
     if any(asked.vanished):
         notes.append(f"vanished, with no row in the later window: {_list(asked.vanished)}")
-    has_spend = asks_spend(asked.question.values)
-    if asked.split is not None and has_spend:
+    if asked.split is not None:
         notes.append(_describe_split(asked.split))
-    elif has_spend and asked.is_split_left_out:
+    elif asked.is_split_left_out:
         notes.append(
             "what moved the cost (calls, tokens per call, price) cannot be told here:"
             " ask sum costInUSD alone"

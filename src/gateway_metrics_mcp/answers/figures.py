@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.cells import format_key, format_value, quote_text
+from gateway_metrics_mcp.computing.chosen_rows import Spelt
 from gateway_metrics_mcp.computing.plan import is_extrapolated
 from gateway_metrics_mcp.computing.pricing import Priced
 from gateway_metrics_mcp.query.measures import SHARE, Measure
@@ -41,9 +42,22 @@ def measure_notes(asked: Asked) -> list[str]:
 
 
 def _describe_spelling(asked: Asked, value: Value) -> str:
-    spelt = asked.spelt.get(value.name)
+    """What was taken, and left; of both windows where the earlier one has other words."""
+    spelt, earlier = asked.spelt.get(value.name), asked.earlier_spelt.get(value.name)
     if spelt is None:
         return ""
+    said = _tell(spelt)
+    if earlier is None or (
+        earlier.is_known == spelt.is_known
+        and {*earlier.taken, *earlier.left} <= {*spelt.taken, *spelt.left}
+    ):
+        return said
+    return f"{said} in the later window,{_tell(earlier)} in the earlier window"
+
+
+def _tell(spelt: Spelt) -> str:
+    if not (spelt.taken or spelt.left):
+        return " (no values seen)"
     if not spelt.is_known:
         return f" (n/a: none of the values seen is known: {_list(spelt.left)})"
     taken = _list(spelt.taken) if spelt.taken else "none of the values seen"
