@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.empty import is_empty
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.computing.assembling import Sheet, assemble, is_partition
-from gateway_metrics_mcp.computing.changes import Row, compare
+from gateway_metrics_mcp.computing.changes import Row, compare, unless_same
 from gateway_metrics_mcp.computing.cost_split import Split, read_spend, split_change
 from gateway_metrics_mcp.computing.coverage import Gap, find_gap, fold
 from gateway_metrics_mcp.computing.explaining import Step, list_steps
@@ -47,7 +47,7 @@ from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.question import Question
 from gateway_metrics_mcp.question_values import asks_spend
 from gateway_metrics_mcp.regrouping import MOST_AT_ONCE, ask_local, fetch_all
-from gateway_metrics_mcp.result import TOTAL, Number, Result
+from gateway_metrics_mcp.result import TOTAL, Result
 
 
 @dataclass(slots=True)
@@ -68,9 +68,8 @@ class Asker:
     """How old the oldest of the answers is that came from the cache."""
     is_split_left_out: bool = False
     """Whether it would have taken too many calls to say what a change of cost is made of."""
-    _limiter: anyio.CapacityLimiter = field(
-        default_factory=lambda: anyio.CapacityLimiter(MOST_AT_ONCE)
-    )
+    _limiter: anyio.CapacityLimiter | None = None
+    """For days that are asked one by one; a few calls side by side need none."""
 
     async def ask(self, question: Question) -> Asked:
         """Ask the question, and beside it all that an honest answer needs.
@@ -198,7 +197,7 @@ class Asker:
         of_all = compared.totals if self.has_all_row else None
         return asked.compared_with(
             compared.result,
-            _unless_same(of_all, compared.result),
+            unless_same(of_all, compared.result),
             compared.values,
             of_all=of_all,
             priced=_list_priced(asked.question, now, before),
@@ -249,6 +248,9 @@ class Asker:
         queries = list(dict.fromkeys(planned.values()))
         self.calls += len(queries)
 
+        if question.local is not None:
+            self._limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
+
         async def fetch(query: Query) -> Result:
             if question.local is None or query.interval is None:
                 return await self._query(query)
@@ -267,7 +269,7 @@ class Asker:
         return await self._query(query)
 
     async def _query(self, query: Query) -> Result:
-        async with self._limiter:
+        async with self._limiter or nullcontext():
             result = await self.backend.query(query, self.caller)
         if result.age_s is not None:
             self.oldest_s = max(self.oldest_s or 0, result.age_s)
@@ -275,23 +277,7 @@ class Asker:
 
     def _shown_totals(self, sheet: Sheet) -> Row | None:
         """The ALL row, unless it is switched off or says the same as a single row."""
-        return _unless_same(sheet.totals, sheet.result) if self.has_all_row else None
-
-
-def _unless_same(totals: Row | None, result: Result) -> Row | None:
-    """No ALL row beside a single row that says the same."""
-    if totals is None or len(result.points) != 1:
-        return totals
-    pairs = zip(result.points[0].values, totals, strict=True)
-    return None if all(_is_same(*pair) for pair in pairs) else totals
-
-
-def _is_same(one: Number | None, other: Number | None) -> bool:
-    """Whether values differ by no more than the order of adding floats; NaN is as NaN."""
-    if not (isinstance(one, float) and isinstance(other, float)):
-        return one == other
-    is_close = math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
-    return is_close or (math.isnan(one) and math.isnan(other))
+        return unless_same(sheet.totals, sheet.result) if self.has_all_row else None
 
 
 def _list_priced(question: Question, *sheets: Sheet) -> tuple[Priced, ...]:

@@ -71,10 +71,10 @@ async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
         return [await fetch(queries[0])]
     results: dict[int, Result] = {}
     failures: list[Exception] = []
-    limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
+    waiting = iter(range(len(queries)))
 
-    async def run(position: int) -> None:
-        async with limiter:
+    async def run() -> None:
+        for position in waiting:
             try:
                 results[position] = await fetch(queries[position])
             except Exception as error:  # noqa: BLE001 - raised again below, without a group around it
@@ -82,8 +82,9 @@ async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
                 group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
-        for position in range(len(queries)):
-            group.start_soon(run, position)
+        for _ in range(min(len(queries), MOST_AT_ONCE) - 1):
+            group.start_soon(run)
+        await run()
     if failures:
         raise failures[0]
     return [results[position] for position in range(len(queries))]

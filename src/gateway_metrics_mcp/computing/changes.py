@@ -95,3 +95,19 @@ def _percent(now: Number | None, before: Number | None) -> Number | None:
     if now is None or before is None:
         return None
     return math.nan if before == 0 else (now - before) / abs(before) * 100
+
+
+def unless_same(totals: Row | None, result: Result) -> Row | None:
+    """No ALL row beside a single row that says the same."""
+    if totals is None or len(result.points) != 1:
+        return totals
+    pairs = zip(result.points[0].values, totals, strict=True)
+    return None if all(_is_same(*pair) for pair in pairs) else totals
+
+
+def _is_same(one: Number | None, other: Number | None) -> bool:
+    """Whether values differ by no more than the order of adding floats; NaN is as NaN."""
+    if not (isinstance(one, float) and isinstance(other, float)):
+        return one == other
+    is_close = math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return is_close or (math.isnan(one) and math.isnan(other))
