@@ -80,6 +80,7 @@ async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
             except Exception as error:  # noqa: BLE001 - raised again below, without a group around it
                 failures.append(error)
                 group.cancel_scope.cancel()
+                return
 
     async with anyio.create_task_group() as group:
         for _ in range(min(len(queries), MOST_AT_ONCE) - 1):
