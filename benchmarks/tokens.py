@@ -44,6 +44,9 @@ console.log(JSON.stringify(texts.map((text) => countTokens(text))));
 NOW: Final = datetime(2025, 11, 20, 9, 30, tzinfo=UTC)
 LARGEST: Final = 12_000
 DAY: Final = timedelta(days=1)
+SHAPES: Final = ("table", "timeseries", "json", "comparison", "10,000 rows", "nothing")
+"""What hostile names stand in."""
+
 SMALL: Final = 1500
 MOST_OVER: Final = 1.25
 MOST_ERROR: Final = 0.1
@@ -128,14 +131,16 @@ class Sample:
 
     async def query(self, query: Query, caller: Caller) -> Result:  # noqa: ARG002, D102 - the protocol's
         rows = [{**_count_all(row, query), **row} for row in self._body["data"]["dataPoints"]]
-        if query.interval is None and query.group_by and "startTimestamp" in rows[0]:
+        if query.interval is None and query.group_by and "startTimestamp" in (rows or [{}])[0]:
             # The question how many groups there are.
             groups = {tuple(row[key] for key in query.group_by): row for row in rows}
             rows = list(groups.values())
         body: dict[str, Any] = {"data": {"dataPoints": rows}}
-        if not query.group_by and query.interval is None:
+        is_spread = query.interval is not None and "startTimestamp" not in (rows or [{}])[0]
+        if rows and not query.group_by and (query.interval is None or is_spread):
             total = {name: _add_up(name, rows) for name in value_names_of(query)}
-            body = {"data": {"dataPoints": [total]}}
+            start = {"startTimestamp": query.start_ts.isoformat()} if is_spread else {}
+            body = {"data": {"dataPoints": [{**total, **start}]}}
         return read_result(body, query, load_catalog().datasources[query.datasource])
 
     def explain(self, query: Query, caller: Caller) -> str:  # noqa: D102 - the protocol's
@@ -151,8 +156,8 @@ class Sample:
 
 
 def _count_all(row: dict[str, Any], query: Query) -> dict[str, Any]:
-    """Counts that the sample does not have: every row has a value."""
-    return {a.key: row["total"] for a in query.aggregations if a.type == "count"}
+    """Values that the sample does not have, which an answer asks beside: as many as rows."""
+    return {a.key: row["total"] for a in query.aggregations}
 
 
 def _add_up(name: str, rows: Sequence[dict[str, Any]]) -> float:
@@ -246,6 +251,15 @@ def hostile_question(kind: str, keys: Sequence[str]) -> tuple[dict[str, Any], di
     ]
     if kind.endswith("json"):
         arguments["format"] = "json"
+    if kind.endswith("comparison"):
+        arguments["compareTo"] = "1 week"
+    if kind.endswith("10,000 rows"):
+        rows = [
+            {**row, "metadata.x": f"{n}{row['metadata.x']}"} for n in range(167) for row in rows
+        ]
+    if kind.endswith("nothing"):
+        named = {"fieldName": "modelName", "operator": "IN", "value": list(keys)}
+        return {"data": {"dataPoints": []}}, {**arguments, "filters": [named]}
     if kind.endswith("timeseries"):
         arguments |= {"interval": "1 hour", "startTs": f"{start}", "endTs": f"{start + DAY}"}
         rows = [
@@ -265,7 +279,7 @@ async def gather() -> tuple[list[str], list[str], dict[str, str], dict[str, str]
         sources.append(json.dumps(body, separators=(",", ":"), ensure_ascii=False))
     hostile = {}
     for kind, keys in hostile_keys().items():
-        for shape in ("table", "timeseries", "json"):
+        for shape in SHAPES:
             body, arguments = hostile_question(f"{kind}, {shape}", keys)
             text = await ask(body, tool_of(arguments), arguments, SMALL)
             hostile[f"{kind}, {shape}"] = text

@@ -116,7 +116,7 @@ async def test_where_days_have_no_files_the_first_that_has_is_said(
         make_query(startTs=f"{time}Z", endTs="2026-07-14T00:00:00Z"), LOCAL
     )
 
-    said = f"the data of this window begin on {first}: there are no files before"
+    said = f"the data of this window begin on {first}: it has no files of the days before"
     assert result.notes == (() if first is None else (said,))
 
 

@@ -166,7 +166,9 @@ class DuckDBBackend(SqlEngine):
             self._refuse(cursor, statement)
         notes = () if files or (self._directory / table).is_dir() else (_no_table(table),)
         if (first := find_late_start(files, query.start_ts)) is not None:
-            notes = (f"the data of this window begin on {first}: there are no files before",)
+            notes = (
+                f"the data of this window begin on {first}: it has no files of the days before",
+            )
         return replace(result, points=tuple(points)).with_notes(*notes)
 
     def _compile(
