@@ -133,7 +133,7 @@ def _serve_http(server: Any, settings: Settings) -> int:
     if callers.notice:
         announce(callers.notice)
     _reload_on_hangup(callers.reload)
-    under_way = partial(getattr, server.meter, "calls_in_flight")
+    under_way = partial(getattr, server.meter, "under_way")
     return _run_app(app, settings, "/sse" if is_sse else "/mcp", under_way)
 
 

@@ -11,6 +11,7 @@ import uvicorn
 from sse_starlette.sse import AppStatus
 
 _LOOK_EVERY_S: Final = 0.05
+_QUIET_LOOKS: Final = 3
 
 
 class DrainingServer(uvicorn.Server):
@@ -32,6 +33,8 @@ class DrainingServer(uvicorn.Server):
         ending.cancel()
 
     async def _end_streams(self) -> None:
-        while self._calls_under_way():  # noqa: ASYNC110 - the count is plain numbers
+        quiet = 0
+        while quiet < _QUIET_LOOKS:  # an answer over SSE is sent just after its call has ended
             await asyncio.sleep(_LOOK_EVERY_S)
+            quiet = 0 if self._calls_under_way() else quiet + 1
         AppStatus.should_exit = True

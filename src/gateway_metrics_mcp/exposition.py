@@ -63,6 +63,12 @@ def _tool_calls(meter: Meter) -> Iterable[Metric]:
     for tool, count in sorted(meter.bytes_returned.items()):
         size.add_metric([tool], count)
     yield size
+    refused = CounterMetricFamily(
+        f"{_PREFIX}_refused_requests", "HTTP requests refused before any tool.", labels=["status"]
+    )
+    for status, count in sorted(meter.refusals.items()):
+        refused.add_metric([str(status)], count)
+    yield refused
     yield GaugeMetricFamily(
         f"{_PREFIX}_tool_calls_in_flight", "Tool calls under way.", meter.calls_in_flight
     )

@@ -57,6 +57,10 @@ class Meter:
     )
     bytes_returned: Counter[str] = field(default_factory=Counter)
     calls_in_flight: int = 0
+    requests_in_flight: int = 0
+    """HTTP requests that bring a message, until their answer is sent."""
+    refusals: Counter[int] = field(default_factory=Counter)
+    """HTTP requests that were refused before any tool, by status."""
     upstream: Counter[str] = field(default_factory=Counter)
     """By code."""
     upstream_seconds: Histogram = field(default_factory=Histogram)
@@ -80,6 +84,11 @@ class Meter:
         if code == OK:
             self.answered_at = self.clock()
         self.upstream_seconds.add(seconds)
+
+    @property
+    def under_way(self) -> int:
+        """What is still to be answered, of calls and of requests."""
+        return self.calls_in_flight + self.requests_in_flight
 
     def count_retry(self) -> None:
         """A request that is sent once more."""

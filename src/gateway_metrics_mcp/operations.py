@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway_metrics_mcp.metering import Meter
 from gateway_metrics_mcp.readiness import Readiness
@@ -18,6 +18,7 @@ LIVE: Final = "/livez"
 READY: Final = "/readyz"
 METRICS: Final = "/metrics"
 
+_REFUSED: Final = 400
 _FRESH: Final = {"cache-control": "no-store"}
 _NO_PACKAGE: Final = "no metrics here: pip install 'gateway-metrics-mcp[ops]'\n"
 _SWITCHED_OFF: Final = "no metrics here: they are switched off\n"
@@ -40,10 +41,29 @@ class Operations:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
-        answer = None
-        if scope["type"] == "http":
-            answer = await self._answer(Request(scope))
-        await (answer or self._app)(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = await self._answer(Request(scope))
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application's answer; what it refuses is counted, and what it has to send yet."""
+
+        async def watch(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= _REFUSED:
+                self._meter.refusals[message["status"]] += 1
+            await send(message)
+
+        brings = scope["method"] == "POST"
+        self._meter.requests_in_flight += brings
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            self._meter.requests_in_flight -= brings
 
     async def _answer(self, request: Request) -> Response | None:
         path = request.scope["path"]

@@ -190,3 +190,35 @@ async def test_a_connection_that_is_cut_closes_the_call(
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await gateway.until(lambda gateway: not gateway.is_open)
+
+
+async def test_a_request_whose_body_is_still_coming_at_a_sigterm_is_answered(serve: Serve) -> None:
+    body = (
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call",'
+        b'"params":{"name":"list_fields","arguments":{}}}'
+    )
+    async with serve("http", 10) as (process, address):
+        url = httpx2.URL(address)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = [
+            f"POST {url.path} HTTP/1.1",
+            f"Host: {url.host}:{url.port}",
+            "Accept: application/json, text/event-stream",
+            "Content-Type: application/json",
+            f"X-TFY-API-Key: {TOKEN}",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        ]
+        writer.write("\r\n".join([*head, "", ""]).encode() + body[:20])
+        await writer.drain()
+        async with httpx2.AsyncClient() as client:  # by then the server has begun with it
+            for _ in range(3):
+                assert (await client.get(url.join("/livez"))).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        writer.write(body[20:])
+        await writer.drain()
+        answer = await reader.read()
+        writer.close()
+        assert await process.wait() == 0
+
+    assert b"modelMetrics" in answer

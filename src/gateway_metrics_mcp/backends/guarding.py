@@ -106,7 +106,7 @@ class GuardedBackend:
             asked_at = self._clock()
             got = await (ask_once() if self._retry is None else self._retry(ask_once))
             if self._cache is not None and got is not None:
-                self._cache.put(key, len(body), end, asked_at, got)
+                self._cache.put(key, len(body) + len(caller.token or ""), end, asked_at, got)
             return got
 
         if self._flights.has(key):

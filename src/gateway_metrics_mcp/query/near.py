@@ -14,6 +14,9 @@ MOST: Final = 3
 _MOST_COMPARED: Final = 1_000
 _LONGEST: Final = 256
 _PARTS: Final = re.compile(r"[/@:]")
+_HASH: Final = re.compile(r"user-[0-9a-f]{10}")
+"""A hidden e-mail address: that its letters resemble another's says nothing."""
+
 
 # What people say -> the part of a field's name that means it.
 _SAID: Final = {
@@ -75,6 +78,8 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
 
     A name is also compared by its parts: `openai/gpt-4o` by `gpt-4o`, an address by its owner.
     """
+    if _HASH.fullmatch(value):
+        return ()
     wanted = _fold(value)[:80]
     scored = []
     for order, candidate in enumerate(candidates):
