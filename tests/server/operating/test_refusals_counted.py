@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -22,7 +21,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_refused_requests_are_counted_by_status(settings: Settings) -> None:
     server = build_server(settings)
     with TestClient(build_http_app(server, settings), base_url="http://127.0.0.1:8000") as client:
-        answers: list[httpx.Response] = [
+        answers = [
             client.post("/mcp", json={}, headers={"authorization": "Bearer nobody-knows"}),
             client.post("/mcp", json={}),
             client.post("/mcp", json={}, headers={"host": "evil.example.com"}),
