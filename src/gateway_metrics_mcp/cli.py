@@ -123,7 +123,7 @@ def _serve(settings: Settings) -> int:
 
 def _serve_http(server: Any, settings: Settings) -> int:
     from gateway_metrics_mcp.callers import open_callers  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.server import build_http_app, build_sse_app  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.transports import build_http_app, build_sse_app  # noqa: PLC0415 - likewise
 
     # The paths of SSE hold its sessions; a line per call is ours to write.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)

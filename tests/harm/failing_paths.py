@@ -34,8 +34,9 @@ from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.logs import configure_logging
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.reading import read_query
-from gateway_metrics_mcp.server import build_http_app, build_server
+from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings, read_settings
+from gateway_metrics_mcp.transports import build_http_app
 
 TOKEN: Final = os.environ["TFY_API_KEY"]
 CALLER: Final = os.environ["CALLER_TOKEN"]

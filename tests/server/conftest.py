@@ -28,8 +28,9 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import DataPoint, Result, key_names_of, value_names_of
-from gateway_metrics_mcp.server import MetricsServer, build_http_app, build_server, build_sse_app
+from gateway_metrics_mcp.server import MetricsServer, build_server
 from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]

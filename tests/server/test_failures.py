@@ -23,9 +23,10 @@ from gateway_metrics_mcp.backends.opening import Opening
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import Result
-from gateway_metrics_mcp.server import MetricsServer, build_server, build_sse_app
+from gateway_metrics_mcp.server import MetricsServer, build_server
 from gateway_metrics_mcp.settings import Settings
 from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.transports import build_sse_app
 
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: no error may show it
 WEEK: Final = {"startTs": "last 7 days"}

@@ -13,8 +13,9 @@ import pytest
 from starlette.applications import Starlette
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.server import build_http_app, build_server, build_sse_app
+from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
 

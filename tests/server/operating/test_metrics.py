@@ -151,7 +151,8 @@ def test_without_the_extra_the_server_runs_and_says_what_to_install() -> None:
 import sys
 sys.modules["prometheus_client"] = None
 from starlette.testclient import TestClient
-from gateway_metrics_mcp.server import build_http_app, build_server
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.transports import build_http_app
 from gateway_metrics_mcp.settings import Settings
 settings = Settings(transport="http")
 with TestClient(build_http_app(build_server(settings), settings)) as client:

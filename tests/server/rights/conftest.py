@@ -22,8 +22,9 @@ from starlette.routing import Route
 
 from gateway_metrics_mcp.backends.gateway import PATH
 from gateway_metrics_mcp.callers import Callers
-from gateway_metrics_mcp.server import build_http_app, build_server, build_sse_app
+from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
 

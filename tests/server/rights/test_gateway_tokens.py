@@ -15,8 +15,9 @@ from mcp.client import Client
 from mcp_types import CallToolResult
 
 from gateway_metrics_mcp.auth import make_token
-from gateway_metrics_mcp.server import build_http_app, build_server
+from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.transports import build_http_app
 
 OWN: Final = "tok-of-the-server-9999"
 ADA: Final = "tok-of-ada-1111"

@@ -18,8 +18,9 @@ from mcp_types import CallToolResult
 
 from gateway_metrics_mcp.auth import TokenEntry, make_token
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.server import build_http_app, build_server, build_sse_app
+from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 TextOf = Callable[[CallToolResult], tuple[str, bool]]
