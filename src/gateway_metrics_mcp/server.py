@@ -16,6 +16,7 @@ from mcp_types import Tool as PublishedTool
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.answers.answer import Answer
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.backends.measured import MeasuredBackend
 from gateway_metrics_mcp.backends.opening import Opening, open_probe
@@ -97,38 +98,38 @@ class MetricsServer(MCPServer[None]):
     ) -> CallToolResult:
         """The answer as one text block; a failure is an error result, never a protocol error."""
 
-        async def respond() -> tuple[str, str]:
+        async def respond() -> tuple[Answer, str]:
             return await self._respond(name, arguments, context)
 
         with watch_call(name if name in TOOLS else _UNKNOWN, self.meter) as call:
             if context is None:
-                text, call.code = await respond()
+                answer, call.code = await respond()
             else:
-                text, call.code = await report_while(respond, context.report_progress)
-            call.size = len(text.encode("utf-8", "replace"))
-        is_error = call.code != OK
-        return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+                answer, call.code = await report_while(respond, context.report_progress)
+            call.size = len(answer.text.encode("utf-8", "replace"))
+        content = [TextContent(type="text", text=answer.text)]
+        return CallToolResult(content=content, is_error=call.code != OK)
 
     async def _respond(
         self, name: str, arguments: Mapping[str, Any], context: Context[None, Any] | None
-    ) -> tuple[str, str]:
+    ) -> tuple[Answer, str]:
         """The answer or what is wrong, and the code of the outcome."""
         try:
             caller = caller_of(context, is_served=self.is_served)
             return await self._answer(name, arguments, caller), OK
         except InvalidQueryError as error:
-            return _list_problems(name, error), error.code
+            return Answer(_list_problems(name, error)), error.code
         except SettingsError as error:
             logger.warning("%s", error)
-            return f"Error ({error.code}): {error.public}", error.code
+            return Answer(f"Error ({error.code}): {error.public}"), error.code
         except GatewayMetricsError as error:
-            return f"Error ({error.code}): {error}", error.code
+            return Answer(f"Error ({error.code}): {error}"), error.code
         except Exception:
             logger.exception("tool %s failed", quote(name))
             text = "Error (internal): a fault of this server; its log says more."
-            return text, InternalError.code
+            return Answer(text), InternalError.code
 
-    async def _answer(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> str:
+    async def _answer(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> Answer:
         tool = TOOLS.get(name)
         if tool is None:
             raise _UnknownToolError(f"no tool {quote(name)}. {explain_choice(name, TOOLS)}")

@@ -12,6 +12,7 @@ from mcp_types import Tool as PublishedTool
 from mcp_types import ToolAnnotations
 
 from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.answers.answer import Answer
 from gateway_metrics_mcp.answers.explained import write_plan
 from gateway_metrics_mcp.answers.fields import write_datasources, write_fields
 from gateway_metrics_mcp.answers.value_list import write_values
@@ -51,7 +52,7 @@ class Desk:
     """Where there is one, hashes stand for e-mail addresses."""
 
 
-Handler = Callable[[Desk, Mapping[str, Any], Caller], Awaitable[str]]
+Handler = Callable[[Desk, Mapping[str, Any], Caller], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class Tool:
     arguments: type[Arguments]
     handler: Handler
 
-    async def answer(self, desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
-        """The text of an answer; within it addresses are hidden, if they are to be.
+    async def answer(self, desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
+        """The answer; within it addresses are hidden, if they are to be.
 
         Raises:
             GatewayMetricsError: as the handler does.
@@ -77,11 +78,11 @@ class Tool:
             return HidingBackend(await desk.backend(), mask, desk.terms().catalog)
 
         try:
-            text = await self.handler(replace(desk, backend=hide), mask.read(raw), caller)
+            answer = await self.handler(replace(desk, backend=hide), mask.read(raw), caller)
         except GatewayMetricsError as error:
             error.args = tuple(mask.hide(str(part)) for part in error.args)
             raise
-        return mask.hide(text)
+        return replace(answer, text=mask.hide(answer.text))
 
     def publish(self) -> PublishedTool:
         """The tool as `tools/list` shows it."""
@@ -99,7 +100,7 @@ class Tool:
         )
 
 
-async def query_distribution(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
+async def query_distribution(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """One row per group over the window, and the ALL row."""
     now = desk.clock()
     with trace_step("validate"):
@@ -107,7 +108,7 @@ async def query_distribution(desk: Desk, raw: Mapping[str, Any], caller: Caller)
     return await _answer(desk, question, caller, now)
 
 
-async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
+async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """One value per bucket and group."""
     now = desk.clock()
     with trace_step("validate"):
@@ -115,7 +116,7 @@ async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -
     return await _answer(desk, question, caller, now)
 
 
-async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime) -> str:
+async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime) -> Answer:
     describe_call(datasource=question.query.datasource)
     backend, catalog = await desk.backend(), desk.terms().catalog
     asker = Asker(backend, caller, catalog, now, desk.has_all_row, desk.most_calls)
@@ -123,16 +124,18 @@ async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime)
         settled, steps, notes = asker.explain(question)
         show = partial(backend.explain, caller=caller)
         left = asker.most_calls - asker.calls
-        return write_plan(
-            settled, steps, show, now=now, budget=desk.budget, calls_left=left, notes=notes
+        return Answer(
+            write_plan(
+                settled, steps, show, now=now, budget=desk.budget, calls_left=left, notes=notes
+            )
         )
     asked = await asker.ask(question)
     describe_call(rows=len(asked.result.points))
     with trace_step("render"):
-        return write_answer(asked, desk.budget)
+        return Answer(write_answer(asked, desk.budget))
 
 
-async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> str:
+async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> Answer:
     """The datasources, or the fields of one."""
     problems: list[Problem] = []
     arguments = read_arguments(ListFieldsArguments, raw, problems)
@@ -144,12 +147,12 @@ async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> st
             problems.append(Problem("datasource", f"{quote(wanted)} is unknown. {choice}"))
         raise InvalidQueryError(problems)
     if wanted is None:
-        return write_datasources(catalog)
+        return Answer(write_datasources(catalog))
     describe_call(datasource=wanted)
-    return write_fields(wanted, catalog)
+    return Answer(write_fields(wanted, catalog))
 
 
-async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str:
+async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """The values of a field, with how many rows have each."""
     with trace_step("validate"):
         listing = read_listing(raw, desk.terms(), desk.clock())
@@ -157,7 +160,7 @@ async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> str
     result = await fetch_values(await desk.backend(), caller, listing)
     describe_call(rows=len(result.points))
     with trace_step("render"):
-        return write_values(listing, result, desk.budget)
+        return Answer(write_values(listing, result, desk.budget))
 
 
 TOOLS: Final = {
