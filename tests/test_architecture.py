@@ -22,6 +22,8 @@ LAYERS: Final = (
     ("cli",),
     ("demo", "check", "ingest", "transports"),
     ("server", "api", "client", "token_command", "logs", "draining"),
+    ("completing",),
+    ("templates",),
     ("tools", "backends.opening", "operations", "callers"),
     ("backends.guarding",),
     ("asking", "backends.gateway", "backends.demo", "auth"),
@@ -46,7 +48,7 @@ LAYERS: Final = (
         "sums",
         "values",
     ),
-    ("access", "result", "call_record"),
+    ("access", "result", "call_record", "revealed", "stopping"),
     ("metering", "telemetry"),
     ("query",),
     ("errors", "__init__"),
@@ -55,17 +57,18 @@ LAYERS: Final = (
 # Each engine has one door (or one per job, named in the order of the layers).
 DOORS: Final = {
     "httpx": ("backends.gateway", "callers"),
+    "httpcore": ("backends.gateway",),
     "jwt": ("callers",),
     "duckdb": ("backends.duckdb", "backends.demo_data", "ingest"),
     "clickhouse_connect": ("backends.clickhouse",),
     "urllib3": ("backends.clickhouse",),
-    "mcp": ("transports", "server", "tools", "client", "callers"),
-    "mcp_types": ("server", "tools", "client"),
+    "mcp": ("transports", "server", "completing", "templates", "tools", "client", "callers"),
+    "mcp_types": ("server", "completing", "templates", "tools", "client"),
     "prometheus_client": ("exposition",),
     "starlette": ("transports", "api", "operations", "callers"),
     "opentelemetry": ("telemetry",),
     "sse_starlette": ("draining",),
-    "uvicorn": ("cli", "draining"),
+    "uvicorn": ("draining",),
     "cachetools": ("backends.caching",),
     "tenacity": ("backends.gateway",),
 }
@@ -83,9 +86,11 @@ GROUPS: Final = {
     "callers": "callers",
     "hiding": "hiding",
     "question_": "question",
+    "completing": "completing",
     "computing": "computing",
     "listing": "question",
     "ingest": "ingest",
+    "templates": "templates",
 }
 
 

@@ -33,13 +33,17 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @dataclass
 class Site:
-    """A server on loopback and what it was sent; `gone` is set when a client hangs up."""
+    """A server on loopback and what it was sent; `gone` is set when a client hangs up.
+
+    Each connection that ended gives `ended` one more place.
+    """
 
     port: int = 0
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
 
 Serve = Callable[..., Awaitable[Site]]
@@ -143,6 +147,7 @@ async def serve() -> AsyncIterator[Serve]:
                     await handler(reader, writer)
                 await handler(reader, writer)
             site.gone.set()
+            site.ended.release()
             writer.close()
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()

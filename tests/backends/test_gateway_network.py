@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
 from gateway_metrics_mcp import errors
@@ -219,36 +218,45 @@ async def test_a_cancelled_query_hangs_up_at_once(serve: Serve, question: Query)
     await backend.aclose()
 
 
-async def test_a_transport_serves_one_query_after_the_other_and_none_is_built_before_the_first(
-    serve: Serve, question: Query, monkeypatch: pytest.MonkeyPatch
+async def test_a_connection_serves_one_query_after_the_other_and_all_are_closed_in_the_end(
+    serve: Serve, question: Query
 ) -> None:
-    built: list[httpx.AsyncHTTPTransport] = []
-    closed: list[httpx.AsyncHTTPTransport] = []
-
-    class Counted(httpx.AsyncHTTPTransport):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            built.append(self)
-
-        async def aclose(self) -> None:
-            await super().aclose()
-            closed.append(self)
-
-    monkeypatch.setattr(httpx, "AsyncHTTPTransport", Counted)
     site = await serve(saying(http()))
     backend = at(site.port)
-    assert built == []
+    assert site.connections == 0
 
     for _ in range(3):
         await backend.query(question, LOCAL)
-    assert len(built) == 1
+    assert site.connections == 1
     async with anyio.create_task_group() as tasks:
         for _ in range(5):
             tasks.start_soon(backend.query, question, LOCAL)
     await backend.aclose()
 
-    assert 1 < len(built) <= 5
-    assert sorted(map(id, closed)) == sorted(map(id, built))
+    assert 1 < site.connections <= 5
+    with anyio.fail_after(PATIENCE_S):
+        for _ in range(site.connections):
+            await site.ended.acquire()
+
+
+async def test_a_connection_that_the_gateway_closed_between_two_queries_is_opened_anew(
+    serve: Serve, question: Query
+) -> None:
+    async def answer_and_hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(http())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    site = await serve(answer_and_hang_up)
+    backend = at(site.port)
+
+    for count in (1, 2, 3):
+        await backend.query(question, LOCAL)
+        with anyio.fail_after(PATIENCE_S):
+            await site.ended.acquire()
+        assert site.connections == count
+    await backend.aclose()
 
 
 async def test_a_session_cookie_of_one_caller_never_travels_with_another(

@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.gateway_body import unpack
+from gateway_metrics_mcp.backends.gateway_connection import KEEPALIVE_S, ConnectionTransport
 from gateway_metrics_mcp.backends.gateway_errors import WRONG_HOST, explain_status
 from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST, find_proxy, read_host
 from gateway_metrics_mcp.backends.gateway_network import explain_failure
@@ -41,7 +42,6 @@ SCOPE_NOTE: Final = "figures cover what this token may see"
 
 _LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
 _CONNECT_TIMEOUT_S: Final = 10
-_KEEPALIVE_S: Final = 30
 _STOPPING: Final = "this server is stopping: ask again in a minute"
 _ERROR_BODY_BYTES: Final = 64_000
 _ERROR_BODY_TIMEOUT_S: Final = 2
@@ -54,8 +54,7 @@ class GatewayBackend:
     A caller's own token goes before the server's, which serves the local caller alone. Tokens
     stand on requests and in no local name: tracebacks show those. Requests go over httpx's
     transports: the client above them would keep the cookies of one caller for the next, and read
-    where a redirect leads. Each request in flight has a transport to itself, kept for the next
-    one: a pool shared by all goes through all its connections at each request.
+    where a redirect leads. Each request in flight has a transport to itself, kept for the next.
     """
 
     def __init__(
@@ -182,11 +181,11 @@ class GatewayBackend:
             return self._given
         try:
             self._tls = self._tls or httpx.create_ssl_context()
-            return httpx.AsyncHTTPTransport(
-                verify=self._tls,
-                proxy=find_proxy(str(self._url)),
-                limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
-            )
+            proxy = find_proxy(str(self._url))
+            if proxy is None:
+                return ConnectionTransport(self._url, self._tls)
+            limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
+            return httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy, limits=limits)
         except OSError:
             wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"
         except (ValueError, ImportError, httpx.InvalidURL):
