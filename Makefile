@@ -5,12 +5,12 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint check verify conformance versions lowest newest \
-	bench load soak wheel clean
+	bench load soak wheel bundle clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 13
 
-.venv/.runs: pyproject.toml
+.venv/.runs: pyproject.toml src/gateway_metrics_mcp/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv .venv
@@ -35,7 +35,7 @@ lint: .venv/.tests ## lint and check the types
 
 check: lint test ## lint, check the types, then run the whole suite
 
-verify: check ## check, longer tests, others' tools, versions, benchmarks, soak: before a release
+verify: lint ## the suite at length, others' tools, versions, benchmarks, soak: before a release
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m "thorough or not thorough"
 	$(MAKE) versions
 	$(MAKE) bench
@@ -72,8 +72,11 @@ soak: .venv/.tests ## ten minutes with faults on a tenth of the gateway's answer
 	$(BIN)/python benchmarks/soak.py
 
 wheel: .venv/.runs ## build the wheel into dist/
-	@rm -rf dist
+	@rm -f dist/*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+bundle: .venv/.runs ## build the bundle for Claude Desktop into dist/ (needs npm)
+	@$(BIN)/python bundle/build.py
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-lowest .venv-newest dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -32,7 +32,7 @@ PATIENCE_S: Final = 60
 """For what waits and does nothing; a busy machine may take its time."""
 
 CASES: Final = (
-    10_000 if settings.default is not None and settings.default.max_examples > 1000 else 500
+    10_000 if settings.default is not None and settings.default.max_examples > 100 else 500
 )
 
 Call = Callable[[str, dict[str, Any]], Any]

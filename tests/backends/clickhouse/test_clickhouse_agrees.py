@@ -17,7 +17,7 @@ Ask = Callable[..., Result]
 Fill = Callable[..., None]
 Same = Callable[[Result, Result, float], None]
 
-EXAMPLES: Final = min(2000, settings().max_examples)
+EXAMPLES: Final = 2000 if settings().max_examples > 100 else 100
 
 
 @settings(max_examples=EXAMPLES)
