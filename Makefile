@@ -4,22 +4,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check verify conformance versions lowest newest \
+.PHONY: help demo test lint check verify browser conformance versions lowest newest \
 	bench load soak wheel bundle clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 13
 
-.venv/.runs: pyproject.toml src/gateway_metrics_mcp/__init__.py
+%/.runs: pyproject.toml src/gateway_metrics_mcp/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1,<27'
-	@$(BIN)/python -m pip install --quiet --editable .
+	@$(PYTHON) -m venv $*
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1,<27'
+	@$*/bin/python -m pip install --quiet --editable .
 	@touch $@
 
 .venv/.tests: .venv/.runs
 	@$(BIN)/python -m pip install --quiet --group test --group check
+	@touch $@
+
+.venv/.automation: .venv/.tests
+	@$(BIN)/python -m pip install --quiet --group automation-tests
 	@touch $@
 
 demo: .venv/.runs ## make a month of data and ask five questions of it, as an MCP client
@@ -35,12 +39,15 @@ lint: .venv/.tests ## lint and check the types
 
 check: lint test ## lint, check the types, then run the whole suite
 
-verify: lint ## the suite at length, others' tools, versions, benchmarks, soak: before a release
+verify: lint .venv/.automation ## the suite at length, others' tools, versions, benchmarks, soak: before a release
 	$(BIN)/python -m pytest --hypothesis-profile=thorough -m "thorough or not thorough"
 	$(MAKE) versions
 	$(MAKE) bench
 	$(MAKE) load
 	$(MAKE) soak
+
+browser: .venv/.tests ## pictures, and the interactive view in chromium (needs chromium-driver)
+	$(BIN)/python -m pytest -m "thorough or not thorough" tests/charts
 
 conformance: .venv/.tests ## the official suite, the Inspector, the protocol's schema (needs npm)
 	$(BIN)/python -m pytest -m "thorough or not thorough" \
@@ -61,15 +68,16 @@ lowest newest: wheel
 		sys.exit("site-packages" not in wheel.__file__)'
 	.venv-$@/bin/python -m pytest
 
-bench: .venv/.tests ## measure, each against a yardstick of the same run (needs node and npm)
+# In an environment of the package alone: with others' packages, libraries take other ways.
+bench: .venv-bench/.runs ## measure, each against a yardstick of the same run (needs node and npm)
 	@failed=0; for name in startup overhead tokens engine; do \
-		$(BIN)/python benchmarks/$$name.py || failed=1; done; exit $$failed
+		.venv-bench/bin/python benchmarks/$$name.py || failed=1; done; exit $$failed
 
-load: .venv/.tests ## 64 callers at once, against a trivial tool of the same SDK
-	$(BIN)/python benchmarks/load.py
+load: .venv-bench/.runs ## 64 callers at once, against a trivial tool of the same SDK
+	.venv-bench/bin/python benchmarks/load.py
 
-soak: .venv/.tests ## ten minutes with faults on a tenth of the gateway's answers
-	$(BIN)/python benchmarks/soak.py
+soak: .venv-bench/.runs ## ten minutes with faults on a tenth of the gateway's answers
+	.venv-bench/bin/python benchmarks/soak.py
 
 wheel: .venv/.runs ## build the wheel into dist/
 	@rm -f dist/*.whl
@@ -79,4 +87,4 @@ bundle: .venv/.runs ## build the bundle for Claude Desktop into dist/ (needs npm
 	@$(BIN)/python bundle/build.py
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-lowest .venv-newest dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-lowest .venv-newest dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -24,8 +24,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 TOKEN_HEADER: Final = "X-TFY-API-Key"  # noqa: S105 - the header's name
 BEARER_HEADER: Final = "Authorization"
-LEGAL_TOKEN: Final = re.compile(r"[!-~]{1,16384}")
-"""What a header can carry, and no longer than any token is."""
+_VISIBLE: Final = re.compile(r"[!-~]*")
+_LONGEST_TOKEN: Final = 16_384
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 _SHOWN_DIGITS: Final = 12
@@ -124,11 +124,7 @@ class GatewayTokenCallers(Callers):
             raise RefusedCallerError(
                 f"bring your own gateway token: the header {TOKEN_HEADER}: <token>{or_bearer}"
             )
-        if not LEGAL_TOKEN.fullmatch(given):
-            raise RefusedCallerError(
-                f"the token in {TOKEN_HEADER} has a character that no token has: send the token"
-                " alone, without `Bearer` or quotes"
-            )
+        refuse_illegal(given, BEARER_HEADER if token is None else TOKEN_HEADER)
         caller = caller_of_token(given)
         return Identity(caller, caller)
 
@@ -245,6 +241,27 @@ def caller_of_token(token: str, subject: str | None = None) -> Caller:
     if subject is None:
         subject = hashlib.sha256(token.encode()).hexdigest()[:_SHOWN_DIGITS]
     return Caller(subject, token=token)
+
+
+def find_fault(token: str) -> str | None:
+    """Why no token can look like this one, as it follows "the token"; None if one can."""
+    if len(token) > _LONGEST_TOKEN:
+        return f"is longer than any token ({_LONGEST_TOKEN} letters)"
+    return None if _VISIBLE.fullmatch(token) else "has a character that no token has"
+
+
+def refuse_illegal(token: str, header: str, *, error: str | None = None) -> None:
+    """Let a token pass that can be one.
+
+    Raises:
+        RefusedCallerError: if none can look like it.
+    """
+    if (fault := find_fault(token)) is None:
+        return
+    alone = "send the token alone"
+    if len(token) <= _LONGEST_TOKEN:
+        alone += ", without `Bearer` or quotes"
+    raise RefusedCallerError(f"the token in {header} {fault}: {alone}", error=error)
 
 
 def read_header(headers: Headers, name: str) -> str | None:

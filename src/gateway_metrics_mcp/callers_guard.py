@@ -13,7 +13,7 @@ from mcp.server.mcpserver import Context
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.access import ASKED_FOR, LOCAL, Caller
 from gateway_metrics_mcp.callers import (
     BEARER_HEADER,
     TOKEN_HEADER,
@@ -26,6 +26,7 @@ from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError
 logger = logging.getLogger(__name__)
 
 _KEY: Final = "gateway_metrics_mcp.caller"
+_OWNER: Final = "gateway_metrics_mcp.owner"
 _OPEN_PATHS: Final = ("/livez", "/readyz", "/metrics")
 _WELL_KNOWN: Final = "/.well-known/"
 _SECRET_HEADERS: Final = (TOKEN_HEADER.lower().encode(), BEARER_HEADER.lower().encode())
@@ -76,13 +77,15 @@ def caller_of(context: Context[Any, Any] | None, *, is_served: bool) -> Caller:
     """Who asks: the caller of the very request that carried the message.
 
     `is_served` says that the server answers over HTTP: then nobody is the local caller by default.
+    Who stands behind the caller is noted for the limits of the task that asks.
 
     Raises:
         InternalError: if a request came past the guard.
     """
     request = None if context is None else context.request_context.request
     caller = None if request is None else find_caller(request.scope)
-    if caller is not None:
+    if request is not None and caller is not None:
+        ASKED_FOR.set(request.scope[_OWNER])
         return caller
     if is_served or request is not None:
         raise InternalError("a fault of this server: nobody was found to have asked")
@@ -91,8 +94,9 @@ def caller_of(context: Context[Any, Any] | None, *, is_served: bool) -> Caller:
 
 def _admit(scope: Scope, identity: Identity) -> Scope:
     kept = [(name, value) for name, value in scope["headers"] if name not in _SECRET_HEADERS]
-    owner = AccessToken(token="", client_id=_digest(identity.owner), scopes=[])
-    return {**scope, "headers": kept, _KEY: identity.caller, "user": AuthenticatedUser(owner)}
+    name = _digest(identity.owner)
+    user = AuthenticatedUser(AccessToken(token="", client_id=name, scopes=[]))
+    return {**scope, "headers": kept, _KEY: identity.caller, _OWNER: name, "user": user}
 
 
 def _digest(owner: Caller) -> str:

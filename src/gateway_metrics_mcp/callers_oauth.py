@@ -14,12 +14,14 @@ from pydantic import ValidationError
 from starlette.routing import Route
 
 from gateway_metrics_mcp.callers import (
-    LEGAL_TOKEN,
+    BEARER_HEADER,
     Callers,
     Headers,
     Identity,
     RefusedCallerError,
+    find_fault,
     read_bearer,
+    refuse_illegal,
 )
 from gateway_metrics_mcp.callers_keys import ALGORITHMS, Keys, check_address
 from gateway_metrics_mcp.callers_subjects import SubjectBook
@@ -45,7 +47,7 @@ class JwtVerifier(TokenVerifier):
         Raises:
             UnavailableError: if the issuer's keys cannot be had.
         """
-        if not LEGAL_TOKEN.fullmatch(token):
+        if find_fault(token):
             return None
         try:
             header = jwt.get_unverified_header(token)
@@ -115,6 +117,7 @@ class OAuthCallers(Callers):
             raise RefusedCallerError(
                 "bring a token of the identity provider: the header Authorization: Bearer <token>"
             )
+        refuse_illegal(token, BEARER_HEADER, error="invalid_token")
         access = await self._verifier.verify_token(token)
         if access is None or access.subject is None:
             raise RefusedCallerError(

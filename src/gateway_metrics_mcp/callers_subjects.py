@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
 
 from gateway_metrics_mcp.access import Caller, SubjectType
 from gateway_metrics_mcp.auth import Name
-from gateway_metrics_mcp.callers import LEGAL_TOKEN, caller_of_token
+from gateway_metrics_mcp.callers import caller_of_token, find_fault
 from gateway_metrics_mcp.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -103,8 +103,10 @@ def _read_gateway_subject(path: Path, subject: str, entry: Any) -> Caller:
             raise ValueError("its token_file cannot be read") from None
     else:
         token = os.environ.get(given.token_env or "", "").strip()
-    if not LEGAL_TOKEN.fullmatch(token):
-        raise ValueError("there is no token, or it has a character that no token has")
+    if not token:
+        raise ValueError("there is no token")
+    if fault := find_fault(token):
+        raise ValueError(f"its token {fault}")
     return caller_of_token(token, subject)
 
 

@@ -20,6 +20,11 @@ METRICS: Final = "/metrics"
 
 _REFUSED: Final = 400
 _FRESH: Final = {"cache-control": "no-store"}
+_LATER: Final = {"retry-after": "5", "cache-control": "no-store"}
+_CROWDED: Final = {
+    "error": "busy",
+    "error_description": "too many requests at once: ask again in a few seconds",
+}
 _NO_PACKAGE: Final = "no metrics here: pip install 'gateway-metrics-mcp[ops]'\n"
 _SWITCHED_OFF: Final = "no metrics here: they are switched off\n"
 
@@ -93,15 +98,43 @@ class Operations:
         return Response(write_metrics(self._meter), media_type=CONTENT_TYPE, headers=_FRESH)
 
 
+class Crowd:
+    """At most so many requests at once, and as many open streams beside them.
+
+    They are counted apart: idle streams must not keep out the messages of their own clients.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._count = {True: 0, False: 0}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or say when to come back."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_stream = scope["method"] == "GET"
+        if self._count[is_stream] >= self._most:
+            await JSONResponse(_CROWDED, 503, headers=_LATER)(scope, receive, send)
+            return
+        self._count[is_stream] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._count[is_stream] -= 1
+
+
 def add_outer_layers(
     app: Starlette, settings: Settings, readiness: Readiness, meter: Meter
 ) -> None:
     """What stands before all checks: what browsers ask about them, and the operators' paths."""
+    app.add_middleware(Crowd, most=settings.connections)
     if settings.cors_origin:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origin,
-            allow_methods=("GET", "POST", "DELETE"),
+            allow_methods=("GET", "POST"),
             allow_headers=("*",),
             expose_headers=("Mcp-Session-Id", "WWW-Authenticate"),
         )

@@ -35,36 +35,40 @@ WAYS: Final = [("http", "auto"), ("http", "legacy"), ("sse", "legacy")]
 Serve = Callable[..., AbstractAsyncContextManager[tuple[Process, Any]]]
 
 
+@asynccontextmanager
+async def start_process(home: Path, *arguments: str) -> AsyncIterator[tuple[Process, str]]:
+    """Our program with these arguments: the process, and where it listens."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "gateway_metrics_mcp", *arguments, "--port", "0", "--log-level", "ERROR"),
+        env={
+            "PYTHONPATH": str(SOURCES),
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TFY_API_KEY": TOKEN,
+        },
+        stderr=PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            assert process.stderr is not None
+            said = b""
+            while b"listening at" not in said:
+                said = await process.stderr.readline()
+            yield process, said.decode().split()[-1]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
 @pytest.fixture
 def serve(gateway: Gateway, tmp_path: Path) -> Serve:
-    """Start the server: the process, and where it listens."""
+    """Start the server before the gateway: `serve(transport, drain)`."""
 
-    @asynccontextmanager
-    async def serve(transport: str, drain: int) -> AsyncIterator[tuple[Process, Any]]:
-        command = ["-m", "gateway_metrics_mcp", "--transport", transport, "--port", "0"]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command,
-            *("--drain", str(drain), "--backend", gateway.url, "--log-level", "ERROR"),
-            env={
-                "PYTHONPATH": str(SOURCES),
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path),
-                "TFY_API_KEY": TOKEN,
-            },
-            stderr=PIPE,
-        )
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                assert process.stderr is not None
-                said = b""
-                while b"listening at" not in said:
-                    said = await process.stderr.readline()
-                yield process, said.decode().split()[-1]
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+    def serve(transport: str, drain: int) -> AbstractAsyncContextManager[tuple[Process, str]]:
+        of_server = ("--transport", transport, "--backend", gateway.url)
+        return start_process(tmp_path, *of_server, "--drain", str(drain))
 
     return serve
 

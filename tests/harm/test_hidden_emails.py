@@ -223,6 +223,15 @@ async def test_no_address_is_in_a_refusal(call: Call, arguments: dict[str, Any])
     assert HASH.search(text) or "startTs: missing" in text
 
 
+async def test_an_address_in_the_name_of_a_tool_is_hidden(call: Call, key: Path) -> None:
+    for address in ADDRESSES:
+        text, is_error = await call(f"count of {address}", {})
+
+        assert is_error
+        assert text.startswith(f'Error (unknown_tool): no tool "count of {hash_of(address, key)}"')
+        assert left_in(text) == []
+
+
 async def test_a_value_near_a_wrong_one_is_hidden_as_well(call: Call) -> None:
     filters = [{"fieldName": "modelName", "operator": "IN", "value": ["lovelace", "gpt-4o"]}]
     text, _ = await call(

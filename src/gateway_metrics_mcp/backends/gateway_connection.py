@@ -49,8 +49,7 @@ class ConnectionTransport(httpx.AsyncBaseTransport):
             response = await connection.handle_async_request(wanted)
         except Exception as error:
             raise _translate(error) from error
-        body = _Body(cast("httpcore.AsyncByteStream", response.stream))
-        return httpx.Response(response.status, headers=response.headers, stream=body)
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
 
     async def aclose(self) -> None:
         """Close the connection, if it is open."""
@@ -71,18 +70,18 @@ class ConnectionTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, stream: httpcore.AsyncByteStream) -> None:
-        self._stream = stream
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for part in self._stream:
+            async for part in self._response.aiter_stream():
                 yield part
         except Exception as error:
             raise _translate(error) from error
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        await self._response.aclose()
 
 
 def _target(url: httpx.URL) -> httpcore.URL:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic_core import to_json
 
-from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.access import ASKED_FOR, LOCAL, Caller
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.backends.caching import AnswerCache
 from gateway_metrics_mcp.backends.limiting import Limits
@@ -99,7 +99,7 @@ class GuardedBackend:
             return kept
 
         async def ask_once() -> Result | None:
-            async with self._limits.place(key[:2]):
+            async with self._limits.place((*key[:2], ASKED_FOR.get())):
                 return await ask(*question, caller)
 
         async def ask_and_keep() -> Result | None:
@@ -136,7 +136,7 @@ def guard(
     """
     meter = Meter() if meter is None else meter
     retry = None
-    if settings.is_remote and settings.retries:
+    if settings.is_remote:
         from gateway_metrics_mcp.backends.gateway_retrying import Retries  # noqa: PLC0415 - heavy
 
         retry = Retries(settings.retries, settings.timeout, meter).run

@@ -34,7 +34,7 @@ async def test_a_named_origin_may_ask_and_read_answers(
 
     assert asked.status_code == 200
     assert asked.headers["access-control-allow-origin"] == APP
-    assert asked.headers["access-control-allow-methods"] == "GET, POST, DELETE"
+    assert asked.headers["access-control-allow-methods"] == "GET, POST"
     assert (
         asked.headers["access-control-allow-headers"]
         == (PREFLIGHT["access-control-request-headers"])
@@ -43,6 +43,17 @@ async def test_a_named_origin_may_ask_and_read_answers(
     assert answer.headers["access-control-allow-origin"] == APP
     assert answer.headers["access-control-expose-headers"] == "Mcp-Session-Id, WWW-Authenticate"
     assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_a_method_that_nothing_answers_is_not_offered(
+    open_server: Serve, directory: Path
+) -> None:
+    asking = {"origin": APP, "access-control-request-method": "DELETE"}
+    async with open_server(backend=str(directory), cors_origin=(APP,)) as server:
+        asked = await server.bare.options("/mcp", headers=asking)
+        answer = await server.bare.delete("/mcp", headers={"origin": APP})
+
+    assert (asked.status_code, answer.status_code) == (400, 405)
 
 
 async def test_a_page_can_read_that_its_token_is_missing(open_server: Serve, gateway: Any) -> None:
