@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import anyio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp_types import TextContent
 
+from gateway_metrics_mcp.errors import UnreachableError
 from gateway_metrics_mcp.settings import PREFIX
 
 _OURS: Final = (PREFIX, "TFY_")
@@ -37,3 +39,25 @@ async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> tuple
     result = await client.call_tool(tool, dict(arguments))
     texts = [block.text for block in result.content if isinstance(block, TextContent)]
     return "\n".join(texts), bool(result.is_error)
+
+
+async def list_tools(
+    command: str, args: Sequence[str], env: Mapping[str, str], *, timeout_s: float
+) -> list[str]:
+    """The names of the tools of a server that is started for it, with that environment.
+
+    Raises:
+        UnreachableError: if it does not start, or does not answer as MCP has it.
+    """
+    server = StdioServerParameters(command=command, args=[*args], env={**env})
+    try:
+        with anyio.fail_after(timeout_s):
+            async with Client(server, mode="legacy") as client:
+                return [tool.name for tool in (await client.list_tools()).tools]
+    except FileNotFoundError:
+        wrong = "the command is not there"
+    except TimeoutError:
+        wrong = f"the server gave no answer within {timeout_s:g} seconds"
+    except Exception:  # noqa: BLE001 - the SDK's own are many; the server has said why on stderr
+        wrong = "the server ended before it answered; what it said stands above"
+    raise UnreachableError(wrong)

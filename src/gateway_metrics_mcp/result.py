@@ -52,6 +52,8 @@ class Result:
     is_by_rulings: bool = True
     """Whether nulls and subjects are filtered as our rulings say; a gateway does as it does."""
     age_s: float | None = None
+    is_absent: bool = False
+    """Whether the source has no table of this datasource, so that there can be no rows."""
 
     def column(self, name: str) -> tuple[Number | None, ...]:
         """The values of one name, a row each."""

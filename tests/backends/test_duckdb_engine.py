@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,7 @@ import pytest
 from gateway_metrics_mcp.access import LOCAL
 from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
 from gateway_metrics_mcp.backends.files import find_files
+from gateway_metrics_mcp.backends.guarding import guard
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     EngineError,
@@ -25,6 +27,7 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.settings import Settings
 
 Row = dict[str, Any]
 Ask = Callable[..., Awaitable[list[Row]]]
@@ -487,6 +490,38 @@ async def test_a_cancelled_question_ends_within_a_second_and_harms_no_other(
     assert took < 1.3
     assert answers
     assert all(rows == LIGHT_ROWS for rows in answers)
+
+
+async def test_a_question_that_several_wait_for_is_interrupted_when_the_last_one_goes(
+    engine: Open, heavy: Path, ask: Ask
+) -> None:
+    settings = Settings(backend=str(heavy))
+    bare = engine(heavy, threads=1)  # one slot: whoever holds it blocks the rest
+    backend = guard(bare, settings, lambda: DAY, is_local=True)
+
+    def worked_s() -> float:
+        return time.process_time() - time.thread_time()  # the engine's threads alone
+
+    begun = worked_s()
+    asking = [asyncio.create_task(ask(backend, **HEAVY)) for _ in range(3)]
+    with anyio.fail_after(10):
+        while worked_s() - begun < 0.2:
+            await anyio.wait_all_tasks_blocked()
+    asking.pop(0).cancel()
+    seen = worked_s()
+    with anyio.fail_after(10):
+        while worked_s() - seen < 0.2:  # it goes on for the others
+            await anyio.wait_all_tasks_blocked()
+    started = anyio.current_time()
+    for task in asking:
+        task.cancel()
+    await asyncio.wait(asking)
+    light = await ask(bare, **LIGHT)
+    took = anyio.current_time() - started
+
+    assert all(task.cancelled() for task in asking)
+    assert light == LIGHT_ROWS
+    assert took < 1.3
 
 
 async def test_a_question_cancelled_in_the_queue_never_starts_and_frees_its_place(

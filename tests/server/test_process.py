@@ -417,12 +417,13 @@ def test_check_says_what_works(run: Run, directory: Path) -> None:
     [
         ({}, "FAIL  backend: no backend is set. Set TFY_HOST, or --backend or GATEWAY_METRICS_"),
         ({"GATEWAY_METRICS_BACKEND": "/nowhere"}, "FAIL  backend: the data directory /nowhere"),
-        ({"TFY_HOST": "https://127.0.0.1:1"}, "FAIL  modelMetrics: no connection to the gateway"),
+        ({"TFY_HOST": "https://127.0.0.1:1"}, "FAIL  gateway: no connection to the gateway"),
     ],
 )
 def test_check_says_what_does_not_work(run: Run, backend: dict[str, str], line: str) -> None:
     code, out, err = run("check", TFY_API_KEY=TOKEN, **backend)
 
     assert (code, err) == (1, "")
-    assert [found for found in out.splitlines() if found.startswith(line)] != []
+    assert len([found for found in out.splitlines() if found.startswith(line)]) == 1
+    assert out.count("FAIL") == 1
     assert TOKEN not in out

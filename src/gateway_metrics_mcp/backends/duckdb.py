@@ -164,12 +164,14 @@ class DuckDBBackend(SqlEngine):
             points += read_rows(rows, statement, query, self._layout.catalog).points
         if len(points) > self._row_cap:
             self._refuse(cursor, statement)
-        notes = () if files or (self._directory / table).is_dir() else (_no_table(table),)
+        is_absent = not files and not (self._directory / table).is_dir()
+        notes = (_no_table(table),) if is_absent else ()
         if (first := find_late_start(files, query.start_ts)) is not None:
             notes = (
                 f"the data of this window begin on {first}: it has no files of the days before",
             )
-        return replace(result, points=tuple(points)).with_notes(*notes)
+        result = replace(result, points=tuple(points), is_absent=is_absent)
+        return result.with_notes(*notes)
 
     def _compile(
         self, query: Query, caller: Caller, files: list[str], *, are_whole: bool

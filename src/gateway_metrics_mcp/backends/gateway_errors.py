@@ -30,8 +30,8 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.query.vocabulary import OPERATORS
 
 WRONG_HOST: Final = (
-    "the gateway's address is probably the inference host or a wrong tenant: it must be the "
-    f"control plane, such as {EXAMPLE_HOST}"
+    "the gateway's address is probably the inference host, a page of the web interface or a wrong "
+    f"tenant: it must be the control plane, such as {EXAMPLE_HOST}"
 )
 
 _LOG: Final = logging.getLogger(__name__)

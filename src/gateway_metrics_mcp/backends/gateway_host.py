@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_address
 from typing import Final
@@ -81,3 +82,21 @@ def find_proxy(host: str) -> str | None:
     if parts.scheme == "http" and not is_loopback(urlsplit(address).hostname):
         return None
     return address
+
+
+def describe_proxy(host: str) -> str | None:
+    """The proxy for the address and what names it, for operators; None where there is none.
+
+    Its user name and password are left out.
+
+    Raises:
+        ValueError: if a variable holds no address.
+    """
+    address = find_proxy(host)
+    if address is None:
+        return None
+    proxy, schemes = urlsplit(address), (urlsplit(host).scheme, "all")
+    names = [name for scheme in schemes for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper())]
+    named = next((name for name in names if os.environ.get(name)), "the system's settings")
+    port = "" if proxy.port is None else f":{proxy.port}"
+    return f"{proxy.hostname}{port}, from {named}"

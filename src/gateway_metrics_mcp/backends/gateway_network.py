@@ -21,6 +21,25 @@ from gateway_metrics_mcp.errors import (
 
 _LOG: Final = logging.getLogger(__name__)
 _PASSING: Final = ("502", "503", "504")
+_BY_VERDICT: Final = {
+    9: (
+        "the gateway's certificate is not valid yet, by this machine's clock: set the clock right, "
+        "or ask whoever runs the gateway"
+    ),
+    10: (
+        "the gateway's certificate has expired, by this machine's clock: whoever runs the gateway "
+        "has to renew it, unless the clock here is wrong"
+    ),
+    62: (
+        "the gateway's certificate is for another host name: check the spelling of the address, "
+        "and whether a proxy answers in the gateway's place"
+    ),
+    64: (
+        "the gateway's certificate is not for this IP address: give the gateway's host name, and "
+        "check whether a proxy answers in its place"
+    ),
+}
+"""By OpenSSL's number of what is wrong with a certificate."""
 
 
 def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
@@ -58,6 +77,8 @@ def explain_timeout(timeout_s: float) -> BackendTimeoutError:
 
 def _explain_tls(error: ssl.SSLError) -> TlsError:
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _BY_VERDICT:
+            return TlsError(_BY_VERDICT[error.verify_code])
         return TlsError(
             "the gateway's certificate could not be verified: if it is of a private authority, or "
             "a proxy puts in its own, set SSL_CERT_FILE to the authority's certificate; otherwise "

@@ -1,9 +1,11 @@
-"""Whether anything answers at the gateway's address; sends no token and reads no answer."""
+"""Whether anything answers at the gateway's address, and its clock; sends no token."""
 
 from __future__ import annotations
 
 import ssl
 from contextlib import aclosing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import anyio
@@ -25,23 +27,26 @@ class GatewayReach:
         self._url = read_host(host) + PATH
         self._tls: ssl.SSLContext | None = None
 
-    async def check(self) -> None:
+    async def check(self) -> datetime | None:
         """Send a request without a token: whatever the gateway thinks of it, it is there.
+
+        What comes back is the time that the gateway says it is, if it does.
 
         Raises:
             GatewayMetricsError: if there is no answer, or only a failure of the gateway.
         """
         try:
             with anyio.fail_after(_TIMEOUT_S):
-                status = await self._ask()
+                status, date = await self._ask()
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise explain_failure(error, _TIMEOUT_S) from None
         except (ValueError, ImportError):
             raise SettingsError("a variable of the proxy holds no usable address") from None
         if status >= 500:
             raise UnavailableError(f"the gateway fails ({status})")
+        return _read_date(date)
 
-    async def _ask(self) -> int:
+    async def _ask(self) -> tuple[int, str]:
         if self._tls is None:  # reading the certificates takes long
             self._tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
         transport = httpx.AsyncHTTPTransport(verify=self._tls, proxy=find_proxy(self._url))
@@ -49,4 +54,12 @@ class GatewayReach:
             request = httpx.Request("HEAD", self._url)
             response = await transport.handle_async_request(request)
             async with aclosing(response):
-                return response.status_code
+                return response.status_code, response.headers.get("date", "")
+
+
+def _read_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date

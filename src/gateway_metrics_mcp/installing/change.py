@@ -1,0 +1,131 @@
+"""What is to change in a client's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.installing.clients import Client, input_id
+from gateway_metrics_mcp.installing.editing import Text
+from gateway_metrics_mcp.installing.entry import ServerEntry, is_secret, merge
+from gateway_metrics_mcp.installing.files import ConfigFile
+from gateway_metrics_mcp.installing.jsonc import JsoncError
+from gateway_metrics_mcp.installing.showing import show_change
+
+_INPUTS: Final = "inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file, and its text before and after."""
+
+    file: ConfigFile
+    old: Text
+    new: Text
+    what: str
+    ours: Sequence[Sequence[str]]
+    had_secret: bool
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to do."""
+        return self.new != self.old
+
+    def show(self) -> str:
+        """The change as a diff, without secrets."""
+        old = None if self.file.content is None else self.old
+        return show_change(str(self.file.path), old, self.new, self.ours)
+
+
+def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry) -> Change:
+    """The file with the entry in it, and all else as it is.
+
+    Raises:
+        SettingsError: if the client itself could not read the file.
+    """
+    old = Text(file.text, client.is_lenient)
+    place = (client.servers, name)
+    try:
+        before = old.get(place)
+        new = old
+        if not isinstance(before, dict):
+            new = new.set(place, entry.to_json(client))
+        else:
+            new = _update(new, place, merge(before, entry.to_json(client)))
+        if entry.secret is not None and entry.secret.is_referred:
+            new = _add_input(new, client, name, entry.secret.what)
+        else:
+            new = _drop_input(new, name)
+    except JsoncError as error:
+        raise SettingsError(_refuse(file, error)) from None
+    verb = "added" if before is None else "updated"
+    return Change(file, old, new, f"{verb} {name}", _ours(place, name), _has_secret(before))
+
+
+def plan_removal(file: ConfigFile, client: Client, name: str) -> Change:
+    """The file without the entry.
+
+    Raises:
+        SettingsError: if the client itself could not read the file.
+    """
+    old = Text(file.text, client.is_lenient)
+    place = (client.servers, name)
+    try:
+        before = old.get(place)
+        new = old if before is None else _drop_input(old.remove(place), name)
+    except JsoncError as error:
+        raise SettingsError(_refuse(file, error)) from None
+    return Change(file, old, new, f"took {name} out", _ours(place, name), _has_secret(before))
+
+
+def _update(text: Text, place: tuple[str, ...], merged: dict[str, object]) -> Text:
+    """Part by part, so that comments between them stay."""
+    for part, value in merged.items():
+        if part != "env" or not isinstance(value, dict):
+            text = text.remove((*place, part)) if value is None else text.set((*place, part), value)
+            continue
+        for name in [*(text.get((*place, "env")) or ())]:
+            if name not in value:
+                text = text.remove((*place, "env", name))
+        for name, content in value.items():
+            text = text.set((*place, "env", name), content)
+    return text
+
+
+def _add_input(text: Text, client: Client, name: str, what: str) -> Text:
+    wanted = client.input(name, what[:1].upper() + what[1:])
+    if wanted is None or _find_input(text, name) is not None:
+        return text
+    return text.append((_INPUTS,), wanted)
+
+
+def _drop_input(text: Text, name: str) -> Text:
+    """Without the input of the entry, unless something else refers to it."""
+    index = _find_input(text, name)
+    if index is None or f"${{input:{input_id(name)}}}" in text.text:
+        return text
+    return text.remove_item((_INPUTS,), index)
+
+
+def _find_input(text: Text, name: str) -> int | None:
+    inputs = text.get((_INPUTS,))
+    for index, given in enumerate(inputs if isinstance(inputs, list) else ()):
+        if isinstance(given, dict) and given.get("id") == input_id(name):
+            return index
+    return None
+
+
+def _ours(place: tuple[str, ...], name: str) -> tuple[tuple[str, ...], ...]:
+    return place, (_INPUTS, input_id(name))
+
+
+def _has_secret(entry: object) -> bool:
+    env = entry.get("env") if isinstance(entry, dict) else None
+    values = env.items() if isinstance(env, dict) else ()
+    return any(not isinstance(value, str) or is_secret(name, value) for name, value in values)
+
+
+def _refuse(file: ConfigFile, error: JsoncError) -> str:
+    return f"{file.path} is left as it is: {error}"

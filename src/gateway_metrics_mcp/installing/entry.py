@@ -1,0 +1,170 @@
+"""The entry of this server in a client's file: its command, its arguments, its environment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import which
+from typing import Any, Final
+
+from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.installing.clients import Client
+from gateway_metrics_mcp.settings import (
+    CLICKHOUSE_PASSWORD,
+    CLICKHOUSE_PASSWORD_FILE,
+    GATEWAY_HOST,
+    GATEWAY_TOKEN,
+    PREFIX,
+    REMOTE_SCHEMES,
+)
+
+PACKAGE: Final = "gateway-metrics-mcp"
+OURS: Final = (PREFIX, "TFY_")
+"""How the names of this server's own variables begin."""
+
+_TOKEN_FILE: Final = f"{PREFIX}TOKEN_FILE"
+_GATEWAY: Final = ("the gateway token", GATEWAY_TOKEN, _TOKEN_FILE, "--token-file")
+_CLICKHOUSE: Final = (
+    "the password",
+    CLICKHOUSE_PASSWORD,
+    CLICKHOUSE_PASSWORD_FILE,
+    "--password-file",
+)
+_PLAIN: Final = (GATEWAY_HOST, _TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
+_PARTS: Final = ("type", "command", "args", "env")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user wants in the entry."""
+
+    name: str
+    backend: str
+    flags: tuple[str, ...] = ()
+    secret_file: Path | None = None
+    writes_token: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    uses_uvx: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What the backend wants to know, by the variable that holds it."""
+
+    what: str
+    variable: str
+    is_referred: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEntry:
+    """A server as a client starts it."""
+
+    command: str
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    secret: Secret | None = None
+    """The secret that does not come from a file; `env` holds it, or the client's reference."""
+
+    def to_json(self, client: Client) -> dict[str, Any]:
+        """As the client's file has it."""
+        type_ = {"type": "stdio"} if client.has_type else {}
+        env = {"env": dict(self.env)} if self.env else {}
+        return {**type_, "command": self.command, "args": list(self.args), **env}
+
+    def resolve(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Its environment, as the client makes it: references are filled in where they can be."""
+        filled = dict(self.env)
+        if self.secret is not None and self.secret.is_referred:
+            value = environ.get(self.secret.variable)
+            filled.pop(self.secret.variable, None)
+            if value:
+                filled[self.secret.variable] = value
+        return filled
+
+
+def build_entry(client: Client, wish: Wish, environ: Mapping[str, str]) -> ServerEntry:
+    """The entry for the client.
+
+    Raises:
+        SettingsError: if the client can keep no secret and nothing else is said.
+    """
+    command, args = find_command(wish, environ)
+    env = dict(wish.environment)
+    secret = None
+    kind = _secret_of(wish.backend)
+    if kind is not None:
+        what, variable, file_variable, flag = kind
+        is_wanted = kind is _GATEWAY or bool(environ.get(variable))
+        if wish.secret_file is not None:
+            env[file_variable] = str(wish.secret_file)
+        elif wish.writes_token:
+            env[variable] = _take_secret(variable, environ)
+            secret = Secret(what, variable, is_referred=False)
+        elif is_wanted:
+            reference = client.refer(variable, wish.name)
+            if reference is None:
+                raise SettingsError(
+                    f"{client.title} keeps no secrets. Put {what} into a file that you alone can"
+                    f" read and give {flag} FILE; or, to have it written into the client's file,"
+                    " give --write-token"
+                )
+            env[variable] = reference
+            secret = Secret(what, variable, is_referred=True)
+    return ServerEntry(command, (*args, "--backend", wish.backend, *wish.flags), env, secret)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable of an entry may hold what is not to be shown."""
+    is_known = name in _PLAIN or (name.startswith(PREFIX) and name != CLICKHOUSE_PASSWORD)
+    return not is_known and not (value.startswith("${") and value.endswith("}"))
+
+
+def merge(old: object, new: Mapping[str, Any]) -> dict[str, Any]:
+    """The new entry with what the user added to the old one; None is what has to go."""
+    before = old if isinstance(old, dict) else {}
+    env_before = before.get("env")
+    kept = {
+        name: value
+        for name, value in (env_before if isinstance(env_before, dict) else {}).items()
+        if not name.startswith(OURS)
+    }
+    env = {**kept, **new.get("env", {})}
+    merged = {**new, **({"env": env} if env or "env" in before else {})}
+    return {part: merged.get(part) for part in _PARTS if part in merged or part in before}
+
+
+def _secret_of(backend: str) -> tuple[str, str, str, str] | None:
+    if backend.lower().startswith(REMOTE_SCHEMES):
+        return _GATEWAY
+    return _CLICKHOUSE if backend.startswith(SCHEMES) else None
+
+
+def _take_secret(variable: str, environ: Mapping[str, str]) -> str:
+    secret = environ.get(variable, "").strip()
+    if not secret:
+        raise SettingsError(f"--write-token takes the secret from {variable}, which is not set")
+    return secret
+
+
+def find_command(wish: Wish, environ: Mapping[str, str]) -> tuple[str, Sequence[str]]:
+    """How to start this server from anywhere: clients started from a menu have no PATH."""
+    if wish.uses_uvx or is_passing(sys.prefix):
+        uvx = which("uvx", path=environ.get("PATH")) or "uvx"
+        if wish.backend.startswith(SCHEMES):
+            return uvx, ("--from", f"{PACKAGE}[clickhouse]", PACKAGE)
+        return uvx, (PACKAGE,)
+    script = Path(sys.executable).parent / (
+        f"{PACKAGE}.exe" if sys.platform == "win32" else PACKAGE
+    )
+    if script.is_file():
+        return str(script), ()
+    return sys.executable, ("-m", "gateway_metrics_mcp")
+
+
+def is_passing(prefix: str) -> bool:
+    """Whether an installation is one that uvx made for a while, in its cache."""
+    return any(part.startswith("archive-v") for part in Path(prefix).parts)
