@@ -18,3 +18,9 @@ def read_prompt(name: str) -> str:
     """
     folder = _PACKAGED if _PACKAGED.is_dir() else _REPOSITORY
     return (folder / f"{name}.md").read_text("utf-8").strip()
+
+
+def find_templates() -> list[Path]:
+    """The files of `prompts/templates/`, by name."""
+    folder = _PACKAGED if _PACKAGED.is_dir() else _REPOSITORY
+    return sorted((folder / "templates").glob("*.md"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -116,10 +117,17 @@ def _fixed(offset: re.Match[str]) -> str:
     return f', or "Etc/GMT{"-" if is_east else "+"}{hours}" for UTC{offset[1]}{hours} all year'
 
 
+@cache
+def zone_names() -> tuple[str, ...]:
+    """Every zone that can be asked, by name, but for abbreviations."""
+    names = available_timezones() - _NO_ZONES - {"localtime"} - _ABBREVIATIONS.keys()
+    return tuple(sorted(names))
+
+
 def _near_names(name: str) -> tuple[str, ...]:
     """Up to three zones that resemble the name; a city alone finds its zone."""
     zones: dict[str, list[str]] = {}
-    for zone in sorted(available_timezones() - _NO_ZONES - {"localtime"} - _ABBREVIATIONS.keys()):
+    for zone in zone_names():
         if zone.lower() == name.lower():
             return (zone,)
         zones.setdefault(_city(zone), []).append(zone)

@@ -1,0 +1,1 @@
+"""Completions: what an argument may be, by the letters so far."""

@@ -1,0 +1,164 @@
+"""Completions: what an argument of a prompt or of a resource may be, by the letters so far."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+from mcp_types import (
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+
+from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.completing.choices import find_choices
+from gateway_metrics_mcp.completing.live_values import fetch_live, find_source
+from gateway_metrics_mcp.hiding import HidingBackend, Mask
+from gateway_metrics_mcp.templates.front import MOST_LETTERS
+from gateway_metrics_mcp.templates.model import Argument, Kind, Template
+from gateway_metrics_mcp.templates.values import is_plain
+from gateway_metrics_mcp.tools import Desk
+
+logger = logging.getLogger(__name__)
+
+Reference = PromptReference | ResourceTemplateReference
+
+LIMIT_S: Final = 0.3
+"""People wait for a completion while they type: after this long there is none."""
+MOST_VALUES: Final = 100
+"""The protocol's own limit."""
+_PARTS: Final = re.compile(r"[/@:. _-]")
+_SCHEME: Final = "gateway-metrics://"
+_VARIABLES: Final[Mapping[str, Kind]] = {
+    "datasource": "datasource",
+    "field": "field",
+    "measure": "measure",
+}
+"""What the variables of our resource templates are."""
+
+
+class Completer:
+    """Completes for one server; never fails, never takes longer than the limit."""
+
+    def __init__(self, desk: Desk, templates: Mapping[str, Template]) -> None:
+        self._desk = desk
+        self._templates = templates
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def complete(
+        self,
+        ref: Reference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,
+        ask_caller: Callable[[], Caller],
+    ) -> Completion:
+        """The values that fit, those that begin with the letters so far first."""
+        given = (context.arguments if context is not None else None) or {}
+
+        async def find() -> list[str]:
+            return await self._find(ref, argument, given, ask_caller)
+
+        values = await self._within_limit(find)
+        return Completion(
+            values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
+        )
+
+    async def _within_limit(self, find: Callable[[], Awaitable[list[str]]]) -> list[str]:
+        """What is found in time.
+
+        The search is ended then but not waited for: some of what it does, such as opening an
+        engine, cannot be cut short.
+        """
+        scope, found = anyio.CancelScope(), list[str]()
+
+        async def run() -> None:
+            with scope:
+                try:
+                    found.extend(await find())
+                except Exception as error:  # noqa: BLE001 - a completion is a kindness
+                    logger.debug("no completion: %s", type(error).__name__)
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.wait({task}, timeout=LIMIT_S)
+        finally:
+            scope.cancel()
+        return [*found]
+
+    async def _find(
+        self,
+        ref: Reference,
+        argument: CompletionArgument,
+        raw: Mapping[str, str],
+        ask_caller: Callable[[], Caller],
+    ) -> list[str]:
+        """Every value that fits.
+
+        Raises:
+            GatewayMetricsError: if there is a reason why there are none.
+        """
+        place = _find_place(ref, argument.name, self._templates)
+        if place is None or len(argument.value) > MOST_LETTERS:
+            return []
+        mask = None if self._desk.hiding_key is None else Mask(self._desk.hiding_key)
+        so_far = argument.value if mask is None else str(mask.read(argument.value))
+        given = raw if mask is None else {name: mask.read(value) for name, value in raw.items()}
+        terms, now = self._desk.terms(), self._desk.clock()
+        values = find_choices(place.template, place.argument, so_far, given, terms, now)
+        source = find_source(place.template, place.argument, so_far, given, terms.catalog)
+        if source is not None:
+            backend = await self._desk.backend()
+            if mask is not None:
+                backend = HidingBackend(backend, mask, terms.catalog)
+            live = await fetch_live(backend, ask_caller(), source, terms, now)
+            values = (*values, *(live if mask is None else map(mask.hide, live)))
+        return rank(so_far, [value for value in values if _is_offered(value)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    template: Template
+    argument: Argument
+
+
+def _find_place(ref: Reference, name: str, templates: Mapping[str, Template]) -> _Place | None:
+    """The argument that is completed; a variable of a resource is one of a prompt without text."""
+    if isinstance(ref, PromptReference):
+        template = templates.get(ref.name)
+        argument = None if template is None else template.argument(name)
+        return None if template is None or argument is None else _Place(template, argument)
+    kind = _VARIABLES.get(name)
+    if kind is None or not ref.uri.startswith(_SCHEME) or f"{{{name}}}" not in ref.uri:
+        return None
+    known = tuple(Argument(one, "", kind) for one, kind in _VARIABLES.items())
+    template = Template("", "", "", known, ())
+    return _Place(template, next(one for one in known if one.name == name))
+
+
+def _is_offered(value: str) -> bool:
+    """Whether a value can be an argument, and looks like what it is."""
+    return is_plain(value) and value.isprintable()
+
+
+def rank(so_far: str, values: list[str]) -> list[str]:
+    """Those that begin with the letters so far, then those with a part that does, then the rest."""
+    wanted = so_far.strip().casefold()
+
+    def place(value: str) -> int:
+        text = value.casefold()
+        if text.startswith(wanted):
+            return 0
+        return 1 if any(part.startswith(wanted) for part in _PARTS.split(text)) else 2
+
+    fitting = [value for value in dict.fromkeys(values) if wanted in value.casefold()]
+    return sorted(fitting, key=place)

@@ -1,0 +1,83 @@
+"""A server over one tenant's generated data, and MCP clients of both eras."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import pytest
+import uvicorn
+from mcp.client import Client
+from starlette.applications import Starlette
+
+from gateway_metrics_mcp.backends.demo import DemoBackend
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
+
+NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+MODES: Final = ("legacy", "2026-07-28")
+
+Connect = Callable[..., AbstractAsyncContextManager[Client]]
+Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
+
+
+@pytest.fixture(scope="session")
+def listen() -> Listen:
+    """Serve an app on loopback; its port."""
+
+    @asynccontextmanager
+    async def listen(app: Starlette) -> AsyncIterator[int]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = uvicorn.Server(
+                uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
+            )
+            async with anyio.create_task_group() as group:
+                group.start_soon(server.serve, [listener])
+                try:
+                    yield listener.getsockname()[1]
+                finally:
+                    server.should_exit = True
+
+    return listen
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    """The era of the protocol that the client speaks."""
+    mode: str = request.param
+    return mode
+
+
+@pytest.fixture(scope="session")
+def connect(tmp_path_factory: pytest.TempPathFactory) -> Connect:
+    """`connect(mode, **settings)`: a client of a server over the demo's data."""
+    cache = tmp_path_factory.mktemp("demo")
+
+    @asynccontextmanager
+    async def connect(mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
+        backend = DemoBackend(7, load_catalog(), cache=cache, clock=lambda: NOW)
+        server = build_server(Settings(**settings), backend=backend, clock=lambda: NOW)
+        async with aclosing(backend), Client(server, mode=mode, cache=None) as client:
+            yield client
+
+    return connect
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., Path]:
+    """Write a folder of prompts: `own(name=text)`."""
+
+    def write(**files: str) -> Path:
+        folder = tmp_path / "own"
+        folder.mkdir(exist_ok=True)
+        for name, text in files.items():
+            (folder / f"{name.replace('_', '-')}.md").write_text(text, "utf-8")
+        return folder
+
+    return write
