@@ -123,6 +123,10 @@ async def test_rows_that_are_equal_in_all_keys_keep_a_column_to_stand_in(ask: As
         "other (1 row)|4",
         "ALL|9",
         "# 1 row more: same arguments with offset=1, limit=1",
+        (
+            "# all 2 rows as CSV: resource gateway-metrics://rows/('groupBy':!'modelName','metadata.a';,"
+            "'startTs':'2026-07-01','endTs':'2026-07-08')"
+        ),
     ]
 
 
@@ -193,6 +197,11 @@ async def test_rows_not_shown_are_summed_only_where_that_is_right(ask: Ask) -> N
         "other (3 rows)|97|190|n/a|24.75",
         "ALL|116|190|88|37.75",
         "# 2 rows more: same arguments with offset=2, limit=1",
+        (
+            "# all 4 rows as CSV: resource gateway-metrics://rows/('aggregations':!'sum+inputTokens',"
+            "'p99+latencyMs','sum+costInUSD';,'groupBy':!'modelName';,'startTs':'2026-07-01',"
+            "'endTs':'2026-07-08','orderBy':'total')"
+        ),
     ]
 
 
@@ -236,7 +245,9 @@ async def test_a_window_that_ends_at_now_is_held_for_the_next_call(ask: Ask) -> 
 
     assert text.endswith(
         "# 1 row more: same arguments with offset=3, limit=3,"
-        " startTs=2026-07-15T08:30:00.000Z, endTs=2026-07-15T09:30:00.000Z"
+        " startTs=2026-07-15T08:30:00.000Z, endTs=2026-07-15T09:30:00.000Z\n"
+        "# all 4 rows as CSV: resource gateway-metrics://rows/('groupBy':!'modelName';,"
+        "'startTs':'2026-07-15T08:30Z','endTs':'2026-07-15T09:30Z')"
     )
 
 
@@ -326,8 +337,8 @@ async def test_all_digits_are_given_with_whole_addresses(ask: Ask) -> None:
 
 
 def next_arguments(text: str) -> dict[str, Any] | None:
-    """The arguments that the last line asks to change."""
-    last = text.rsplit("\n", maxsplit=1)[-1]
+    """The arguments that the last line asks to change, but for that on all rows."""
+    last = text.partition("\n# all ")[0].rsplit("\n", maxsplit=1)[-1]
     if " more: same arguments with " not in last:
         return None
     pairs = last.split(" same arguments with ")[1].split(", ")

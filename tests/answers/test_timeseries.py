@@ -83,7 +83,10 @@ async def test_grouped_it_is_one_block_per_value(ask: Ask) -> None:
         "## sumCostInUSD\n"
         "time|null|o4|other (2)\n---|---|---|---\n2026-07-01 00:00|8|6|6\n12:00|8|6|6\n"
         "## p99LatencyMs\n"
-        "time|null|o4\n---|---|---\n2026-07-01 00:00|40|30\n12:00|40|30"
+        "time|null|o4\n---|---|---\n2026-07-01 00:00|40|30\n12:00|40|30\n"
+        "# all buckets of all series as CSV: resource gateway-metrics://rows/('aggregations':!"
+        "'sum+costInUSD','p99+latencyMs';,'groupBy':!'modelName';,'startTs':'2026-07-01','endTs':"
+        "'2026-07-02','interval':'12+hour')"
     )
 
 
@@ -300,7 +303,8 @@ async def test_other_zones_are_told_that_hours_are_utc(ask: Ask) -> None:
 
 
 def next_arguments(text: str) -> dict[str, str] | None:
-    """The arguments that the last line asks to change."""
+    """The arguments that the last line asks to change, but for that on all buckets."""
+    text = text.partition("\n# all buckets of all series as CSV: ")[0]
     last = text.rsplit("\n", maxsplit=1)[-1].removesuffix("; or a longer interval")
     if " same arguments with " not in last:
         return None
@@ -346,11 +350,12 @@ async def test_series_give_way_before_buckets_do(ask: Ask) -> None:
 
     text = await ask(rows, question, budget=700)
 
-    head, last = text.split("\n")[0], text.rsplit("\n", maxsplit=1)[-1]
+    head, missed, link = text.split("\n")[0], *text.split("\n")[-2:]
     shown = int(re.findall(r"top (\d+) of 40 series by total, the rest in other", head)[0])
     assert shown > 3
     assert f"other ({40 - shown})" in text
-    assert last.startswith(f"# only {shown} of the 40 series asked for fit: a longer interval")
+    assert missed.startswith(f"# only {shown} of the 40 series asked for fit: a longer interval")
+    assert link.startswith("# all buckets of all series as CSV: resource gateway-metrics://rows/")
     assert len(labels_of(text)) == 24
 
 

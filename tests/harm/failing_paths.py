@@ -20,6 +20,7 @@ from typing import Any, Final
 import anyio
 import httpx2
 import uvicorn
+from mcp import MCPError
 from mcp.client import Client
 from mcp_types import TextContent
 from opentelemetry import trace
@@ -43,6 +44,9 @@ CALLER: Final = os.environ["CALLER_TOKEN"]
 PASSWORD: Final = os.environ["GATEWAY_METRICS_CLICKHOUSE_PASSWORD"]
 FOLDER: Final = Path(os.environ["SECRETS_FOLDER"])
 QUESTION: Final = {"startTs": "2026-07-01", "endTs": "2026-07-02", "groupBy": ["modelName"]}
+ROWS: Final = (
+    "gateway-metrics://rows/('groupBy':!'modelName';,'startTs':'2026-07-01','endTs':'2026-07-02')"
+)
 BODY: Final = {
     "startTs": "2026-07-01T00:00:00Z",
     "endTs": "2026-07-02T00:00:00Z",
@@ -123,6 +127,10 @@ async def ask_in_memory(settings: Settings) -> None:
             (block,) = (await client.call_tool("query_distribution", QUESTION)).content
             assert isinstance(block, TextContent)
             show("answer", block.text)
+            try:
+                await client.read_resource(ROWS)
+            except MCPError as error:
+                show("resource", error.error.message, error.error.data)
 
 
 async def ask_backend(settings: Settings, *callers: Caller) -> None:

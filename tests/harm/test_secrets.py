@@ -93,11 +93,12 @@ def test_no_secret_is_in_anything_that_is_shown(shown: Shown, name: str) -> None
 def test_every_path_failed_and_was_seen(shown: Shown) -> None:
     assert shown.code == 0, shown.log[-3000:]
     assert "== done" in shown.output
-    codes = {*re.findall(r"== answer: Error \((\w+)\)", shown.output)}
-    assert codes >= {
-        *("refused_query", "unauthorized", "forbidden", "wrong_host", "rate_limited"),
-        *("unavailable", "unreadable_response", "timeout", "unreachable", "settings"),
-    }
+    for way in ("answer", "resource"):
+        codes = {*re.findall(rf"== {way}: Error \((\w+)\)", shown.output)}
+        assert codes >= {
+            *("refused_query", "unauthorized", "forbidden", "wrong_host", "rate_limited"),
+            *("unavailable", "unreadable_response", "timeout", "unreachable", "settings"),
+        }
     assert "Error (internal)" not in shown.output
     assert "== the gateway was sent a secret: True" in shown.output
     assert '"name": "tools/call query_distribution"' in shown.output

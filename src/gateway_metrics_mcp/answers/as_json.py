@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.budget import Room
+from gateway_metrics_mcp.answers.budget import Room, write_link_line
 from gateway_metrics_mcp.answers.empty import explain_empty, is_empty
 from gateway_metrics_mcp.answers.grid import Grid
 from gateway_metrics_mcp.answers.header import pin_window
@@ -45,7 +45,8 @@ class _Rows:
 def write_json(asked: Asked, budget: int) -> str:
     """Columns once, a list per row; rows beyond the budget are counted, never cut in half.
 
-    `next` are the arguments that continue, to be merged into those of this call.
+    `next` are the arguments that continue, to be merged into those of this call; `csv`, only
+    where rows are left out, the URI of all.
     """
     question = asked.question
     grid = None if asked.buckets is None else Grid(asked, asked.buckets)
@@ -67,6 +68,11 @@ def write_json(asked: Asked, budget: int) -> str:
     room = Room(budget - _NEXT_TOKENS)
     room.take(_dump(body))
     rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
+    if len(rows.shown) < rows.count and write_link_line("", asked.link, budget):
+        body["csv"] = asked.link
+        room = Room(budget - _NEXT_TOKENS)
+        room.take(_dump(body))
+        rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
     body |= rows.facts
     body["rowCount"] = rows.count
     body["isComplete"] = len(rows.shown) == rows.count

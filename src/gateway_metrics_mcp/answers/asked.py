@@ -65,6 +65,8 @@ class Asked:
     """By metadata field that no row has: the keys that come near, where they can be listed."""
     is_restricted: bool = False
     """Whether the caller sees a part of the rows, by rules of ours."""
+    link: str | None = None
+    """The URI of all rows, for an answer that has to leave some out."""
 
     def compared_with(
         self,

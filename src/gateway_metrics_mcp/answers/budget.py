@@ -10,6 +10,12 @@ from gateway_metrics_mcp.answers.tokens import estimate_tokens
 MOST_BYTES: Final = 32_000
 """Some clients cut the middle out of longer results."""
 
+UNLIMITED: Final = 10**9
+"""The budget of an answer that no model reads."""
+
+_MOST_FOR_LINK: Final = 5
+"""A link to all rows may take such a part of the budget; it must not take the rows' place."""
+
 
 @dataclass(slots=True)
 class Room:
@@ -23,6 +29,10 @@ class Room:
     bytes: int = MOST_BYTES
     _uncounted: list[str] = field(default_factory=list)
     _uncounted_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tokens > MOST_BYTES:  # more than any client is given: this is none
+            self.bytes = max(self.bytes, self.tokens)
 
     @property
     def is_overdrawn(self) -> bool:
@@ -61,6 +71,14 @@ class Room:
         self._uncounted.clear()
         self._uncounted_bytes = 0
         return tokens <= self.tokens
+
+
+def write_link_line(rows: str, link: str | None, budget: int) -> list[str]:
+    """The last line of an answer that leaves rows out: where all are, unless that is too long."""
+    if link is None:
+        return []
+    line = f"# {rows} as CSV: resource {link}"
+    return [line] if estimate_tokens(line) * _MOST_FOR_LINK <= budget else []
 
 
 def _size(line: str) -> int:

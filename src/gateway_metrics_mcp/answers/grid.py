@@ -19,6 +19,7 @@ from gateway_metrics_mcp.answers.cells import LONGEST_NAME, NULL, quote_text
 from gateway_metrics_mcp.answers.series import Series, merge_series, rank_series
 from gateway_metrics_mcp.answers.table import equal_to_total, label_of
 from gateway_metrics_mcp.query.local_days import Buckets
+from gateway_metrics_mcp.result import Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Grid:
     @cached_property
     def rest_phrase(self) -> str:
         """What becomes of the series that are not shown."""
-        with_rest = [self._has_rest(name) for _, name in self._values]
+        with_rest = [self.has_rest(name) for _, name in self._values]
         if all(with_rest):
             return "the rest in other"
         return "the rest in other where it adds up" if any(with_rest) else "the rest left out"
@@ -115,13 +116,14 @@ class Grid:
         blocks = []
         for i, name in self._values:
             columns, headings = [self._column(j, i, name) for j in range(count)], names
-            if rest is not None and self._has_rest(name):
+            if rest is not None and self.has_rest(name):
                 columns.append(self._cells(rest, i, name))
                 headings = [*names, f"other ({len(hidden)})"]
             blocks.append(Block(label_of(self._asked, name), headings, _join(columns)))
         return blocks
 
-    def _has_rest(self, name: str) -> bool:
+    def has_rest(self, name: str) -> bool:
+        """Whether the series that are not shown may be added up in a value."""
         return self._asked.is_additive(name) and not self._has_overlap
 
     def _column(self, position: int, i: int, name: str) -> list[str]:
@@ -130,9 +132,13 @@ class Grid:
             self._columns[position, i] = self._cells(self.series[position], i, name)
         return self._columns[position, i]
 
+    def gap(self, name: str) -> Number | None:
+        """What a bucket without rows has of a value."""
+        return 0 if self._is_aligned and self._asked.is_zero_in_gaps(name) else None
+
     def _cells(self, series: Series, i: int, name: str) -> list[str]:
         form = self._asked.formatter(name)
-        gap = "0" if self._is_aligned and self._asked.is_zero_in_gaps(name) else NULL
+        gap = NULL if self.gap(name) is None else "0"
         rows = map(series.values.get, self.starts)
         return [gap if row is None else form(row[i]) for row in rows]
 

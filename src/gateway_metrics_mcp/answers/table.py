@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.budget import Room
+from gateway_metrics_mcp.answers.budget import Room, write_link_line
 from gateway_metrics_mcp.answers.cells import (
     LONGEST_NAME,
     NOT_APPLICABLE,
@@ -97,10 +97,12 @@ class _Table:
         room = Room(budget)
         room.take(header, self._extent(count, count), *notes, *tail)
         rows = self._rows(first, room)
+        link: list[str] = []
         if len(rows) < count:
+            link = write_link_line(f"all {count_rows(count)}", asked.link, budget)
             room = Room(budget)
             room.take(header, self._extent(count, count), *notes, *tail)
-            room.take(self._rest_line(self._points), self._next_line(count - 1))
+            room.take(self._rest_line(self._points), self._next_line(count - 1), *link)
             room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
             rows = self._rows(first, room)
         last = first + len(rows)
@@ -109,7 +111,7 @@ class _Table:
         if hidden:
             rows.append(self._rest_line(hidden))
         if last < count:
-            tail.append(self._next_line(last))
+            tail += [self._next_line(last), *link]
         return "\n".join([head, *notes, *rows, *tail]), not room.is_overdrawn
 
     def _rows(self, first: int, room: Room) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.buckets import explain_labels
-from gateway_metrics_mcp.answers.budget import Room
+from gateway_metrics_mcp.answers.budget import Room, write_link_line
 from gateway_metrics_mcp.answers.cells import LONGEST_NAME, SHORT_NAME
 from gateway_metrics_mcp.answers.empty import write_empty
 from gateway_metrics_mcp.answers.grid import Block, Grid
@@ -21,6 +21,8 @@ _FEWEST_SERIES: Final = 3
 
 _FEWEST_BUCKETS: Final = 2
 """With fewer than that, series are left out after all."""
+
+_ALL: Final = "all buckets of all series"
 
 _LEAST_NAME: Final = 4
 """The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say."""
@@ -45,6 +47,7 @@ class _Writer:
         self._budget = budget
         self._grid = Grid(asked, buckets)
         self._notes = [*write_notes(asked, budget), *(f"# {fact}" for fact in self._grid.facts())]
+        self._link = write_link_line(_ALL, asked.link, budget)
 
     def write(self) -> str:
         grid = self._grid
@@ -90,7 +93,7 @@ class _Writer:
             return self._fit(blocks, [f"{total} series, largest {ranking} first"])
         part = f"top {count} of {total} series by {ranking}, {self._grid.rest_phrase}"
         missed = [] if count == asked_for else [self._missed_line(count, asked_for)]
-        return self._fit(blocks, [part], missed)
+        return self._fit(blocks, [part], missed, self._link)
 
     def _missed_line(self, count: int, asked_for: int) -> str:
         return (
@@ -99,24 +102,29 @@ class _Writer:
         )
 
     def _fit(
-        self, blocks: Sequence[Block], parts: Sequence[str], tail: Sequence[str] = ()
+        self,
+        blocks: Sequence[Block],
+        parts: Sequence[str],
+        tail: Sequence[str] = (),
+        link: Sequence[str] = (),
     ) -> tuple[str, int]:
         """The text with the buckets there is room for, at least one, and how many fit."""
         head, labels = self._head(parts), self._grid.labels
         frames = [line for block in blocks for line in block.frame()]
         room = Room(self._budget)
-        room.take(*head, *frames, *tail)
+        room.take(*head, *frames, *tail, *link)
         rows = [[f"{label}|{block.lines[i]}" for block in blocks] for i, label in enumerate(labels)]
         fitting, last = _count_fitting(rows, room), [*tail]
         if fitting < len(rows) > 1:
             room = Room(self._budget)
-            room.take(*head, *frames, *tail, self._next_line(1))
+            link = self._link
+            room.take(*head, *frames, *tail, self._next_line(1), *link)
             fitting = _count_fitting(rows, room)
             last.append(self._next_line(max(fitting, 1)))
         lines = list(head)
         for position, block in enumerate(blocks):
             lines += [*block.frame(), *(row[position] for row in rows[: max(fitting, 1)])]
-        return "\n".join([*lines, *last]), fitting
+        return "\n".join([*lines, *last, *link]), fitting
 
     def _head(self, parts: Sequence[str]) -> list[str]:
         count = self._grid.bucket_count

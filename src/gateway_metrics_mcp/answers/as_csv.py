@@ -1,0 +1,75 @@
+"""An answer as CSV: all rows with all digits, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.cells import add_unit, keep_on_line
+from gateway_metrics_mcp.answers.grid import Grid
+from gateway_metrics_mcp.answers.sorting import sort_points
+from gateway_metrics_mcp.query.local_days import Buckets, zone_of
+from gateway_metrics_mcp.result import Key
+
+# A spreadsheet takes text for a formula by its first letter; where it splits at semicolons, by
+# that of each part. A quote is read as the beginning of a part, not as its first letter.
+_FORMULA: Final = re.compile('(^|;)(?=[\\s"]*[=+\\-@\uff1d\uff0b\uff0d\uff20])')
+_NEEDS_QUOTES: Final = re.compile('[",;]|^\\s|\\s$')
+
+
+def write_csv(asked: Asked) -> str:
+    """A header and every row of the answer; a timeseries has one per bucket and group.
+
+    The names are the table's, the numbers as in `format: json`. The ALL row is left out: it must
+    not be added up with the rows. A distribution keeps to the limit and offset of its question.
+    """
+    lines = [write_line(_headings(asked))]
+    rows = _groups(asked) if asked.buckets is None else _buckets(asked, asked.buckets)
+    lines += map(write_line, rows)
+    return "\n".join(lines) + "\n"
+
+
+def _headings(asked: Asked) -> list[Key]:
+    time = [] if asked.buckets is None else ["time"]
+    names = [add_unit(name, asked.unit_of(name)) for name in asked.result.value_names]
+    return [*time, *asked.result.key_names, *names]
+
+
+def _groups(asked: Asked) -> Iterator[Sequence[Key]]:
+    question = asked.question
+    last = None if question.limit is None else question.offset + question.limit
+    for point in sort_points(asked)[question.offset : last]:
+        yield (*point.keys, *point.values)
+
+
+def _buckets(asked: Asked, buckets: Buckets) -> Iterator[Sequence[Key]]:
+    """Each bucket of the window with all series, the largest first; filled as the table is."""
+    if not asked.result.points:
+        return
+    grid, zone = Grid(asked, buckets), zone_of(buckets)
+    gap = [grid.gap(name) for name in asked.result.value_names]
+    for start in grid.starts:
+        time = start.astimezone(zone).isoformat()
+        for series in grid.series:
+            yield (time, *series.keys, *series.values.get(start, gap))
+
+
+def write_line(cells: Iterable[Key]) -> str:
+    """One record; a lone empty field is quoted, since it would be an empty line."""
+    return ",".join(map(_write_cell, cells)) or '""'
+
+
+def _write_cell(cell: Key) -> str:
+    """Numbers bare, nothing for null, `""` for empty text."""
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return ""
+    if not isinstance(cell, str):
+        return json.dumps(cell)
+    text = _FORMULA.sub(r"\1'", keep_on_line(cell))
+    if text and _NEEDS_QUOTES.search(text) is None:
+        return text
+    return '"' + text.replace('"', '""') + '"'

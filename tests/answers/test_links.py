@@ -1,0 +1,265 @@
+"""The URI of all rows holds the question: what is read back is asked as it was."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_metrics_mcp.errors import InvalidQueryError
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.question_link import LONGEST, ROWS, read_link, read_linked, write_link
+
+Ask = Callable[..., Awaitable[str]]
+
+NOW: Final = datetime(2026, 7, 15, 9, 30, 12, tzinfo=UTC)
+LATER: Final = NOW + timedelta(days=400)
+TERMS: Final = Terms(load_catalog())
+WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
+
+NAMES: Final = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20
+)
+FILTERS: Final = st.one_of(
+    st.builds(
+        lambda values, operator: {
+            "fieldName": "modelName",
+            "operator": operator,
+            "value": values if operator in ("IN", "NOT_IN") else values[:1],
+        },
+        st.lists(NAMES, min_size=1, max_size=3),
+        st.sampled_from(["IN", "NOT_IN", "EQUAL", "STRING_CONTAINS"]),
+    ),
+    st.builds(
+        lambda key, value: {"fieldName": f"metadata.{key}", "operator": "IN", "value": [value]},
+        NAMES,
+        NAMES,
+    ),
+    st.builds(
+        lambda number: {"fieldName": "latencyMs", "operator": "GREATER_THAN", "value": [number]},
+        st.integers(0, 10**9) | st.floats(0, 1e9),
+    ),
+    st.sampled_from(
+        [
+            {"fieldName": "virtualModelName", "operator": "IS_NULL", "value": [False]},
+            {"fieldName": "virtualModelName", "operator": "NOT_IN", "value": ["a"]},
+            {"fieldName": "errorCode", "operator": "IS_NULL", "value": ["true"]},
+            {"fieldName": "latencyMs", "operator": "BETWEEN", "value": ["1", "2.5"]},
+        ]
+    ),
+)
+COMMON: Final = {
+    "startTs": st.sampled_from(["last 7 days", "now-90m", "this month", "2026-07-01", "2026-W20"]),
+    "timezone": st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
+    "groupBy": st.lists(
+        st.sampled_from(["modelName", "team", "userEmail", "virtualModel", "metadata.a b|'é"]),
+        unique=True,
+        max_size=3,
+    ),
+    "aggregations": st.lists(
+        st.sampled_from(
+            ["sum costInUSD", "p99LatencyMs", "count(modelName)", "errorRate", "share", "total"]
+        ),
+        unique=True,
+        max_size=4,
+    ),
+    "filters": st.lists(FILTERS, max_size=3),
+}
+DISTRIBUTIONS: Final = st.fixed_dictionaries(
+    COMMON,
+    optional={
+        "compareTo": st.sampled_from(["previous", "1 month", "1 week", "2025-06", "2026-02-03"]),
+        "orderBy": st.sampled_from(["total", "-total"]),
+        "limit": st.just(3),
+    },
+)
+TIMESERIES: Final = st.fixed_dictionaries(
+    COMMON | {"interval": st.sampled_from([None, "1 hour", "1 day", "1 week", "1 month"])}
+)
+
+
+def read(arguments: dict[str, Any]) -> Question | None:
+    """None for the few drawn together that are no question."""
+    try:
+        is_timeseries = "interval" in arguments
+        return (read_timeseries if is_timeseries else read_distribution)(arguments, TERMS, NOW)
+    except InvalidQueryError:
+        return None
+
+
+def essence(question: Question) -> tuple[Any, ...]:
+    """What decides which rows there are, and in which order."""
+    earlier = question.earlier
+    return (
+        question.query,
+        question.values,
+        question.window.zone.key,
+        None if earlier is None else (earlier.start, earlier.end),
+        question.local,
+        question.order_by,
+        question.is_descending,
+    )
+
+
+@given(arguments=DISTRIBUTIONS | TIMESERIES)
+def test_what_is_read_back_is_the_same_question_whenever_it_is_read(
+    arguments: dict[str, Any],
+) -> None:
+    question = read(arguments)
+    if question is None or (link := write_link(question)) is None:
+        return
+
+    again = read_linked(read_link(link), TERMS, LATER)
+
+    assert essence(again) == essence(question)
+    assert (again.limit, again.offset) == (None, 0)
+    assert write_link(again) == link
+
+
+@given(arguments=DISTRIBUTIONS)
+def test_a_link_is_a_uri_that_clients_pass_on_as_it_is(arguments: dict[str, Any]) -> None:
+    question = read(arguments)
+    link = None if question is None else write_link(question)
+    if link is None:
+        return
+
+    assert len(link) <= LONGEST
+    # RFC 3986: one segment of a path, in which no sign has to be encoded any more.
+    segment = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-F]{2})+"
+    assert re.fullmatch(f"gateway-metrics://rows/{segment}", link)
+    # What fills in a template, or is careful, encodes more.
+    careful = ROWS + quote(unquote(link.removeprefix(ROWS)), safe="")
+    assert read_link(careful) == read_link(link)
+
+
+def test_a_link_reads_like_the_arguments() -> None:
+    arguments = {**WEEK, "aggregations": ["sum costInUSD", "share"], "groupBy": ["modelName"]}
+    question = read_distribution({**arguments, "compareTo": "1 week"}, TERMS, NOW)
+
+    link = write_link(question)
+
+    assert link == (
+        "gateway-metrics://rows/('aggregations':!'sum+costInUSD','share';,'groupBy':!'modelName';,"
+        "'startTs':'2026-07-01','endTs':'2026-07-08','compareTo':'2026-06-24..2026-07-01')"
+    )
+    assert read_link(link) == {**arguments, "compareTo": "2026-06-24..2026-07-01"}
+
+
+def test_a_long_question_has_no_link() -> None:
+    names = [f"model-{n:04}" for n in range(200)]
+    filters = [{"fieldName": "modelName", "operator": "IN", "value": names}]
+
+    question = read_distribution({**WEEK, "filters": filters}, TERMS, NOW)
+
+    assert write_link(question) is None
+    assert write_link(replace(question, query=question.query.model_copy(update={"filters": ()})))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "places"),
+    [
+        ({"startTs": "now-7d"}, ["startTs"]),
+        ({"startTs": "last month", "endTs": None}, ["startTs", "endTs"]),
+        ({"startTs": "2026-07"}, ["startTs"]),
+        ({"startTs": "2026-07-01T00:00", "limit": 3}, ['"limit"', "startTs"]),
+        ({"compareTo": "previous"}, ["compareTo"]),
+        ({"compareTo": "2026-06-01..now"}, ["compareTo"]),
+        ({"compareTo": "2026-06-02..2026-06-01"}, ["compareTo"]),
+        ({"compareTo": "2026-07-02..2026-07-03"}, ["compareTo"]),
+        ({"compareTo": "2026-06-01..2026-06-08", "interval": "1 day"}, ['"compareTo"']),
+        ({"format": "json"}, ['"format"']),
+        ({"groupBy": ["modelNam"], "endTs": "now"}, ["endTs", "groupBy[0]"]),
+        ({"aggregations": ["sum latencyM"]}, ["aggregations[0].column"]),
+        ({"timezone": "Berlin"}, ["timezone"]),
+        ({"startTs": 5, "endTs": ["x"]}, ["startTs", "endTs"]),
+    ],
+)
+def test_what_is_no_such_question_is_refused_with_all_problems(
+    wrong: dict[str, Any], places: list[str]
+) -> None:
+    with pytest.raises(InvalidQueryError) as caught:
+        read_linked({**WEEK, "groupBy": ["modelName"], **wrong}, TERMS, NOW)
+
+    assert sorted({problem.place for problem in caught.value.problems}) == sorted(places)
+
+
+@pytest.mark.parametrize("raw", [[], "x", 5, None, True])
+def test_what_is_no_object_is_refused(raw: object) -> None:
+    with pytest.raises(InvalidQueryError, match="expected an object"):
+        read_linked(raw, TERMS, NOW)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_a_time_means_the_same_on_every_server(zone: str | None) -> None:
+    elsewhere = Terms(load_catalog(), default_zone="Asia/Tokyo")
+
+    question = read_linked({**WEEK, "timezone": zone}, elsewhere, NOW)
+
+    assert question.query.start_ts == datetime(2026, 7, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("kind", ["distribution", "timeseries"])
+@pytest.mark.parametrize("form", ["table", "exact", "json"])
+async def test_only_what_is_cut_has_a_link(ask: Ask, kind: str, form: str) -> None:
+    rows = [
+        {"startTimestamp": "2026-07-01T00:00:00Z", "modelName": f"m{n}", "total": n + 1}
+        for n in range(3)
+    ]
+    question = {**WEEK, "groupBy": ["modelName"], "format": form}
+    if kind == "timeseries":
+        question["interval"] = "1 week"
+
+    whole = await ask(rows, question)
+    cut = await ask(rows, {**question, "limit": 1})
+
+    assert ROWS not in whole
+    if form == "json":
+        assert "csv" not in json.loads(whole)
+        assert json.loads(cut)["csv"].startswith(ROWS)
+    else:
+        what = "all 3 rows" if kind == "distribution" else "all buckets of all series"
+        assert cut.rsplit("\n", 1)[1].startswith(f"# {what} as CSV: resource {ROWS}(")
+
+
+async def test_buckets_left_out_have_a_link(ask: Ask) -> None:
+    rows = [
+        {"startTimestamp": f"2026-07-0{1 + h // 24}T{h % 24:02}:00:00Z", "total": h + 10**9}
+        for h in range(168)
+    ]
+
+    text = await ask(rows, {**WEEK, "interval": "1 hour"}, budget=600)
+
+    more, link = text.split("\n")[-2:]
+    assert "more buckets: same arguments with" in more
+    assert link == (
+        "# all buckets of all series as CSV: resource gateway-metrics://rows/('startTs':"
+        "'2026-07-01','endTs':'2026-07-08','interval':'1+hour')"
+    )
+
+
+@given(
+    count=st.integers(2, 120), length=st.integers(1, 12), budget=st.sampled_from([500, 1000, 2000])
+)
+async def test_a_link_takes_no_more_room_than_its_own(
+    ask: Ask, count: int, length: int, budget: int
+) -> None:
+    rows = [{"modelName": f"m{n}-{'x' * length}", "total": n} for n in range(count)]
+    names = [f"model-{n}" * 4 for n in range(40)]  # too many for a link
+    filters = [{"fieldName": "modelName", "operator": "IN", "value": names}]
+
+    text = await ask(rows, {**WEEK, "groupBy": ["modelName"]}, budget=budget)
+    without = await ask(rows, {**WEEK, "groupBy": ["modelName"], "filters": filters}, budget=budget)
+
+    assert ROWS not in without
+    if ROWS in text:
+        link = text.rsplit("\n", 1)[1]
+        assert len(text.encode()) >= 0.7 * (len(without.encode()) - len(link))
