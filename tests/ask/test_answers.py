@@ -1,0 +1,250 @@
+"""`ask` gives the tools' answers, in the forms that terminals and scripts take."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any, Final
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mcp.client import Client
+from mcp_types import TextContent
+from tests.ask.conftest import Ask, Server
+
+from gateway_metrics_mcp.answers.cells import unquote_text
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import read_settings
+
+DAY: Final = ("--start", "2026-07-01", "--end", "2026-07-02")
+BY_MODEL: Final = ("distribution", *DAY, "--sum", "costInUSD", "--by", "modelName")
+HEADER: Final = (
+    "# modelMetrics by modelName | 2026-07-01T00:00Z to 2026-07-02T00:00Z (1 day)"
+    " | models only, virtual-model rows left out"
+    " | counts model calls, retries included, as far as this token may see"
+    " | sorted by sumCostInUSD desc | rows 1-3 of 3"
+)
+PRICES: Final = (
+    "# 6.0% of the calls, 3 of 50, have no price (failed ones often have none): spend is a lower"
+    " bound"
+)
+SIGHT: Final = "# figures cover what this token may see"
+TABLE: Final = f"""\
+{HEADER}
+{PRICES}
+{SIGHT}
+modelName|total|sumCostInUSD
+---|---|---
+gpt-4o|40|90.50
+"claude\\|haiku"|7|9.25
+own|3|null
+ALL|50|99.75
+"""
+ALIGNED: Final = f"""\
+{HEADER}
+{PRICES}
+{SIGHT}
+modelName        total  sumCostInUSD
+---------------  -----  ------------
+gpt-4o              40         90.50
+"claude\\|haiku"      7          9.25
+own                  3          null
+ALL                 50         99.75
+"""
+MARKDOWN: Final = f"""\
+{HEADER[2:]}
+
+{PRICES[2:]}
+
+{SIGHT[2:]}
+
+| modelName       | total | sumCostInUSD |
+| --------------- | ----: | -----------: |
+| gpt-4o          |    40 |        90.50 |
+| "claude\\|haiku" |     7 |         9.25 |
+| own             |     3 |         null |
+| ALL             |    50 |        99.75 |
+"""
+CSV: Final = """\
+modelName,total,sumCostInUSD
+gpt-4o,40,90.5
+claude|haiku,7,9.25
+own,3,
+"""
+
+
+async def call(gateway: Server, arguments: dict[str, Any]) -> str:
+    server = build_server(read_settings({}, gateway.environ))
+    async with Client(server) as client:
+        result = await client.call_tool("query_distribution", arguments)
+    return "".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+def test_the_answer_is_the_tool_s(gateway: Server, ask: Ask) -> None:
+    arguments = {
+        "startTs": "2026-07-01",
+        "endTs": "2026-07-02",
+        "aggregations": ["sum costInUSD"],
+        "groupBy": ["modelName"],
+    }
+
+    code, out, err = ask(*BY_MODEL)
+
+    assert (code, out, err) == (0, TABLE, "")
+    assert anyio.run(call, gateway, arguments) == TABLE.rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("format_", "text"),
+    [("table", TABLE), ("aligned", ALIGNED), ("markdown", MARKDOWN), ("csv", CSV)],
+)
+@pytest.mark.usefixtures("gateway")
+def test_each_format_is_what_it_says(ask: Ask, format_: str, text: str) -> None:
+    code, out, err = ask(*BY_MODEL, "--format", format_)
+
+    assert (code, out) == (0, text)
+    left = "# the ALL row is not among the rows of a CSV: --format table has it"
+    assert err.splitlines() == ([HEADER, PRICES, SIGHT, left] if format_ == "csv" else [])
+
+
+@pytest.mark.usefixtures("gateway")
+def test_json_is_for_programs(ask: Ask) -> None:
+    code, out, err = ask(*BY_MODEL, "--format", "json")
+
+    answer = json.loads(out)
+    assert (code, err) == (0, "")
+    assert answer["columns"] == ["modelName", "total", "sumCostInUSD"]
+    assert answer["rows"] == [["gpt-4o", 40, 90.5], ["claude|haiku", 7, 9.25], ["own", 3, None]]
+    assert answer["isComplete"]
+
+
+@pytest.mark.usefixtures("gateway")
+def test_one_row_is_a_value_a_line_and_a_table_in_markdown(ask: Ask) -> None:
+    _, plain, _ = ask("distribution", *DAY, "--sum", "costInUSD")
+    _, aligned, _ = ask("distribution", *DAY, "--sum", "costInUSD", "--format", "aligned")
+    _, markdown, _ = ask("distribution", *DAY, "--sum", "costInUSD", "--format", "markdown")
+
+    assert plain.splitlines()[-2:] == ["total: 50", "sumCostInUSD: 99.75"]
+    assert aligned.splitlines()[-2:] == ["total            50", "sumCostInUSD  99.75"]
+    assert markdown.splitlines()[-4:] == [
+        "| name         | value |",
+        "| ------------ | ----: |",
+        "| total        |    50 |",
+        "| sumCostInUSD | 99.75 |",
+    ]
+
+
+def test_columns_come_in_the_order_of_their_flags(gateway: Server, ask: Ask) -> None:
+    code, out, _ = ask(
+        *("distribution", *DAY, "--p99", "latencyMs", "--measure", "costPerRequest"),
+        *("--sum", "outputTokens,inputTokens", "--count-distinct", "modelName"),
+    )
+
+    names = [line.partition(":")[0] for line in out.splitlines() if not line.startswith("# ")]
+    assert code == 0
+    assert names == [
+        *("total", "p99LatencyMs", "costPerRequest (USD)"),
+        *("sumOutputTokens", "sumInputTokens", "countDistinctModelName"),
+    ]
+    assert gateway.bodies
+
+
+def test_a_screen_gets_1000_rows_and_a_file_all(gateway: Server, ask: Ask) -> None:
+    gateway.rows = [{"modelName": f"m{i:04}", "total": 5000 - i} for i in range(2500)]
+    gateway.all = {"total": 9_376_250}
+    question = ("distribution", *DAY, "--by", "modelName")
+
+    _, screen, _ = ask(*question)
+    _, rest, _ = ask(*question, "--offset", "2000", "--limit", "1000")
+    _, small, _ = ask(*question, "--budget", "500")
+    _, file, _ = ask(*question, "--format", "csv")
+    _, program, _ = ask(*question, "--format", "json")
+
+    assert len([line for line in screen.splitlines() if line.startswith("m")]) == 1001
+    assert screen.splitlines()[-1] == "# 1500 rows more: the same with --offset 1000 --limit 1000"
+    assert len([line for line in rest.splitlines() if line.startswith("m0")]) == 0
+    assert len([line for line in rest.splitlines() if line.startswith("m2")]) == 500
+    assert len(small) < 2500
+    assert "gateway-metrics://" not in screen + small + program  # no client here reads a resource
+    assert len(file.splitlines()) == 2501
+    assert len(json.loads(program)["rows"]) == 2500
+
+
+@pytest.mark.usefixtures("gateway")
+def test_values_and_fields_are_asked_alike(ask: Ask) -> None:
+    code, out, err = ask("values", "modelName", *DAY, "--format", "csv")
+    assert (code, out) == (0, "value,total\ngpt-4o,40\nclaude|haiku,7\nown,3\n")
+    assert err.startswith("# modelMetrics values of modelName | 2026-07-01T00:00Z")
+
+    code, out, err = ask("values", "--field", "modelName", *DAY, "--format", "json")
+    answer = json.loads(out)
+    assert (code, err) == (0, "")
+    assert answer["rows"] == [["gpt-4o", 40], ["claude|haiku", 7], ["own", 3]]
+
+    code, out, err = ask("fields", "cacheMetrics")
+    assert (code, err) == (0, "")
+    assert out.startswith("# cacheMetrics: ")
+
+    code, out, _ = ask("fields")
+    assert out.startswith("# datasources; ask fields with one of them for its fields\n")
+
+
+def test_a_timeseries_as_csv_has_a_row_per_bucket_and_group(gateway: Server, ask: Ask) -> None:
+    times = {"startTimestamp": "2026-07-01T00:00:00Z", "endTimestamp": "2026-07-01T12:00:00Z"}
+    gateway.rows = [{**times, "modelName": f"m{i}", "total": 20 - i} for i in range(10)]
+
+    code, out, _ = ask(
+        *("timeseries", *DAY, "--interval", "12 hour", "--by", "modelName", "--format", "csv"),
+    )
+
+    _, aligned, _ = ask(
+        *("timeseries", *DAY, "--interval", "12 hour", "--by", "modelName", "--limit", "1"),
+        *("--format", "aligned"),
+    )
+
+    rows = list(csv.reader(io.StringIO(out)))
+    assert aligned.splitlines()[-4:] == [
+        "time              m0  other (9)",
+        "----------------  --  ---------",
+        "2026-07-01 00:00  20        135",
+        "12:00              0          0",
+    ]
+    assert code == 0
+    assert rows[:2] == [["time", "modelName", "total"], ["2026-07-01T00:00:00+00:00", "m0", "20"]]
+    assert len(rows) == 1 + 2 * 10
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(names=st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=5, unique=True))
+def test_no_name_breaks_a_row(gateway: Server, ask: Ask, names: list[str]) -> None:
+    gateway.rows = [{"modelName": name, "total": i + 1} for i, name in enumerate(names)]
+    gateway.all = {"total": 10_000}
+    question = ("distribution", *DAY, "--by", "modelName", "--format")
+
+    _, plain, _ = ask(*question, "table")
+    _, aligned, _ = ask(*question, "aligned")
+    _, markdown, _ = ask(*question, "markdown")
+
+    sums = [str(len(names) - i) for i in range(len(names))]
+    data = [line for line in aligned.splitlines() if not line.startswith("# ")][2:-1]
+    assert [line.rsplit(maxsplit=1)[1] for line in data] == sums
+    cells = [line for line in plain.splitlines() if not line.startswith("# ")][2:-1]
+    assert [unquote_text(cell.rpartition("|")[0]) for cell in cells] == names[::-1]
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")][2:-1]
+    assert [row.rstrip("| ").rsplit(maxsplit=1)[1] for row in rows] == sums
+
+
+@pytest.mark.usefixtures("gateway")
+def test_nothing_in_a_markdown_cell_is_markup(gateway: Server, ask: Ask) -> None:
+    gateway.rows = [
+        {"modelName": "<img src=x>", "total": 2},
+        {"modelName": "[a](http://b) `c` *d* _e_", "total": 1},
+    ]
+
+    _, out, _ = ask("distribution", *DAY, "--by", "modelName", "--format", "markdown")
+
+    assert r'"\<img src=x>"' in out
+    assert r'"\[a\](http://b) \`c\` \*d\* \_e\_"' in out
