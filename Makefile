@@ -26,7 +26,11 @@ help: ## list the targets
 	@$(BIN)/python -m pip install --quiet --group automation-tests
 	@touch $@
 
-demo: .venv/.runs ## make a month of data and ask five questions of it, as an MCP client
+.venv/.charts: .venv/.runs
+	@$(BIN)/python -m pip install --quiet --editable '.[charts]'
+	@touch $@
+
+demo: .venv/.charts ## make a month of data and ask five questions of it, as an MCP client
 	@$(BIN)/gateway-metrics-mcp demo
 
 test: .venv/.tests ## run the whole suite

@@ -36,6 +36,9 @@ def test_the_demo_asks_five_questions_and_the_answers_tell_both_stories(tmp_path
     assert [part.splitlines()[0] for part in parts] == [
         f"{number}. {title}" for number, (title, _) in enumerate(QUESTIONS, 1)
     ]
+    picture = re.findall(r"^picture: (.*)$", parts[1], flags=re.MULTILINE)
+    assert Path(picture[0]).read_bytes().startswith(b"\x89PNG")
+    assert Path(picture[0]).is_relative_to(tmp_path)
     stories = [tell_stories(DEFAULT_SEED, day) for day in days]  # midnight may come in between
     latency, spend = first_rows(parts[2])[0], first_rows(parts[3])[0]
     assert any(latency.startswith(f"{s.slow_model}|{s.slow_environment}|") for s in stories)

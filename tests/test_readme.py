@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
+from urllib.parse import quote, urlencode
 
 import pytest
 
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.measures import SHARE, SHARE_FORMULA, load_measures, measures_of
-from gateway_metrics_mcp.settings import Settings, flag_names
+from gateway_metrics_mcp.question import Terms
+from gateway_metrics_mcp.settings import GATEWAY_HOST, GATEWAY_TOKEN, Settings, flag_names
+from gateway_metrics_mcp.templates.library import load_templates
 from gateway_metrics_mcp.tools import TOOLS
 from gateway_metrics_mcp.values import RATIO
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"
+PROMPTS: Final = ROOT / "docs" / "prompts.md"
 ANSWERS: Final = ROOT / "docs" / "answers.md"
 SETTINGS: Final = ROOT / "docs" / "settings.md"
+CURSOR: Final = "https://cursor.com/en/install-mcp"
+VS_CODE: Final = "https://insiders.vscode.dev/redirect/mcp/install"
+NAME: Final = "gateway-metrics"
+UVX: Final[dict[str, Any]] = {"command": "uvx", "args": ["gateway-metrics-mcp"]}
 
 
 def tools_table() -> str:
@@ -42,6 +53,19 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
+def prompts_table() -> str:
+    lines = ["| prompt | what it finds | arguments |", "|---|---|---|"]
+    for one in load_templates(None, lambda: Terms(load_catalog()), datetime.now(UTC)).values():
+        marks = {
+            a.name: f"**`{a.name}`**" if a.is_required else f"`{a.name}`" for a in one.arguments
+        }
+        names = [
+            f"{marks[a.name]} ({a.default})" if a.default else marks[a.name] for a in one.arguments
+        ]
+        lines.append(f"| `{one.name}` | {one.description} | {', '.join(names)} |")
+    return "\n".join(lines)
+
+
 def measures_table() -> str:
     catalog, given = load_catalog(), load_measures()
     lines = ["| measure | what it is | datasources |", "|---|---|---|"]
@@ -54,10 +78,48 @@ def measures_table() -> str:
     return "\n".join(lines)
 
 
+def cursor_link() -> str:
+    """Cursor puts variables of the environment it was started in into the server's."""
+    env = {name: f"${{env:{name}}}" for name in (GATEWAY_HOST, GATEWAY_TOKEN)}
+    config = base64.b64encode(_write({**UVX, "env": env}).encode()).decode()
+    return f"{CURSOR}?{urlencode({'name': NAME, 'config': config}, quote_via=quote)}"
+
+
+def vs_code_link() -> str:
+    """VS Code asks for both, and keeps what is a password as a secret."""
+    host, token = f"{NAME}-host", f"{NAME}-secret"
+    said = {
+        host: "Gateway host, such as https://your-org.truefoundry.cloud",
+        token: "Gateway token",
+    }
+    inputs = [
+        {"type": "promptString", "id": name, "description": text, "password": name == token}
+        for name, text in said.items()
+    ]
+    env = {GATEWAY_HOST: f"${{input:{host}}}", GATEWAY_TOKEN: f"${{input:{token}}}"}
+    config = {"type": "stdio", **UVX, "env": env}
+    query = {"name": NAME, "inputs": _write(inputs), "config": _write(config)}
+    return f"{VS_CODE}?{urlencode(query, quote_via=quote)}"
+
+
+def _write(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def links_line() -> str:
+    """A link per client that has them; neither holds a token."""
+    return (
+        f"One click, with [uv](https://docs.astral.sh/uv/): [add to Cursor]({cursor_link()}),"
+        f" which takes `{GATEWAY_HOST}` and `{GATEWAY_TOKEN}` from its environment;"
+        f" [add to VS Code]({vs_code_link()}), which asks for both."
+    )
+
+
 TABLES: Final = {
-    README: {"tools": tools_table},
+    README: {"tools": tools_table, "links": links_line},
     SETTINGS: {"settings": settings_table},
     ANSWERS: {"measures": measures_table},
+    PROMPTS: {"prompts": prompts_table},
 }
 
 
@@ -82,7 +144,7 @@ def test_the_readme_is_at_most_200_lines() -> None:
 
 
 def test_every_document_it_names_is_there() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text("utf-8"))
+    links = re.findall(r"\]\((?!https://)([^)#]+)\)", README.read_text("utf-8"))
 
     assert [link for link in links if not (README.parent / link).is_file()] == []
 

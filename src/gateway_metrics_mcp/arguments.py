@@ -26,7 +26,7 @@ from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 
-Format = Literal["table", "exact", "json", "explain"]
+Format = Literal["table", "exact", "json", "chart", "explain"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 _MOST_ENTRIES: Final = 100
 _LONGEST_NAME: Final = 256

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import anyio
 
@@ -20,6 +20,8 @@ from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.logs import announce, configure_logging
 from gateway_metrics_mcp.query.near import explain_choice, find_near
+from gateway_metrics_mcp.revealed import explain_revealed
+from gateway_metrics_mcp.setting_flags import add_setting_flags, flag_of
 from gateway_metrics_mcp.settings import PREFIX, Settings, flag_names, read_settings
 
 _COMMANDS = {
@@ -30,8 +32,13 @@ _COMMANDS = {
     "token": "make a token for the API we serve (see token --help)",
 }
 
+_INTERRUPTED = 130
+"""What shells say of a command that Ctrl-C ended."""
+
 _OTHERS = {
+    "ask": "ask one question and print the answer (ask --help)",
     "import": "load your own logs into a data directory (import --help)",
+    "install": "put this server into an MCP client's configuration (install --help)",
     "token": "make a token for api (token --help)",
 }
 
@@ -54,6 +61,8 @@ def _run(argv: Sequence[str]) -> int:
     command = arguments.pop("command")
     try:
         settings = read_settings(arguments, os.environ)
+        if revealed := explain_revealed(settings.backend or ""):
+            raise SettingsError(revealed)
         configure_logging(settings.log_level, settings.log_format)
         return _RUN[command](settings)
     except GatewayMetricsError as error:
@@ -67,11 +76,13 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     known, rest = parser.parse_known_args(argv)
     if known.command in _OWN_FLAGS:
         parser.error(f"{known.command} has flags of its own: it stands first")
-    flags = [f"--{name.replace('_', '-')}" for name in ("config", *flag_names())]
+    flags = [flag_of(name) for name in ("config", *flag_names())]
     for word in (word.partition("=")[0] for word in rest):  # what follows may be a secret
         near = " or ".join(find_near(word, flags))
         parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
     if known.command not in _COMMANDS:
+        if set(known.command) & set("@:/\\"):  # there may be a password in it
+            parser.error("an address or a directory is given as --backend ADDRESS")
         choice = explain_choice(known.command, _COMMANDS | _OTHERS)
         parser.error(f"unknown command {known.command}. {choice}")
     return vars(known)
@@ -89,19 +100,7 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = "; ".join(f"{name}: {text}" for name, text in (_COMMANDS | _OTHERS).items())
     names = f"{{{','.join(_COMMANDS)}}}"
     parser.add_argument("command", nargs="?", metavar=names, default="serve", help=commands)
-    parser.add_argument("--config", metavar="FILE", help="a TOML file with settings")
-    for name in flag_names():
-        field = Settings.model_fields[name]
-        choices = [c for c in get_args(field.annotation) if isinstance(c, str)]
-        options: dict[str, Any] = {"action": "append"} if field.default == () else {}
-        if field.default is False:
-            options |= {"nargs": "?", "const": "true"}  # `--flag` alone says yes
-        if choices:
-            options["choices"] = choices
-        else:
-            options["metavar"] = name.rpartition("_")[2].upper()
-        help_text = (field.description or "").replace("%", "%%")
-        parser.add_argument(f"--{name.replace('_', '-')}", help=help_text, **options)
+    add_setting_flags(parser)
     return parser
 
 
@@ -134,7 +133,7 @@ def _serve_http(server: Any, settings: Settings) -> int:
         announce(callers.notice)
     _reload_on_hangup(callers.reload)
     under_way = partial(getattr, server.meter, "under_way")
-    return _run_app(app, settings, "/sse" if is_sse else "/mcp", under_way)
+    return _run_app(app, settings, "/sse" if is_sse else "/mcp", under_way, server.calls.end)
 
 
 def _reload_on_hangup(reload: Callable[[], None]) -> None:
@@ -143,15 +142,17 @@ def _reload_on_hangup(reload: Callable[[], None]) -> None:
 
 
 def _run_app(
-    app: Any, settings: Settings, path: str, calls_under_way: Callable[[], int] = lambda: 0
+    app: Any,
+    settings: Settings,
+    path: str,
+    calls_under_way: Callable[[], int] = lambda: 0,
+    end_calls: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve an application until a signal ends it."""
-    import uvicorn  # noqa: PLC0415 - only for HTTP
+    from gateway_metrics_mcp.draining import DrainingServer  # noqa: PLC0415 - only for HTTP
 
-    from gateway_metrics_mcp.draining import DrainingServer  # noqa: PLC0415 - likewise
-
-    config = uvicorn.Config(
-        app, log_config=None, timeout_graceful_shutdown=settings.drain, server_header=False
+    server = DrainingServer(
+        app, drain_s=settings.drain, calls_under_way=calls_under_way, end_calls=end_calls
     )
     # uvicorn sends itself the signal that ended it: an asked end is no failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -159,7 +160,7 @@ def _run_app(
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{listener.getsockname()[1]}{path}"
         announce(f"listening at {url}")
-        DrainingServer(config, calls_under_way).run([listener])
+        server.run([listener])
     return 0
 
 
@@ -194,6 +195,21 @@ def _import(argv: Sequence[str]) -> int:
     return load(argv)
 
 
+def _ask(argv: Sequence[str]) -> int:
+    try:
+        from gateway_metrics_mcp.ask.command import main as ask  # noqa: PLC0415 - likewise
+
+        return ask(argv)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _install(argv: Sequence[str]) -> int:
+    from gateway_metrics_mcp.installing.command import main as install  # noqa: PLC0415 - likewise
+
+    return install(argv)
+
+
 def _token(argv: Sequence[str]) -> int:
     from gateway_metrics_mcp.token_command import main as make  # noqa: PLC0415 - likewise
 
@@ -215,5 +231,5 @@ def _demo(settings: Settings) -> int:
     return anyio.run(run_demo, settings, sys.stdout)
 
 
-_OWN_FLAGS = {"import": _import, "token": _token}
+_OWN_FLAGS = {"ask": _ask, "import": _import, "install": _install, "token": _token}
 _RUN = {"api": _api, "serve": _serve, "check": _check, "demo": _demo}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -11,7 +12,7 @@ from typing import Any, Final
 import anyio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
-from mcp_types import TextContent
+from mcp_types import ImageContent, TextContent
 
 from gateway_metrics_mcp.errors import UnreachableError
 from gateway_metrics_mcp.settings import PREFIX
@@ -36,9 +37,19 @@ async def connect(backend: str) -> AsyncIterator[Client]:
 
 async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
     """The text of a tool's answer, and whether it is an error."""
+    text, is_error, _ = await call_with_picture(client, tool, arguments)
+    return text, is_error
+
+
+async def call_with_picture(
+    client: Client, tool: str, arguments: Mapping[str, Any]
+) -> tuple[str, bool, bytes | None]:
+    """The text of a tool's answer, whether it is an error, and the PNG that came with it."""
     result = await client.call_tool(tool, dict(arguments))
     texts = [block.text for block in result.content if isinstance(block, TextContent)]
-    return "\n".join(texts), bool(result.is_error)
+    images = [block.data for block in result.content if isinstance(block, ImageContent)]
+    picture = b64decode(images[0]) if images else None
+    return "\n".join(texts), bool(result.is_error), picture
 
 
 async def list_tools(

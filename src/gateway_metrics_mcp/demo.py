@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final, TextIO
 
-from gateway_metrics_mcp.client import call, connect
+from gateway_metrics_mcp.backends.demo import find_cache
+from gateway_metrics_mcp.client import call_with_picture, connect
 from gateway_metrics_mcp.settings import Settings
 
 _WEEK: Final = {"startTs": "last 7 days"}
@@ -31,6 +32,7 @@ QUESTIONS: Final[tuple[tuple[str, tuple[str, dict[str, Any]]], ...]] = (
                 "groupBy": ["team"],
                 "interval": "1 day",
                 "timezone": "America/New_York",
+                "format": "chart",
                 **_WEEK,
             },
         ),
@@ -72,7 +74,10 @@ QUESTIONS: Final[tuple[tuple[str, tuple[str, dict[str, Any]]], ...]] = (
 
 
 async def run_demo(settings: Settings, out: TextIO) -> int:
-    """Ask the questions and print each tool call with its answer; 1 if one of them fails."""
+    """Ask the questions and print each tool call with its answer; 1 if one of them fails.
+
+    The picture that one of them brings goes into the demo's cache directory.
+    """
     backend = settings.backend or ""
     if not backend.startswith("demo:"):
         backend = "demo:"  # never a gateway that happens to be set up
@@ -81,7 +86,11 @@ async def run_demo(settings: Settings, out: TextIO) -> int:
         for number, (title, (tool, arguments)) in enumerate(QUESTIONS, 1):
             out.write(f"\n=== {number}. {title}\n")
             out.write(f"\n>>> {tool} {json.dumps(arguments)}\n")
-            text, is_error = await call(client, tool, arguments)
+            text, is_error, picture = await call_with_picture(client, tool, arguments)
             failures += is_error
             out.write(f"{text}\n")
+            if picture is not None:
+                file = find_cache() / "demo.png"
+                file.write_bytes(picture)
+                out.write(f"\npicture: {file}\n")
     return 1 if failures else 0

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from mcp.server import CacheHint
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
-from mcp_types import CallToolResult, TextContent
+from mcp_types import (
+    CallToolResult,
+    ContentBlock,
+    GetPromptResult,
+    ImageContent,
+    ResourceTemplate,
+    TextContent,
+)
+from mcp_types import Prompt as PublishedPrompt
+from mcp_types import Resource as PublishedResource
 from mcp_types import Tool as PublishedTool
 
 from gateway_metrics_mcp import __version__
@@ -22,24 +33,40 @@ from gateway_metrics_mcp.backends.measured import MeasuredBackend
 from gateway_metrics_mcp.backends.opening import Opening, open_probe
 from gateway_metrics_mcp.call_record import watch_call
 from gateway_metrics_mcp.callers_guard import caller_of
+from gateway_metrics_mcp.charts.view import VIEW_META, VIEW_URI
+from gateway_metrics_mcp.completing.completer import Completer
+from gateway_metrics_mcp.completing.serving import remember_request, serve_completions
+from gateway_metrics_mcp.desk import open_desk
 from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
     InternalError,
     InvalidQueryError,
     SettingsError,
 )
-from gateway_metrics_mcp.hiding_key import read_hiding_key
+from gateway_metrics_mcp.hiding import Mask
 from gateway_metrics_mcp.metering import OK, Meter
 from gateway_metrics_mcp.progress import report_while
 from gateway_metrics_mcp.prompts import read_prompt
-from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.near import explain_choice, quote
-from gateway_metrics_mcp.question import Terms
 from gateway_metrics_mcp.readiness import Readiness
+from gateway_metrics_mcp.resources import (
+    explain_refusal,
+    find_resource,
+    list_resources,
+    list_templates,
+)
 from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.stopping import Endable
+from gateway_metrics_mcp.templates.library import load_templates
+from gateway_metrics_mcp.templates.serving import Prompts
 from gateway_metrics_mcp.tools import TOOLS, Desk
+from gateway_metrics_mcp.view_page import offer_view
 
 logger = logging.getLogger(__name__)
+
+Work: TypeAlias = Callable[[Caller], Awaitable[Answer]]
+Outcome: TypeAlias = tuple[Answer, str]
+"""An answer or what is wrong, and the code of that."""
 
 NAME: Final = "gateway-metrics"
 _UNKNOWN: Final = "unknown"
@@ -55,8 +82,7 @@ class MetricsServer(MCPServer[None]):
     """An MCP server whose tools are the registry's.
 
     The SDK's own argument models would drop unknown arguments and speak of pydantic, so the
-    call goes to the registry as it came. Every answer is one text block. `hold` keeps the backend
-    open between calls.
+    call goes to the registry as it came. `hold` keeps the backend open between calls.
     """
 
     def __init__(
@@ -66,15 +92,19 @@ class MetricsServer(MCPServer[None]):
         hold: Callable[[], AbstractAsyncContextManager[None]],
         meter: Meter,
         readiness: Readiness,
+        prompts: Prompts,
         log_level: Any = "WARNING",
     ) -> None:
         self._desk = desk
         self.hold = hold
         self.meter = meter
         self.readiness = readiness
+        self._prompts = prompts
+        self.calls = Endable()
         self.is_served = False
         """Whether it answers over HTTP, where each request says who asks."""
-        self._published = [tool.publish() for tool in TOOLS.values()]
+        view = VIEW_URI if desk.has_view else None
+        self._published = [tool.publish(view) for tool in TOOLS.values()]
         super().__init__(
             NAME,
             title="Gateway metrics",
@@ -83,12 +113,34 @@ class MetricsServer(MCPServer[None]):
             lifespan=lambda _: hold(),
             log_level=log_level,
             subscriptions=False,
-            cache_hints={"tools/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public")},
+            cache_hints={
+                "tools/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public"),
+                "prompts/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public"),
+                "resources/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public"),
+                "resources/templates/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public"),
+            },
+            middleware=[remember_request],
+            extensions=[] if view is None else [offer_view(view)],
         )
+        serve_completions(self, Completer(desk, prompts.templates), lambda: self.is_served)
 
     async def list_tools(self) -> list[PublishedTool]:
         """The tools, always in the same order."""
         return self._published
+
+    async def list_prompts(self) -> list[PublishedPrompt]:
+        """The prompts, always in the same order."""
+        return self._prompts.publish()
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[None, Any] | None = None,
+    ) -> GetPromptResult:
+        """The prompt with these arguments; it asks no backend, so anyone may have it."""
+        del context
+        return self._prompts.get(name, arguments)
 
     async def call_tool(
         self,
@@ -96,27 +148,60 @@ class MetricsServer(MCPServer[None]):
         arguments: dict[str, Any],
         context: Context[None, Any] | None = None,
     ) -> CallToolResult:
-        """The answer as one text block; a failure is an error result, never a protocol error."""
+        """The answer as a text block, and a picture after it where one was asked.
 
-        async def respond() -> tuple[Answer, str]:
-            return await self._respond(name, arguments, context)
+        A failure is an error result, never a protocol error.
+        """
+        known = name if name in TOOLS else _UNKNOWN
+        answer, code = await self._run(known, partial(self._answer, name, arguments), context)
+        content: list[ContentBlock] = [TextContent(type="text", text=answer.text)]
+        if answer.image is not None:
+            image = b64encode(answer.image).decode("ascii")
+            content.append(ImageContent(type="image", data=image, mime_type="image/png"))
+        meta = None if answer.view is None else {VIEW_META: answer.view}
+        return CallToolResult(content=content, is_error=code != OK, meta=meta)
 
-        with watch_call(name if name in TOOLS else _UNKNOWN, self.meter) as call:
+    async def list_resources(self) -> list[PublishedResource]:
+        """The resources with a URI of their own; the page of the view, where it is on."""
+        return [*list_resources(), *await super().list_resources()]
+
+    async def list_resource_templates(self) -> list[ResourceTemplate]:
+        """The resources of which the client fills in a part."""
+        return list_templates()
+
+    async def read_resource(
+        self, uri: object, context: Context[None, Any] | None = None
+    ) -> list[ReadResourceContents]:
+        """The resource, with the rights of who reads it.
+
+        Raises:
+            MCPError: with our words, whatever went wrong.
+        """
+        if self._desk.has_view and str(uri) == VIEW_URI:
+            return [*await super().read_resource(VIEW_URI, context)]
+        found = find_resource(str(uri))
+        work = partial(found.read, self._desk)
+        answer, code = await self._run(f"resource:{found.name}", work, context)
+        if code != OK:
+            raise explain_refusal(self._desk, str(uri), answer.text, code)
+        return [ReadResourceContents(answer.text, found.mime_type)]
+
+    async def _run(self, name: str, work: Work, context: Context[None, Any] | None) -> Outcome:
+        """What `work` gives, or what is wrong and its code; counted, logged, with progress."""
+        respond = partial(self._respond, name, work, context)
+        with watch_call(name, self.meter) as call:
             if context is None:
                 answer, call.code = await respond()
             else:
                 answer, call.code = await report_while(respond, context.report_progress)
             call.size = len(answer.text.encode("utf-8", "replace"))
-        content = [TextContent(type="text", text=answer.text)]
-        return CallToolResult(content=content, is_error=call.code != OK)
+        return answer, call.code
 
-    async def _respond(
-        self, name: str, arguments: Mapping[str, Any], context: Context[None, Any] | None
-    ) -> tuple[Answer, str]:
-        """The answer or what is wrong, and the code of the outcome."""
+    async def _respond(self, name: str, work: Work, context: Context[None, Any] | None) -> Outcome:
         try:
             caller = caller_of(context, is_served=self.is_served)
-            return await self._answer(name, arguments, caller), OK
+            with self.calls.until_the_end():
+                return await work(caller), OK
         except InvalidQueryError as error:
             return Answer(_list_problems(name, error)), error.code
         except SettingsError as error:
@@ -132,7 +217,9 @@ class MetricsServer(MCPServer[None]):
     async def _answer(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> Answer:
         tool = TOOLS.get(name)
         if tool is None:
-            raise _UnknownToolError(f"no tool {quote(name)}. {explain_choice(name, TOOLS)}")
+            key = self._desk.hiding_key
+            shown = quote(name if key is None else Mask(key).hide(name))
+            raise _UnknownToolError(f"no tool {shown}. {explain_choice(name, TOOLS)}")
         return await tool.answer(self._desk, arguments, caller)
 
 
@@ -165,29 +252,14 @@ def build_server(
     opening = Opening(settings, clock, meter)
     get = opening.get if backend is None else _give(MeasuredBackend(backend, meter))
     readiness = Readiness(open_probe(settings, get, clock), meter)
-    desk = Desk(
-        partial(_read_terms, settings),
-        get,
-        clock,
-        settings.budget,
-        settings.all_row,
-        settings.calls,
-        hiding_key=read_hiding_key(settings),
-    )
+    desk = open_desk(settings, get, clock)
     return MetricsServer(
         desk,
         hold=opening.hold,
         meter=meter,
         readiness=readiness,
+        prompts=Prompts(load_templates(settings.prompts, desk.terms, clock()), desk),
         log_level=settings.log_level,
-    )
-
-
-def _read_terms(settings: Settings) -> Terms:
-    return Terms(
-        catalog=load_catalog(settings.catalog),
-        default_zone=settings.timezone,
-        allow_unknown=settings.unknown_fields == "pass" and settings.is_remote,
     )
 
 

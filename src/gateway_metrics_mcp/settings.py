@@ -25,6 +25,7 @@ from gateway_metrics_mcp.query.zone import read_zone
 PREFIX: Final = "GATEWAY_METRICS_"
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
+_UNFILLED: Final = re.compile(r"\$\{[^{}]*\}")
 LEAST_TOKENS: Final = 500
 MOST_TOKENS: Final = 12_000
 REMOTE_SCHEMES: Final = ("https://", "http://")
@@ -85,6 +86,9 @@ class Settings(BaseModel):
         None, description="a file that holds the gateway token (default: TFY_API_KEY)"
     )
     catalog: Location | None = Field(None, description="a JSON file with fields of your own")
+    prompts: Location | None = Field(
+        None, description="a folder with prompts of your own, as Markdown"
+    )
     unknown_fields: Literal["refuse", "pass"] = Field(
         "refuse", description="fields the catalog lacks: refuse, or pass on to the gateway"
     )
@@ -103,6 +107,9 @@ class Settings(BaseModel):
         " made once, in the user's state directory)",
     )
     all_row: bool = Field(True, description="ask for the ALL row beside grouped rows")
+    ui: bool = Field(
+        False, description="an interactive view of each answer, in hosts that show MCP Apps"
+    )
     calls: int = Field(6, ge=4, le=31, description="most calls to the backend for one tool call")
     timeout: float = Field(
         60, gt=0, le=600, description="seconds until a query is given up, retries included"
@@ -177,6 +184,12 @@ class Settings(BaseModel):
     oauth_subjects: Location | None = Field(
         None, description="a TOML file: whose rights each of their subjects has"
     )
+    connections: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="most requests at once, and most open streams; the rest get 503 (http, sse)",
+    )
     queries: int = Field(8, ge=1, le=1000, description="queries that run at once (api)")
     patience: float = Field(10, gt=0, le=600, description="seconds a query waits for its turn")
     drain: int = Field(
@@ -208,6 +221,8 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     Raises:
         SettingsError: with every value that does not fit and every unknown name.
     """
+    # Clients leave `${env:TFY_API_KEY}` as it is where there is nothing to put in its place.
+    environ = {name: text for name, text in environ.items() if not _UNFILLED.fullmatch(text)}
     given = {name: value for name, value in flags.items() if value is not None}
     config = given.pop("config", None) or environ.get(f"{PREFIX}CONFIG")
     merged = {

@@ -16,18 +16,21 @@ from gateway_metrics_mcp.answers.answer import Answer
 from gateway_metrics_mcp.answers.explained import write_plan
 from gateway_metrics_mcp.answers.fields import write_datasources, write_fields
 from gateway_metrics_mcp.answers.value_list import write_values
-from gateway_metrics_mcp.answers.writing import write_answer
 from gateway_metrics_mcp.arguments import (
     Arguments,
     DistributionArguments,
     ListFieldsArguments,
     ListValuesArguments,
+    QueryArguments,
     TimeseriesArguments,
     read_arguments,
 )
 from gateway_metrics_mcp.asking import Asker
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.call_record import describe_call
+from gateway_metrics_mcp.charts.drawing import Painter
+from gateway_metrics_mcp.charts.picture import illustrate
+from gateway_metrics_mcp.charts.view import link_view
 from gateway_metrics_mcp.errors import GatewayMetricsError, InvalidQueryError, Problem
 from gateway_metrics_mcp.hiding import HidingBackend, Mask
 from gateway_metrics_mcp.listing import fetch_values, read_listing
@@ -35,6 +38,7 @@ from gateway_metrics_mcp.prompts import read_prompt
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.question_link import write_link
 from gateway_metrics_mcp.telemetry import trace_step
 
 
@@ -50,9 +54,37 @@ class Desk:
     most_calls: int
     hiding_key: bytes | None = field(default=None, repr=False)
     """Where there is one, hashes stand for e-mail addresses."""
+    painter: Painter = field(default_factory=Painter)
+    has_view: bool = False
+    """Whether answers bring what an interactive view of them draws."""
+    has_links: bool = True
+    """Whether a cut answer names the resource that has all rows."""
 
 
 Handler = Callable[[Desk, Mapping[str, Any], Caller], Awaitable[Answer]]
+
+
+async def hide_addresses(
+    desk: Desk, raw: Any, work: Callable[[Desk, Any], Awaitable[Answer]]
+) -> Answer:
+    """The answer of `work`; if addresses are to be hidden, in all that it is given and gives.
+
+    Raises:
+        GatewayMetricsError: as `work` does.
+    """
+    if desk.hiding_key is None:
+        return await work(desk, raw)
+    mask = Mask(desk.hiding_key)
+
+    async def hide() -> Backend:
+        return HidingBackend(await desk.backend(), mask, desk.terms().catalog)
+
+    try:
+        answer = await work(replace(desk, backend=hide), mask.read(raw))
+    except GatewayMetricsError as error:
+        error.args = tuple(mask.hide(str(part)) for part in error.args)
+        raise
+    return replace(answer, text=mask.hide(answer.text), view=mask.read(answer.view))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +102,10 @@ class Tool:
         Raises:
             GatewayMetricsError: as the handler does.
         """
-        if desk.hiding_key is None:
-            return await self.handler(desk, raw, caller)
-        mask = Mask(desk.hiding_key)
+        return await hide_addresses(desk, raw, lambda ours, read: self.handler(ours, read, caller))
 
-        async def hide() -> Backend:
-            return HidingBackend(await desk.backend(), mask, desk.terms().catalog)
-
-        try:
-            answer = await self.handler(replace(desk, backend=hide), mask.read(raw), caller)
-        except GatewayMetricsError as error:
-            error.args = tuple(mask.hide(str(part)) for part in error.args)
-            raise
-        return replace(answer, text=mask.hide(answer.text))
-
-    def publish(self) -> PublishedTool:
-        """The tool as `tools/list` shows it."""
+    def publish(self, view: str | None = None) -> PublishedTool:
+        """The tool as `tools/list` shows it; `view` is the URI of what shows its answers."""
         return PublishedTool(
             name=self.name,
             title=self.title,
@@ -97,6 +117,7 @@ class Tool:
                 idempotent_hint=True,
                 open_world_hint=False,
             ),
+            meta=link_view(view) if view and issubclass(self.arguments, QueryArguments) else None,
         )
 
 
@@ -132,7 +153,9 @@ async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime)
     asked = await asker.ask(question)
     describe_call(rows=len(asked.result.points))
     with trace_step("render"):
-        return Answer(write_answer(asked, desk.budget))
+        if desk.has_links:
+            asked = replace(asked, link=write_link(asked.question))
+        return await illustrate(asked, desk.budget, desk.painter, has_view=desk.has_view)
 
 
 async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> Answer:

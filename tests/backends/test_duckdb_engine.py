@@ -503,7 +503,7 @@ async def test_a_question_that_several_wait_for_is_interrupted_when_the_last_one
         return time.process_time() - time.thread_time()  # the engine's threads alone
 
     begun = worked_s()
-    asking = [asyncio.create_task(ask(backend, **HEAVY)) for _ in range(3)]
+    asking = [asyncio.ensure_future(ask(backend, **HEAVY)) for _ in range(3)]
     with anyio.fail_after(10):
         while worked_s() - begun < 0.2:
             await anyio.wait_all_tasks_blocked()

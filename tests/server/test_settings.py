@@ -54,18 +54,27 @@ def test_an_empty_variable_is_none() -> None:
     assert read_settings({}, empty) == Settings()
 
 
+@pytest.mark.parametrize("text", ["${env:TFY_API_KEY}", "${user_config.token}", "${TOKEN}"])
+def test_a_reference_that_a_client_left_unfilled_is_none(text: str) -> None:
+    names = ("TFY_HOST", "TFY_API_KEY", "GATEWAY_METRICS_BUDGET", "GATEWAY_METRICS_CONFIG")
+
+    assert read_settings({}, dict.fromkeys(names, text)) == Settings()
+
+
 @pytest.mark.parametrize("name", flag_names())
 def test_every_setting_is_a_variable(name: str) -> None:
     values: dict[str, str] = {
         "backend": "demo:",
         "token_file": __file__,
         "catalog": "/own.json",
+        "prompts": "/own",
         "unknown_fields": "pass",
         "timezone": "Europe/Berlin",
         "budget": "501",
         "hide_emails": "true",
         "hide_emails_key": "/hidden.key",
         "all_row": "false",
+        "ui": "true",
         "calls": "4",
         "timeout": "1.5",
         "max_response_bytes": "1001",
@@ -84,6 +93,7 @@ def test_every_setting_is_a_variable(name: str) -> None:
         "oauth_audience": "https://metrics.example.com/mcp",
         "oauth_scope": "metrics:read, openid",
         "oauth_subjects": "/subjects.toml",
+        "connections": "10",
         "queries": "3",
         "patience": "0.5",
         "retries": "0",

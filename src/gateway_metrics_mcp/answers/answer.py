@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway_metrics_mcp.answers.asked import Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +14,9 @@ class Answer:
     """An answer; `text` is all that a model needs to read."""
 
     text: str
+    asked: Asked | None = field(default=None, repr=False)
+    """What it was written from, where rows were asked for."""
+    image: bytes | None = field(default=None, repr=False)
+    """A picture of it, as PNG."""
+    view: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What an interactive view draws, which no model reads."""

@@ -42,6 +42,11 @@ def read_seed(text: str) -> int:
     return int(match[1]) if match[1] else DEFAULT_SEED
 
 
+def find_cache() -> Path:
+    """Where the demo keeps what it makes: this system's directory for what can be made again."""
+    return Path(platformdirs.user_cache_dir("gateway-metrics-mcp"))
+
+
 class DemoBackend(SqlEngine):
     """Makes the data of the day when it is first asked, and again when a new day has begun."""
 
@@ -61,7 +66,7 @@ class DemoBackend(SqlEngine):
         self._seed = seed
         self._catalog = catalog
         self._layout = Layout.of(catalog)
-        self._cache = cache or Path(platformdirs.user_cache_dir("gateway-metrics-mcp"))
+        self._cache = cache or find_cache()
         self._clock = clock or (lambda: datetime.now(UTC))
         self._threads = threads
         self._row_cap = row_cap

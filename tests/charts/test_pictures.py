@@ -1,0 +1,264 @@
+"""The picture of an answer: one PNG after the text, drawn beside the loop, or a reason."""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import pytest
+from mcp.client import Client
+from mcp_types import CallToolResult, ImageContent, TextContent
+
+import gateway_metrics_mcp
+from gateway_metrics_mcp.charts.drawing import Painter
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
+
+Ask = Callable[..., Awaitable[CallToolResult]]
+
+SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
+COST: Final = {"aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
+BARS: Final = {**COST, "startTs": "2026-07-13"}
+LINES: Final = {**BARS, "interval": "1 day"}
+SIMPLE: Final = {
+    "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+    "data": {"values": [{"a": 1}]},
+    "mark": "point",
+}
+
+
+def crowd(count: int) -> dict[str, Any]:
+    """So many points, which take their time."""
+    return {**SIMPLE, "data": {"values": [{"a": number} for number in range(count)]}}
+
+
+def text_of(result: CallToolResult) -> str:
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
+
+
+def size_of(result: CallToolResult) -> tuple[int, int]:
+    """Width and height of the one picture, out of its header."""
+    _, block = result.content
+    assert isinstance(block, ImageContent)
+    assert block.mime_type == "image/png"
+    image = base64.b64decode(block.data, validate=True)
+    assert image[:8] == b"\x89PNG\r\n\x1a\n"
+    assert image[12:16] == b"IHDR"
+    width, height = struct.unpack(">II", image[16:24])
+    return width, height
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize("asked", [BARS, LINES], ids=["bars", "lines"])
+async def test_a_picture_follows_the_text(
+    ask: Ask, few: Path, asked: dict[str, Any], mode: str
+) -> None:
+    result = await ask(few, asked, mode=mode)
+    table = await ask(few, {**asked, "format": "table"}, mode=mode)
+    width, height = size_of(result)
+
+    assert not result.is_error
+    assert text_of(result) == text_of(table)
+    assert [block.type for block in table.content] == ["text"]
+    assert 1400 <= width <= 1800, "readable at 700 to 900 pixels, twice as sharp"
+    assert 150 <= height <= 1400
+    assert result.structured_content is None
+
+
+@pytest.mark.parametrize("interval", [{}, {"interval": "1 day"}], ids=["bars", "lines"])
+async def test_the_text_says_what_the_picture_leaves_out(
+    ask: Ask, many: Path, interval: dict[str, str]
+) -> None:
+    asked = {**COST, "startTs": "2026-07-08", "limit": 14, **interval}
+    what = "top 12 of 14 series" if interval else "12 of 14 groups"
+
+    assert text_of(await ask(many, asked)).splitlines()[1] == f"# picture: {what}"
+
+
+async def test_the_note_is_within_the_budget(ask: Ask, many: Path) -> None:
+    asked = {**COST, "startTs": "2026-07-08", "interval": "1 day", "limit": 14}
+    small = text_of(await ask(many, asked, budget=500))
+
+    assert len(small.encode()) < 4 * 500
+    assert "# picture: " in small
+
+
+async def test_an_empty_answer_has_no_picture(ask: Ask, few: Path) -> None:
+    result = await ask(few, {**BARS, "startTs": "2026-07-01", "endTs": "2026-07-02"})
+
+    assert [block.type for block in result.content] == ["text"]
+    assert "# no picture: the answer has no value to draw" in text_of(result).splitlines()
+
+
+@pytest.mark.parametrize("interval", [{}, {"interval": "1 day"}], ids=["bars", "lines"])
+async def test_values_that_are_all_null_are_no_picture(
+    ask: Ask, few: Path, interval: dict[str, str]
+) -> None:
+    asked = {**BARS, **interval, "aggregations": ["avg timeToFirstTokenMs"]}
+    result = await ask(few, asked)
+
+    assert [block.type for block in result.content] == ["text"]
+    assert "# no picture: the answer has no value to draw" in text_of(result).splitlines()
+
+
+async def test_an_offset_past_the_last_row_is_no_picture(ask: Ask, few: Path) -> None:
+    result = await ask(few, {**BARS, "offset": 5})
+
+    assert [block.type for block in result.content] == ["text"]
+
+
+async def test_drawing_leaves_the_loop_free() -> None:
+    turns = 0
+    images: list[bytes | str] = []
+
+    async def draw() -> None:
+        images.append(await Painter().draw(crowd(3_000)))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(draw)
+        while not images:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    assert isinstance(images[0], bytes)
+    assert turns > 20
+
+
+async def test_a_picture_that_takes_too_long_is_given_up() -> None:
+    drawn = await Painter(patience_s=0.01).draw(crowd(20_000))
+
+    assert drawn == "it was not drawn within 0.01 seconds"
+
+
+async def test_what_the_engine_refuses_is_said_in_our_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reason = await Painter().draw({**SIMPLE, "mark": "secret-mark"})
+
+    assert reason == "it could not be drawn; the log of this server says more"
+    assert "a picture could not be drawn" in caplog.text
+
+
+def test_without_the_extra_the_text_answers_and_names_it(few: Path) -> None:
+    code = f"""
+import sys
+sys.modules["vl_convert"] = None  # as if it were not installed
+import anyio
+from mcp.client import Client
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
+
+async def main():
+    async with Client(build_server(Settings(backend={str(few)!r}))) as client:
+        result = await client.call_tool("query_distribution", {BARS | {"format": "chart"}!r})
+    assert not result.is_error
+    assert [block.type for block in result.content] == ["text"]
+    print(result.content[0].text)
+
+anyio.run(main)
+"""
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )
+
+    assert done.stdout.splitlines()[1] == (
+        "# no picture: this server has no engine for pictures. Install it with the extra:"
+        ' pip install "gateway-metrics-mcp[charts]"'
+    )
+    assert "gpt-4o|" in done.stdout
+
+
+def test_the_engine_is_imported_when_a_picture_is_asked_and_not_before(few: Path) -> None:
+    code = f"""
+import sys, anyio
+from mcp.client import Client
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
+
+async def main():
+    async with Client(build_server(Settings(backend={str(few)!r}, ui=True))) as client:
+        for form in ("table", "chart"):
+            await client.call_tool("query_distribution", {BARS!r} | {{"format": form}})
+            print("vl_convert" in sys.modules)
+
+anyio.run(main)
+"""
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )
+
+    assert done.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_without_the_setting_nothing_is_said_of_a_view(
+    ask: Ask, few: Path, mode: str
+) -> None:
+    result = await ask(few, BARS, mode=mode)
+    async with Client(build_server(Settings(backend=str(few))), mode=mode) as client:
+        tools = await client.list_tools()
+        resources = await client.list_resources()
+
+    assert "gateway-metrics/view" not in (result.meta or {})
+    assert [tool.meta for tool in tools.tools] == [None] * 4
+    assert not any(str(one.uri).startswith("ui:") for one in resources.resources)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_with_the_setting_answers_bring_what_the_view_draws(
+    ask: Ask, few: Path, mode: str
+) -> None:
+    uri = "ui://gateway-metrics/view"
+    link = {"ui": {"resourceUri": uri}, "ui/resourceUri": uri}
+    table = await ask(few, {**BARS, "format": "table"}, mode=mode, ui=True)
+    plan = await ask(few, {**BARS, "format": "explain"}, mode=mode, ui=True)
+    server = build_server(Settings(backend=str(few), ui=True))
+    async with Client(server, mode=mode) as client:
+        tools = await client.list_tools()
+        (page,) = (await client.read_resource(uri)).contents
+        listed = await client.list_resources()
+
+    assert [tool.meta for tool in tools.tools] == [link, link, None, None]
+    assert page.mime_type == "text/html;profile=mcp-app"
+    assert page.meta == {"ui": {"prefersBorder": True}}
+    assert [str(one.uri) for one in listed.resources].count(uri) == 1
+    assert [block.type for block in table.content] == ["text"]
+    assert "gateway-metrics/view" in (table.meta or {})
+    assert "gateway-metrics/view" not in (plan.meta or {})
+
+
+async def test_the_page_names_no_address(few: Path) -> None:
+    async with Client(build_server(Settings(backend=str(few), ui=True))) as client:
+        (page,) = (await client.read_resource("ui://gateway-metrics/view")).contents
+    html = page.model_dump()["text"].replace("http://www.w3.org/2000/svg", "")
+
+    for word in (
+        "http:",
+        "https:",
+        "//cdn",
+        "src=",
+        "@import",
+        "url(",
+        "fetch(",
+        "eval(",
+        "innerHTML",
+    ):
+        assert word not in html
+    assert "new Function" not in html
