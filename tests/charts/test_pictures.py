@@ -110,9 +110,14 @@ async def test_values_that_are_all_null_are_no_picture(
     assert "# no picture: the answer has no value to draw" in text_of(result).splitlines()
 
 
-async def test_an_offset_past_the_last_row_is_no_picture(ask: Ask, few: Path) -> None:
-    result = await ask(few, {**BARS, "offset": 5})
+@pytest.mark.parametrize("groups", [["modelName"], []], ids=["groups", "no groups"])
+async def test_an_offset_past_the_last_row_is_no_picture(
+    ask: Ask, few: Path, groups: list[str]
+) -> None:
+    result = await ask(few, {**BARS, "groupBy": groups, "offset": 5}, ui=True)
 
+    assert not result.is_error
+    assert "gateway-metrics/view" not in (result.meta or {})
     assert [block.type for block in result.content] == ["text"]
 
 

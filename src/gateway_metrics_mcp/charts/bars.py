@@ -53,7 +53,7 @@ class _Bars:
         self._names = asked.result.value_names
         self._is_compared = asked.question.earlier is not None
         points, question = sort_points(asked), asked.question
-        first = min(question.offset, len(points))
+        first = question.offset
         most = min(question.limit or MOST_SERIES, MOST_SERIES)
         self._shown = points[first : first + most]
         self._hidden = [*points[:first], *points[first + most :]]
@@ -97,7 +97,7 @@ class _Bars:
         (one,) = group
         names = name_groups([point.keys for point in self._shown])
         rows = [_Row(n, p.values) for n, p in zip(names, self._shown, strict=True)]
-        if self._shown and self._hidden and self._adds_up(one):
+        if self._hidden and self._adds_up(one):
             name = f"{OTHER} ({len(self._hidden)})"
             rows.append(_Row(name, self._add_up_hidden(), is_rest=True))
         marks = [mark for row in rows for mark in self._marks(one, row)]

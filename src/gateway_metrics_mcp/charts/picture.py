@@ -46,7 +46,8 @@ async def illustrate(asked: Asked, budget: int, painter: Painter, *, has_view: b
 
 def choose_chart(asked: Asked) -> Chart | None:
     """What to draw; None where there is nothing, or no value among it."""
-    if is_empty(asked) or not asked.result.value_names:
+    is_past = asked.question.offset >= len(asked.result.points)
+    if is_empty(asked) or is_past or not asked.result.value_names:
         return None
     chart = choose_bars(asked) if asked.buckets is None else choose_lines(asked, asked.buckets)
     has_value = any(mark.value is not None for panel in chart.panels for mark in panel.marks)
