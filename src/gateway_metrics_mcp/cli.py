@@ -29,7 +29,6 @@ _COMMANDS = {
     "api": "serve the metrics query API itself over HTTP, from an engine",
     "check": "try the configured backend and say what works",
     "demo": "ask five questions of generated data, as an MCP client",
-    "token": "make a token for the API we serve (see token --help)",
 }
 
 _INTERRUPTED = 130
@@ -44,14 +43,17 @@ _OTHERS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
+    """Run a command: 0 success, 1 a failure that was explained, 2 wrong usage, 130 Ctrl-C."""
     # A print that stays in the buffer would reach the wire after the server's end.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
+    code = _INTERRUPTED
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        with suppress(KeyboardInterrupt):
+            code = _run(sys.argv[1:] if argv is None else argv)
     except* BrokenPipeError:  # whoever read the output has gone, as in `demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        code = 0
+    return code
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -98,7 +100,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = "; ".join(f"{name}: {text}" for name, text in (_COMMANDS | _OTHERS).items())
-    names = f"{{{','.join(_COMMANDS)}}}"
+    names = f"{{{','.join(_COMMANDS | _OTHERS)}}}"
     parser.add_argument("command", nargs="?", metavar=names, default="serve", help=commands)
     add_setting_flags(parser)
     return parser
@@ -196,12 +198,9 @@ def _import(argv: Sequence[str]) -> int:
 
 
 def _ask(argv: Sequence[str]) -> int:
-    try:
-        from gateway_metrics_mcp.ask.command import main as ask  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.ask.command import main as ask  # noqa: PLC0415 - likewise
 
-        return ask(argv)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    return ask(argv)
 
 
 def _install(argv: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ import sys
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import anyio
 from mcp.client import Client
@@ -15,9 +15,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp_types import ImageContent, TextContent
 
 from gateway_metrics_mcp.errors import UnreachableError
-from gateway_metrics_mcp.settings import PREFIX
-
-_OURS: Final = (PREFIX, "TFY_")
+from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 
 @asynccontextmanager
@@ -29,7 +27,7 @@ async def connect(backend: str) -> AsyncIterator[Client]:
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "gateway_metrics_mcp", "--backend", backend, "--transport", "stdio"],
-        env={name: os.environ[name] for name in os.environ if not name.startswith(_OURS)},
+        env={name: os.environ[name] for name in os.environ if not name.startswith(OUR_VARIABLES)},
     )
     async with Client(server) as client:
         yield client

@@ -23,6 +23,8 @@ from gateway_metrics_mcp.query.near import explain_choice
 from gateway_metrics_mcp.query.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
+OUR_VARIABLES: Final = (PREFIX, "TFY_")
+"""How the names of all variables begin that this server reads."""
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
 _UNFILLED: Final = re.compile(r"\$\{[^{}]*\}")

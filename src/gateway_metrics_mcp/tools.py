@@ -195,3 +195,10 @@ TOOLS: Final = {
         Tool("list_values", "Values of a field", ListValuesArguments, list_values),
     )
 }
+
+READERS: Final[Mapping[str, Callable[[Mapping[str, Any], Terms, datetime], object]]] = {
+    "query_distribution": read_distribution,
+    "query_timeseries": read_timeseries,
+    "list_values": read_listing,
+}
+"""What checks the arguments of a tool without asking anything."""

@@ -101,6 +101,8 @@ async def test_every_call_that_a_prompt_names_is_answered(connect: Connect, name
             text = await render(client, name, arguments)
             calls = calls_of(text)
             assert len(calls) >= 4
+            steps = [int(step) for step in re.findall(r"^(\d+)\. ", text, re.MULTILINE)]
+            assert steps == [*range(1, len(steps) + 1)]
             assert text.count("```") == 2 * len(calls)
             for tool, call in calls:
                 answer = await client.call_tool(tool, call)

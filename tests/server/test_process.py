@@ -278,6 +278,18 @@ async def test_an_interrupt_ends_it_at_once_without_a_trace(
     assert (code, server.err) == (-signal.SIGINT, b"")
 
 
+async def test_an_interrupt_ends_a_command_without_a_trace(start: Start) -> None:
+    async with (
+        _gateway() as gateway,
+        start("check", "--backend", gateway.url, TFY_API_KEY=TOKEN) as command,
+    ):
+        await gateway.is_asked.wait()
+        command.process.send_signal(signal.SIGINT)
+        code = await command.wait()
+
+    assert (code, command.out, command.err) == (130, [], b"")
+
+
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_over_http_it_says_where_it_listens_and_an_interrupt_ends_it(
     start: Start, directory: Path, transport: str

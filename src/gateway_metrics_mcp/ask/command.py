@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,12 +39,11 @@ from gateway_metrics_mcp.errors import (
     InvalidQueryError,
     SettingsError,
 )
-from gateway_metrics_mcp.listing import read_listing
 from gateway_metrics_mcp.logs import configure_logging
-from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.question import Question
 from gateway_metrics_mcp.revealed import explain_revealed
 from gateway_metrics_mcp.settings import Settings, read_settings
-from gateway_metrics_mcp.tools import TOOLS, Desk
+from gateway_metrics_mcp.tools import READERS, TOOLS, Desk
 from gateway_metrics_mcp.values import Value
 
 logger = logging.getLogger(__name__)
@@ -58,11 +57,6 @@ _MOST_SERIES: Final = 100_000
 _SENT: Final = {"aligned": "table", "csv": "exact", "markdown": "table"}
 """The tool's format, where it has none of this name."""
 
-_READERS: Final[Mapping[str, Callable[[Mapping[str, Any], Terms, datetime], object]]] = {
-    "query_distribution": read_distribution,
-    "query_timeseries": read_timeseries,
-    "list_values": read_listing,
-}
 Checks = Sequence[tuple[Limit, Value]]
 
 
@@ -136,7 +130,7 @@ def _validate(order: Order, wording: Wording, desk: Desk, problems: list[str]) -
     if order.limits and order.format == "explain":
         problems.append("--fail-if: nothing is asked with --format explain")
     question = None
-    if reader := _READERS.get(order.tool):
+    if reader := READERS.get(order.tool):
         try:
             question = reader(wording.raw, desk.terms(), desk.clock())
         except InvalidQueryError as error:

@@ -23,7 +23,7 @@ from gateway_metrics_mcp.completing.choices import find_choices
 from gateway_metrics_mcp.completing.live_values import fetch_live, find_source
 from gateway_metrics_mcp.hiding import HidingBackend, Mask
 from gateway_metrics_mcp.templates.front import MOST_LETTERS
-from gateway_metrics_mcp.templates.model import Argument, Kind, Template
+from gateway_metrics_mcp.templates.model import Argument, Template
 from gateway_metrics_mcp.templates.values import is_plain
 from gateway_metrics_mcp.tools import Desk
 
@@ -31,18 +31,13 @@ logger = logging.getLogger(__name__)
 
 Reference = PromptReference | ResourceTemplateReference
 
-LIMIT_S: Final = 0.3
+LIMIT_S: Final = 0.28
 """People wait for a completion while they type: after this long there is none."""
 MOST_VALUES: Final = 100
 """The protocol's own limit."""
 _PARTS: Final = re.compile(r"[/@:. _-]")
-_SCHEME: Final = "gateway-metrics://"
-_VARIABLES: Final[Mapping[str, Kind]] = {
-    "datasource": "datasource",
-    "field": "field",
-    "measure": "measure",
-}
-"""What the variables of our resource templates are."""
+_CATALOG: Final = "gateway-metrics://catalog/{datasource}"
+"""The resource template with a variable that can be completed."""
 
 
 class Completer:
@@ -137,12 +132,10 @@ def _find_place(ref: Reference, name: str, templates: Mapping[str, Template]) ->
         template = templates.get(ref.name)
         argument = None if template is None else template.argument(name)
         return None if template is None or argument is None else _Place(template, argument)
-    kind = _VARIABLES.get(name)
-    if kind is None or not ref.uri.startswith(_SCHEME) or f"{{{name}}}" not in ref.uri:
+    if (ref.uri, name) != (_CATALOG, "datasource"):
         return None
-    known = tuple(Argument(one, "", kind) for one, kind in _VARIABLES.items())
-    template = Template("", "", "", known, ())
-    return _Place(template, next(one for one in known if one.name == name))
+    argument = Argument(name, "", "datasource")
+    return _Place(Template("", "", "", (argument,), ()), argument)
 
 
 def _is_offered(value: str) -> bool:

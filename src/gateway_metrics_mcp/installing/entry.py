@@ -17,12 +17,12 @@ from gateway_metrics_mcp.settings import (
     CLICKHOUSE_PASSWORD_FILE,
     GATEWAY_HOST,
     GATEWAY_TOKEN,
+    OUR_VARIABLES,
     PREFIX,
     REMOTE_SCHEMES,
 )
 
 PACKAGE: Final = "gateway-metrics-mcp"
-OURS: Final = (PREFIX, "TFY_")
 """How the names of this server's own variables begin."""
 
 _TOKEN_FILE: Final = f"{PREFIX}TOKEN_FILE"
@@ -130,7 +130,7 @@ def merge(old: object, new: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
         name: value
         for name, value in (env_before if isinstance(env_before, dict) else {}).items()
-        if not name.startswith(OURS)
+        if not name.startswith(OUR_VARIABLES)
     }
     env = {**kept, **new.get("env", {})}
     merged = {**new, **({"env": env} if env or "env" in before else {})}

@@ -12,7 +12,8 @@ import anyio
 from gateway_metrics_mcp.client import list_tools
 from gateway_metrics_mcp.errors import UnreachableError
 from gateway_metrics_mcp.installing.clients import Client
-from gateway_metrics_mcp.installing.entry import OURS, ServerEntry
+from gateway_metrics_mcp.installing.entry import ServerEntry
+from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 _PATIENCE_S: Final = 60
 _POOR_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -43,4 +44,4 @@ def _surroundings(client: Client, environ: Mapping[str, str]) -> dict[str, str]:
     """What the client hands on of its own environment; our variables are the entry's business."""
     if client.is_poor and "SYSTEMROOT" not in environ:
         return {**{n: environ[n] for n in _POOR if n in environ}, "PATH": _POOR_PATH}
-    return {name: text for name, text in environ.items() if not name.startswith(OURS)}
+    return {name: text for name, text in environ.items() if not name.startswith(OUR_VARIABLES)}

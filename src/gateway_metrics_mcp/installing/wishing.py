@@ -9,11 +9,12 @@ from typing import Any, Final
 from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES, Address
 from gateway_metrics_mcp.backends.gateway_host import read_host
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.installing.entry import OURS, Wish
+from gateway_metrics_mcp.installing.entry import Wish
 from gateway_metrics_mcp.revealed import explain_revealed
 from gateway_metrics_mcp.setting_flags import flag_of
 from gateway_metrics_mcp.settings import (
     GATEWAY_HOST,
+    OUR_VARIABLES,
     PREFIX,
     REMOTE_SCHEMES,
     Settings,
@@ -83,7 +84,7 @@ def _full(path: Path) -> Path:
 
 def _read_variable(text: str) -> tuple[str, str]:
     name, is_given, value = text.partition("=")
-    if not is_given or not name or name.startswith(OURS):
+    if not is_given or not name or name.startswith(OUR_VARIABLES):
         raise SettingsError(
             "--env takes NAME=VALUE of a variable that is not this server's own: those are flags,"
             " and secrets come from their files or variables"

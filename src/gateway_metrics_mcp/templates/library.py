@@ -9,25 +9,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
-from gateway_metrics_mcp.listing import read_listing
 from gateway_metrics_mcp.prompts import find_templates
 from gateway_metrics_mcp.query.measures import SHARE
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.question import Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.question import Terms
 from gateway_metrics_mcp.templates.filling import fill_call
 from gateway_metrics_mcp.templates.front import Fault
 from gateway_metrics_mcp.templates.model import Argument, Kind, Template
 from gateway_metrics_mcp.templates.reading import PLACE, read_template
 from gateway_metrics_mcp.templates.values import read_values
+from gateway_metrics_mcp.tools import READERS
 
 _MOST_BYTES: Final = 100_000
 _MOST_FILES: Final = 200
 _MOST_FAULTS: Final = 20
-_READERS: Final[Mapping[str, Callable[[Mapping[str, Any], Terms, datetime], object]]] = {
-    "query_distribution": read_distribution,
-    "query_timeseries": read_timeseries,
-    "list_values": read_listing,
-}
 _SAMPLES: Final[Mapping[Kind, str]] = {
     "number": "1",
     "range": "last 7 days",
@@ -114,10 +109,10 @@ def _check_use(
         faults += [Fault(1, f"the default of {one}") for one in error.problems]
     is_open = {one.name for one in template.arguments if one.kind in _OPEN_KINDS}
     for call in template.calls:
-        if call.tool not in _READERS or _names(call.arguments) & is_open:
+        if call.tool not in READERS or _names(call.arguments) & is_open:
             continue
         try:
-            _READERS[call.tool](fill_call(call, samples), terms(), now)
+            READERS[call.tool](fill_call(call, samples), terms(), now)
         except InvalidQueryError as error:
             faults += [Fault(call.line, f"{call.tool}: {one}") for one in error.problems]
 
