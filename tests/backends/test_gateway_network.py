@@ -259,6 +259,57 @@ async def test_a_connection_that_the_gateway_closed_between_two_queries_is_opene
     await backend.aclose()
 
 
+OTHER = BODY.replace(b"7", b"666")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        http(OTHER),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + http(OTHER),
+        b"HTTP/1.1 204 No Content\r\n\r\n" + OTHER,
+        b"garbage!",
+    ],
+)
+async def test_what_comes_after_an_answer_is_nobodys_answer(
+    serve: Serve, question: Query, rest: bytes
+) -> None:
+
+    site = await serve(saying(http() + rest))
+    backend = at(site.port)
+
+    for caller in (LOCAL, LOCAL, Caller("ana@example.com", token="tok-own")):  # noqa: S106
+        result = await backend.query(question, caller)
+        assert result.points[0].values == (7,)
+    await backend.aclose()
+    assert site.connections == 3
+
+
+async def test_an_answer_that_comes_too_late_reaches_no_other_caller(
+    serve: Serve, question: Query
+) -> None:
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"tok-own" not in site.requests[-1]:
+            writer.write(http(OTHER))
+            await writer.drain()
+            connections.append(writer)
+            return
+        for late in connections:  # of the other caller, whose question has been answered
+            late.write(http(OTHER))
+        writer.write(http())
+
+    connections: list[asyncio.StreamWriter] = []
+    site = await serve(answer)
+    backend = at(site.port)
+
+    mine = await backend.query(question, LOCAL)
+    other = await backend.query(question, Caller("ana@example.com", token="tok-own"))  # noqa: S106
+    await backend.aclose()
+
+    assert (mine.points[0].values, other.points[0].values) == ((666,), (7,))
+
+
 async def test_a_session_cookie_of_one_caller_never_travels_with_another(
     serve: Serve, question: Query
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from hashlib import sha256
 from typing import Final, cast
 
 import anyio
@@ -18,7 +19,11 @@ from pydantic_core import from_json, to_json
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.gateway_body import unpack
-from gateway_metrics_mcp.backends.gateway_connection import KEEPALIVE_S, ConnectionTransport
+from gateway_metrics_mcp.backends.gateway_connection import (
+    KEEPALIVE_S,
+    ConnectionTransport,
+    IdleTransports,
+)
 from gateway_metrics_mcp.backends.gateway_errors import WRONG_HOST, explain_status
 from gateway_metrics_mcp.backends.gateway_host import EXAMPLE_HOST, find_proxy, read_host
 from gateway_metrics_mcp.backends.gateway_network import explain_failure
@@ -54,7 +59,8 @@ class GatewayBackend:
     A caller's own token goes before the server's, which serves the local caller alone. Tokens
     stand on requests and in no local name: tracebacks show those. Requests go over httpx's
     transports: the client above them would keep the cookies of one caller for the next, and read
-    where a redirect leads. Each request in flight has a transport to itself, kept for the next.
+    where a redirect leads. Each request in flight has a transport to itself, kept for the next
+    of the same caller.
     """
 
     def __init__(
@@ -75,7 +81,7 @@ class GatewayBackend:
         self._connect_timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s)
         self._given = transport
         self._tls: ssl.SSLContext | None = None
-        self._idle: list[httpx.AsyncBaseTransport] = []
+        self._idle = IdleTransports()
         self._in_flight: set[anyio.CancelScope] = set()
         self._is_closed = False
 
@@ -124,9 +130,7 @@ class GatewayBackend:
         self._is_closed = True
         for scope in self._in_flight:
             scope.cancel()
-        idle, self._idle = self._idle, []
-        for transport in idle:
-            await transport.aclose()
+        await self._idle.aclose()
 
     def _authorization(self, caller: Caller) -> str:
         if caller is not LOCAL and not caller.token:
@@ -151,7 +155,8 @@ class GatewayBackend:
         httpx's errors hold the request and so the token: ours are raised after the handler, so
         that none of httpx's hangs on them as their context.
         """
-        transport = self._idle.pop() if self._idle else self._open_transport()
+        owner = sha256(request.headers["authorization"].encode()).digest()
+        transport = self._idle.take(owner) or self._open_transport()
         failure: GatewayMetricsError = UnavailableError(_STOPPING)
         try:
             with anyio.fail_after(self._timeout_s) as scope:
@@ -165,15 +170,15 @@ class GatewayBackend:
             failure = explain_failure(error, self._timeout_s)
         finally:
             self._in_flight.discard(scope)
-            await self._put_back(transport)
+            await self._put_back(owner, transport)
         raise failure
 
-    async def _put_back(self, transport: httpx.AsyncBaseTransport) -> None:
-        if not self._is_closed:
-            self._idle.append(transport)
-            return
+    async def _put_back(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:
         with anyio.CancelScope(shield=True):
-            await transport.aclose()
+            if self._is_closed:
+                await transport.aclose()
+            else:
+                await self._idle.put(owner, transport)
 
     def _open_transport(self) -> httpx.AsyncBaseTransport:
         """One more transport; all share what TLS needs, which takes long to read."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
+from time import monotonic
 from typing import Final, cast
 
 import httpcore
 import httpx
 
 KEEPALIVE_S: Final = 30
+_MOST_IDLE: Final = 200
 _ERRORS: Final = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -23,7 +26,8 @@ class ConnectionTransport(httpx.AsyncBaseTransport):
     """Sends one request at a time over one connection, which is opened anew once it is closed.
 
     A pool of httpcore's takes as long for its own upkeep as a request over a connection does;
-    here each request in flight has a connection to itself.
+    here each request in flight has a connection to itself. What came after the end of an answer
+    belongs to nobody: that connection is not used again.
     """
 
     def __init__(self, url: httpx.URL, tls: ssl.SSLContext) -> None:
@@ -60,7 +64,8 @@ class ConnectionTransport(httpx.AsyncBaseTransport):
     async def _connect(self) -> httpcore.AsyncHTTPConnection:
         """The open connection, unless it was closed meanwhile, by either side."""
         kept = self._connection
-        if kept is not None and kept.is_available() and not kept.has_expired():
+        is_whole = kept is not None and kept.is_available() and not kept.has_expired()
+        if kept is not None and is_whole and not _has_rest(kept):
             return kept
         await self.aclose()
         self._connection = httpcore.AsyncHTTPConnection(
@@ -82,6 +87,43 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+class IdleTransports:
+    """Transports between two requests, each for whoever used it before and for nobody else.
+
+    What a gateway sends too late, or a proxy mixes up, then reaches no other caller.
+    """
+
+    def __init__(self) -> None:
+        self._idle: deque[tuple[bytes, float, httpx.AsyncBaseTransport]] = deque()
+
+    def take(self, owner: bytes) -> httpx.AsyncBaseTransport | None:
+        """The one that this owner put back last."""
+        for position in range(len(self._idle) - 1, -1, -1):
+            if self._idle[position][0] == owner:
+                transport = self._idle[position][2]
+                del self._idle[position]
+                return transport
+        return None
+
+    async def put(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:
+        """Keep one; those that nobody came back for are closed."""
+        now = monotonic()
+        self._idle.append((owner, now, transport))
+        while len(self._idle) > _MOST_IDLE or now - self._idle[0][1] > KEEPALIVE_S:
+            await self._idle.popleft()[2].aclose()
+
+    async def aclose(self) -> None:
+        """Close all."""
+        while self._idle:
+            await self._idle.popleft()[2].aclose()
+
+
+def _has_rest(connection: httpcore.AsyncHTTPConnection) -> bool:
+    """Whether bytes were read beyond the last answer; httpcore asks only the socket for them."""
+    rest, _ = connection._connection._h11_state.trailing_data  # type: ignore[union-attr]  # noqa: SLF001
+    return bool(rest)
 
 
 def _target(url: httpx.URL) -> httpcore.URL:
