@@ -231,7 +231,12 @@ async def test_a_wrong_query_is_refused_with_what_is_wrong(
     assert said in message
 
 
-@pytest.mark.parametrize("query", ["", "x", "('a':", "%ff", "%7B%7D%7D", "(" * 3000, "!" * 1400])
+NESTED: Final = f"('orderBy':{'!' * 900}{';' * 900},'startTs':'2026-07-01','endTs':'2026-07-02')"
+
+
+@pytest.mark.parametrize(
+    "query", ["", "x", "('a':", "%ff", "%7B%7D%7D", "(" * 3000, "!" * 1400, NESTED]
+)
 async def test_what_holds_no_query_has_no_rows(client: Client, query: str) -> None:
     code, message = await refusal(client, ROWS + query)
 
