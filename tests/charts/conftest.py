@@ -41,17 +41,19 @@ class Row(NamedTuple):
     cost: float | None
     latency_ms: float = 100.0
     email: str = "ada@example.com"
+    tokens: int = 600
 
 
-Make = Callable[[Sequence[tuple[Any, ...]]], Path]
+Make = Callable[..., Path]
 Ask = Callable[..., Awaitable[CallToolResult]]
+Specify = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """A data directory with these calls of July 2026."""
+    """A data directory with these calls of a month of 2026, July if none is named."""
 
-    def make(rows: Sequence[tuple[Any, ...]]) -> Path:
+    def make(rows: Sequence[tuple[Any, ...]], month: int = 7) -> Path:
         directory = tmp_path_factory.mktemp("charts")
         table = directory / "gateway_model_metrics"
         table.mkdir()
@@ -59,16 +61,18 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         connection.execute(
             "CREATE TABLE calls (CreatedAt TIMESTAMPTZ, ModelName VARCHAR,"
             " VirtualModelName VARCHAR, CostInUSD DOUBLE, LatencyMs DOUBLE,"
-            " CreatedBySubjectSlug VARCHAR, CreatedBySubjectType VARCHAR)"
+            " CreatedBySubjectSlug VARCHAR, CreatedBySubjectType VARCHAR,"
+            " InputTokens BIGINT, OutputTokens BIGINT)"
         )
         values = [
             (
-                datetime(2026, 7, row.day, row.hour, tzinfo=UTC),
+                datetime(2026, month, row.day, row.hour, tzinfo=UTC),
                 *(row.model, None, row.cost, row.latency_ms, row.email, "user"),
+                *(row.tokens, row.tokens),
             )
             for row in itertools.starmap(Row, rows)
         ]
-        connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        connection.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         connection.execute(f"COPY calls TO '{table / 'rows.parquet'}' (FORMAT parquet)")
         connection.close()
         return directory
@@ -89,6 +93,22 @@ def ask() -> Ask:
             return await client.call_tool(tool, {"format": "chart", **arguments})
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def specify(ask: Ask) -> Specify:
+    """Ask, and take the specification out of the result."""
+
+    async def specify(
+        directory: Path, arguments: dict[str, Any], **settings: Any
+    ) -> dict[str, Any]:
+        result = await ask(directory, arguments, ui=True, **settings)
+        assert not result.is_error, result.content
+        assert result.meta is not None
+        specification: dict[str, Any] = result.meta["gateway-metrics/view"]
+        return specification
+
+    return specify
 
 
 @pytest.fixture(scope="session")

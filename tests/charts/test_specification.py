@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from mcp_types import CallToolResult
 
-Ask = Callable[..., Awaitable[CallToolResult]]
+Specify = Callable[..., Awaitable[dict[str, Any]]]
 
 COST: Final = {"aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
 DAYS: Final = {**COST, "startTs": "2026-07-13", "interval": "1 day"}
@@ -23,25 +22,6 @@ def figures(panel: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Place, series, value and text of each figure of a panel."""
     rows = panel["data"]["values"]
     return [(r["place"], r["series"], r["value"], r["text"]) for r in rows if r["text"]]
-
-
-@pytest.fixture
-def specify(ask: Ask) -> Callable[..., Awaitable[dict[str, Any]]]:
-    """Ask, and take the specification out of the result."""
-
-    async def specify(
-        directory: Path, arguments: dict[str, Any], **settings: Any
-    ) -> dict[str, Any]:
-        result = await ask(directory, arguments, ui=True, **settings)
-        assert not result.is_error, result.content
-        assert result.meta is not None
-        specification: dict[str, Any] = result.meta["gateway-metrics/view"]
-        return specification
-
-    return specify
-
-
-Specify = Callable[..., Awaitable[dict[str, Any]]]
 
 
 async def test_a_timeseries_is_lines_that_say_scope_window_and_units(

@@ -66,8 +66,7 @@ class _Bars:
         shown = [one for group in groups[:MOST_PANELS] for one in group]
         rest = self._name_rest(shown)
         make = self._of_values if is_one else self._of_groups
-        count = len(self._shown) + len(self._hidden)
-        extent = f"{len(self._shown)} of {count} groups" if self._hidden else ""
+        extent = self._extent()
         left = f", {say_rest([*map(self._adds_up, shown)])}" if extent else ""
         return Chart(
             "bars",
@@ -79,6 +78,15 @@ class _Bars:
             rest,
             self._note(extent, len(shown), len(drawn)),
         )
+
+    def _extent(self) -> str:
+        """Which groups have a bar of how many: `12 of 14 groups`, `groups 13-14 of 14`."""
+        first, shown = self._asked.question.offset, len(self._shown)
+        count = shown + len(self._hidden)
+        if first == 0:
+            return f"{shown} of {count} groups" if self._hidden else ""
+        which = f"group {first + 1}" if shown == 1 else f"groups {first + 1}-{first + shown}"
+        return f"{which} of {count}"
 
     def _note(self, extent: str, shown: int, values: int) -> str | None:
         cut = f"the first {shown} of {values} values" if shown < values else ""
@@ -101,8 +109,7 @@ class _Bars:
             name = f"{OTHER} ({len(self._hidden)})"
             rows.append(_Row(name, self._add_up_hidden(), is_rest=True))
         marks = [mark for row in rows for mark in self._marks(one, row)]
-        axis = name_axis(self._asked, one.name)
-        return Panel(axis, one.value.unit, self._series(), tuple(marks))
+        return Panel(name_axis(group), one.value.unit, self._series(), tuple(marks))
 
     def _of_values(self, group: Sequence[Drawn]) -> Panel:
         """No groups: a bar per value of one unit."""
@@ -113,10 +120,7 @@ class _Bars:
             for one, name in zip(group, names, strict=True)
             for mark in self._marks(one, _Row(name, point.values))
         ]
-        axis = name_axis(self._asked, group[0].name)
-        if len(group) > 1:
-            axis = group[0].value.unit or ""
-        return Panel(axis, group[0].value.unit, self._series(), tuple(marks))
+        return Panel(name_axis(group), group[0].value.unit, self._series(), tuple(marks))
 
     def _series(self) -> tuple[str, ...]:
         return (NOW, EARLIER) if self._is_compared else ("",)

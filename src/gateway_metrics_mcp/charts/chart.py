@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import format_value
-from gateway_metrics_mcp.answers.table import label_of
+from gateway_metrics_mcp.answers.cells import format_value, quote_column
 from gateway_metrics_mcp.query.measures import Measure
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
@@ -96,29 +95,35 @@ def say_rest(can_add: Sequence[bool]) -> str:
 
 
 def group_by_unit(drawn: Sequence[Drawn]) -> list[list[Drawn]]:
-    """The values that can share an axis: of one unit, and all or none of them sums."""
+    """The values that can share an axis: of one unit, and all or none of them sums.
+
+    A measure is a ratio of its own kind, such as USD per request, so it shares with no other;
+    parts of a whole are all of one kind.
+    """
     groups: dict[object, list[Drawn]] = {}
     for one in drawn:
-        unit = one.value.unit
-        alike = (unit, one.value.is_additive) if unit is not None else one.name
+        value = one.value
+        is_own = isinstance(value.source, Measure) and value.unit != RATIO
+        is_alone = value.unit is None or is_own
+        alike = one.name if is_alone else (name_unit(value), value.is_additive)
         groups.setdefault(alike, []).append(one)
     return list(groups.values())
 
 
-def name_axis(asked: Asked, name: str) -> str:
-    """The value's name with its unit, also where the name seems to hold it."""
-    value = asked.value(name)
-    label = label_of(asked, name)
-    return label if label.endswith(")") else f"{label} ({name_unit(value)})"
+def name_axis(group: Sequence[Drawn]) -> str:
+    """The unit of values that share an axis; of one alone its name too."""
+    unit = name_unit(group[0].value)
+    return unit if len(group) > 1 else f"{quote_column(group[0].name)} ({unit})"
 
 
 def name_unit(value: Value) -> str:
-    """`USD`, `ms`, `%`; `count` of what has no unit and is counted."""
+    """`USD`, `ms`, `%`, `tokens/s`; `count` of what has no unit and is counted."""
     if value.unit == RATIO:
         return "%"
     source = value.source
     if isinstance(source, Aggregation) and source.type in RATE_TYPES:
-        return f"{value.unit or 'count'}, rate"
+        per = "min" if source.type == "ratePerMinute" else "s"
+        return f"{value.unit or 'count'}/{per}"
     if value.unit is not None:
         return value.unit
     is_plain = isinstance(source, Aggregation) and not source.type.startswith("count")

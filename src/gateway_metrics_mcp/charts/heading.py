@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import quote_text
+from gateway_metrics_mcp.answers.cells import add_unit, quote_column, quote_text
 from gateway_metrics_mcp.answers.header import describe_filters, shown_filters
-from gateway_metrics_mcp.answers.table import label_of
-from gateway_metrics_mcp.charts.chart import Drawn
+from gateway_metrics_mcp.charts.chart import Drawn, name_unit
 from gateway_metrics_mcp.charts.names import cut_end
 from gateway_metrics_mcp.query.window import format_window
 
@@ -19,8 +18,8 @@ _LONGEST_LINE: Final = 118
 
 
 def write_title(asked: Asked, drawn: Sequence[Drawn]) -> str:
-    """`sumCostInUSD by modelName`."""
-    values = ", ".join(label_of(asked, one.name) for one in drawn)
+    """`sumCostInUSD by modelName`; a unit is added where the name has none."""
+    values = ", ".join(map(_label, drawn))
     groups = ", ".join(map(quote_text, asked.question.query.group_by))
     title = f"{values} by {groups}" if groups else values
     return cut_end(title, _LONGEST_TITLE)
@@ -40,3 +39,9 @@ def write_subtitle(asked: Asked, *facts: str) -> tuple[str, ...]:
     lines += ["; ".join(limits)] if limits else []
     lines += [fact for fact in facts if fact]
     return tuple(cut_end(line, _LONGEST_LINE) for line in lines)
+
+
+def _label(one: Drawn) -> str:
+    name = quote_column(one.name)
+    is_said = add_unit(one.name, one.value.unit) == name
+    return name if is_said else f"{name} ({name_unit(one.value)})"

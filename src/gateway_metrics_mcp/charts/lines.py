@@ -85,10 +85,7 @@ class _Lines:
             for one, name in zip(group, names, strict=True)
             for mark in self._marks(series, one, name)
         ]
-        axis = name_axis(self._asked, group[0].name)
-        if len(group) > 1:
-            axis = group[0].value.unit or ""
-        return Panel(axis, group[0].value.unit, tuple(names), tuple(marks))
+        return Panel(name_axis(group), group[0].value.unit, tuple(names), tuple(marks))
 
     def _grouped(self, one: Drawn, most: int, rest: str | None) -> Panel:
         """One value, a line per series."""
@@ -103,8 +100,7 @@ class _Lines:
             names.append(rest)
             if self._grid.has_rest(one.name):
                 marks += self._marks(merge_series(self._asked, series[most:]), one, rest)
-        axis = name_axis(self._asked, one.name)
-        return Panel(axis, one.value.unit, tuple(names), tuple(marks))
+        return Panel(name_axis([one]), one.value.unit, tuple(names), tuple(marks))
 
     def _marks(self, series: Series, one: Drawn, name: str) -> list[Mark]:
         """A mark per bucket; one without rows has none or 0, as in the answer."""

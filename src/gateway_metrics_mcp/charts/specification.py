@@ -40,6 +40,9 @@ _MOST_TICKS: Final = 8
 _MOST_DOTTED: Final = 40
 """Buckets up to which each figure has a dot."""
 
+_END: Final[Spec] = {"part": "partial", "dot": False, "text": ""}
+"""Of a whole bucket's row, repeated as the end of a dotted line."""
+
 _SHORT_FROM: Final = 10_000
 _SHORT: Final = "datum.value === 0 ? '0' : replace(datum.label, 'G', 'B')"
 """Of a tick's own number: nothing of the data is in it."""
@@ -69,7 +72,7 @@ def specify(chart: Chart) -> Spec:
 
 
 def _line_panel(chart: Chart, panel: Panel, *, is_first: bool, is_last: bool) -> Spec:
-    has_legend = len(panel.series) > 1 and (is_first or panel.series != chart.panels[0].series)
+    has_legend = _has_names(panel) and (is_first or panel.series != chart.panels[0].series)
     width = WIDTH - _AXIS_WIDTH - _legend_width(chart)
     series = _series_channel(panel, chart.rest, has_legend=has_legend)
     is_dotted = len(chart.places) <= _MOST_DOTTED
@@ -91,6 +94,7 @@ def _line_panel(chart: Chart, panel: Panel, *, is_first: bool, is_last: bool) ->
             {
                 "transform": [{"filter": {"field": "part", "equal": "partial"}}],
                 "mark": {"type": "line", "strokeWidth": 2, "strokeDash": list(PARTIAL)},
+                "encoding": {"detail": {"field": "stretch", "type": "nominal"}},
             },
             {
                 "transform": [{"filter": {"field": "dot", "equal": True}}],
@@ -101,10 +105,13 @@ def _line_panel(chart: Chart, panel: Panel, *, is_first: bool, is_last: bool) ->
 
 
 def _line_rows(panel: Panel, *, is_dotted: bool) -> list[Spec]:
-    """A row per mark; the stretches from and to a partial bucket are lines of their own."""
+    """A row per mark; the stretches from and to a partial bucket are lines of their own.
+
+    They are numbered, so that the first and the last of a series are not joined.
+    """
     rows: list[Spec] = []
     for _, run in groupby(panel.marks, key=lambda mark: mark.series):
-        marks = list(run)
+        marks, stretch = list(run), 0
         for i, mark in enumerate(marks):
             beside = [*marks[max(i - 1, 0) : i], *marks[i + 1 : i + 2]]
             is_alone = all(other.value is None for other in beside)
@@ -116,11 +123,15 @@ def _line_rows(panel: Panel, *, is_dotted: bool) -> list[Spec]:
                 "part": "partial" if mark.is_partial else "whole",
                 "dot": mark.value is not None and (is_dotted or is_alone),
             }
-            if not mark.is_partial and i and marks[i - 1].is_partial:
-                rows.append({**row, "part": "partial", "dot": False, "text": ""})
+            if mark.is_partial:
+                rows.append({**row, "stretch": stretch})
+                continue
+            if i and marks[i - 1].is_partial:
+                rows.append({**row, **_END, "stretch": stretch})
             rows.append(row)
-            if not mark.is_partial and i + 1 < len(marks) and marks[i + 1].is_partial:
-                rows.append({**row, "part": "partial", "dot": False, "text": ""})
+            if i + 1 < len(marks) and marks[i + 1].is_partial:
+                stretch += 1
+                rows.append({**row, **_END, "stretch": stretch})
     return rows
 
 
@@ -149,11 +160,12 @@ def _time_format(places: Sequence[str]) -> str:
     times = [datetime.fromisoformat(place) for place in places]
     if all(time.strftime("%d%H%M%S") == "01000000" for time in times) and len(times) > 1:
         return "%Y-%m"
+    date = "%b %d" if times[0].year == times[-1].year else "%Y-%m-%d"
     if all(tick.endswith(_MIDNIGHT) for tick in _ticks(places)):
-        return "%b %d"
+        return date
     if times[0].date() == times[-1].date():
         return "%H:%M:%S" if any(time.second for time in times) else "%H:%M"
-    return "%b %d %H:%M"
+    return f"{date} %H:%M"
 
 
 def _value_channel(panel: Panel) -> Spec:
@@ -194,9 +206,14 @@ def _dash_channel(panel: Panel, rest: str | None, series: Mapping[str, Any]) -> 
     return {**series, "scale": {"domain": list(panel.series), "range": dashes}}
 
 
+def _has_names(panel: Panel) -> bool:
+    """Whether its lines are named, be it a single one."""
+    return any(panel.series)
+
+
 def _legend_width(chart: Chart) -> int:
     """Room for the longest name, the same beside every panel."""
-    names = [name for panel in chart.panels if len(panel.series) > 1 for name in panel.series]
+    names = [name for panel in chart.panels if _has_names(panel) for name in panel.series]
     return _width(names) + _LEGEND_MARGIN if names else 0
 
 
@@ -224,13 +241,7 @@ def _bar_panel(chart: Chart, panel: Panel, *, is_first: bool) -> Spec:
         "layer": [
             {"mark": {"type": "bar"}},
             {
-                "mark": {
-                    "type": "text",
-                    "align": "left",
-                    "baseline": "middle",
-                    "dx": 5,
-                    "fontSize": 12,
-                },
+                "mark": _BAR_LABEL,
                 "encoding": {
                     "x": {**x, "field": "end"},
                     "text": {"field": "label", "type": "nominal"},

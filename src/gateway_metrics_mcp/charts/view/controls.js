@@ -24,7 +24,7 @@ function showLegend(panels, hidden, colourOf, redraw) {
     if (series.name && !seen.has(series.name)) seen.set(series.name, series);
   }
   legend.replaceChildren();
-  legend.hidden = seen.size < 2;
+  legend.hidden = seen.size === 0;
   for (const [name, series] of seen) {
     const isOn = !hidden.has(name);
     const button = element("button", undefined, { type: "button", "aria-pressed": isOn });

@@ -47,7 +47,8 @@ function drawValueAxis(svg, panel, scale, box, yOf) {
     add(svg, "text", at, labelTick(tick, panel.axis));
   }
   const turn = `translate(13 ${(box.top + box.bottom) / 2}) rotate(-90)`;
-  add(svg, "text", { class: "soft", transform: turn, "text-anchor": "middle" }, panel.axis.title);
+  const title = fit(panel.axis.title, box.bottom - box.top + 24);
+  add(svg, "text", { class: "soft", transform: turn, "text-anchor": "middle" }, title);
 }
 
 function drawTimeAxis(svg, panel, box, xOf) {
@@ -133,7 +134,7 @@ function drawGroup(svg, shown, place, { top, each, zero, xOf }, colourOf) {
   });
 }
 
-// Names are cut in their middle: they differ at their ends.
+// Names are cut in their middle: they differ at their ends, where titles have their unit.
 function fit(text, width) {
   const most = Math.max(Math.floor(width / LETTER), 5);
   if (text.length <= most) return text;
