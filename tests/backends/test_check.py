@@ -197,6 +197,36 @@ async def test_a_proxy_variable_that_holds_no_address_is_said_once(
     assert "hush" not in lines[1]
 
 
+@pytest.mark.parametrize(
+    "login", ["ada:12/HUSH", "ada:12?HUSH", "ada#HUSH", "HUSH/", "ada:12/x@HUSH", "ada:p@s/HUSH"]
+)
+@pytest.mark.parametrize("scheme", ["http://", ""])
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+async def test_a_proxys_login_that_ends_its_address_is_told_and_not_shown(
+    variable: str, scheme: str, login: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, f"{scheme}{login}@127.0.0.1:9")
+
+    lines = await lines_of("https://tenant.example.com")
+
+    (said,) = lines[1:]
+    assert said == (
+        f"FAIL  gateway: the proxy's address in {variable} has a login with / ? or # in it:"
+        " percent-encode it"
+    )
+
+
+async def test_a_login_that_is_percent_encoded_is_good(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = await serve(saying(b"", "407 Proxy Authentication Required"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://ada:12%2Fhu%40sh@127.0.0.1:{proxy.port}/")
+
+    lines = await lines_of("https://tenant.example.com")
+
+    assert lines[1] == f"ok    proxy: requests go through 127.0.0.1:{proxy.port}, from HTTPS_PROXY"
+
+
 # --- certificates ---
 
 

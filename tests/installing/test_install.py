@@ -346,6 +346,69 @@ def test_what_the_user_added_to_the_entry_stays(home: Any) -> None:
     }
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_entry_of_a_remote_server_keeps_nothing_of_the_way_there(client: str, home: Any) -> None:
+    gone = {
+        "type": "http",
+        "url": f"https://far.example.com/{TOKEN}",
+        "serverUrl": TOKEN,
+        "httpUrl": TOKEN,
+        "headers": {"Authorization": TOKEN},
+        "headersHelper": TOKEN,
+        "auth": {"CLIENT_SECRET": TOKEN},
+        "oauth": {"clientId": TOKEN},
+        "authProviderType": "x",
+        "transport": "sse",
+        "transportType": "sse",
+    }
+    old = {servers(client): {"gateway-metrics": {**gone, "disabled": True}}}
+    home.write(client, json.dumps(old, indent=2))
+
+    code, _, err = home.install(client, "--backend", "demo:")
+
+    assert code == 0
+    assert entry_of(home, client) == {
+        **typed(client),
+        "command": COMMAND,
+        "args": ["--backend", "demo:"],
+        "disabled": True,
+    }
+    assert TOKEN not in home.file(client).read_text()
+    assert "holds the secret that stood there" in err
+
+
+@pytest.mark.parametrize(
+    ("old", "is_said"),
+    [
+        ({"command": "npx", "args": ["mcp-remote", "x", "--header", "K: planted"]}, True),
+        ({"command": "x", "args": ["--backend", "clickhouse://u:planted@h/db"]}, True),
+        ({"command": "x --token planted", "args": []}, True),
+        ({"command": "x", "args": "planted"}, True),
+        ({"command": "x", "env": {"TFY_HOST": "https://planted@h"}}, True),
+        ({"command": "x", "env": {"TFY_API_KEY": "${TFY_API_KEY:-planted}"}}, True),
+        ({"url": "https://far.example.com/planted"}, True),
+        ("planted", True),
+        ({"command": "C:\\Program Files\\x", "args": ["--backend", "demo:"], "env": {}}, False),
+        ({"command": "uvx", "args": ["gateway-metrics-mcp", "--budget", "5"]}, False),
+        ({"command": "x", "env": {"TFY_API_KEY": "${env:TFY_API_KEY}"}}, False),
+    ],
+)
+@pytest.mark.parametrize("flags", [("--backend", HOST), ("--remove",)])
+def test_a_backup_that_may_hold_a_secret_is_named_so(
+    flags: tuple[str, ...],
+    old: Any,
+    is_said: bool,  # noqa: FBT001 - a case of the table
+    home: Any,
+) -> None:
+    home.write("cursor", json.dumps({"mcpServers": {"gateway-metrics": old}}))
+
+    code, _, err = home.install("cursor", *flags)
+
+    assert code == 0
+    assert "the file as it was is in " in err
+    assert ("holds the secret that stood there" in err) is is_said
+
+
 def test_an_input_that_something_else_refers_to_stays(home: Any) -> None:
     home.install("vscode", "--backend", HOST)
     path = home.file("vscode")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,43 @@ def test_the_command_itself_installs_into_the_users_home(tmp_path: Path) -> None
     assert [*json.loads((tmp_path / ".claude.json").read_text())["mcpServers"]] == [
         "gateway-metrics"
     ]
+
+
+@pytest.mark.parametrize("before", [None, '{"theirs": 1}'])
+def test_an_interrupt_of_the_trial_is_quiet_and_the_file_is_whole(
+    before: str | None, tmp_path: Path
+) -> None:
+    """A server that never answers says by a pipe that it was started."""
+    path = tmp_path / ".cursor/mcp.json"
+    path.parent.mkdir()
+    if before is not None:
+        path.write_text(before)
+    os.mkfifo(tmp_path / "started")
+    server = tmp_path / "uvx"
+    server.write_text(f"#!/bin/sh\necho > {tmp_path}/started\nexec cat\n")
+    server.chmod(0o755)
+    command = (sys.executable, "-m", "gateway_metrics_mcp", "install", "--client", "cursor")
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [*command, "--uvx", "--backend", "demo:"],
+        env={"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    (tmp_path / "started").read_text()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (130, "")
+    assert [line.partition(":")[0].partition(" is in ")[0] for line in err.splitlines()] == [
+        str(path),
+        *(["the file as it was"] if before else []),
+    ]
+    after = json.loads(path.read_text())
+    assert [*after.pop("mcpServers")] == ["gateway-metrics"]
+    assert after == json.loads(before or "{}")
+    names = ["mcp.json", *(["mcp.json.bak"] if before else [])]
+    assert sorted(each.name for each in path.parent.iterdir()) == names
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -158,6 +160,36 @@ def test_all_faults_of_all_files_are_told_at_once(own: Own) -> None:
         "one.md, line 5",
         "two.md, line 1",
     ]
+
+
+def test_what_is_no_file_is_told_and_not_waited_for(own: Own) -> None:
+    folder = own(good=STANDUP)
+    os.mkfifo(folder / "pipe.md")
+    (folder / "folder.md").mkdir()
+    (folder / "device.md").symlink_to("/dev/zero")
+    (folder / "lost.md").symlink_to(folder / "nowhere")
+    with pytest.raises(SettingsError) as caught:
+        build_server(Settings(prompts=folder))
+
+    assert str(caught.value).splitlines()[1:] == [
+        f"{folder / 'device.md'}, line 1: cannot be read: no regular file",
+        f"{folder / 'folder.md'}, line 1: cannot be read: no regular file",
+        f"{folder / 'lost.md'}, line 1: cannot be read: No such file or directory",
+        f"{folder / 'pipe.md'}, line 1: cannot be read: no regular file",
+    ]
+
+
+def test_a_huge_file_is_told_without_being_read(own: Own) -> None:
+    folder = own(small=STANDUP)
+    with (folder / "huge.md").open("wb") as file:
+        file.truncate(1 << 28)
+    tracemalloc.start()
+    with pytest.raises(SettingsError, match=r"huge\.md, line 1: more than 100000 bytes"):
+        build_server(Settings(prompts=folder))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1 << 27
 
 
 def test_a_folder_that_is_none_or_empty_is_told(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def find_proxy(host: str) -> str | None:
     proxy here, but round one elsewhere, which could read the token.
 
     Raises:
+        SettingsError: if a login there ends the address too early; nothing of it is repeated.
         ValueError: if a variable holds no address.
     """
     parts, found = urlsplit(host), getproxies()
@@ -79,7 +80,13 @@ def find_proxy(host: str) -> str | None:
     if not proxy or proxy_bypass(parts.netloc):
         return None
     address = proxy if "://" in proxy else f"http://{proxy}"
-    if parts.scheme == "http" and not is_loopback(urlsplit(address).hostname):
+    proxy_parts = urlsplit(address)
+    if "@" in proxy_parts.path + proxy_parts.query + proxy_parts.fragment:
+        raise SettingsError(
+            f"the proxy's address in {_name_proxy(parts.scheme)} has a login with / ? or # in it:"
+            " percent-encode it"
+        )
+    if parts.scheme == "http" and not is_loopback(proxy_parts.hostname):
         return None
     return address
 
@@ -90,13 +97,18 @@ def describe_proxy(host: str) -> str | None:
     Its user name and password are left out.
 
     Raises:
-        ValueError: if a variable holds no address.
+        SettingsError, ValueError: as `find_proxy`.
     """
     address = find_proxy(host)
     if address is None:
         return None
-    proxy, schemes = urlsplit(address), (urlsplit(host).scheme, "all")
-    names = [name for scheme in schemes for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper())]
-    named = next((name for name in names if os.environ.get(name)), "the system's settings")
+    proxy = urlsplit(address)
     port = "" if proxy.port is None else f":{proxy.port}"
-    return f"{proxy.hostname}{port}, from {named}"
+    return f"{proxy.hostname}{port}, from {_name_proxy(urlsplit(host).scheme)}"
+
+
+def _name_proxy(scheme: str) -> str:
+    """Where the proxy's address comes from."""
+    kinds = (f"{scheme}_proxy", "all_proxy")
+    names = [name for kind in kinds for name in (kind, kind.upper())]
+    return next((name for name in names if os.environ.get(name)), "the system's settings")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.installing.clients import Client, input_id
 from gateway_metrics_mcp.installing.editing import Text
-from gateway_metrics_mcp.installing.entry import ServerEntry, is_secret, merge
+from gateway_metrics_mcp.installing.entry import (
+    REMOTE_PARTS,
+    ServerEntry,
+    is_ours,
+    is_secret,
+    merge,
+)
 from gateway_metrics_mcp.installing.files import ConfigFile
 from gateway_metrics_mcp.installing.jsonc import JsoncError
-from gateway_metrics_mcp.installing.showing import show_change
+from gateway_metrics_mcp.installing.showing import find_shown, show_change
 
 _INPUTS: Final = "inputs"
+_WITH_WORDS: Final = re.compile(r"=| -|://")  # a command that is more than a path
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class Change:
     what: str
     ours: Sequence[Sequence[str]]
     had_secret: bool
+    shown: Collection[str] = ()
+    """The strings that we put there: no others are shown."""
 
     @property
     def is_any(self) -> bool:
@@ -36,7 +46,7 @@ class Change:
     def show(self) -> str:
         """The change as a diff, without secrets."""
         old = None if self.file.content is None else self.old
-        return show_change(str(self.file.path), old, self.new, self.ours)
+        return show_change(str(self.file.path), old, self.new, self.ours, self.shown)
 
 
 def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry) -> Change:
@@ -60,8 +70,9 @@ def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry
             new = _drop_input(new, name)
     except JsoncError as error:
         raise SettingsError(_refuse(file, error)) from None
-    verb = "added" if before is None else "updated"
-    return Change(file, old, new, f"{verb} {name}", _ours(place, name), _has_secret(before))
+    what = f"{'added' if before is None else 'updated'} {name}"
+    shown = find_shown(entry.to_json(client)) | {input_id(name)}
+    return Change(file, old, new, what, _ours(place, name), _has_secret(before), shown)
 
 
 def plan_removal(file: ConfigFile, client: Client, name: str) -> Change:
@@ -77,7 +88,8 @@ def plan_removal(file: ConfigFile, client: Client, name: str) -> Change:
         new = old if before is None else _drop_input(old.remove(place), name)
     except JsoncError as error:
         raise SettingsError(_refuse(file, error)) from None
-    return Change(file, old, new, f"took {name} out", _ours(place, name), _has_secret(before))
+    ours, shown = _ours(place, name), {input_id(name)}
+    return Change(file, old, new, f"took {name} out", ours, _has_secret(before), shown)
 
 
 def _update(text: Text, place: tuple[str, ...], merged: dict[str, object]) -> Text:
@@ -122,8 +134,15 @@ def _ours(place: tuple[str, ...], name: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _has_secret(entry: object) -> bool:
-    env = entry.get("env") if isinstance(entry, dict) else None
-    values = env.items() if isinstance(env, dict) else ()
+    """Whether what goes may be one; what an entry was started with is taken for one if unknown."""
+    if not isinstance(entry, dict):
+        return entry is not None
+    if any(part in entry for part in REMOTE_PARTS) or not is_ours(entry.get("args", [])):
+        return True
+    command, env = entry.get("command", ""), entry.get("env", {})
+    if not isinstance(command, str) or not isinstance(env, dict) or _WITH_WORDS.search(command):
+        return True
+    values = env.items()
     return any(not isinstance(value, str) or is_secret(name, value) for name, value in values)
 
 

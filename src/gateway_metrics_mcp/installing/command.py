@@ -57,7 +57,7 @@ def _install(arguments: dict[str, Any], machine: Machine) -> int:
         change = plan_install(file, client, wish.name, entry)
         holds_secret = entry.secret is not None and not entry.secret.is_referred
         _apply(change, is_dry=arguments["dry_run"], is_private=holds_secret)
-        if holds_secret:
+        if holds_secret and not arguments["dry_run"]:
             _say(f"{change.file.path} holds the secret itself: keep it to yourself")
     _advise(entry, machine, client.title)
     if is_passing(sys.prefix) and not wish.uses_uvx:

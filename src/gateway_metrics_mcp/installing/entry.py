@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any, Final
 from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.installing.clients import Client
+from gateway_metrics_mcp.revealed import explain_revealed
+from gateway_metrics_mcp.setting_flags import flag_of
 from gateway_metrics_mcp.settings import (
     CLICKHOUSE_PASSWORD,
     CLICKHOUSE_PASSWORD_FILE,
@@ -20,6 +23,7 @@ from gateway_metrics_mcp.settings import (
     OUR_VARIABLES,
     PREFIX,
     REMOTE_SCHEMES,
+    flag_names,
 )
 
 PACKAGE: Final = "gateway-metrics-mcp"
@@ -34,7 +38,16 @@ _CLICKHOUSE: Final = (
     "--password-file",
 )
 _PLAIN: Final = (GATEWAY_HOST, _TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
+_WITH_CLICKHOUSE: Final = f"{PACKAGE}[clickhouse]"
+_MODULE: Final = "gateway_metrics_mcp"
+_WORDS: Final = ("--from", _WITH_CLICKHOUSE, PACKAGE, "-m", _MODULE)
 _PARTS: Final = ("type", "command", "args", "env")
+_REFERENCE: Final = re.compile(r"\$\{(?:(?:env|input):)?[A-Za-z0-9_-]+\}")  # with no default in it
+REMOTE_PARTS: Final = (
+    *("url", "serverUrl", "httpUrl", "headers", "headersHelper", "auth", "oauth"),
+    *("authProviderType", "transport", "transportType"),
+)
+"""What clients know of a server that is reached over HTTP: an entry with a command has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +133,23 @@ def build_entry(client: Client, wish: Wish, environ: Mapping[str, str]) -> Serve
 def is_secret(name: str, value: str) -> bool:
     """Whether a variable of an entry may hold what is not to be shown."""
     is_known = name in _PLAIN or (name.startswith(PREFIX) and name != CLICKHOUSE_PASSWORD)
-    return not is_known and not (value.startswith("${") and value.endswith("}"))
+    is_plain = is_known and not explain_revealed(value)
+    return not is_plain and not _REFERENCE.fullmatch(value)
+
+
+def is_ours(words: object) -> bool:
+    """Whether a command's arguments are such as stand in our entries: no secret is in those."""
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return False
+    flags = {flag_of(name) for name in ("config", *flag_names())}
+    rest = iter(words)
+    for word in rest:
+        if word in flags:
+            if explain_revealed(next(rest, "")):
+                return False
+        elif word not in _WORDS:
+            return False
+    return True
 
 
 def merge(old: object, new: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +163,8 @@ def merge(old: object, new: Mapping[str, Any]) -> dict[str, Any]:
     }
     env = {**kept, **new.get("env", {})}
     merged = {**new, **({"env": env} if env or "env" in before else {})}
-    return {part: merged.get(part) for part in _PARTS if part in merged or part in before}
+    parts = (*_PARTS, *REMOTE_PARTS)
+    return {part: merged.get(part) for part in parts if part in merged or part in before}
 
 
 def _secret_of(backend: str) -> tuple[str, str, str, str] | None:
@@ -155,14 +185,14 @@ def find_command(wish: Wish, environ: Mapping[str, str]) -> tuple[str, Sequence[
     if wish.uses_uvx or is_passing(sys.prefix):
         uvx = which("uvx", path=environ.get("PATH")) or "uvx"
         if wish.backend.startswith(SCHEMES):
-            return uvx, ("--from", f"{PACKAGE}[clickhouse]", PACKAGE)
+            return uvx, ("--from", _WITH_CLICKHOUSE, PACKAGE)
         return uvx, (PACKAGE,)
     script = Path(sys.executable).parent / (
         f"{PACKAGE}.exe" if sys.platform == "win32" else PACKAGE
     )
     if script.is_file():
         return str(script), ()
-    return sys.executable, ("-m", "gateway_metrics_mcp")
+    return sys.executable, ("-m", _MODULE)
 
 
 def is_passing(prefix: str) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import unified_diff
-from typing import Final
+from typing import Any, Final
 
 from gateway_metrics_mcp.installing.editing import Text
 from gateway_metrics_mcp.installing.entry import is_secret
@@ -13,15 +12,36 @@ from gateway_metrics_mcp.installing.jsonc import Node
 
 _HIDDEN: Final = '"…"'
 _CONTEXT: Final = 2
+_WORDS: Final[Mapping[str, Sequence[object]]] = {
+    "type": ("stdio", "http", "sse", "promptString"),
+    "description": ("The gateway token", "The password"),
+    "password": (True, False),
+}
 
 Span = tuple[int, int, str]
 
 
-def show_change(path: str, old: Text | None, new: Text, ours: Sequence[Sequence[str]]) -> str:
-    """A unified diff; strings and comments of others, and our secrets, are shown as an ellipsis."""
+def find_shown(entry: Mapping[str, Any]) -> frozenset[str]:
+    """The strings of an entry of ours that are no secrets."""
+    env = entry.get("env", {}).items()
+    plain = [value for name, value in env if not is_secret(name, value)]
+    return frozenset([entry["command"], *entry["args"], *plain])
+
+
+def show_change(
+    path: str,
+    old: Text | None,
+    new: Text,
+    ours: Sequence[Sequence[str]],
+    shown: Collection[str] = (),
+) -> str:
+    """A unified diff; all comments, and the strings that are not `shown`, become an ellipsis.
+
+    `ours` are the paths to what is ours: elsewhere all strings do.
+    """
     lines = unified_diff(
-        [] if old is None else _hide(old, ours).splitlines(),
-        _hide(new, ours).splitlines(),
+        [] if old is None else _hide(old, ours, shown).splitlines(),
+        _hide(new, ours, shown).splitlines(),
         path,
         path,
         n=_CONTEXT,
@@ -30,23 +50,22 @@ def show_change(path: str, old: Text | None, new: Text, ours: Sequence[Sequence[
     return "\n".join(lines)
 
 
-def _hide(text: Text, ours: Sequence[Sequence[str]]) -> str:
+def _hide(text: Text, ours: Sequence[Sequence[str]], shown: Collection[str]) -> str:
     document = text.parse()
-    spans = [*_strings(document.root, [tuple(path) for path in ours])]
-    shown = [span for path in ours if (span := _span_at(document.root, path))]
-    for start, end in document.comments:
-        if not any(a <= start and end <= b for a, b in shown):
-            spans.append((start, end, _hide_comment(document.text[start:end])))
-    hidden = document.text
-    for start, end, instead in sorted(spans, reverse=True):
-        hidden = hidden[:start] + instead + hidden[end:]
-    return hidden
+    strings = _strings(document.root, [tuple(path) for path in ours], shown)
+    comments = [(a, b, _hide_comment(document.text[a:b])) for a, b in document.comments]
+    parts, at = [], 0
+    for start, end, instead in sorted([*strings, *comments]):
+        if start >= at:  # else it stands within a part that is hidden
+            parts += [document.text[at:start], instead]
+            at = end
+    return "".join([*parts, document.text[at:]])
 
 
-def _strings(node: Node, ours: Sequence[Sequence[str]]) -> Iterator[Span]:
-    """The strings to hide; `ours` are the paths from here to what may be shown."""
-    if [] in [list(path) for path in ours]:
-        yield from _secrets(node)
+def _strings(node: Node, ours: Sequence[Sequence[str]], shown: Collection[str]) -> Iterator[Span]:
+    """The strings to hide; `ours` are the paths from here to what is ours."""
+    if () in ours and node.entries:
+        yield from _secrets(node, shown)
         return
     if isinstance(node.value, str):
         yield node.start, node.end, _HIDDEN
@@ -54,28 +73,20 @@ def _strings(node: Node, ours: Sequence[Sequence[str]]) -> Iterator[Span]:
         name = entry.key
         if name is None and isinstance(entry.value.value, dict):
             name = str(entry.value.value.get("id"))
-        yield from _strings(entry.value, [path[1:] for path in ours if path[0] == name])
+        below = [tuple(path[1:]) for path in ours if path[:1] == (name,)]
+        yield from _strings(entry.value, below, shown)
 
 
-def _secrets(node: Node) -> Iterator[Span]:
-    """Of our entry: the variables that may hold secrets, and what others added."""
+def _secrets(node: Node, shown: Collection[str]) -> Iterator[Span]:
+    """Of our entry: all values but those to be shown and the words of the format."""
     for entry in node.entries:
-        if entry.key == "env":
-            for variable in entry.value.entries:
-                value = variable.value.value
-                if not isinstance(value, str) or is_secret(str(variable.key), value):
-                    yield variable.value.start, variable.value.end, _HIDDEN
-        elif entry.key not in ("type", "command", "args", "id", "description", "password"):
-            yield entry.value.start, entry.value.end, json.dumps("…", ensure_ascii=False)
-
-
-def _span_at(node: Node, path: Sequence[str]) -> tuple[int, int] | None:
-    for name in path:
-        entry = node.find(name)
-        if entry is None:
-            return None
-        node = entry.value
-    return node.start, node.end
+        value = entry.value
+        inner = value.entries if entry.key in ("args", "env") else ()
+        for part in [each.value for each in inner] or [value]:
+            is_word = part is value and value.value in _WORDS.get(str(entry.key), ())
+            is_empty = part.value in ([], {})
+            if not (is_word or is_empty or (isinstance(part.value, str) and part.value in shown)):
+                yield part.start, part.end, _HIDDEN
 
 
 def _hide_comment(comment: str) -> str:

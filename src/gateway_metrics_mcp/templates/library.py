@@ -85,7 +85,11 @@ def _read_folder(
 
 def _read_file(path: Path, faults: list[Fault]) -> str | None:
     try:
-        raw = path.read_bytes()
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+            faults.append(Fault(1, "cannot be read: no regular file"))
+            return None
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
         if len(raw) <= _MOST_BYTES:
             return raw.decode("utf-8")
         faults.append(Fault(1, f"more than {_MOST_BYTES} bytes"))
