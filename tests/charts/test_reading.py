@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -9,9 +10,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
+from mcp.client import Client
 from mcp_types import CallToolResult, TextContent
 from vl_convert import vegalite_to_svg
+
+from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[..., Awaitable[CallToolResult]]
 Specify = Callable[..., Awaitable[dict[str, Any]]]
@@ -192,3 +200,56 @@ async def test_a_page_says_which_groups_it_draws(
     subtitle = result.meta["gateway-metrics/view"]["title"]["subtitle"]
     assert text.text.splitlines()[1] == f"# picture: {extent}"
     assert subtitle[-1] == f"{extent}, the rest in other"
+
+
+@pytest.mark.parametrize(
+    ("group", "says"),
+    [
+        ("team", "team rows overlap: a caller in several teams counts in each"),
+        ("userEmail", "rows are users only; virtual accounts are left out"),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"interval": "1 day"}])
+async def test_what_rows_are_stands_above_the_picture(
+    specify: Specify, group: str, says: str, more: dict[str, str]
+) -> None:
+    asked = {"aggregations": ["sum costInUSD"], "groupBy": [group], "startTs": "last 7 days"}
+    specification = await specify(DEMO, {**asked, **more})
+
+    assert any(line.startswith(says) for line in specification["title"]["subtitle"])
+
+
+async def test_a_changed_rate_has_its_points_as_the_text_does(ask: Ask) -> None:
+    asked = {"aggregations": ["errorRate"], "groupBy": ["modelName"], "startTs": "last 7 days"}
+    result = await ask(DEMO, {**asked, "compareTo": "previous", "limit": 1}, ui=True)
+    text = result.content[0]
+
+    assert isinstance(text, TextContent)
+    assert result.meta is not None
+    points = re.findall(r"[+-][\d.]+pp", text.text)
+    assert points
+    assert f"({points[0]})" in str(result.meta["gateway-metrics/view"])
+
+
+@pytest.mark.parametrize("cost", [10**30, -(10**30), 2**63])
+async def test_a_whole_number_beyond_all_measure_is_drawn(cost: int) -> None:
+    rows = [{"modelName": "own", "total": 1, "sumCostInUSD": cost}]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        del request
+        return httpx.Response(200, content=json.dumps({"data": {"dataPoints": rows}}))
+
+    backend = GatewayBackend(
+        "https://tenant.example.com",
+        "tok",
+        load_catalog(),
+        transport=httpx.MockTransport(answer),
+    )
+    server = build_server(Settings(backend="demo:"), backend=backend)
+    async with Client(server) as client:
+        asked = {**COST, "startTs": "2026-07-13", "endTs": "2026-07-14", "format": "chart"}
+        result = await client.call_tool("query_distribution", asked)
+
+    assert not result.is_error
+    assert [block.type for block in result.content] == ["text", "image"]
+    assert "could not be drawn" not in str(result.content[0])

@@ -59,12 +59,9 @@ def write_notes(asked: Asked, budget: int | None = None) -> list[str]:
 
 
 def _list_notes(asked: Asked) -> list[str]:
-    query = asked.question.query
     notes = [
-        *_overlap_notes(asked),
-        *_subject_notes(asked),
+        *describe_rows(asked),
         *_filter_notes(asked),
-        *_datasource_notes(query),
         *unmatched_notes(asked),
         *_gap_notes(asked),
         *price_notes(asked),
@@ -83,6 +80,12 @@ def _list_notes(asked: Asked) -> list[str]:
     if _has_rounded(asked):
         notes.append("decimals rounded (format exact: all digits)")
     return [f"# {keep_on_line(note)}" for note in notes]
+
+
+def describe_rows(asked: Asked) -> list[str]:
+    """What a row stands for, where its names alone would mislead: this belongs to pictures too."""
+    query = asked.question.query
+    return [*_overlap_notes(asked), *_subject_notes(asked), *_datasource_notes(query)]
 
 
 def is_still_filling(asked: Asked) -> bool:

@@ -27,7 +27,7 @@ from gateway_metrics_mcp.charts.heading import write_subtitle, write_title
 from gateway_metrics_mcp.charts.names import name_groups, shorten
 from gateway_metrics_mcp.result import Number
 from gateway_metrics_mcp.sums import add_up
-from gateway_metrics_mcp.values import BEFORE, CHANGE_PERCENT
+from gateway_metrics_mcp.values import BEFORE, CHANGE, CHANGE_PERCENT, RATIO
 
 NOW: Final = "this window"
 EARLIER: Final = "the earlier window"
@@ -145,9 +145,9 @@ class _Bars:
         return Mark(row.name, series, finite(value), write_exactly(value, one.value), label)
 
     def _say_change(self, one: Drawn, row: _Row) -> str:
-        """` (+12.5%)`; nothing for the rest, whose percentages do not add up."""
+        """` (+12.5%)`, of a part ` (-0.50pp)`; nothing for the rest, where these do not add up."""
         if row.is_rest:
             return ""
-        name = one.name + CHANGE_PERCENT
+        name = one.name + (CHANGE if one.value.unit == RATIO else CHANGE_PERCENT)
         change = row.values[self._names.index(name)]
         return "" if finite(change) is None else f" ({self._asked.format(change, name)})"

@@ -20,6 +20,8 @@ MOST_SERIES: Final = 12
 
 MOST_PANELS: Final = 3
 OTHER: Final = "other"
+_MOST_WHOLE: Final = 2**53
+"""Whole numbers beyond are drawn as floats: the engine knows none so large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,13 @@ def name_unit(value: Value) -> str:
 
 def finite(value: Number | None) -> Number | None:
     """The value, if it can be drawn: not where it is missing or cannot be computed."""
-    return value if value is not None and math.isfinite(value) else None
+    try:
+        number = math.nan if value is None else float(value)
+    except OverflowError:
+        return None
+    if not math.isfinite(number):
+        return None
+    return value if abs(number) < _MOST_WHOLE else number
 
 
 def write_exactly(value: Number | None, kind: Value) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import add_unit, quote_column, quote_text
+from gateway_metrics_mcp.answers.cells import add_unit, keep_on_line, quote_column, quote_text
 from gateway_metrics_mcp.answers.header import describe_filters, shown_filters
+from gateway_metrics_mcp.answers.notes import describe_rows
 from gateway_metrics_mcp.charts.chart import Drawn, name_unit
 from gateway_metrics_mcp.charts.names import cut_end
 from gateway_metrics_mcp.query.window import format_window
@@ -37,6 +38,7 @@ def write_subtitle(asked: Asked, *facts: str) -> tuple[str, ...]:
     filters = " AND ".join(describe_filters(shown_filters(asked)))
     limits = [part for part in (filters, question.scope) if part]
     lines += ["; ".join(limits)] if limits else []
+    lines += map(keep_on_line, describe_rows(asked))
     lines += [fact for fact in facts if fact]
     return tuple(cut_end(line, _LONGEST_LINE) for line in lines)
 
