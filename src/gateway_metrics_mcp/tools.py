@@ -15,7 +15,7 @@ from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.answer import Answer
 from gateway_metrics_mcp.answers.explained import write_plan
 from gateway_metrics_mcp.answers.fields import write_datasources, write_fields
-from gateway_metrics_mcp.answers.value_list import write_values
+from gateway_metrics_mcp.answers.value_list import Listed, write_values
 from gateway_metrics_mcp.arguments import (
     Arguments,
     DistributionArguments,
@@ -183,7 +183,8 @@ async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Ans
     result = await fetch_values(await desk.backend(), caller, listing)
     describe_call(rows=len(result.points))
     with trace_step("render"):
-        return Answer(write_values(listing, result, desk.budget))
+        text = write_values(listing, result, desk.budget)
+        return Answer(text, listed=Listed(listing, result))
 
 
 TOOLS: Final = {

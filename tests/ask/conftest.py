@@ -33,6 +33,8 @@ class Server:
     port: int = 0
     rows: list[dict[str, Any]] = field(default_factory=lambda: list(ROWS))
     all: dict[str, Any] = field(default_factory=lambda: dict(ALL))
+    buckets: list[dict[str, Any]] = field(default_factory=list)
+    """Of a timeseries without groups; if there are none, the row of all is its one bucket."""
     status: int = 200
     bodies: list[dict[str, Any]] = field(default_factory=list)
     has_asked: threading.Event = field(default_factory=threading.Event)
@@ -49,6 +51,7 @@ class Server:
 
     def reset(self) -> None:
         self.rows, self.all, self.status = list(ROWS), dict(ALL), 200
+        self.buckets.clear()
         self.bodies.clear()
         self.has_asked.clear()
         self.may_answer.set()
@@ -61,6 +64,7 @@ class Server:
         points = self.rows if body.get("groupBy") else [self.all]
         if body["type"] == "timeseries":
             bucket = {"startTimestamp": body["startTs"], "endTimestamp": body["endTs"]}
+            points = points if body.get("groupBy") else self.buckets or points
             points = [{**bucket, **row} for row in points]
         return json.dumps({"data": {"dataPoints": points}}).encode()
 

@@ -133,6 +133,16 @@ async def test_each_argument_alone_leaves_calls_that_can_be_asked(
                 assert not plan.is_error, f"{tool} {call}: {plan.content}"
 
 
+async def test_the_longest_key_makes_calls_that_can_be_asked(connect: Connect) -> None:
+    async with connect() as client:
+        text = await render(client, "chargeback-by-team", {"metadata_key": "x" * 247})
+        calls = [call for call in calls_of(text) if "metadata.x" in json.dumps(call)]
+        assert calls
+        for tool, call in calls:
+            plan = await client.call_tool(tool, {**call, "format": "explain"})
+            assert not plan.is_error, f"{tool} {call}: {plan.content}"
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_prompt_names_nothing_that_does_not_exist(
     connect: Connect, catalog: Catalog, name: str
@@ -211,6 +221,12 @@ REFUSED: Final[tuple[tuple[str, str, dict[str, str], tuple[str, ...]], ...]] = (
     ("control", "weekly-cost-report", {"team": "a\nb"}, ("team: ", "holds a control character")),
     ("line end", "weekly-cost-report", {"team": "a\u2028b"}, ("holds a control character",)),
     ("long", "weekly-cost-report", {"team": "x" * 257}, ("team: more than 256 letters",)),
+    (
+        "long key",
+        "chargeback-by-team",
+        {"metadata_key": "x" * 248},
+        ("metadata_key: more than 247 letters",),
+    ),
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.value_list import Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Answer:
     text: str
     asked: Asked | None = field(default=None, repr=False)
     """What it was written from, where rows were asked for."""
+    listed: Listed | None = field(default=None, repr=False)
+    """The same, where values of a field were listed."""
     image: bytes | None = field(default=None, repr=False)
     """A picture of it, as PNG."""
     view: Mapping[str, Any] | None = field(default=None, repr=False)

@@ -88,7 +88,7 @@ def _groups(asked: Asked, room: Room) -> _Rows:
     last = None if question.limit is None else first + question.limit
     rows = _Rows(len(points), facts={"offset": question.offset})
     for point in points[first:last]:
-        row = _row(point)
+        row = _row(point, room)
         if not room.fits(_dump(row)) and rows.shown:
             break
         rows.shown.append(row)
@@ -116,7 +116,7 @@ def _cut_buckets(asked: Asked, series: Sequence[Series], room: Room, *, must_get
     rows = _Rows(len(asked.result.points))
     for start in sorted({start for one in series for start in one.values}):
         added = [
-            _row(DataPoint(one.keys, tuple(one.values[start]), start))
+            _row(DataPoint(one.keys, tuple(one.values[start]), start), room)
             for one in series
             if start in one.values
         ]
@@ -134,9 +134,10 @@ def _pinned(asked: Asked) -> dict[str, Any]:
     return arguments if interval is None else arguments | {"interval": interval.wire}
 
 
-def _row(point: DataPoint) -> list[Any]:
+def _row(point: DataPoint, room: Room) -> list[Any]:
     start = [] if point.start is None else [format_instant(point.start)]
-    return [*start, *map(_cut, point.keys), *map(_finite, point.values)]
+    show = _finite if room.is_unlimited else _cut
+    return [*start, *map(show, point.keys), *map(_finite, point.values)]
 
 
 def _cut(key: Key) -> Key:

@@ -29,9 +29,12 @@ class Room:
     bytes: int = MOST_BYTES
     _uncounted: list[str] = field(default_factory=list)
     _uncounted_bytes: int = 0
+    is_unlimited: bool = field(init=False)
+    """Whether there is more than any client is given: that is no budget at all."""
 
     def __post_init__(self) -> None:
-        if self.tokens > MOST_BYTES:  # more than any client is given: this is none
+        self.is_unlimited = self.tokens > MOST_BYTES
+        if self.is_unlimited:
             self.bytes = max(self.bytes, self.tokens)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.answers.budget import Room
@@ -30,10 +31,37 @@ _MOST_COMPARED: Final = 500
 _TEAM: Final = "team"
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What was listed and what came back: what the text is written from, whole and typed."""
+
+    listing: Listing
+    result: Result
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what a row holds."""
+        return ("value", TOTAL) if TOTAL in self.result.value_names else ("value",)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no value was found."""
+        return not any(_matches(point.keys[0], self.listing.search) for point in self.result.points)
+
+    def rows(self) -> list[tuple[Key, ...]]:
+        """The rows that were asked for, in the order of the text."""
+        listing = self.listing
+        last = None if listing.limit is None else listing.offset + listing.limit
+        found = _search(listing, _sort(self.result))[listing.offset : last]
+        if TOTAL not in self.result.value_names:
+            return [(point.keys[0],) for point in found]
+        return [(point.keys[0], _total(self.result, point)) for point in found]
+
+
 def write_values(listing: Listing, result: Result, budget: int) -> str:
     """The answer's text, within `budget` estimated tokens."""
     points = _sort(result)
-    found = [point for point in points if _matches(point.keys[0], listing.search)]
+    found = _search(listing, points)
     parts = [_describe_search(listing, len(found), len(points))] if listing.search else []
     if not found:
         head = [_header(listing, *parts, "rows none"), *_notes(listing, result)]
@@ -150,6 +178,10 @@ def _sort(result: Result) -> list[DataPoint]:
     """Most rows first, then by value; the missing value last of those with as many."""
     points = sorted(result.points, key=lambda point: rank_key(point.keys[0]))
     return sorted(points, key=lambda point: -(_total(result, point) or 0))
+
+
+def _search(listing: Listing, points: Sequence[DataPoint]) -> list[DataPoint]:
+    return [point for point in points if _matches(point.keys[0], listing.search)]
 
 
 def _total(result: Result, point: DataPoint) -> Number | None:

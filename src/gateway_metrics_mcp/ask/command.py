@@ -20,8 +20,9 @@ from gateway_metrics_mcp.answers.as_csv import write_csv, write_line
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.budget import UNLIMITED
 from gateway_metrics_mcp.answers.empty import is_empty
+from gateway_metrics_mcp.answers.value_list import Listed
 from gateway_metrics_mcp.ask.flags import PROGRAM, WRONG_USAGE, Order, read_order
-from gateway_metrics_mcp.ask.layout import Table, align, as_markdown, read_blocks, read_cell
+from gateway_metrics_mcp.ask.layout import align, as_markdown, read_blocks
 from gateway_metrics_mcp.ask.limits import (
     Finding,
     Limit,
@@ -54,6 +55,7 @@ _MOST_ROWS: Final = 1_000
 """Of a table, where no limit was given: more is for a file (csv, json)."""
 
 _MOST_SERIES: Final = 100_000
+_FILES: Final = ("csv", "json")
 _SENT: Final = {"aligned": "table", "csv": "exact", "markdown": "table"}
 """The tool's format, where it has none of this name."""
 
@@ -76,7 +78,7 @@ def _run(order: Order) -> int:
         settings = _read_settings(order.settings)
         opening = Opening(settings, clock)
         desk = replace(open_desk(settings, opening.get, clock), has_links=False, has_view=False)
-        if order.settings.get("budget") is None:
+        if order.settings.get("budget") is None or _is_file_of_values(order):
             desk = replace(desk, budget=UNLIMITED)
         wording = Wording.read(order, desk.terms().catalog)
         _add_presentation(order, wording.raw)
@@ -107,11 +109,15 @@ def _read_settings(flags: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def _is_file_of_values(order: Order) -> bool:
+    return order.tool == "list_values" and order.format in _FILES
+
+
 def _add_presentation(order: Order, raw: dict[str, Any]) -> None:
     """The format, and how many rows: all of them go into a file, a screen takes fewer."""
     if order.tool in ("query_distribution", "query_timeseries"):
         raw["format"] = _SENT.get(order.format, order.format)
-    is_file = order.format in ("csv", "json")
+    is_file = order.format in _FILES
     if order.tool == "query_timeseries":
         if is_file:
             raw.setdefault("limit", _MOST_SERIES)
@@ -163,7 +169,7 @@ def _finish(order: Order, answer: Answer, checks: Checks) -> int:
     outcomes = {finding.outcome for finding in findings}
     if Outcome.PASSED in outcomes:
         return int(Outcome.PASSED)
-    if order.fails_if_empty and _has_no_rows(order, answer):
+    if order.fails_if_empty and _has_no_rows(answer):
         _tell(f"{PROGRAM}: no rows")
         return EMPTY
     return int(max(outcomes, default=Outcome.KEPT))
@@ -174,12 +180,9 @@ def _lay_out(order: Order, answer: Answer) -> str:
     text = answer.text if order.format == "json" and answer.asked else speak_lines(answer.text)
     has_pairs = answer.asked is not None and _is_one_row(answer.asked)
     if order.format == "csv":
-        _tell(*(line for line in text.split("\n") if line.startswith("# ")))
-        if answer.asked is not None and answer.asked.totals is not None:
-            _tell("# the ALL row is not among the rows of a CSV: --format table has it")
-        return _write_rows(text) if answer.asked is None else write_csv(answer.asked).rstrip("\n")
-    if order.format == "json" and answer.asked is None:
-        return _write_json(text)
+        return _lay_out_rows(answer, text, is_empty=_has_no_rows(answer))
+    if order.format == "json" and answer.listed is not None:
+        return _write_json(answer.listed, text)
     if order.format == "markdown":
         return as_markdown(text, has_pairs=has_pairs)
     is_seen = order.format in ("table", "exact") and sys.stdout.isatty()
@@ -188,38 +191,37 @@ def _lay_out(order: Order, answer: Answer) -> str:
     return text
 
 
+def _lay_out_rows(answer: Answer, text: str, *, is_empty: bool) -> str:
+    """The rows as CSV; what is said of them goes to stderr: without rows, the whole text."""
+    for line in text.split("\n"):
+        if is_empty or line.startswith("# "):
+            _tell(f"# {line.removeprefix('# ')}")
+    asked, listed = answer.asked, answer.listed
+    if asked is None:
+        rows = [] if listed is None else [listed.columns, *listed.rows()]
+        return "\n".join(map(write_line, rows))
+    if asked.totals is not None and not is_empty:
+        _tell("# the ALL row is not among the rows of a CSV: --format table has it")
+    return write_csv(asked).rstrip("\n")
+
+
 def _is_one_row(asked: Asked) -> bool:
     """Whether the text of the answer is `name: value` lines."""
     is_table = asked.buckets is not None or asked.totals is not None or asked.question.offset
     return not is_table and len(asked.result.points) == 1 and not is_empty(asked)
 
 
-def _has_no_rows(order: Order, answer: Answer) -> bool:
+def _has_no_rows(answer: Answer) -> bool:
     if answer.asked is not None:
         return is_empty(answer.asked)
-    return order.tool == "list_values" and _read_table(answer.text) is None
+    return answer.listed is not None and answer.listed.is_empty
 
 
-def _read_table(text: str) -> Table | None:
-    return next((block for block in read_blocks(text) if isinstance(block, Table)), None)
-
-
-def _write_rows(text: str) -> str:
-    """The values of a listing as CSV."""
-    table = _read_table(text)
-    if table is None:
-        return write_line(("value", "total"))
-    rows = [[read_cell(cell) for cell in row] for row in table.rows]
-    return "\n".join([write_line(table.heading), *map(write_line, rows)])
-
-
-def _write_json(text: str) -> str:
+def _write_json(listed: Listed, text: str) -> str:
     """The values of a listing as JSON, in the shape of the queries' answers."""
-    table = _read_table(text)
     notes = [block.removeprefix("# ") for block in read_blocks(text) if isinstance(block, str)]
-    rows = [] if table is None else [[read_cell(cell) for cell in row] for row in table.rows]
-    columns = ["value", "total"] if table is None else list(table.heading)
-    body = {"notes": notes, "columns": columns, "rowCount": len(rows), "rows": rows}
+    rows = listed.rows()
+    body = {"notes": notes, "columns": listed.columns, "rowCount": len(rows), "rows": rows}
     return json.dumps(body, separators=(",", ":"))
 
 

@@ -32,10 +32,29 @@ _HELD: Final[Mapping[Operator, Operator]] = {
 
 _FIELD: Final = re.compile(r'\s*(?:"([^"]+)"|\'([^\']+)\'|([^\s=!<>"\']+))\s*')
 _SIGN: Final = re.compile("|".join(map(re.escape, _SIGNS)))
+_RUN: Final = re.compile(r"[=<>!~]+(?:\s+=+)?")
+_MEANT: Final = {
+    "===": "=",
+    "!==": "!=",
+    "=!": "!=",
+    "=>": ">=",
+    "=<": "<=",
+    "~": "contains",
+    "=~": "contains",
+    "!~": "not contains",
+}
+"""What is meant by the signs of other languages."""
+
 _ITEM: Final = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,"']*[^,"'\s])|)\s*(,|$)""")
 _BETWEEN: Final = re.compile(r"\s+and\s+|\s*,\s*", re.IGNORECASE)
 _QUOTED: Final = re.compile(r""""[^"]*"|'[^']*'""")
 _JOINED: Final = re.compile(r"\s(?:and|or|&&|\|\|)\s+", re.IGNORECASE)
+_OR: Final = ("or", "||")
+_ANOTHER: Final = re.compile(r"\s*(,|or\b|and\b|\|\||&&)", re.IGNORECASE)
+_BY_PARTS: Final = re.compile(
+    r"""("[^"]*"|'[^']*')|\s*(?:,|\bor\b|\band\b|\|\||&&)\s*""", re.IGNORECASE
+)
+_BRACKETS: Final = {"(": ")", "[": "]"}
 _SEVERAL: Final = (*LIST_OPERATORS, "BETWEEN")
 
 
@@ -85,16 +104,25 @@ def read_condition(text: str, datasource: object, catalog: Catalog) -> list[Any]
         raise ValueError(f"expected a field, an operator and a value, got {quote(text)}")
     name = field[1] or field[2] or field[3]
     operator, word, rest = _read_operator(text[field.end() :])
-    operator = _hold(operator, name, datasource, catalog)
     if operator == "IS_NULL":
         return [{"fieldName": name, "operator": operator, "value": _read_null(word, rest)}]
-    _refuse_joined(rest)
-    values = _read_values(rest, operator)
-    return [{"fieldName": name, "operator": operator, "value": values}]
+    held = _hold(operator, name, datasource, catalog)
+    _refuse_joined(rest, name)
+    _refuse_several(rest, name, operator, takes_commas=held in _SEVERAL)
+    if operator in _SEVERAL:
+        rest = _strip_brackets(rest)
+    return [{"fieldName": name, "operator": held, "value": _read_values(rest, held)}]
 
 
 def _read_operator(text: str) -> tuple[Operator, str, str]:
     """The operator, how it was spelt, and the text behind it."""
+    run = _RUN.match(text)
+    if run is not None and run[0] not in _SIGNS:
+        spelt = "".join(run[0].split())
+        meant = _MEANT.get(spelt, "" if spelt not in _SIGNS else spelt)
+        choice = f"Did you mean {meant}?" if meant else explain_choice(spelt, _LISTED)
+        quoted = "A value that begins with a sign stands in quotes"
+        raise ValueError(f"{quote(run[0])} is no operator. {choice} {quoted}")
     sign = _SIGN.match(text)
     if sign is not None:
         return _SIGNS[sign[0]], sign[0], text[sign.end() :].strip()
@@ -127,20 +155,46 @@ def _read_null(word: str, rest: str) -> list[str]:
     return [rest.lower()]
 
 
-def _refuse_joined(rest: str) -> None:
+def _refuse_joined(rest: str, name: str) -> None:
     """`team = a and modelName = b` would be one value that nothing has."""
     bare = _QUOTED.sub('""', rest)
     for joined in _JOINED.finditer(bare):
         field = _FIELD.match(bare, joined.end())
         if field is not None and any(w.match(bare, field.end()) for w in (_SIGN, _WORD)):
+            if joined[0].strip().lower() in _OR:
+                raise ValueError(f"all conditions must hold: for one of several, {name} in a, b")
             raise ValueError("one condition each: repeat --where, or quote the value")
+
+
+def _refuse_several(rest: str, name: str, operator: Operator, *, takes_commas: bool) -> None:
+    """`modelName = "a" or "b"` would be one value with quotes in it."""
+    first = _QUOTED.match(rest)
+    joined = None if first is None else _ANOTHER.match(rest, first.end())
+    if joined is None or (joined[1] == "," and takes_commas) or operator in _SEVERAL:
+        return
+    word = {"EQUAL": "in", "NOT_EQUAL": "not in"}.get(operator)
+    if word is None:
+        raise ValueError("one value each: only in and not in take several")
+    shown = f'"{name}"' if " " in name else name
+    listed = _BY_PARTS.sub(lambda part: part[1] or ", ", rest)
+    raise ValueError(f"for several values write {shown} {word} {listed}")
+
+
+def _strip_brackets(text: str) -> str:
+    """A list without what encloses it: the first bracket, if it closes at the end."""
+    opening, closing = text[:1], _BRACKETS.get(text[:1])
+    bare = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
+    depth = 0
+    for position, letter in enumerate(bare if closing else ""):
+        depth += (letter == opening) - (letter == closing)
+        if depth == 0:
+            return text[1:-1].strip() if position == len(text) - 1 else text
+    return text
 
 
 def _read_values(rest: str, operator: Operator) -> list[str]:
     """One value, or those of a list; quotes hold what would else be read as more than one."""
     bare = rest.strip()
-    if bare[:1] + bare[-1:] in ("()", "[]"):
-        bare = bare[1:-1].strip()
     if not bare:
         raise ValueError("the value is missing")
     if operator == "BETWEEN":

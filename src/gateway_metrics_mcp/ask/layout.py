@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.answers.cells import NULL, unquote_text
-
 FORMATS: Final = ("table", "aligned", "exact", "csv", "json", "markdown", "explain")
 FORMATS_OF_VALUES: Final = ("table", "aligned", "csv", "json", "markdown")
 FORMATS_OF_FIELDS: Final = ("table", "markdown")
@@ -18,8 +16,12 @@ FORMATS_OF_FIELDS: Final = ("table", "markdown")
 _RULE: Final = re.compile(r"---(?:\|---)*")
 _CELL: Final = re.compile(r"((?:\\.|[^|\\])*)(\||$)", re.DOTALL)
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]\d+)?(?:%|pp)?|null|n/a")
-_INTEGER: Final = re.compile(r"-?\d+")
-_MARKS: Final = re.compile(r"[`*<\[\]~]|(?<!\w)_|_(?!\w)")
+_MARKS: Final = re.compile(
+    r"\\\|"  # ours already, in a table and out of it
+    r"|[\\`*<\[\]~]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # within a word it is none
+    r"|&(?=#?\w+;)"
+)
 _OURS: Final = ("# ", "## ")
 
 
@@ -124,7 +126,7 @@ def _as_paragraph(line: str) -> str:
 
 def _escape(text: str) -> str:
     """The text with a backslash before what Markdown would read as markup."""
-    return _MARKS.sub(lambda mark: f"\\{mark[0]}", text)
+    return _MARKS.sub(lambda mark: mark[0] if mark[0] == r"\|" else f"\\{mark[0]}", text)
 
 
 def _widths(table: Table) -> list[int]:
@@ -158,10 +160,3 @@ def _pad(row: Sequence[str], widths: Sequence[int], is_right: Sequence[bool]) ->
         blank = " " * (width - _width(cell))
         cells.append(blank + cell if right else cell + blank)
     return cells
-
-
-def read_cell(cell: str) -> str | int | None:
-    """The value behind a cell of `list_values`."""
-    if cell == NULL:
-        return None
-    return int(cell) if _INTEGER.fullmatch(cell) else unquote_text(cell)

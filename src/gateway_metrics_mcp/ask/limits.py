@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.buckets import PARTIAL
 from gateway_metrics_mcp.answers.cells import format_key, format_value
 from gateway_metrics_mcp.answers.empty import is_empty
+from gateway_metrics_mcp.answers.grid import Grid
 from gateway_metrics_mcp.answers.table import count_rows
 from gateway_metrics_mcp.query.model import Aggregation, format_instant
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.question import Question
 from gateway_metrics_mcp.question_names import split_aggregation
 from gateway_metrics_mcp.question_values import asks_cost
-from gateway_metrics_mcp.result import DataPoint, Number
+from gateway_metrics_mcp.result import Key, Number
 from gateway_metrics_mcp.values import PERCENT, RATIO, Value, compared
 
 _COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
@@ -67,6 +69,25 @@ class Finding:
     text: str
 
 
+class _Row(NamedTuple):
+    """What is checked: its bucket, its group and its value."""
+
+    time: str
+    keys: tuple[Key, ...]
+    number: Number | None
+
+
+@dataclass(slots=True)
+class _Count:
+    """What was found of the rows."""
+
+    passed: int = 0
+    lacking: int = 0
+    first: _Row | None = None
+    """The first that the limit holds of."""
+    last: _Row | None = None
+
+
 def read_limit(text: str) -> Limit:
     """The limit that the text states.
 
@@ -103,8 +124,9 @@ def settle_limit(limit: Limit, question: Question) -> tuple[Limit, Value]:
         raise ValueError(f"{value.name} is not in percent")
     number = limit.number
     if value.unit in (RATIO, "pp"):
-        if not limit.is_percent and abs(number) > 1:
-            raise ValueError(f"{value.name} is a part of 1. Write {number:g}%, or {number / 100:g}")
+        if not limit.is_percent and abs(number) >= 1:
+            other = f"{number * 100:g}%" if abs(number) == 1 else f"{number / 100:g}"
+            raise ValueError(f"{value.name} is a part of 1. Write {number:g}%, or {other}")
         number = number / 100 if limit.is_percent else number
     return Limit(limit.text, value.name, limit.comparison, number, False, limit.is_any), value
 
@@ -130,51 +152,74 @@ def check_limit(limit: Limit, value: Value, asked: Asked) -> Finding:
         return Finding(Outcome.UNKNOWN, f"{unknown}: no rows")
     if value.name not in asked.result.value_names:
         return Finding(Outcome.UNKNOWN, f"{unknown}: the answer has no {value.name}")
-    rows = _list_rows(asked, value.name, is_any=limit.is_any)
-    if not rows:
+    rows = _list_rows(asked, value.name) if limit.is_any else _list_all(asked, value.name)
+    count = _count(rows, limit)
+    bound = _describe_bound(asked, value)
+    if count.first is not None:
+        name, number = _name_row(count.first), _show(count.first.number, value)
+        rest = f", and in {count_rows(count.passed - 1)} more" if count.passed > 1 else ""
+        text = f"{value.name} of {name} is {number}: {limit.text} holds{rest}{bound}"
+        return Finding(Outcome.PASSED, text)
+    if count.last is None:
         why = "there is no ALL row" if not limit.is_any else "no rows"
         return Finding(Outcome.UNKNOWN, f"{unknown}: {why}")
-    holds = _COMPARISONS[limit.comparison]
-    known = [(name, number) for name, number in rows if _is_known(number)]
-    passed = [(name, n) for name, n in known if n is not None and holds(n, limit.number)]
-    bound = _describe_bound(asked, value)
-    if passed:
-        name, number = passed[0]
-        rest = f", and in {count_rows(len(passed) - 1)} more" if len(passed) > 1 else ""
-        text = f"{value.name} of {name} is {_show(number, value)}: {limit.text} holds{rest}{bound}"
-        return Finding(Outcome.PASSED, text)
-    if len(known) < len(rows):
-        lacking = count_rows(len(rows) - len(known)) if limit.is_any else "ALL"
+    if count.lacking:
+        lacking = count_rows(count.lacking) if limit.is_any else "ALL"
         return Finding(Outcome.UNKNOWN, f"{unknown}: {value.name} of {lacking} is null or n/a")
-    what = "every row" if limit.is_any else f"ALL ({_show(known[0][1], value)})"
+    what = "every row" if limit.is_any else f"ALL ({_show(count.last.number, value)})"
     text = f"{value.name} of {what} is within the limit, {limit.text}{bound}"
     return Finding(Outcome.KEPT, text)
 
 
-def _is_known(number: Number | None) -> bool:
-    return number is not None and math.isfinite(number)
+def _count(rows: Iterable[_Row], limit: Limit) -> _Count:
+    """One pass: a timeseries of many groups has very many rows."""
+    holds, count = _COMPARISONS[limit.comparison], _Count()
+    for row in rows:
+        count.last = row
+        if row.number is None or not math.isfinite(row.number):
+            count.lacking += 1
+        elif holds(row.number, limit.number):
+            count.passed += 1
+            count.first = count.first or row
+    return count
 
 
 def _show(number: Number | None, value: Value) -> str:
     return format_value(number, value.unit, signed=value.is_signed)
 
 
-def _list_rows(asked: Asked, name: str, *, is_any: bool) -> Sequence[tuple[str, Number | None]]:
-    """What is checked, by its name: every row, or the one that stands for all."""
+def _list_all(asked: Asked, name: str) -> Iterator[_Row]:
+    """The row that stands for all, if there is one."""
     result = asked.result
-    i = result.value_names.index(name)
-    if is_any:
-        return [(_name_row(point), point.values[i]) for point in result.points]
     of_all = asked.of_all or asked.totals
     if not result.key_names and len(result.points) == 1:
         of_all = result.points[0].values
-    return [] if of_all is None else [("ALL", of_all[i])]
+    if of_all is not None:
+        yield _Row("", (), of_all[result.value_names.index(name)])
 
 
-def _name_row(point: DataPoint) -> str:
+def _list_rows(asked: Asked, name: str) -> Iterator[_Row]:
+    """Every row; of a timeseries every bucket of every series, filled as its table is.
+
+    A bucket without rows has no average, ratio or percentile: there is nothing to check.
+    """
+    i = asked.result.value_names.index(name)
+    if asked.buckets is None:
+        yield from (_Row("", point.keys, point.values[i]) for point in asked.result.points)
+        return
+    grid = Grid(asked, asked.buckets)
+    gap = grid.gap(name)
+    for start, label in zip(grid.starts, grid.labels, strict=True):
+        time = format_instant(start) + (PARTIAL if label.endswith(PARTIAL) else "")
+        for series in grid.series:
+            row = series.values.get(start)
+            if row is not None or gap is not None:
+                yield _Row(time, series.keys, gap if row is None else row[i])
+
+
+def _name_row(row: _Row) -> str:
     """Its bucket and its keys; ALL where it has neither."""
-    start = [] if point.start is None else [format_instant(point.start)]
-    return " ".join([*start, *map(format_key, point.keys)]) or "ALL"
+    return " ".join([*([row.time] if row.time else []), *map(format_key, row.keys)]) or "ALL"
 
 
 def _describe_bound(asked: Asked, value: Value) -> str:

@@ -114,6 +114,8 @@ class _Checker:
                 self._check_compare(value)
             case "field":
                 self._check_field(value)
+            case "key":
+                _check_key(value)
             case "measure":
                 known = measures_of(self._datasource(), self._terms.catalog)
                 _check_choice(value, (*known, SHARE))
@@ -169,6 +171,13 @@ def _check_number(value: str) -> None:
     number = parse_number(value)
     if number is None or not math.isfinite(number) or number < 0:
         raise ValueError(f"{quote(value)} is no number, such as 500 or 0.25")
+
+
+def _check_key(value: str) -> None:
+    """The calls name the key as a field, which may be as long as an argument."""
+    most = MOST_LETTERS - len(METADATA_PREFIX)
+    if len(value) > most:
+        raise ValueError(f"more than {most} letters")
 
 
 def _check_choice(value: str, allowed: tuple[str, ...]) -> None:
