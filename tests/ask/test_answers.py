@@ -248,3 +248,14 @@ def test_nothing_in_a_markdown_cell_is_markup(gateway: Server, ask: Ask) -> None
 
     assert r'"\<img src=x>"' in out
     assert r'"\[a\](http://b) \`c\` \*d\* \_e\_"' in out
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_date_as_a_range_is_that_day(ask: Ask) -> None:
+    _, day, _ = ask("distribution", "--range", "2026-07-01", *BY_MODEL[5:])
+    _, days, _ = ask("distribution", "--range", "2026-07-01", "--end", "2026-07-04")
+    _, since, _ = ask("distribution", "--start", "2026-07-01")
+
+    assert day == TABLE
+    assert " | 2026-07-01T00:00Z to 2026-07-04T00:00Z (3 days) | " in days
+    assert " | 2026-07-01T00:00Z to 2026-07-02" not in since

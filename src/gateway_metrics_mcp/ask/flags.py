@@ -39,8 +39,8 @@ _HELP: Final[Mapping[str, str]] = {
     "--by": "split by a field; repeat, or separate by commas",
     "--where": "a filter: 'modelName = openai/gpt-4o', 'team in a, b', 'latencyMs > 500',"
     " 'modelName contains gpt', 'virtualModelName is not null'; repeat: all must hold",
-    "--range": "a period: today, 'last 7 days', 'last month', 2026-07, now-7d",
-    "--start": "the same, or ISO 8601",
+    "--range": "a period: today, 'last 7 days', 'last month', 2026-07, 2026-07-14, now-7d",
+    "--start": "the same, or ISO 8601; without --end a date reaches to now",
     "--limit": "rows (of a timeseries: series) to show",
 }
 _METAVARS: Final[Mapping[str, str]] = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway_metrics_mcp.ask.conditions import read_condition
@@ -47,6 +49,8 @@ class Wording:
             else:
                 wording.raw[one.argument] = one.text
                 wording._flags[one.argument] = one.flag
+        if wording._flags.get("startTs") == "--range" and "endTs" not in wording.raw:
+            wording._end_of_day()
         datasource = wording.raw.get("datasource", "modelMetrics")
         for one in order.given:
             if one.argument == "filters":
@@ -54,6 +58,13 @@ class Wording:
                     one.text, f"{one.flag} {quote(one.text)}", datasource, catalog
                 )
         return wording
+
+    def _end_of_day(self) -> None:
+        """A date as a range is that day: as a start alone, it would reach to now."""
+        with suppress(ValueError, OverflowError):
+            day = datetime.strptime(self.raw["startTs"].strip(), "%Y-%m-%d")  # noqa: DTZ007 - a date
+            self.raw["endTs"] = f"{day + timedelta(days=1):%Y-%m-%d}"
+            self._flags["endTs"] = "--range"
 
     def _add_condition(self, text: str, flag: str, datasource: str, catalog: Catalog) -> None:
         try:
