@@ -27,11 +27,13 @@ _NOTE: Final = "e-mail addresses are hidden: a user-… stands for one, in filte
 _AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
 
 # Runs are taken whole and never given back, so that the time is linear. An escape of JSON or of a
-# cell ends a run: half of one would break what it stands in. An apostrophe belongs to a name.
+# cell ends a run: half of one would break what it stands in. Right before the sign it goes with the
+# address, since it may be a backslash and a name of one letter. An apostrophe is part of a name.
 _RUN: Final = r"(?:(?!%40)[^\s@\ufe6b\uff20\"'`<>()\[\]{},;:=&?/|\\]|(?<=[^\W_])'(?=[^\W_]))"
 _TOP: Final = r"\.(?:xn--[a-z0-9-]+|[^\W\d_]{2}[\w-]*)"
 _ADDRESS: Final = re.compile(
-    rf"\\u[0-9a-f]{{4}}|\\.|metadata\.|{_RUN}++(?P<rest>(?:[@\ufe6b\uff20]|%40){_RUN}+{_TOP})?",
+    rf"metadata\.|(?:\\u[0-9a-f]{{4}}|\\.|{_RUN}++)"
+    rf"(?P<rest>(?:[@\ufe6b\uff20]|%40){_RUN}+{_TOP})?",
     re.IGNORECASE | re.DOTALL,
 )
 _HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")

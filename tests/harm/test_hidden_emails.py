@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import SettingsError
@@ -258,6 +258,8 @@ AROUND: Final = st.text(
 
 
 @given(local=PARTS, host=PARTS, before=AROUND, after=AROUND)
+@example(local="0", host="0", before="\\", after="")
+@example(local="u0041", host="0", before="\\", after="")
 def test_any_address_in_any_text_is_hidden(local: str, host: str, before: str, after: str) -> None:
     address = f"{local}@{host}.example"
     hidden = Mask(b"k" * 16).hide(f"{before}{address}{after}")

@@ -126,8 +126,9 @@ def _with_floats(filter_: Filter) -> Filter:
 
 
 def _as_float(value: Scalar) -> Scalar:
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if is_integer else value
+    """A number as a double; -0.0 as 0.0, which ClickHouse's IN tells apart."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) + 0.0 if is_number else value
 
 
 def _scalar(value: Scalar | tuple[Scalar, ...]) -> Scalar:

@@ -73,6 +73,13 @@ def test_r13_zero_and_minus_zero_are_one_value(answer: Answer) -> None:
     ]
 
 
+def test_r13_a_filter_for_minus_zero_finds_zero(answer: Answer) -> None:
+    rows = [{"HttpStatusCode": value} for value in (0, 0, 200)]
+
+    found = answer(rows, filters=[("httpStatusCode", "IN", [-0.0, -1])])
+    assert found == [{"total": 2}]
+
+
 def test_numbers_are_compared_as_doubles_as_soon_as_one_is(answer: Answer) -> None:
     rows = [
         {"InputTokens": 2**53 + n, "LatencyMs": float(2**53 + 2 * n), "HttpStatusCode": 400}
