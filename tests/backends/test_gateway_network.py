@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from gateway_metrics_mcp import errors
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.backends.gateway_connection import IdleTransports
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
@@ -342,3 +344,19 @@ async def test_a_netrc_file_does_not_replace_the_token(
     assert [line for line in headers if line.startswith(b"authorization:")] == [
         f"authorization: bearer {TOKEN}".encode()
     ]
+
+
+async def test_connections_may_be_taken_while_old_ones_are_being_closed() -> None:
+    idle = IdleTransports()
+
+    class Slow(httpx.MockTransport):
+        async def aclose(self) -> None:
+            while idle.take(b"ana"):
+                pass
+
+    await idle.put(b"old", Slow(lambda _: httpx.Response(200)))
+    for _ in range(200):  # one more than are kept
+        await idle.put(b"ana", httpx.MockTransport(lambda _: httpx.Response(200)))
+
+    assert idle.take(b"old") is None
+    assert idle.take(b"ana") is None

@@ -111,7 +111,8 @@ class IdleTransports:
         """Keep one; those that nobody came back for are closed."""
         now = monotonic()
         self._idle.append((owner, now, transport))
-        while len(self._idle) > _MOST_IDLE or now - self._idle[0][1] > KEEPALIVE_S:
+        # While one is being closed, others may be taken.
+        while self._idle and (len(self._idle) > _MOST_IDLE or now - self._idle[0][1] > KEEPALIVE_S):
             await self._idle.popleft()[2].aclose()
 
     async def aclose(self) -> None:
