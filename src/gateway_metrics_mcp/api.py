@@ -41,14 +41,14 @@ from gateway_metrics_mcp.openapi import MOST_BYTES, PATH, describe_api, find_exc
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.reading import read_query
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.result import DataPoints, Result
 from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(?::[0-9]*)?")
-_ROWS_AT_ONCE: Final = 1000
+_ROWS_AT_ONCE: Final = 250
 _RETRY_AFTER_S: Final = 5
 _READY_TIMEOUT_S: Final = 5
 _LONGEST_MESSAGE: Final = 2000
@@ -284,11 +284,11 @@ async def _encode(result: Result, query: Query) -> AsyncIterator[bytes]:
 
     Rows are let go of as they are written: to free all of them at once takes a while, too.
     """
-    points = deque(result.points)
+    rows = deque(result.plain_rows())
     result = replace(result, points=())
     start = b'{"data":{"dataPoints":['
-    while points:
-        few = tuple(points.popleft() for _ in range(min(_ROWS_AT_ONCE, len(points))))
+    while rows:
+        few = DataPoints(rows.popleft() for _ in range(min(_ROWS_AT_ONCE, len(rows))))
         yield start + to_json(replace(result, points=few).rows(query))[1:-1]
         start = b","
         await anyio.lowlevel.checkpoint()

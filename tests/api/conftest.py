@@ -324,7 +324,6 @@ class Process:
     process: anyio.abc.Process
     url: str = ""
     said: str = ""
-    is_quiet: bool = False
 
     async def wait_for(self, text: str) -> None:
         """Until it has written the text to stderr."""

@@ -403,6 +403,16 @@ async def test_without_tokens_it_says_that_everyone_is_tenant_admin(
     assert "no --tokens: everyone who reaches it is a tenant admin\n" in server.said
 
 
+async def test_it_says_nothing_as_it_ends(run_api: RunApi, july: July) -> None:
+    async with run_api() as server, httpx.AsyncClient() as client:
+        response = await client.post(f"{server.url}{PATH}", json=july())
+        response.raise_for_status()
+        await server.wait_for(f"{PATH}\n")
+        begun = server.said
+
+    assert server.said == begun
+
+
 async def test_a_hangup_reads_the_tokens_again(run_api: RunApi, july: July, tmp_path: Path) -> None:
     first, second = make(), make(subject="bob@example.com", teams=[])
     file = tmp_path / "tokens.toml"

@@ -85,7 +85,7 @@ def estimate_bytes(result: Result) -> int:
     step = -(-len(points) // _MOST_MEASURED)
     measured = points[::step]
     rows = sum(map(_bytes_of_row, measured)) * len(points) // len(measured)
-    return sys.getsizeof(result) + sys.getsizeof(points) + rows
+    return sys.getsizeof(result) + sys.getsizeof(result.plain_rows()) + rows
 
 
 def _bytes_of_row(point: DataPoint) -> int:

@@ -27,7 +27,7 @@ from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.backends.dialect import FILES, DuckDialect, quote_identifier
 from gateway_metrics_mcp.backends.duckdb_errors import translate
 from gateway_metrics_mcp.backends.files import find_files, find_late_start, read_directory
-from gateway_metrics_mcp.backends.sql import Statement, compile_query, read_rows
+from gateway_metrics_mcp.backends.sql import Statement, compile_query, read_points, read_rows
 from gateway_metrics_mcp.backends.sql_engine import SqlEngine
 from gateway_metrics_mcp.backends.tables import Layout
 from gateway_metrics_mcp.errors import (
@@ -38,13 +38,13 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.result import DataPoint, Result
+from gateway_metrics_mcp.result import DataPoints, Result, Row
 
 logger = logging.getLogger(__name__)
 
 _MOST_ON_DISK: Final = "4GB"
 _INTERRUPT_EVERY_S: Final = 0.005
-_ROWS_AT_ONCE: Final = 1000
+_ROWS_AT_ONCE: Final = 500
 _TURN_OF_OTHERS_S: Final = 0.0005
 
 
@@ -157,11 +157,11 @@ class DuckDBBackend(SqlEngine):
             statement = self._compile(clipped, caller, files, are_whole=False)
             cursor.execute(statement.text, statement.parameters)
         result = read_rows((), statement, query, self._layout.catalog)
-        points: list[DataPoint] = []
+        points: list[Row] = []
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             if points:  # a fetch holds the interpreter's lock, and would be first to get it again
                 time.sleep(_TURN_OF_OTHERS_S)
-            points += read_rows(rows, statement, query, self._layout.catalog).points
+            points += read_points(rows, statement, query, keys=len(result.key_names))
         if len(points) > self._row_cap:
             self._refuse(cursor, statement)
         is_absent = not files and not (self._directory / table).is_dir()
@@ -170,7 +170,7 @@ class DuckDBBackend(SqlEngine):
             notes = (
                 f"the data of this window begin on {first}: it has no files of the days before",
             )
-        result = replace(result, points=tuple(points), is_absent=is_absent)
+        result = replace(result, points=DataPoints(points), is_absent=is_absent)
         return result.with_notes(*notes)
 
     def _compile(

@@ -33,7 +33,14 @@ from gateway_metrics_mcp.query.vocabulary import (
     RATE_TYPES,
     AggregationType,
 )
-from gateway_metrics_mcp.result import DataPoint, Number, Result, key_names_of, value_names_of
+from gateway_metrics_mcp.result import (
+    DataPoints,
+    Number,
+    Result,
+    Row,
+    key_names_of,
+    value_names_of,
+)
 
 _FUNCTIONS: Final[dict[AggregationType, Function]] = {
     "sum": "sum",
@@ -251,19 +258,26 @@ def read_rows(
     rows: Sequence[Sequence[Any]], statement: Statement, query: Query, catalog: Catalog
 ) -> Result:
     """The result in an engine's rows."""
-    datasource = catalog.datasources[query.datasource]
-    key_names = key_names_of(query, datasource)
+    key_names = key_names_of(query, catalog.datasources[query.datasource])
+    points = read_points(rows, statement, query, keys=len(key_names))
+    return Result(key_names, value_names_of(query), DataPoints(points))
+
+
+def read_points(
+    rows: Sequence[Sequence[Any]], statement: Statement, query: Query, *, keys: int
+) -> list[Row]:
+    """The data points in an engine's rows, of so many keys each."""
     first_key = 0 if query.interval is None else 1
-    last_key = first_key + len(key_names)
-    points = []
+    last_key = first_key + keys
+    points: list[Row] = []
     for row in rows:
         start, seconds = None, math.nan
         if query.interval is not None:
             start = query.interval.start_of(row[0])
             seconds = query.interval.seconds_from(start) if query.has_rates else math.nan
-        values = tuple(_read_value(row, output, seconds) for output in statement.outputs)
-        points.append(DataPoint(tuple(row[first_key:last_key]), values, start))
-    return Result(key_names, value_names_of(query), tuple(points))
+        values = tuple([_read_value(row, output, seconds) for output in statement.outputs])
+        points.append((tuple(row[first_key:last_key]), values, start))
+    return points
 
 
 def _read_value(row: Sequence[Any], output: Output, seconds: float) -> Number | None:

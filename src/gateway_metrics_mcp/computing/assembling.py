@@ -80,7 +80,7 @@ class _Parts:
     raw: Result
     chosen: Mapping[Rows, Chosen | None]
 
-    def compute(self, values: Sequence[Value], everything: _Parts | None) -> tuple[DataPoint, ...]:
+    def compute(self, values: Sequence[Value], everything: _Parts | None) -> Sequence[DataPoint]:
         """The rows with these values; column by column, since there can be very many."""
         points = self.raw.points
         if self.raw.value_names == tuple(value.name for value in values):
