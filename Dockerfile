@@ -1,5 +1,6 @@
 # The server over HTTP: built in one stage, run in another that holds no build tools.
 FROM python:3.12-slim AS build
+ARG EXTRAS=ops,clickhouse
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY prompts prompts
@@ -7,7 +8,7 @@ COPY src src
 # pip byte-compiles what it installs: the image starts in half the time.
 RUN python -m venv /app \
     && /app/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
-    && /app/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[ops,clickhouse]" \
+    && /app/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[$EXTRAS]" \
     && /app/bin/pip uninstall --yes pip
 
 FROM python:3.12-slim

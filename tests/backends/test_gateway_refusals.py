@@ -37,6 +37,7 @@ Gateway = Callable[..., GatewayBackend]
         (422, errors.RefusedQueryError, "without a documented reason"),
         (429, errors.RateLimitedError, "in a minute"),
         (500, errors.UnavailableError, "ask again later"),
+        (501, errors.WrongHostError, "takes no queries"),
         (502, errors.UnavailableError, "ask again later"),
         (504, errors.UnavailableError, "ask again later"),
     ],

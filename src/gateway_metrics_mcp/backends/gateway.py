@@ -20,7 +20,6 @@ from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.gateway_body import unpack
 from gateway_metrics_mcp.backends.gateway_connection import (
-    KEEPALIVE_S,
     ConnectionTransport,
     IdleTransports,
 )
@@ -189,7 +188,8 @@ class GatewayBackend:
             proxy = find_proxy(str(self._url))
             if proxy is None:
                 return ConnectionTransport(self._url, self._tls)
-            limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
+            # No connection is kept: what comes after an answer cannot be told through a proxy.
+            limits = httpx.Limits(max_keepalive_connections=0)
             return httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy, limits=limits)
         except OSError:
             wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"

@@ -11,7 +11,7 @@ from typing import Final, cast
 import httpcore
 import httpx
 
-KEEPALIVE_S: Final = 30
+_KEEPALIVE_S: Final = 30
 _MOST_IDLE: Final = 200
 _ERRORS: Final = (
     httpcore.TimeoutException,
@@ -69,7 +69,7 @@ class ConnectionTransport(httpx.AsyncBaseTransport):
             return kept
         await self.aclose()
         self._connection = httpcore.AsyncHTTPConnection(
-            self._origin, ssl_context=self._tls, keepalive_expiry=KEEPALIVE_S
+            self._origin, ssl_context=self._tls, keepalive_expiry=_KEEPALIVE_S
         )
         return self._connection
 
@@ -110,9 +110,10 @@ class IdleTransports:
     async def put(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:
         """Keep one; those that nobody came back for are closed."""
         now = monotonic()
+        expired = now - _KEEPALIVE_S
         self._idle.append((owner, now, transport))
         # While one is being closed, others may be taken.
-        while self._idle and (len(self._idle) > _MOST_IDLE or now - self._idle[0][1] > KEEPALIVE_S):
+        while self._idle and (len(self._idle) > _MOST_IDLE or self._idle[0][1] < expired):
             await self._idle.popleft()[2].aclose()
 
     async def aclose(self) -> None:

@@ -88,6 +88,7 @@ _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
         RefusedQueryError,
         "the query is too large for the gateway (413): ask with fewer values in its filters",
     ),
+    501: (WrongHostError, f"what answers there takes no queries (501): {WRONG_HOST}"),
 }
 
 
@@ -102,7 +103,7 @@ def explain_status(
         when = "in a minute or later" if wait_s is None else f"after {wait_s} seconds"
         text = f"the gateway asks for fewer requests (429): ask again {when}"
         return RateLimitedError(text, is_passing=True, wait_s=wait_s)
-    if status >= _FAILED:
+    if status >= _FAILED and status not in _BY_STATUS:
         is_passing = status in _PASSING
         when = f"after {wait_s} seconds" if is_passing and wait_s is not None else "later"
         return UnavailableError(

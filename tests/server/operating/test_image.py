@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -20,6 +21,7 @@ from gateway_metrics_mcp.settings import read_settings
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
 ROOT: Final = Path(__file__).parents[3]
+DEPLOY: Final = ROOT / "docs/deploy.md"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,18 @@ def test_it_copies_only_what_is_there_and_not_ignored(instructions: list[tuple[s
     assert {name for name in copied if not (ROOT / name).exists()} == set()
     assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == copied
     assert "*" in ignored
+
+
+def test_its_extras_are_there_and_its_docs_name_more_of_them(
+    instructions: list[tuple[str, str]],
+) -> None:
+    there = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = [_last(instructions, "ARG"), *re.findall(r"EXTRAS=\S+", DEPLOY.read_text("utf-8"))]
+
+    extras = [re.findall(r"\w+", names.partition("=")[2]) for names in named]
+
+    assert extras == [["ops", "clickhouse"], ["ops", "clickhouse", "charts"]]
+    assert set(extras[1]) == set(there["optional-dependencies"])
 
 
 def test_it_runs_as_a_number_that_is_not_root(instructions: list[tuple[str, str]]) -> None:
