@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from statistics import mean, quantiles
 from typing import Any, Final
 
-from loopback import Caller, Process, Reply, question, start
+from callers import Caller, Reply, question
+from loopback import Process, start
 
 MOST_TAIL: Final = 4.0
 """p99 over p50."""

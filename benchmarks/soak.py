@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from statistics import mean
 from typing import Final
 
-from loopback import HANDSHAKE, STATELESS, Caller, Process, Reply, question, start
+from callers import HANDSHAKE, STATELESS, Caller, Reply, question
+from loopback import Process, start
 
 FAULTS: Final = 0.1
 CALLERS: Final = 24

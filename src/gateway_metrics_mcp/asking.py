@@ -12,10 +12,16 @@ import anyio
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.empty import is_empty
+from gateway_metrics_mcp.aside import work_aside
 from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.computing.assembling import Sheet, assemble, is_partition
+from gateway_metrics_mcp.computing.assembling import (
+    Sheet,
+    assemble_windows,
+    find_seen,
+    is_partition,
+)
 from gateway_metrics_mcp.computing.changes import Row, compare, unless_same
-from gateway_metrics_mcp.computing.cost_split import Split, read_spend, split_change
+from gateway_metrics_mcp.computing.cost_split import Split, split_results
 from gateway_metrics_mcp.computing.coverage import Gap, find_gap, fold
 from gateway_metrics_mcp.computing.explaining import Step, list_steps
 from gateway_metrics_mcp.computing.plan import MOST_CALLS, Call, count_queries, plan_calls
@@ -82,7 +88,8 @@ class Asker:
         answers = await self._fetch_all(question, self._plan(question))
         raws = [r for call, r in answers.items() if call == Call(is_before=call.is_before)]
         values = choose_values(question, raws)
-        sheet = assemble(question, answers, values)
+        size = sum(len(result.points) for result in answers.values())
+        sheet, before = await work_aside(size, assemble_windows, question, answers, values)
         asked = Asked(
             question,
             sheet.result,
@@ -96,8 +103,7 @@ class Asker:
             priced=_list_priced(question, sheet),
             is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
         )
-        if question.earlier is not None:
-            before = assemble(question, answers, values, is_before=True)
+        if before is not None:
             asked = await self._compare(asked, answers, sheet, before)
         asked = await self._explain_absence(asked, answers)
         if self.oldest_s is None:
@@ -147,7 +153,8 @@ class Asker:
         unmatched: list[Unmatched] = []
         unsure: list[str] = []
         for filter_, name in listed_filters(question, self.catalog):
-            seen = self._seen(question, answers, name)
+            rows = sum(len(result.points) for result in answers.values())
+            seen = await work_aside(rows, find_seen, question, answers, name)
             if seen is None:
                 unsure.append(f"whether each value of {name} has rows was not asked: calls ran out")
             if seen is None or not any(find_unmatched(filter_, seen, None)):
@@ -178,22 +185,12 @@ class Asker:
         keys = list(list_seen(listed, 0))
         return {name: find_near_values(name.removeprefix(METADATA_PREFIX), keys) for name in fields}
 
-    def _seen(
-        self, question: Question, answers: Mapping[Call, Result], name: str
-    ) -> Mapping[str, int | float] | None:
-        """The values of a field in the rows that match; None if they were not asked."""
-        if name in question.query.group_by:
-            position = answers[Call()].key_names.index(question.datasource.response_key(name))
-            mains = [r for call, r in answers.items() if call == Call(is_before=call.is_before)]
-            return {k: n for main in mains for k, n in list_seen(main, position).items()}
-        present = answers.get(Call(present=name))
-        return None if present is None else list_seen(present, 0)
-
     async def _compare(
         self, asked: Asked, answers: Mapping[Call, Result], now: Sheet, before: Sheet
     ) -> Asked:
         split = await self._split_cost(asked.question, answers, now, before)
-        compared = compare(now, before, asked.values)
+        size = len(now.result.points) + len(before.result.points)
+        compared = await work_aside(size, compare, now, before, asked.values)
         of_all = compared.totals if self.has_all_row else None
         return asked.compared_with(
             compared.result,
@@ -237,10 +234,11 @@ class Asker:
                 self.calls += 2
                 queries = costed_queries(question, question.earlier, is_grouped=is_grouped)
                 results = [*await fetch_all(self._query, queries)]
-        ours, theirs = (
-            None if r is None else read_spend(r, is_grouped=is_grouped) for r in results
-        )
-        return None if ours is None or theirs is None else split_change(ours, theirs)
+        ours, theirs = results
+        if ours is None or theirs is None:
+            return None
+        size = len(ours.points) + len(theirs.points)
+        return await work_aside(size, split_results, ours, theirs, is_grouped=is_grouped)
 
     async def _fetch_all(
         self, question: Question, planned: Mapping[Call, Query]

@@ -13,11 +13,12 @@ from typing import Any, Final
 import anyio
 
 from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.aside import work_aside
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query, Scalar
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
-from gateway_metrics_mcp.result import DataPoint, Key, Result
+from gateway_metrics_mcp.result import DataPoints, Key, Result, Row
 
 _DIGITS: Final = 10
 """Forty bits: among 10,000 addresses two share a hash once in 20,000 installations."""
@@ -114,7 +115,7 @@ class HidingBackend:
                 "filters": tuple(map(self._reveal_filter, query.filters)),
             }
         )
-        return self._hide(await self._backend.query(revealed, caller))
+        return await self._hide(await self._backend.query(revealed, caller))
 
     def explain(self, query: Query, caller: Caller) -> str:
         """What would be sent, with hashes."""
@@ -125,15 +126,18 @@ class HidingBackend:
     ) -> Result | None:
         """The keys, with hashes."""
         keys = await self._backend.metadata_keys(datasource, start, end, caller)
-        return None if keys is None else self._hide(keys)
+        return None if keys is None else await self._hide(keys)
 
     async def aclose(self) -> None:
         """The other is not of this call: it stays open."""
 
-    def _hide(self, result: Result) -> Result:
+    async def _hide(self, result: Result) -> Result:
+        return await work_aside(len(result.points), self._hide_rows, result)
+
+    def _hide_rows(self, result: Result) -> Result:
         is_subject = [name in _SUBJECTS for name in result.key_names]
         has_hidden = False
-        points: list[DataPoint] = []
+        rows: list[Row] = []
         for point in result.points:
             keys = tuple(
                 self._mask.hide_key(key, is_subject=is_subject[i])
@@ -141,12 +145,11 @@ class HidingBackend:
             )
             if keys != point.keys:
                 has_hidden = True
-                point = point._replace(keys=keys)  # noqa: PLW2901 - most rows stay as they are
-            points.append(point)
+            rows.append((keys, point.values, point.start))
         return replace(
             result,
             key_names=tuple(map(self._mask.hide, result.key_names)),
-            points=tuple(points),
+            points=DataPoints(rows),
             notes=(*map(self._mask.hide, result.notes), *((_NOTE,) if has_hidden else ())),
         )
 
@@ -172,7 +175,7 @@ class HidingBackend:
                     end_ts=query.end_ts,
                     group_by=(self._mask.reveal(name),),
                 )
-                self._hide(await self._backend.query(listing, caller))
+                await self._hide(await self._backend.query(listing, caller))
                 self._listed.add(place)
 
     def _reveal_filter(self, one: Filter) -> Filter:

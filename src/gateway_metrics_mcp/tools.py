@@ -25,6 +25,7 @@ from gateway_metrics_mcp.arguments import (
     TimeseriesArguments,
     read_arguments,
 )
+from gateway_metrics_mcp.aside import work_aside
 from gateway_metrics_mcp.asking import Asker
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.call_record import describe_call
@@ -183,7 +184,8 @@ async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Ans
     result = await fetch_values(await desk.backend(), caller, listing)
     describe_call(rows=len(result.points))
     with trace_step("render"):
-        text = write_values(listing, result, desk.budget)
+        rows = len(result.points)
+        text = await work_aside(rows, write_values, listing, result, desk.budget)
         return Answer(text, listed=Listed(listing, result))
 
 

@@ -142,6 +142,24 @@ def july() -> Callable[..., dict[str, Any]]:
     return ask_july
 
 
+@pytest.fixture(scope="session")
+def read_error() -> Callable[[Any], dict[str, Any]]:
+    """The body of an error, whose shape is checked."""
+
+    def read_error(response: Any) -> dict[str, Any]:
+        assert response.headers["content-type"] == "application/json"
+        body: dict[str, Any] = response.json()
+        assert list(body) == ["statusCode", "message", "code", "details"]
+        assert body["statusCode"] == response.status_code
+        assert isinstance(body["message"], str)
+        assert body["message"]
+        assert isinstance(body["code"], str)
+        assert all(isinstance(detail, str) for detail in body["details"])
+        return body
+
+    return read_error
+
+
 Issue = Callable[..., str]
 
 

@@ -17,7 +17,6 @@ World = Any
 NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
 WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
 OUTSIDER: Final = Caller("eve@example.com", "user", frozenset({"black"}))
-INSIDER: Final = Caller("ada@example.com", "user")
 
 REAL: Final = Filter(field_name="virtualModelName", operator="IS_NULL", value=True)
 VIRTUAL: Final = Filter(field_name="virtualModelName", operator="IS_NULL", value=False)
@@ -82,34 +81,6 @@ def test_no_traffic_is_found_out_also_with_a_filter(world: World, group_by: list
     assert [query.filters for query in probes(world)] == [(REAL,)]
 
 
-@GROUPED
-@pytest.mark.parametrize("operator", ["IN", "EQUAL"])
-def test_a_value_that_no_row_has_is_named_with_those_that_come_near(
-    world: World, group_by: list[str], operator: str
-) -> None:
-    filters = where(("modelName", operator, ["openai/gpt-4"]))
-
-    text = world.ask({**WEEK, "groupBy": group_by, "filters": filters})
-
-    assert 'match modelName IN ["openai/gpt-4"]' in text or "match modelName EQUAL" in text
-    (line,) = [line for line in text.split("\n") if "did you mean" in line]
-    assert line.startswith('# modelName "openai/gpt-4" has no rows: did you mean ')
-    near = line.removesuffix("?").split("did you mean ")[1].split(" or ")
-    assert len(near) == 3
-    assert set(near) == set(NAMES[:3])
-    assert "; without the filters 8 do" in text
-    assert [query.filters for query in probes(world)] == [(REAL,)]
-    assert world.recorder.calls <= 6
-
-
-def test_a_value_that_resembles_none_is_said_to(world: World) -> None:
-    text = world.ask({**WEEK, "filters": where(("modelName", "IN", ["zzzzzz"]))})
-
-    assert '# modelName "zzzzzz" has no rows, and no value comes near' in text
-    assert "did you mean" not in text
-    assert "list_values of modelName" in text
-
-
 def test_values_that_exist_but_not_together_are_said_to(world: World) -> None:
     world.fill([call("gpt"), call("claude", "bob@example.com")])
     filters = where(("modelName", "IN", ["gpt"]), ("userEmail", "IN", ["bob@example.com"]))
@@ -120,13 +91,6 @@ def test_values_that_exist_but_not_together_are_said_to(world: World) -> None:
     assert "not together" in body_of(text)[-1]
     assert "; without the filters 2 do" in text
     assert [query.filters for query in probes(world)] == [(REAL,)]
-
-
-def test_a_metadata_key_of_another_spelling_is_offered(world: World) -> None:
-    text = world.ask({**WEEK, "filters": where(("metadata.Customer", "IN", ["acme"]))})
-
-    assert "no row has the metadata key Customer: did you mean customer?" in text
-    assert world.recorder.calls <= 6
 
 
 def test_a_metadata_key_that_no_row_has_is_said_of_groups_too(world: World) -> None:
@@ -165,38 +129,6 @@ def test_what_this_token_may_not_see_is_not_said_to_be_nothing(
     assert "no traffic" not in hidden
     assert not [name for name in NAMES[1:] if name in hidden]
     assert {caller.subject for caller in world.recorder.callers} == {OUTSIDER.subject}
-
-
-def test_near_values_are_those_that_the_caller_may_see(world: World) -> None:
-    world.fill([call("gpt-4o"), call("gpt-4o-secret", "bob@example.com", Teams=["black"])])
-
-    text = world.ask_as(INSIDER, {**WEEK, "filters": where(("modelName", "IN", ["gpt-4"]))})
-
-    assert "did you mean gpt-4o?" in text
-    assert "secret" not in text
-
-
-def test_a_value_among_several_that_matches_nothing_is_said(world: World) -> None:
-    values = ["openai/gpt-4o", "openai/gpt-5-mini"]
-    question = {**WEEK, "filters": where(("modelName", "IN", values))}
-
-    one = world.ask(question)
-    grouped = world.ask({**question, "groupBy": ["modelName"]})
-    otherwise = world.ask({**question, "groupBy": ["team"]})
-
-    for text in (one, grouped, otherwise):
-        assert '# modelName "openai/gpt-5-mini" has no rows: did you mean ' in text
-        assert '"openai/gpt-4o" has no rows' not in text
-    assert "total: 2" in one
-
-
-def test_values_that_all_match_cost_no_probe(world: World) -> None:
-    filters = where(("modelName", "IN", list(NAMES[:2])))
-
-    text = world.ask({**WEEK, "filters": filters, "groupBy": ["modelName"]})
-
-    assert "has no rows" not in text
-    assert probes(world) == []
 
 
 def test_groups_of_the_other_kind_of_subject_are_not_no_traffic(world: World) -> None:
@@ -243,35 +175,6 @@ def test_a_comparison_is_probed_over_both_windows(world: World) -> None:
     )
 
 
-@GROUPED
-def test_a_value_that_only_the_earlier_window_has_is_there(
-    world: World, group_by: list[str]
-) -> None:
-    earlier = NOON.replace(day=1)
-    world.fill([call("gpt"), call("claude") | {"CreatedAt": earlier}])
-    filters = where(("modelName", "IN", ["gpt", "claude", "clause"]))
-
-    question = {**WEEK, "compareTo": "1 week", "filters": filters, "groupBy": group_by}
-    text = world.ask(question)
-
-    assert '"claude" has no rows' not in text
-    assert '# modelName "clause" has no rows: did you mean claude?' in text
-
-
-def test_where_calls_run_out_it_is_said_that_values_were_not_looked_for(world: World) -> None:
-    filters = where(("modelName", "IN", [NAMES[0], "opeani/gpt-4o"]))
-    question = {**WEEK, "compareTo": "1 week", "groupBy": ["requestType"], "filters": filters}
-    said = "# whether each value of modelName has rows was not asked: calls ran out\n"
-
-    text = world.ask({**question, "aggregations": ["errorRate"]})
-    enough = world.ask({**question, "aggregations": ["errorRate"]}, calls=10)
-
-    assert said in text
-    assert "has no rows:" not in text
-    assert said not in enough
-    assert '# modelName "opeani/gpt-4o" has no rows: did you mean ' in enough
-
-
 def test_what_was_not_looked_at_is_what_to_drop(world: World) -> None:
     failed = {"fieldName": "isFailure", "operator": "EQUAL", "value": True}
     world.fill([call("gpt", IsFailure=False), call("claude", IsFailure=True)])
@@ -305,16 +208,6 @@ def test_a_key_that_others_have_is_no_slip(world: World) -> None:
     assert "no row has" not in text
 
 
-def test_a_value_that_is_a_part_of_another_comes_before_what_begins_with_it(world: World) -> None:
-    names = [f"developer-05{n}@example.com" for n in (1, 2, 3)]
-    rows = [call("gpt", name) for name in names for _ in range(3)]
-    world.fill([*rows, call("gpt", "developer-05@example.com")])
-
-    text = world.ask({**WEEK, "filters": where(("userEmail", "IN", ["developer-05"]))})
-
-    assert "has no rows: did you mean developer-05@example.com or developer-051@" in text
-
-
 def test_notes_give_way_where_an_empty_answer_has_no_room(world: World) -> None:
     world.fill([call(f"provider/model-{n:02}") for n in range(40)])
     wrong = [f"privoder/model-{n:02}" for n in range(30)]
@@ -329,50 +222,6 @@ def test_notes_give_way_where_an_empty_answer_has_no_room(world: World) -> None:
         assert body_of(text)[-1].startswith("# next: the same with a value that exists")
     assert estimate_tokens(texts[550]) <= 550 < estimate_tokens(texts[12_000])
     assert set(body_of(texts[550])) < set(body_of(texts[12_000]))
-
-
-def test_a_filter_on_what_cannot_be_listed_is_told_without_near_values(world: World) -> None:
-    filters = where(("isFailure", "EQUAL", ["true"]))
-
-    text = world.ask({**WEEK, "filters": filters})
-
-    assert body_of(text)[0].startswith("no rows in this window")
-    assert "did you mean" not in text
-    assert world.recorder.calls <= 6
-
-
-def test_a_value_that_exists_but_not_with_the_other_filters_is_no_slip(world: World) -> None:
-    world.fill([call("gpt"), call("claude", Teams=["blue"])])
-    filters = where(("modelName", "IN", ["gpt", "claude"]), ("team", "ARRAY_HAS_ANY", ["red"]))
-
-    for group_by in ([], ["modelName"], ["userEmail"]):
-        text = world.ask({**WEEK, "filters": filters, "groupBy": group_by})
-
-        assert "did you mean claude" not in text
-        assert 'modelName "claude" has no rows with the other filters' in text
-
-
-def test_near_values_are_on_the_side_of_virtual_models_that_is_asked(world: World) -> None:
-    world.fill([call("fast", VirtualModelName="fast"), call("gpt")])
-
-    text = world.ask({**WEEK, "filters": where(("modelName", "IN", ["fas"]))})
-
-    assert "models only, virtual-model rows left out" in text
-    assert "did you mean fast" not in text
-    assert "; without the filters 1 do" in text
-
-
-def test_near_values_are_on_the_side_of_virtual_models_also_where_that_is_grouped_by(
-    world: World,
-) -> None:
-    world.fill([call("fast", VirtualModelName="fast"), *(call("fast-1") for _ in range(3))])
-    filters = where(("modelName", "IN", ["fas"]))
-
-    text = world.ask({**WEEK, "groupBy": ["virtualModel"], "filters": filters})
-
-    assert "did you mean fast?" in text
-    assert "; without the filters 1 do" in text
-    assert [query.filters for query in probes(world)] == [(VIRTUAL,)]
 
 
 def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(world: World) -> None:

@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.aside import work_aside
 from gateway_metrics_mcp.backends.gateway_body import unpack
 from gateway_metrics_mcp.backends.gateway_connection import (
     ConnectionTransport,
@@ -48,6 +49,7 @@ _LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
 _CONNECT_TIMEOUT_S: Final = 10
 _STOPPING: Final = "this server is stopping: ask again in a minute"
 _ERROR_BODY_BYTES: Final = 64_000
+_BYTES_OF_ROW: Final = 200
 _ERROR_BODY_TIMEOUT_S: Final = 2
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 
@@ -113,7 +115,8 @@ class GatewayBackend:
             content=to_json(query.to_body()),
             extensions={"timeout": {"connect": self._connect_timeout_s}},
         )
-        return self._read(await self._fetch(request), query)
+        body = await self._fetch(request)
+        return await work_aside(len(body) // _BYTES_OF_ROW, self._read, body, query)
 
     def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
         """The request's body."""

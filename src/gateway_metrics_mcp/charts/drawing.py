@@ -1,22 +1,27 @@
-"""A specification -> a PNG, in a thread, by an engine that is there where [charts] is installed."""
+"""A specification -> a PNG, drawn beside the server where the extra [charts] is installed."""
 
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Final
 
 import anyio
 from anyio.to_thread import run_sync
+from pydantic_core import to_json
 
-from gateway_metrics_mcp.charts.style import SCALE
+from gateway_metrics_mcp.charts.style import MOST_BYTES
+from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 20.0
-MOST_BYTES: Final = 700_000
-"""Of one image, which is sent as base64: some clients refuse results beyond a megabyte."""
+_ENGINE: Final = "gateway_metrics_mcp.charts.engine"
 
 ABSENT: Final = (
     "this server has no engine for pictures. Install it with the extra:"
@@ -28,9 +33,9 @@ _LARGE: Final = "it would be too large"
 
 @dataclass(slots=True)
 class Painter:
-    """Draws one picture at a time: the engine has one thread of its own.
+    """Draws one picture at a time, each in a process of its own (see engine.py for why).
 
-    So pictures that wait take no thread from the queries.
+    What takes too long is ended with its process.
     """
 
     patience_s: float = PATIENCE_S
@@ -38,35 +43,38 @@ class Painter:
 
     async def draw(self, specification: dict[str, Any]) -> bytes | str:
         """The PNG, or why there is none."""
+        if find_spec("vl_convert") is None:
+            return ABSENT
         if self._turn is None:
             self._turn = anyio.CapacityLimiter(1)
+        work = partial(_draw, specification, self.patience_s)
         try:
             with anyio.fail_after(self.patience_s):
-                image = await run_sync(
-                    partial(_draw, specification), limiter=self._turn, abandon_on_cancel=True
-                )
-        except TimeoutError:
+                image = await run_sync(work, limiter=self._turn, abandon_on_cancel=True)
+        except (TimeoutError, subprocess.TimeoutExpired):
             return f"it was not drawn within {self.patience_s:g} seconds"
-        except ImportError:
-            return ABSENT
-        except _UndrawableError:
-            logger.exception("a picture could not be drawn")
+        except OSError:
+            logger.exception("the process that draws pictures could not be started")
+            return _FAILED
+        if not image:
             return _FAILED
         return image if len(image) <= MOST_BYTES else _LARGE
 
 
-def _draw(specification: dict[str, Any]) -> bytes:
-    """The PNG; no address of the specification is ever fetched: it has its data within."""
-    from vl_convert import vegalite_to_png  # noqa: PLC0415 - heavy, and an extra
-
-    try:
-        image = vegalite_to_png(specification, scale=SCALE, allowed_base_urls=[])
-        if len(image) > MOST_BYTES:
-            image = vegalite_to_png(specification, scale=1, allowed_base_urls=[])
-    except BaseException as error:  # a panic of the engine is no Exception
-        raise _UndrawableError from error
-    return image
-
-
-class _UndrawableError(Exception):
-    """The engine failed, whatever it raised."""
+def _draw(specification: dict[str, Any], patience_s: float) -> bytes:
+    """The PNG; nothing if the engine failed."""
+    # It needs no token, and no file of the folder that the server was started in (-P).
+    env = {n: text for n, text in os.environ.items() if not n.startswith(OUR_VARIABLES)}
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-P", "-m", _ENGINE],
+        input=to_json(specification),
+        capture_output=True,
+        check=False,
+        env=env,
+        timeout=patience_s,
+    )
+    if done.returncode == 0:
+        return done.stdout
+    logger.error("a picture could not be drawn: the engine ended with %d", done.returncode)
+    logger.debug("the engine said: %s", ascii(done.stderr.decode("utf-8", "replace")[-1000:]))
+    return b""

@@ -10,6 +10,7 @@ from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.empty import is_empty
 from gateway_metrics_mcp.answers.tokens import estimate_tokens
 from gateway_metrics_mcp.answers.writing import write_answer
+from gateway_metrics_mcp.aside import work_aside
 from gateway_metrics_mcp.charts.bars import choose_bars
 from gateway_metrics_mcp.charts.chart import Chart
 from gateway_metrics_mcp.charts.drawing import Painter
@@ -27,19 +28,21 @@ async def illustrate(asked: Asked, budget: int, painter: Painter, *, has_view: b
 
     Without a picture the text still answers, and says why there is none.
     """
+    rows = len(asked.result.points)
     is_picture = asked.question.format == "chart"
     if not is_picture and not has_view:
-        return Answer(write_answer(asked, budget), asked=asked)
+        return Answer(await work_aside(rows, write_answer, asked, budget), asked=asked)
     if is_picture:
         asked = replace(asked, question=replace(asked.question, format="table"))
-    chart = choose_chart(asked)
+    chart = await work_aside(rows, choose_chart, asked)
     specification = None if chart is None else specify(chart)
     image, note = None, ""
     if is_picture:
         drawn = _NOTHING if specification is None else await painter.draw(specification)
         image = drawn if isinstance(drawn, bytes) else None
         note = _describe(chart, drawn)
-    text = write_answer(asked, budget - estimate_tokens(note) - 1 if note else budget)
+    left = budget - estimate_tokens(note) - 1 if note else budget
+    text = await work_aside(rows, write_answer, asked, left)
     view = specification if has_view and chart is not None and _is_small(chart) else None
     return Answer(_add_note(text, note), asked=asked, image=image, view=view)
 

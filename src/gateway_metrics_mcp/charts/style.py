@@ -8,6 +8,9 @@ from typing import Any, Final
 SCALE: Final = 2
 """Pixels of the image per pixel of the layout: sharp where clients show it at half its size."""
 
+MOST_BYTES: Final = 700_000
+"""Of one image, which is sent as base64: some clients refuse results beyond a megabyte."""
+
 WIDTH: Final = 820
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 """Those of Okabe and Ito, without the yellow, which white swallows."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from gateway_metrics_mcp.computing.chosen_rows import Chosen, Spelt, choose
 from gateway_metrics_mcp.computing.plan import ALL_ROWS, Call
-from gateway_metrics_mcp.computing.probing import SUBJECT_KINDS
+from gateway_metrics_mcp.computing.probing import SUBJECT_KINDS, list_seen
 from gateway_metrics_mcp.query.measures import Measure, Rows, Term
 from gateway_metrics_mcp.question import Question
-from gateway_metrics_mcp.result import TOTAL, DataPoint, Number, Result
+from gateway_metrics_mcp.result import TOTAL, DataPoint, DataPoints, Number, Result
 from gateway_metrics_mcp.sums import add_up, ratio_of
 from gateway_metrics_mcp.values import Share, Value
 
@@ -37,6 +37,28 @@ class Sheet:
         if point is None or name not in self.raw.value_names:
             return None
         return point.values[self.raw.value_names.index(name)]
+
+
+def assemble_windows(
+    question: Question, answers: Mapping[Call, Result], values: Sequence[Value]
+) -> tuple[Sheet, Sheet | None]:
+    """The sheet of the window, and that of the earlier one where two are compared."""
+    sheet = assemble(question, answers, values)
+    if question.earlier is None:
+        return sheet, None
+    return sheet, assemble(question, answers, values, is_before=True)
+
+
+def find_seen(
+    question: Question, answers: Mapping[Call, Result], name: str
+) -> Mapping[str, int | float] | None:
+    """The values of a field in the rows that match; None if they were not asked."""
+    if name in question.query.group_by:
+        position = answers[Call()].key_names.index(question.datasource.response_key(name))
+        mains = [r for call, r in answers.items() if call == Call(is_before=call.is_before)]
+        return {k: n for main in mains for k, n in list_seen(main, position).items()}
+    present = answers.get(Call(present=name))
+    return None if present is None else list_seen(present, 0)
 
 
 def assemble(
@@ -87,9 +109,7 @@ class _Parts:
             return points
         columns = [self._column(value, everything) for value in values]
         rows = zip(*columns, strict=True) if columns else (() for _ in points)
-        return tuple(
-            [DataPoint(p.keys, cells, p.start) for p, cells in zip(points, rows, strict=True)]
-        )
+        return DataPoints([(p.keys, cells, p.start) for p, cells in zip(points, rows, strict=True)])
 
     def spelt(self, values: Sequence[Value]) -> dict[str, Spelt]:
         """What the measures took that read a field's values."""

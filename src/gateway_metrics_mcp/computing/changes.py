@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gateway_metrics_mcp.computing.assembling import Sheet
 from gateway_metrics_mcp.computing.chosen_rows import Identity, identify
-from gateway_metrics_mcp.result import DataPoint, Key, Number, Result
+from gateway_metrics_mcp.result import DataPoint, DataPoints, Key, Number, Result
 from gateway_metrics_mcp.values import TOTAL_VALUE, Value, compared
 
 Row = tuple[Number | None, ...]
@@ -29,8 +29,8 @@ def compare(now: Sheet, before: Sheet, values: Sequence[Value]) -> Compared:
     """The comparison; a group that a window lacks has 0 there of what counts or adds up."""
     ours, theirs = _by_group(now), _by_group(before)
     columns = tuple(column for value in values for column in compared(value))
-    points = [
-        DataPoint(point.keys, _compare(values, _row(values, ours, i), _row(values, theirs, i)))
+    rows = [
+        (point.keys, _compare(values, _row(values, ours, i), _row(values, theirs, i)), None)
         for i, point in {**theirs, **ours}.items()
     ]
     ours_notes = now.result.notes
@@ -40,7 +40,7 @@ def compare(now: Sheet, before: Sheet, values: Sequence[Value]) -> Compared:
     result = replace(
         now.result,
         value_names=tuple(column.name for column in columns),
-        points=tuple(points),
+        points=DataPoints(rows),
         notes=tuple(notes),
     )
     totals = None

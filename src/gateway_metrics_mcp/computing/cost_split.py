@@ -74,6 +74,13 @@ def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | N
     return found
 
 
+def split_results(ours: Result, theirs: Result, *, is_grouped: bool) -> Split | None:
+    """The parts of the change between two answers to what costs are made of."""
+    now = read_spend(ours, is_grouped=is_grouped)
+    before = read_spend(theirs, is_grouped=is_grouped)
+    return None if now is None or before is None else split_change(now, before)
+
+
 def split_change(now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]) -> Split | None:
     """The split of the change; None if one of the windows has no call with a price.
 

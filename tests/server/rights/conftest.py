@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,10 @@ from typing import Any, Final
 import anyio
 import duckdb
 import httpx2
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
@@ -27,6 +31,11 @@ from gateway_metrics_mcp.settings import Settings
 from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+AUDIENCE: Final = "https://metrics.example.com/mcp"
+RSA_KEY: Final = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC_KEY: Final = ec.generate_private_key(ec.SECP256R1())
 
 _OWNERS: Final = (
     ("ada", "ada@example.com", "user", "['search']"),
@@ -162,3 +171,89 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     select = f"SELECT * FROM (VALUES {rows}) AS rows({columns})"  # noqa: S608 - our own constants
     duckdb.execute(f"COPY ({select}) TO '{table / 'rows.parquet'}' (FORMAT parquet)")
     return directory
+
+
+@dataclass
+class Provider:
+    """An identity provider: its metadata, its keys, and tokens it signs."""
+
+    issuer: str = ""
+    keys: dict[str, PrivateKey] = field(default_factory=lambda: {"r1": RSA_KEY, "e1": EC_KEY})
+    fetched: int = 0
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Of the metadata."""
+    broken: Response | None = None
+    """What it answers for its keys instead."""
+
+    async def describe(self, _: Request) -> Response:
+        keys = f"{self.issuer}/keys"
+        return JSONResponse({"issuer": self.issuer, "jwks_uri": keys, **self.changes})
+
+    async def list_keys(self, _: Request) -> Response:
+        self.fetched += 1
+        return self.broken or JSONResponse(
+            {"keys": [self._show(k, v) for k, v in self.keys.items()]}
+        )
+
+    def _show(self, key_id: str, key: PrivateKey) -> dict[str, Any]:
+        if isinstance(key, rsa.RSAPrivateKey):
+            shown = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        else:
+            shown = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        return {**shown, "kid": key_id, "use": "sig"}
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "aud": AUDIENCE,
+            "sub": "00u-ada",
+            "exp": now + 300,
+            "iat": now,
+            "scope": "metrics:read openid",
+            **changes,
+        }
+        return {name: value for name, value in claims.items() if value is not None}
+
+    def sign(self, key_id: str | None = "r1", key: PrivateKey | None = None, **changes: Any) -> str:
+        """A token; `key` where it is not the one of that id."""
+        key = key or self.keys[key_id or "r1"]
+        algorithm = "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
+        headers = None if key_id is None else {"kid": key_id}
+        return jwt.encode(self.claims(**changes), key, algorithm, headers=headers)
+
+
+@pytest.fixture
+async def provider(listen: Listen) -> AsyncIterator[Provider]:
+    provider = Provider()
+    routes = [
+        Route("/.well-known/openid-configuration", provider.describe),
+        Route("/keys", provider.list_keys),
+    ]
+    async with listen(Starlette(routes=routes)) as port:
+        provider.issuer = f"http://127.0.0.1:{port}"
+        yield provider
+
+
+SUBJECTS: Final = """
+    [subjects."00u-ada"]
+    subject = "ada@example.com"
+
+    [subjects."00u-bob"]
+    subject = "bob@example.com"
+    teams = ["data"]
+"""
+
+
+@pytest.fixture
+def wanted(provider: Provider, owned: Path, tmp_path: Path) -> dict[str, Any]:
+    """Settings of a server over an engine that trusts the provider."""
+    subjects = tmp_path / "subjects.toml"
+    subjects.write_text(SUBJECTS, "utf-8")
+    return {
+        "backend": str(owned),
+        "oauth_issuer": provider.issuer,
+        "oauth_audience": AUDIENCE,
+        "oauth_scope": ("metrics:read",),
+        "oauth_subjects": subjects,
+    }

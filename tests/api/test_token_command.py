@@ -1,0 +1,194 @@
+"""The command that makes tokens, and what is served without them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from gateway_metrics_mcp import auth
+from gateway_metrics_mcp.access import LOCAL, Caller
+from gateway_metrics_mcp.auth import OPEN, TokenBook, read_tokens
+from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.token_command import main as token_command
+
+NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
+
+RunApi = Callable[..., AbstractAsyncContextManager[Any]]
+July = Callable[..., dict[str, Any]]
+
+
+def test_without_a_file_everyone_is_the_local_tenant_admin() -> None:
+    assert OPEN.caller_of(None, NOW) is LOCAL
+    assert OPEN.caller_of("Bearer anything", NOW) is LOCAL
+
+
+def test_a_book_without_a_file_stays_open() -> None:
+    book = TokenBook(None)
+    book.reload()
+
+    assert book.current() is OPEN
+
+
+# --- the command ---
+
+
+def test_the_command_prints_a_token_once_and_its_entry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--subject", "ci-bot", "--type", "virtualaccount", "--expires", "90d"]
+    arguments += ["--team", "search", "--team", "data", "--tenant-admin"]
+    code = token_command(arguments)
+    out = capsys.readouterr().out
+    (token,) = re.findall(r"gmm_[\w-]+", out)
+    file = tmp_path / "tokens.toml"
+    file.write_text(out.replace(token, "..."), "utf-8")
+    (entry,) = read_tokens(file).entries or ()
+
+    assert code == 0
+    assert entry.sha256 == hashlib.sha256(token.encode()).hexdigest()
+    assert entry.caller == Caller(
+        "ci-bot", "virtualaccount", frozenset({"search", "data"}), is_tenant_admin=True
+    )
+    assert entry.expires is not None
+    assert abs(entry.expires - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ([], "the following arguments are required: --subject"),
+        (["--subject", ""], "subject: "),
+        (["--subject", "x" * 257], "subject: "),
+        (["--subject", "a\udcff"], "subject: "),
+        (["--subject", "x", "--team", "a\udcff"], "teams.0: "),
+        (["--subject", "x", "--team", ""], "teams.0: "),
+        (["--subject", "x", "--type", "service"], "argument --type: invalid choice"),
+        (["--subject", "x", "--expires", "soon"], "'soon' is no lifetime: give days or hours"),
+        (["--subject", "x", "--expires", "0d"], "'0d' is no lifetime"),
+        (["--subject", "x", "--expires", "-1d"], "expected one argument"),
+        (["--subject", "x", "--expires", "²d"], "'²d' is no lifetime"),
+    ],
+)
+def test_a_wrong_token_command_is_explained(
+    capsys: pytest.CaptureFixture[str], arguments: Sequence[str], wrong: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        token_command(arguments)
+
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert wrong in err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90d", timedelta(days=90)),
+        ("1 day", timedelta(days=1)),
+        ("12h", timedelta(hours=12)),
+        (" 36 Hours ", timedelta(hours=36)),
+        ("99999d", timedelta(days=99999)),
+    ],
+)
+def test_a_lifetime_is_days_or_hours(text: str, expected: timedelta) -> None:
+    assert auth.read_lifetime(text) == expected
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command to its end: exit code, output, errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_the_command_line_makes_a_token(run: Run) -> None:
+    code, out, err = run("token", "--subject", "ada@example.com")
+
+    assert (code, err) == (0, "")
+    (entry,) = tomllib.loads(out)["tokens"]
+    assert (entry["subject"], entry["teams"]) == ("ada@example.com", [])
+
+
+def test_the_help_names_the_command(run: Run) -> None:
+    code, out, _ = run("--help")
+
+    assert code == 0
+    assert "token: " in out
+
+
+def test_the_command_stands_before_its_flags(run: Run) -> None:
+    code, out, err = run("--config", "x.toml", "token")
+
+    assert (code, out) == (2, "")
+    assert "error: token has flags of its own: it stands first" in err
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])  # noqa: S104 - refused
+def test_without_tokens_it_listens_on_loopback_alone(run: Run, directory: Path, host: str) -> None:
+    flags = ("--backend", str(directory), "--host", host, "--port", "0")
+    code, out, err = run("api", *flags)
+
+    assert (code, out) == (1, "")
+    assert err == f"gateway-metrics-mcp: listening on {host} needs --tokens: anyone could ask\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrong"),
+    [
+        (("--backend", "https://gateway.example.com"), "the API is served from an engine: set "),
+        ((), "no backend is set."),
+        (("--tokens", "/nowhere.toml"), "the tokens file /nowhere.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_served_is_explained(run: Run, flags: tuple[str, ...], wrong: str) -> None:
+    code, out, err = run("api", "--port", "0", *flags)
+
+    assert (code, out) == (1, "")
+    assert wrong in err
+    assert "Traceback" not in err
+
+
+async def test_without_tokens_it_says_that_everyone_is_tenant_admin(
+    run_api: RunApi, july: July
+) -> None:
+    async with run_api() as server, httpx.AsyncClient() as client:
+        response = await client.post(server.url + PATH, json=july())
+
+    assert response.json() == {"data": {"dataPoints": [{"total": 5}]}}
+    assert "no --tokens: everyone who reaches it is a tenant admin\n" in server.said
+
+
+async def test_it_says_nothing_as_it_ends(run_api: RunApi, july: July) -> None:
+    async with run_api() as server, httpx.AsyncClient() as client:
+        response = await client.post(f"{server.url}{PATH}", json=july())
+        response.raise_for_status()
+        await server.wait_for(f"{PATH}\n")
+        begun = server.said
+
+    assert server.said == begun

@@ -1,0 +1,123 @@
+"""The data of `demo:`: in the published layout, and made once."""
+# ruff: noqa: S608 - queries name our own tables and days
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from gateway_metrics_mcp.backends.demo_data import FORMAT_VERSION, make_demo_data
+from gateway_metrics_mcp.backends.tables import published_tables
+from gateway_metrics_mcp.errors import EngineError
+
+SEED = 7
+END_DAY = date(2026, 11, 19)
+DAYS = [END_DAY - timedelta(back) for back in range(35)]
+
+TYPES = {
+    "TEXT": "VARCHAR",
+    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
+    "DOUBLE PRECISION": "DOUBLE",
+    "Array(Text)": "VARCHAR[]",
+    "Map(Text, Text)": "MAP(VARCHAR, VARCHAR)",
+    "Map(Text, Array(Text))": "MAP(VARCHAR, VARCHAR[])",
+}
+
+Rows = list[tuple[Any, ...]]
+Ask = Callable[[str], Rows]
+
+
+# Layout
+
+
+def test_each_table_has_a_directory_for_each_of_the_35_days(demo_directory: Path) -> None:
+    days = sorted(f"date={day.isoformat()}" for day in DAYS)
+    found = {
+        table.name: sorted(path.name for path in table.iterdir())
+        for table in demo_directory.iterdir()
+    }
+    assert found == dict.fromkeys(published_tables(), days)
+
+
+@pytest.mark.parametrize("table", published_tables())
+def test_columns_and_types_are_the_published_ones(ask: Ask, table: str) -> None:
+    published = [(name, TYPES.get(kind, kind)) for name, kind in published_tables()[table].items()]
+    assert [row[:2] for row in ask(f"DESCRIBE {table}")] == published
+
+
+@pytest.mark.parametrize("table", published_tables())
+def test_every_column_holds_values_and_no_number_is_nan(ask: Ask, table: str) -> None:
+    columns = published_tables()[table]
+    filled = ask(f"SELECT count(COLUMNS(*)) FROM {table}")[0]
+    assert [name for name, count in zip(columns, filled, strict=True) if not count] == []
+    floats = [name for name, kind in columns.items() if kind == "DOUBLE PRECISION"]
+    broken = " OR ".join(f'NOT isfinite("{name}") OR "{name}" < 0' for name in floats) or "FALSE"
+    assert ask(f"SELECT count(*) FROM {table} WHERE {broken}") == [(0,)]
+
+
+@pytest.mark.parametrize("table", published_tables())
+def test_rows_lie_in_the_utc_day_of_their_directory_to_the_millisecond(
+    demo_directory: Path, table: str
+) -> None:
+    files = duckdb.read_parquet(f"{demo_directory}/{table}/*/*.parquet", hive_partitioning=True)
+    misplaced = files.filter(
+        """make_timestamp(epoch_us("CreatedAt"))::DATE <> date
+        OR epoch_us("CreatedAt") % 1000 <> 0"""
+    )
+    assert misplaced.fetchall() == []
+
+
+@pytest.mark.parametrize("table", published_tables())
+def test_span_identifiers_are_unique(ask: Ask, table: str) -> None:
+    assert ask(f'SELECT count(*) - count(DISTINCT "SpanId") FROM {table}') == [(0,)]
+
+
+# Being made once
+
+
+def test_a_second_call_writes_nothing(demo_cache: Path, demo_directory: Path) -> None:
+    def stamps() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in demo_cache.rglob("*")}
+
+    before = stamps()
+    assert make_demo_data(demo_cache, seed=SEED, end_day=END_DAY) == demo_directory
+    assert stamps() == before
+
+
+def test_only_outdated_data_of_the_same_seed_and_stale_leavings_are_removed(
+    demo_cache: Path, demo_directory: Path
+) -> None:
+    family = f"demo-v{FORMAT_VERSION}-seed{SEED}"
+    assert sorted(path.name for path in demo_cache.iterdir()) == sorted(
+        [".making-by-another", demo_directory.name, f"{family}-2026-11-18", f"{family}1-2026-11-01"]
+    )
+
+
+def test_a_generation_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(EngineError, match="could not be made"):
+            make_demo_data(tmp_path / "cache", seed=SEED, end_day=END_DAY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.thorough
+def test_two_that_make_the_same_data_at_once_both_end_with_them(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        makers = [
+            pool.submit(make_demo_data, tmp_path, seed=SEED, end_day=END_DAY) for _ in range(2)
+        ]
+        first, second = (maker.result() for maker in makers)
+    assert first == second
+    assert list(tmp_path.iterdir()) == [first]
+    assert {table.name for table in first.iterdir()} == set(published_tables())
