@@ -148,12 +148,12 @@ def read_result(body: object, query: Query, datasource: Datasource) -> Result:
     value_names = value_names_of(query)
     if rows and not any(TOTAL in row for row in rows):
         value_names = value_names[1:]
-    points = tuple(
+    points = DataPoints(
         [
-            DataPoint(
-                keys=tuple([_read_key(row, name) for name in key_names]),
-                values=tuple([_read_number(row.get(name), name) for name in value_names]),
-                start=_read_start(row) if query.interval is not None else None,
+            (
+                tuple([_read_key(row, name) for name in key_names]),
+                tuple([_read_number(row.get(name), name) for name in value_names]),
+                _read_start(row) if query.interval is not None else None,
             )
             for row in rows
         ]

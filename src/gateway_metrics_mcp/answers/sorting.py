@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.result import DataPoint, Key, Number
+from gateway_metrics_mcp.aside import sort_rows
+from gateway_metrics_mcp.result import DataPoint, DataPoints, Key, Number, Row
 
 
-def sort_points(asked: Asked) -> list[DataPoint]:
+def sort_points(asked: Asked) -> Sequence[DataPoint]:
     """The rows in the answer's order; by their keys alone where there is no value."""
     name = asked.order_column
     result = asked.result
-    points = sorted(result.points, key=_key_order)
+    rows = sort_rows(result.plain_rows(), _key_order)
     if name is None:
-        return points
+        return DataPoints(rows)
     if name in result.key_names:
         position = result.key_names.index(name)
-        rows: list[tuple[Key, DataPoint]] = [(point.keys[position], point) for point in points]
+        cells: list[tuple[Key, Row]] = [(row[0][position], row) for row in rows]
     else:
         position = result.value_names.index(name)
-        rows = [(point.values[position], point) for point in points]
-    present = [row for row in rows if not _is_missing(row[0])]
+        cells = [(row[1][position], row) for row in rows]
+    present = [one for one in cells if not _is_missing(one[0])]
     is_by_size = asked.is_by_size
-    present.sort(
-        key=lambda row: rank_key(_size(row[0]) if is_by_size else row[0]),
-        reverse=asked.question.is_descending,
+    ranked = sort_rows(
+        present,
+        lambda one: rank_key(_size(one[0]) if is_by_size else one[0]),
+        is_descending=asked.question.is_descending,
     )
-    return [point for _, point in present] + [p for cell, p in rows if _is_missing(cell)]
+    missing = [row for cell, row in cells if _is_missing(cell)]
+    return DataPoints([*(row for _, row in ranked), *missing])
 
 
 def _is_missing(cell: Key) -> bool:
@@ -40,8 +44,8 @@ def _size(cell: Key) -> Key:
     return cell if isinstance(cell, str) or cell is None else abs(cell)
 
 
-def _key_order(point: DataPoint) -> tuple[tuple[int, Number, str], ...]:
-    return tuple(rank_key(key) for key in point.keys)
+def _key_order(row: Row) -> tuple[tuple[int, Number, str], ...]:
+    return tuple(rank_key(key) for key in row[0])
 
 
 def rank_key(cell: Key) -> tuple[int, Number, str]:

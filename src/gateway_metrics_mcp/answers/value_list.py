@@ -17,6 +17,7 @@ from gateway_metrics_mcp.answers.cells import (
     quote_text,
 )
 from gateway_metrics_mcp.answers.sorting import rank_key
+from gateway_metrics_mcp.aside import sort_rows
 from gateway_metrics_mcp.listing import Listing
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.near import find_near
@@ -176,8 +177,8 @@ def _notes(listing: Listing, result: Result) -> list[str]:
 
 def _sort(result: Result) -> list[DataPoint]:
     """Most rows first, then by value; the missing value last of those with as many."""
-    points = sorted(result.points, key=lambda point: rank_key(point.keys[0]))
-    return sorted(points, key=lambda point: -(_total(result, point) or 0))
+    points = sort_rows(result.points, lambda point: rank_key(point.keys[0]))
+    return sort_rows(points, lambda point: -(_total(result, point) or 0))
 
 
 def _search(listing: Listing, points: Sequence[DataPoint]) -> list[DataPoint]:
