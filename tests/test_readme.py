@@ -109,7 +109,9 @@ def _write(value: object) -> str:
 def links_line() -> str:
     """A link per client that has them; neither holds a token."""
     return (
-        f"One click, with [uv](https://docs.astral.sh/uv/): [add to Cursor]({cursor_link()}),"
+        "One click, once the package is [published](docs/packages.md) (until then, install no"
+        " package of its name), with"
+        f" [uv](https://docs.astral.sh/uv/): [add to Cursor]({cursor_link()}),"
         f" which takes `{GATEWAY_HOST}` and `{GATEWAY_TOKEN}` from its environment;"
         f" [add to VS Code]({vs_code_link()}), which asks for both."
     )

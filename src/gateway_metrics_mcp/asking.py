@@ -24,22 +24,30 @@ from gateway_metrics_mcp.computing.changes import Row, compare, unless_same
 from gateway_metrics_mcp.computing.cost_split import Split, split_results
 from gateway_metrics_mcp.computing.coverage import Gap, find_gap, fold
 from gateway_metrics_mcp.computing.explaining import Step, list_steps
-from gateway_metrics_mcp.computing.plan import MOST_CALLS, Call, count_queries, plan_calls
+from gateway_metrics_mcp.computing.plan import (
+    MOST_CALLS,
+    Call,
+    count_queries,
+    find_way_to_split,
+    list_unasked,
+    plan_calls,
+)
 from gateway_metrics_mcp.computing.pricing import (
-    Priced,
     all_of,
     costed_queries,
-    count_priced,
     find_costed,
     is_all_priced,
+    list_priced,
 )
 from gateway_metrics_mcp.computing.probing import (
     Unmatched,
     absent_keys,
     find_unmatched,
+    join,
     list_seen,
+    list_spans,
     listed_filters,
-    probe_query,
+    probe_queries,
     probed_filters,
     read_probe,
     seen_values,
@@ -72,8 +80,8 @@ class Asker:
     """The start without rows of the earlier window (True), and of the present one, if known."""
     oldest_s: float | None = None
     """How old the oldest of the answers is that came from the cache."""
-    is_split_left_out: bool = False
-    """Whether it would have taken too many calls to say what a change of cost is made of."""
+    way_to_split: str = ""
+    """What to ask where it would take too many calls to say what a change of cost is made of."""
     _limiter: anyio.CapacityLimiter | None = None
     """For days that are asked one by one; a few calls side by side need none."""
 
@@ -100,11 +108,13 @@ class Asker:
             spelt=sheet.spelt,
             of_all=sheet.totals if self.has_all_row else None,
             gap=self.gaps.get(False),
-            priced=_list_priced(question, sheet),
+            priced=list_priced(question, sheet),
             is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
         )
         if before is not None:
             asked = await self._compare(asked, answers, sheet, before)
+        if not is_empty(asked):
+            asked = replace(asked, notes=(*asked.notes, *list_unasked(question, self.gaps)))
         asked = await self._explain_absence(asked, answers)
         if self.oldest_s is None:
             return asked
@@ -146,8 +156,8 @@ class Asker:
             if not question.query.filters or self.calls >= self.most_calls:
                 return asked
             fields = [name for _, name in probed_filters(question, self.catalog)]
-            result = await self._fetch(probe_query(question, fields))
-            probe = read_probe(question, self.catalog, result)
+            result, is_part = await self._probe(question, fields)
+            probe = read_probe(question, self.catalog, result, is_later_alone=is_part)
             keys = await self._near_keys(question, absent_keys(result) if probe.total else [])
             return replace(asked, probe=probe, near_keys=keys)
         unmatched: list[Unmatched] = []
@@ -160,14 +170,21 @@ class Asker:
             if seen is None or not any(find_unmatched(filter_, seen, None)):
                 continue
             known = None
-            if self.calls < self.most_calls:
-                result = await self._fetch(probe_query(question, [name]))
+            if self.calls + len(list_spans(question)) <= self.most_calls:
+                result, _ = await self._probe(question, [name])
                 known = seen_values(question, result, name)
             unmatched += find_unmatched(filter_, seen, known)
         # Last, and only if a call is left: that no row has the key is said without it.
         keys = await self._near_keys(question, absent_keys(asked.result))
         notes = (*asked.notes, *unsure)
         return replace(asked, unmatched=tuple(unmatched), near_keys=keys, notes=notes)
+
+    async def _probe(self, question: Question, fields: Sequence[str]) -> tuple[Result, bool]:
+        """What the windows hold; where calls run short the later one, and then True."""
+        queries = probe_queries(question, fields)
+        left = queries[: self.most_calls - self.calls]
+        self.calls += len(left)
+        return join(await fetch_all(self._query, left)), len(left) < len(queries)
 
     async def _near_keys(
         self, question: Question, fields: Sequence[str]
@@ -188,6 +205,8 @@ class Asker:
     async def _compare(
         self, asked: Asked, answers: Mapping[Call, Result], now: Sheet, before: Sheet
     ) -> Asked:
+        if before.of_all(TOTAL) == 0:
+            self.gaps[True] = Gap(None, 1.0)
         split = await self._split_cost(asked.question, answers, now, before)
         size = len(now.result.points) + len(before.result.points)
         compared = await work_aside(size, compare, now, before, asked.values)
@@ -197,13 +216,13 @@ class Asker:
             unless_same(of_all, compared.result),
             compared.values,
             of_all=of_all,
-            priced=_list_priced(asked.question, now, before),
+            priced=list_priced(asked.question, now, before),
             new=compared.new,
             vanished=compared.vanished,
             earlier_gap=self.gaps.get(True),
             earlier_spelt=before.spelt,
             split=split,
-            is_split_left_out=self.is_split_left_out,
+            way_to_split=self.way_to_split,
         )
 
     async def _split_cost(
@@ -229,7 +248,9 @@ class Asker:
             ]
             if None in results:
                 if self.calls + 2 > self.most_calls or question.earlier is None:
-                    self.is_split_left_out = True
+                    self.way_to_split = find_way_to_split(
+                        question, has_all_row=self.has_all_row, most=self.most_calls
+                    )
                     return None
                 self.calls += 2
                 queries = costed_queries(question, question.earlier, is_grouped=is_grouped)
@@ -257,7 +278,7 @@ class Asker:
         results = dict(zip(queries, await fetch_all(fetch, queries), strict=True))
         answers = {call: results[query] for call, query in planned.items()}
         for call, query in planned.items():
-            if call.is_coverage or (call.is_before and query.interval is not None):
+            if call.is_coverage or (query.interval is not None and question.query.interval is None):
                 self.gaps[call.is_before] = find_gap(query, answers[call])
                 answers[call] = fold(query, answers[call])
         return {call: result for call, result in answers.items() if not call.is_coverage}
@@ -276,8 +297,3 @@ class Asker:
     def _shown_totals(self, sheet: Sheet) -> Row | None:
         """The ALL row, unless it is switched off or says the same as a single row."""
         return unless_same(sheet.totals, sheet.result) if self.has_all_row else None
-
-
-def _list_priced(question: Question, *sheets: Sheet) -> tuple[Priced, ...]:
-    counted = [count_priced(question, sheet) for sheet in sheets]
-    return tuple(priced for priced in counted if priced is not None)

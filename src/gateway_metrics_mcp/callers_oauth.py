@@ -51,7 +51,7 @@ class JwtVerifier(TokenVerifier):
             return None
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, RecursionError):  # of JSON that is nested too deeply
             return None
         algorithm, key_id = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS or "crit" in header:
@@ -71,7 +71,7 @@ class JwtVerifier(TokenVerifier):
                 leeway=_LEEWAY_S,
                 options={"require": _NEEDED},
             )
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
 
     def _read(self, claims: Mapping[str, Any]) -> AccessToken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,15 @@ from typing import Any, Final
 import anyio
 
 from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.arguments import parse_json
 from gateway_metrics_mcp.aside import work_aside
 from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.errors import (
+    GatewayMetricsError,
+    InvalidQueryError,
+    Problem,
+    SettingsError,
+)
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query, Scalar
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
@@ -31,10 +39,12 @@ _AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
 # cell ends a run: half of one would break what it stands in. Right before the sign it goes with the
 # address, since it may be a backslash and a name of one letter. An apostrophe is part of a name.
 _RUN: Final = r"(?:(?!%40)[^\s@\ufe6b\uff20\"'`<>()\[\]{},;:=&?/|\\]|(?<=[^\W_])'(?=[^\W_]))"
-_TOP: Final = r"\.(?:xn--[a-z0-9-]+|[^\W\d_]{2}[\w-]*)"
+_TOP: Final = r"(?:xn--[a-z0-9-]+|[^\W\d_]{2}[\w-]*)"
+# A wide dot ends sentences as well: it is one of the host where there is no other.
+_HOST: Final = rf"(?:{_RUN}+(?:\.|%2e){_TOP}|{_RUN}+[\u3002\uff0e\uff61]{_TOP})"
 _ADDRESS: Final = re.compile(
     rf"metadata\.|(?:\\u[0-9a-f]{{4}}|\\.|{_RUN}++)"
-    rf"(?P<rest>(?:[@\ufe6b\uff20]|%40){_RUN}+{_TOP})?",
+    rf"(?P<rest>(?:[@\ufe6b\uff20]|%40){_HOST})?",
     re.IGNORECASE | re.DOTALL,
 )
 _HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")
@@ -58,15 +68,34 @@ class Mask:
     def read(self, value: Any) -> Any:
         """The asker's JSON value with its addresses hidden, names of keys as well."""
         if isinstance(value, str):
-            hidden = self.hide(value)
-            if _AT.search(hidden) is not None:
-                self._typed.add(hidden)
-            return hidden
+            return self._read_text(value)
         if isinstance(value, Mapping):
             return {self.read(name): self.read(item) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.read(item) for item in value]
         return value
+
+    def _read_text(self, text: str) -> str:
+        """Text, which may be JSON text, where an escape can stand for any letter."""
+        hidden = self.hide(text)
+        parsed = parse_json(text)
+        if not isinstance(parsed, str):
+            read = self.read(parsed)
+            if read != parse_json(hidden):
+                hidden = json.dumps(read, ensure_ascii=False)
+        if _AT.search(hidden) is not None:
+            self._typed.add(hidden)
+        return hidden
+
+    def hide_error(self, error: GatewayMetricsError) -> None:
+        """Hide the addresses in all that an error may be shown by."""
+        error.args = tuple(self.hide(str(part)) for part in error.args)
+        if isinstance(error, InvalidQueryError):
+            error.problems = tuple(
+                Problem(self.hide(one.place), self.hide(one.message)) for one in error.problems
+            )
+        if isinstance(error, SettingsError):
+            error.public = self.hide(error.public)
 
     def hide_key(self, key: Key, *, is_subject: bool) -> Key:
         """A value of a row; of a user, all that has an `@` is taken for an address."""

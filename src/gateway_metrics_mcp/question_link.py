@@ -34,7 +34,8 @@ LONGEST: Final = 1_500
 """The most letters of a URI: a question with longer filters has none."""
 
 _SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
-_BARE: Final = "()!;'+,:@$*="
+BARE: Final = "()!;'+,:@$*="
+"""The signs that stand in such a URI as they are."""
 _WINDOW: Final = ("startTs", "endTs")
 _COMMON: Final = ("datasource", "aggregations", "groupBy", "filters", *_WINDOW)
 _DISTRIBUTION: Final = (*_COMMON, "timezone", "compareTo", "orderBy")
@@ -46,7 +47,7 @@ _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
 def write_link(question: Question) -> str | None:
     """The URI of all rows of the answer; None if it would be too long."""
     text = json.dumps(_arguments(question), separators=(",", ":"), ensure_ascii=False)
-    link = ROWS + percent_encode(text.translate(_SWAPPED), safe=_BARE)
+    link = ROWS + percent_encode(text.translate(_SWAPPED), safe=BARE)
     return link if len(link) <= LONGEST else None
 
 

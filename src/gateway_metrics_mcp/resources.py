@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
 
 from anyio import to_thread
 from mcp import MCPError
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, ResourceTemplate
 from mcp_types import Resource as PublishedResource
 
@@ -22,7 +24,7 @@ from gateway_metrics_mcp.errors import AskerError, TooManyRowsError
 from gateway_metrics_mcp.hiding import Mask
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.question_link import ROWS, read_link, read_linked
+from gateway_metrics_mcp.question_link import BARE, ROWS, read_link, read_linked
 from gateway_metrics_mcp.telemetry import trace_step
 from gateway_metrics_mcp.tools import Desk, hide_addresses
 
@@ -127,8 +129,29 @@ def explain_refusal(desk: Desk, uri: str, text: str, code: str) -> MCPError:
     askers = {AskerError.code, *(kind.code for kind in AskerError.__subclasses__())}
     if code not in askers:
         return MCPError(INTERNAL_ERROR, text)
-    shown = uri if desk.hiding_key is None else Mask(desk.hiding_key).hide(uri)
-    return MCPError(INVALID_PARAMS, text, {"uri": shown})
+    return MCPError(INVALID_PARAMS, text, {"uri": _hide_uri(uri, desk.hiding_key)})
+
+
+def hide_uris(key: bytes | None) -> ServerMiddleware[Any]:
+    """Middleware: the SDK repeats the URI as it was asked for, with any address in it."""
+
+    async def hide(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        result = await call_next(ctx)
+        if key is None or ctx.method != "resources/read" or not isinstance(result, dict):
+            return result
+        contents = [{**one, "uri": _hide_uri(one["uri"], key)} for one in result["contents"]]
+        return {**result, "contents": contents}
+
+    return hide
+
+
+def _hide_uri(uri: str, key: bytes | None) -> str:
+    """The URI with hashes, which names the same; percent-encoded addresses are hidden too."""
+    if key is None:
+        return uri
+    mask, plain = Mask(key), unquote(uri)
+    hidden = mask.hide(plain)
+    return mask.hide(uri) if hidden == plain else percent_encode(hidden, safe=f"/{BARE}")
 
 
 async def _read_catalog(desk: Desk, _raw: Any, _caller: Caller) -> str:

@@ -52,6 +52,7 @@ from gateway_metrics_mcp.readiness import Readiness
 from gateway_metrics_mcp.resources import (
     explain_refusal,
     find_resource,
+    hide_uris,
     list_resources,
     list_templates,
 )
@@ -119,7 +120,7 @@ class MetricsServer(MCPServer[None]):
                 "resources/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public"),
                 "resources/templates/list": CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public"),
             },
-            middleware=[remember_request],
+            middleware=[remember_request, hide_uris(desk.hiding_key)],
             extensions=[] if view is None else [offer_view(view)],
         )
         serve_completions(self, Completer(desk, prompts.templates), lambda: self.is_served)

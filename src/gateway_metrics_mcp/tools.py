@@ -83,7 +83,7 @@ async def hide_addresses(
     try:
         answer = await work(replace(desk, backend=hide), mask.read(raw))
     except GatewayMetricsError as error:
-        error.args = tuple(mask.hide(str(part)) for part in error.args)
+        mask.hide_error(error)
         raise
     return replace(answer, text=mask.hide(answer.text), view=mask.read(answer.view))
 

@@ -36,6 +36,7 @@ async def test_a_distribution_is_columns_rows_and_all(ask: Ask) -> None:
             "filters": [{"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}],
         },
         "scope": "models only, virtual-model rows left out",
+        "order": "sorted by sumCostInUSD desc",
         "notes": [],
         "columns": ["modelName", "total", "sumCostInUSD"],
         "all": [94, 20.123456],
@@ -187,3 +188,19 @@ async def test_nothing_is_said_to_be_nothing_also_where_the_request_is_left_out(
     assert body["request"] is None
     assert body["notes"][1].startswith("no traffic in this window")
     assert body["notes"][2] == "next: a wider or a later window, or another datasource"
+
+
+async def test_the_window_and_the_filters_stay_longest_of_the_request(ask: Ask) -> None:
+    only = {"fieldName": "modelName", "operator": "EQUAL", "value": "o4"}
+    values = ["sum costInUSD", "sum inputTokens", "sum outputTokens", "avg latencyMs"]
+    question = {**BY_MODEL, "aggregations": values, "filters": [only]}
+
+    body, whole = [json.loads(await ask(MODELS, question, budget=b)) for b in (500, 12_000)]
+
+    assert body["request"] == {
+        name: whole["request"][name] for name in ("startTs", "endTs", "datasource", "filters")
+    }
+    assert body["notes"][0] == (
+        "of the request the window, the datasource and the filters are shown"
+    )
+    assert body["rows"]

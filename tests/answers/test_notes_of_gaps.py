@@ -193,15 +193,16 @@ async def test_an_empty_answer_names_the_askers_own_filter_on_virtual_models(ask
 
 
 @pytest.mark.parametrize(
-    ("more", "without"),
+    ("more", "where", "without"),
     [
-        ({}, "; without the filters there are rows"),
-        ({"aggregations": ["errorRate"], "compareTo": "previous"}, ""),  # no call is left for that
+        ({}, "in this window", "; without the filters there are rows"),
+        # no call is left for that
+        ({"aggregations": ["errorRate"], "compareTo": "previous"}, "in either window", ""),
     ],
     ids=["probed", "not probed"],
 )
 async def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(
-    ask: Ask, more: dict[str, Any], without: str
+    ask: Ask, more: dict[str, Any], where: str, without: str
 ) -> None:
     there = [{"virtualModelName": None, "total": 5}]
 
@@ -209,7 +210,7 @@ async def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(
 
     lines = text.split("\n")
     assert lines[1] == (
-        "no rows in this window (a row counts requests to virtual models) match virtual models"
+        f"no rows {where} (a row counts requests to virtual models) match virtual models"
         f" only, the model calls under them left out{without}"
     )
     assert all("errorRate = " in line for line in lines[2:-1])

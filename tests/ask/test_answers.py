@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 from typing import Any, Final
 
 import anyio
@@ -259,3 +261,74 @@ def test_a_date_as_a_range_is_that_day(ask: Ask) -> None:
     assert day == TABLE
     assert " | 2026-07-01T00:00Z to 2026-07-04T00:00Z (3 days) | " in days
     assert " | 2026-07-01T00:00Z to 2026-07-02" not in since
+
+
+PAGED: Final = ("--sum", "costInUSD", "--by", "modelName", "--limit", "1")
+HINT: Final = re.compile(
+    r"# \d+ (?:rows? )?more: the same (?:without ([^,]+), )?with (.+)", re.MULTILINE
+)
+
+
+def follow(argv: tuple[str, ...], hint: re.Match[str]) -> tuple[str, ...]:
+    """The command line that the hint means: without some flags, and with others at its end."""
+    words = list(argv)
+    for flag in [] if hint[1] is None else hint[1].split(" and "):
+        position = words.index(flag)
+        del words[position : position + 2]
+    return (*words, *shlex.split(hint[2]))
+
+
+@pytest.mark.parametrize(
+    ("argv", "left_out"),
+    [
+        (("distribution", "--range", "this year", *PAGED), "--range"),
+        (("distribution", "--start", "now-36h", "--end", "now", *PAGED), "--start and --end"),
+        (
+            ("distribution", "--range", "this year", "--compare", "previous", *PAGED),
+            "--range and --compare",
+        ),
+        (("distribution", "--range", "last month", "--compare", "previous", *PAGED), None),
+        (("values", "modelName", "--range", "this year", "--limit", "1"), "--range"),
+        (("values", "modelName", "--limit", "1"), None),
+    ],
+)
+@pytest.mark.parametrize("format_", ["table", "csv"])
+def test_the_hint_on_how_to_go_on_is_a_command_line(
+    gateway: Server, ask: Ask, argv: tuple[str, ...], left_out: str | None, format_: str
+) -> None:
+    headers, rows, windows, page = [], [], [], argv
+    for _ in range(3):
+        gateway.bodies.clear()
+        code, out, err = ask(*page, "--format", format_)
+        assert code == 0, err
+        said = out if format_ == "table" else err
+        headers.append(said.split(" | rows ")[0])
+        rows += re.findall('^"?(gpt-4o|claude|own)', out, re.MULTILINE)
+        windows.append({(body["startTs"], body["endTs"]) for body in gateway.bodies})
+        hint = HINT.search(said)
+        if hint is not None:
+            assert hint[1] == (left_out if page is argv else hint[1])
+            page = follow(page, hint)
+
+    assert headers == [headers[0]] * 3
+    assert sorted(rows) == ["claude", "gpt-4o", "own"]
+    assert windows == [windows[0]] * 3
+    assert hint is None
+
+
+def test_a_timeseries_file_has_all_series_but_for_a_limit(gateway: Server, ask: Ask) -> None:
+    times = {"startTimestamp": "2026-07-01T00:00:00Z", "endTimestamp": "2026-07-02T00:00:00Z"}
+    gateway.rows = [{**times, "modelName": f"m{i}", "total": 20 - i} for i in range(10)]
+    question = ("timeseries", *DAY, "--interval", "1 day", "--by", "modelName")
+
+    _, whole, said = ask(*question, "--format", "csv")
+    _, cut, said_of_cut = ask(*question, "--limit", "2", "--format", "csv", "--budget", "500")
+    _, program, _ = ask(*question, "--limit", "2", "--format", "json")
+
+    rows = [row[1:] for row in csv.reader(io.StringIO(cut))]
+    assert len(whole.splitlines()) == 11
+    assert " | 10 series, largest total first\n" in said
+    assert rows == [["modelName", "total"], ["m0", "20"], ["m1", "19"]]
+    assert " | top 2 of 10 series by total, the rest left out\n" in said_of_cut
+    assert "fit" not in said_of_cut
+    assert [row[1:] for row in json.loads(program)["rows"]] == [["m0", 20], ["m1", 19]]

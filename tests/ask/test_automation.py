@@ -153,6 +153,39 @@ def test_a_report_that_fails_says_so_and_not_where(
     assert posted == []
 
 
+def test_a_report_with_nowhere_to_go_asks_nothing(gateway: Server, tmp_path: Path) -> None:
+    done = report(tmp_path, "")
+
+    assert (done.returncode, done.stderr) == (1, "SLACK_WEBHOOK_URL is not set\n")
+    assert gateway.bodies == []
+
+
+def test_the_job_of_cron_is_given_the_variables_of_the_file(tmp_path: Path) -> None:
+    found = re.search(r"^```\n0 8 \* \* 1  (.*)\n```$", MANUAL.read_text("utf-8"), re.MULTILINE)
+    assert found is not None
+    (tmp_path / ".gateway-metrics.env").write_text(block(".gateway-metrics.env"), "utf-8")
+    python = tmp_path / "metrics/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$1 $TFY_HOST $TFY_API_KEY $SLACK_WEBHOOK_URL"\n')
+    python.chmod(0o755)
+
+    done = subprocess.run(  # noqa: S603 - our own manual
+        ["/bin/sh", "-c", found[1]],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [
+        str(tmp_path / "slack_report.py"),
+        "https://your-org.truefoundry.cloud",
+        "...",
+        "https://hooks.slack.com/services/...",
+    ]
+
+
 @pytest.mark.parametrize(
     ("spend", "limit", "code"), [(99.75, "100", 0), (99.75, "99", 3), (None, "100", 1)]
 )

@@ -133,6 +133,20 @@ async def test_clocks_that_differ_by_more_than_five_minutes_are_named(
         assert failure.startswith(f"FAIL  clock: this machine's clock is {word} the gateway's")
 
 
+async def test_a_gateway_that_fails_still_tells_its_time(serve: Serve) -> None:
+    there = datetime.now(UTC) + timedelta(minutes=6.5)
+    date = format_datetime(there, usegmt=True)
+    site = await serve(saying(status="503 Service Unavailable", Date=date))
+
+    lines = await lines_of(f"http://127.0.0.1:{site.port}")
+
+    assert [line.split(":")[0] for line in lines] == [
+        "ok    backend",
+        "FAIL  clock",
+        "FAIL  gateway",
+    ]
+
+
 @pytest.mark.parametrize("date", ["", "yesterday", "Sat, 99 Nov 2026 99:99:99 GMT"])
 async def test_a_gateway_that_tells_no_time_is_no_failure(date: str, serve: Serve) -> None:
     site = await serve(saying(Date=date))

@@ -199,7 +199,7 @@ async def test_a_page_says_which_groups_it_draws(
     assert result.meta is not None
     subtitle = result.meta["gateway-metrics/view"]["title"]["subtitle"]
     assert text.text.splitlines()[1] == f"# picture: {extent}"
-    assert subtitle[-1] == f"{extent}, the rest in other"
+    assert subtitle[-1] == f"{extent}, sorted by sumCostInUSD desc, the rest in other"
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,8 @@ async def test_twelve_groups_are_drawn_and_the_rest_is_other(
     assert rows["other (2)"]["value"] == pytest.approx(
         sum(r["value"] for r in rows.values()) - sum(rows[p]["value"] for p in places[:12])
     )
-    assert specification["title"]["subtitle"][-1] == "12 of 14 groups, the rest in other"
+    extent = "12 of 14 groups, sorted by sumCostInUSD desc, the rest in other"
+    assert specification["title"]["subtitle"][-1] == extent
 
 
 async def test_twelve_series_are_drawn_and_the_rest_is_other(specify: Specify, many: Path) -> None:

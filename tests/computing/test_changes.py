@@ -371,3 +371,60 @@ def test_what_is_null_in_both_windows_is_not_recorded(
 
     note = f"# {column} is null in all of these rows: not recorded, which is not 0\n"
     assert (note in text) == (priced is None)
+
+
+def test_an_earlier_window_whose_rows_do_not_match_is_not_said_to_have_none(world: World) -> None:
+    world.fill([at(START, "gpt", 1.0), at(HALF, "claude", 2.0)])
+    only = {"fieldName": "modelName", "operator": "EQUAL", "value": "claude"}
+
+    text = world.ask({**QUESTION, "filters": [only]})
+
+    assert "# the earlier window has no rows that match at all: if " in text
+
+
+@pytest.mark.parametrize("calls", [6, 9])
+def test_where_the_data_begin_is_said_or_said_to_be_not_asked(world: World, calls: int) -> None:
+    world.fill([at(START + timedelta(days=4), "gpt", 1.0), at(HALF, "gpt", 2.0)])
+    asked = {"groupBy": ["modelName"], "aggregations": ["p95 latencyMs", "errorRate"]}
+
+    text = world.ask({**QUESTION, **asked}, calls=calls)
+
+    is_asked = "# the earlier window has no rows before 2026-07-03T00:00Z (57.1% of it)" in text
+    said = "# where the rows of the earlier window begin was not asked, calls ran out: if the data"
+    assert is_asked == (calls == 9)
+    assert (said in text) == (calls == 6)
+
+
+def test_an_earlier_window_whose_all_is_nothing_is_said_to_have_no_rows(world: World) -> None:
+    world.fill([at(HALF, "gpt", 2.0), at(HALF, "claude", 2.0)])
+    asked = {"groupBy": ["modelName"], "aggregations": ["p95 latencyMs", "errorRate"]}
+
+    text = world.ask({**QUESTION, **asked}, calls=6)
+
+    assert "# the earlier window has no rows at all: if the data begin there" in text
+    assert "was not asked" not in text
+
+
+def test_json_tells_the_earlier_window_the_zone_and_the_order(world: World) -> None:
+    world.fill([at(START, "gpt", 1.0), at(HALF, "gpt", 2.0)])
+    asked = {"timezone": "Asia/Tokyo", "aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
+
+    body = world.read({**QUESTION, **asked})
+
+    assert body["comparedWith"] == {
+        "startTs": "2026-06-28T15:00:00.000Z",
+        "endTs": "2026-07-05T15:00:00.000Z",
+    }
+    assert body["timezone"] == "Asia/Tokyo"
+    assert body["order"] == "sorted by size of sumCostInUSD_change desc"
+
+
+def test_there_is_no_share_of_nothing(world: World) -> None:
+    world.fill([at(HALF, "gpt", 2.0), at(HALF, "claude", 2.0)])
+    asked = {"aggregations": ["sum costInUSD", "share"], "groupBy": ["modelName"]}
+
+    body = world.read({**QUESTION, **asked})
+
+    place = body["columns"].index("share_before")
+    assert [row[place] for row in body["rows"]] == [None, None]
+    assert body["all"][place - 1] is None

@@ -268,3 +268,65 @@ def test_where_calls_run_short_the_split_is_said_to_be_missing(world: World) -> 
 
     assert world.recorder.calls <= 6
     assert parse(text) is not None or "# what moved the cost" in text
+
+
+@pytest.mark.parametrize(
+    ("question", "most", "way"),
+    [
+        ({"startTs": "this month", "groupBy": ["modelName"]}, 5, "ask it without group-by"),
+        (
+            {"groupBy": ["modelName"], "aggregations": ["sum costInUSD", "errorRate"]},
+            6,
+            "ask sum costInUSD alone",
+        ),
+        (
+            {
+                "startTs": "this month",
+                "groupBy": ["modelName"],
+                "aggregations": ["sum costInUSD", "p95 latencyMs", "errorRate"],
+            },
+            6,
+            "ask sum costInUSD alone, without group-by",
+        ),
+        (
+            {"startTs": "this month"},
+            4,
+            "it takes more than the 4 upstream calls that there may be",
+        ),
+    ],
+    ids=["grouped", "not alone", "both", "few calls"],
+)
+def test_what_the_line_says_to_ask_tells_what_moved_the_cost(
+    world: World, question: dict[str, Any], most: int, way: str
+) -> None:
+    month_ago = HALF - timedelta(days=30)
+    priced = [call(at, "gpt", 2.0) for at in (month_ago, START, HALF)]
+    world.fill([*priced, call(HALF, "gpt", None), call(month_ago, "claude", 1.0)])
+    asked = {**QUESTION, **question}
+    if "startTs" in question:
+        asked |= {"endTs": None, "compareTo": "previous"}
+
+    text = world.ask(asked, calls=most)
+
+    said = "# what moved the cost (calls, tokens per call, price) cannot be told here: "
+    assert f"{said}{way}\n" in text
+    if "alone" in way:
+        asked["aggregations"] = ["sum costInUSD"]
+    if "group-by" in way:
+        asked["groupBy"] = None
+    if "ask" in way:
+        assert parse(world.ask(asked, calls=most)) is not None
+
+
+def test_what_moved_the_cost_of_a_running_month_is_told_by_group(world: World) -> None:
+    rows = [(START.replace(day=1), 2.0), (HALF.replace(day=1), 5.0), (HALF, None)]
+    world.fill([call(at, "gpt", cost) for at, cost in rows])
+    month = {"startTs": "this month", "endTs": None, "compareTo": "previous"}
+
+    text = world.ask({**QUESTION, **month, "groupBy": ["modelName"]})
+
+    assert world.recorder.calls <= 6
+    line = parse(text)
+    assert line is not None
+    assert line[0] == 3
+    assert "# run rate: " in text

@@ -107,6 +107,16 @@ def test_rows_whose_column_is_null_are_rows(world: World) -> None:
     assert "openai/gpt-4o|2|null" in text
 
 
+def test_a_measure_of_no_calls_is_not_said_to_be_not_recorded(world: World) -> None:
+    world.fill([call("gpt", OutputTokens=0, LatencyMs=5.0)])
+
+    text = world.ask({**WEEK, "aggregations": ["outputTokensPerSecond"]})
+
+    said = "# outputTokensPerSecond is null in all of these rows: its formula divides by nothing"
+    assert said in text
+    assert "not recorded" not in text
+
+
 def test_a_column_that_some_row_has_is_not_said_to_be_missing(world: World) -> None:
     world.fill([call("gpt"), call("claude", CostInUSD=0.0)])
 
@@ -172,6 +182,90 @@ def test_a_comparison_is_probed_over_both_windows(world: World) -> None:
     assert (probe.start_ts, probe.end_ts) == (
         datetime(2026, 6, 29, tzinfo=UTC),
         datetime(2026, 7, 13, tzinfo=UTC),
+    )
+
+
+APART: Final = {**WEEK, "compareTo": "2026-05-04..2026-05-10"}
+
+
+def test_rows_between_two_windows_are_in_neither(world: World) -> None:
+    days = [NOON, NOON, NOON.replace(month=5, day=5), *[NOON.replace(month=6)] * 5]
+    world.fill([call("mistral" if at.month == 6 else "gpt") | {"CreatedAt": at} for at in days])
+    asked = {**APART, "aggregations": ["sum costInUSD"]}
+
+    text = world.ask({**asked, "filters": where(("modelName", "EQUAL", ["mistral"]))})
+
+    counted = "(a row counts model calls, retries included)"
+    assert body_of(text)[0] == (
+        f'no rows in either window {counted} match modelName EQUAL "mistral"; without the filters'
+        " 3 do"
+    )
+    assert '# modelName "mistral" has no rows, and no value comes near' in text
+    assert "not together" not in text
+
+
+@GROUPED
+def test_two_windows_without_rows_have_none_whatever_lies_between(
+    world: World, group_by: list[str]
+) -> None:
+    world.fill([call("gpt") | {"CreatedAt": NOON.replace(month=6)}])
+
+    text = world.ask({**APART, "groupBy": group_by})
+
+    assert body_of(text)[0].startswith("no traffic in either window")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["gpt", "gpt"], "; without the filters 2 do in the later window"),
+        ([], "; without the filters there are none in the later window either"),
+    ],
+    ids=["rows", "none"],
+)
+def test_where_one_call_is_left_the_later_window_alone_is_looked_at(
+    world: World, rows: list[str], said: str
+) -> None:
+    earlier = call("mistral") | {"CreatedAt": NOON.replace(month=5, day=5)}
+    world.fill([earlier, *(call(name) for name in rows)])
+    filters = where(("modelName", "EQUAL", ["mixtral"]))
+
+    text = world.ask({**APART, "groupBy": ["modelName"], "filters": filters}, calls=5)
+
+    assert world.recorder.calls == 5
+    assert body_of(text)[0].endswith(said)
+    is_told = '# modelName "mixtral" has no rows in the later window, and no value' in text
+    assert is_told == bool(rows)
+    assert "exist" not in body_of(text)[-1].replace("shows what exists", "")
+
+
+def test_values_are_looked_for_in_both_windows_and_not_between(world: World) -> None:
+    days = {"gpt": NOON, "claude": NOON.replace(month=5, day=5), "mistral": NOON.replace(month=6)}
+    world.fill([call(name) | {"CreatedAt": at} for name, at in days.items()])
+
+    text = world.ask({**APART, "filters": where(("modelName", "IN", [*days]))})
+
+    assert '# modelName "mistral" has no rows' in text
+    assert '"gpt" has no rows' not in text
+    assert '"claude" has no rows' not in text
+
+
+@pytest.mark.parametrize("value", ["%", "?"])
+def test_a_value_without_letters_comes_near_to_nothing(world: World, value: str) -> None:
+    world.fill([call(""), call("gpt")])
+
+    text = world.ask({**WEEK, "filters": where(("modelName", "EQUAL", [value]))})
+
+    assert "has no rows, and no value comes near" in text
+
+
+def test_one_field_that_should_be_two_values_at_once_is_said_to_be(world: World) -> None:
+    filters = where(("modelName", "EQUAL", [NAMES[0]]), ("modelName", "EQUAL", [NAMES[1]]))
+
+    text = world.ask({**WEEK, "filters": filters})
+
+    assert body_of(text)[-1] == (
+        "# next: modelName cannot be all of this at once: keep one of its filters"
     )
 
 

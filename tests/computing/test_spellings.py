@@ -52,7 +52,7 @@ def test_unknown_spellings_alone_are_not_told_apart_from_no_hits(world: World) -
 
     text = world.ask({**CACHE, "groupBy": ["modelName"]})
 
-    seen = "none of the values seen is known: cache-served, miss"
+    seen = "not known of the values seen: cache-served"
     assert f"\n{FORMULA} (n/a: {seen})\n" in text
     assert text.endswith("\na|1|n/a\nb|1|n/a\nALL|2|n/a")
 

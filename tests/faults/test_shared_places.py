@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +62,32 @@ async def test_one_who_shares_a_token_leaves_places_to_the_others(
 
     assert failed == [False] * 3
     assert [r for r in gateway.requests if f"Bearer {TOKEN}".encode() not in r] == []
+
+
+async def test_who_asks_what_waits_in_anothers_queue_has_places_of_their_own(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    gateway.usual = gate = Gate()
+    made = [make_token(f"{n}@x.y", "user", (), is_tenant_admin=False, expires=None) for n in "ab"]
+    file = tmp_path / "callers.toml"
+    file.write_text("\n".join(entry.to_toml() for _, entry in made))
+    shared = ("--shared-token", "--auth-token-file", str(file), "--backend", gateway.url)
+    limits = ("--transport", "http", "--caller-calls", "1", "--patience", "600")
+    async with start_process(tmp_path, *shared, *limits) as (_, url):
+        (ada, _), (bob, _) = made
+        ask = functools.partial(ask_alone, url)
+        asking = [asyncio.create_task(ask(ada, "auto", day)) for day in (DAYS[0], DAYS[1])]
+        await gateway.until(lambda gateway: len(gateway.requests) == 1)
+        held = next(day for day in DAYS if day.encode() in gateway.requests[0])
+        waiting = next(day for day in DAYS[:2] if day != held)
+        asking += [asyncio.create_task(ask(bob, "auto", waiting)) for _ in range(2)]
+        await gateway.until(lambda gateway: len(gateway.requests) == 2)
+        assert waiting.encode() in gateway.requests[1]
+        gate.opened.set()
+        failed = await asyncio.gather(*asking)
+
+    assert failed == [False] * 4
+    assert len(gateway.requests) == 3  # one each, and one for the second of ada's
 
 
 async def test_without_retries_waiting_for_a_place_is_part_of_the_time_limit(

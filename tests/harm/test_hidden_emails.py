@@ -39,7 +39,7 @@ TEXTS: Final = (
     *ADDRESSES,
     "mailto:carol@example.com?subject=x",
     "Dave <dave@example.com>, Erin <erin@example.com>",
-    '{"owner": "frank@example.com"}',
+    OWNED := '{"owner": "frank@example.com"}',
     "job-of-grace@example.com|ALL",
     "line\nheidi@example.com\n# ivan@example.com",
     "\\njudy@example.com",
@@ -221,6 +221,74 @@ async def test_no_address_is_in_a_refusal(call: Call, arguments: dict[str, Any])
     assert is_error
     assert left_in(text) == []
     assert HASH.search(text) or "startTs: missing" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"groupBy": r'["zoe\u0040corp.example"]'},
+        {"groupBy": r'["zoe@corp\u002eexample"]'},
+        {"groupBy": r'["\u007aoe@corp.example"]'},
+        {"groupBy": '["' + "x" * 70 + r' zoe\u0040corp.example"]'},
+        {"aggregations": r'["sum zoe\u0040corp.example"]'},
+        {"aggregations": r'[{"type": "zoe\u0040corp.example", "column": "costInUSD"}]'},
+        {"filters": r'[{"zoe\u0040corp.example": 1}]'},
+        {"filters": r'[{"fieldName": "zoe\u0040corp.example", "operator": "IN", "value": []}]'},
+        {"filters": r'{"fieldName": "team", "operator": "zoe\u0040corp.example", "value": []}'},
+        {"filters": [r'{"fieldName": "zoe\u0040corp.example", "operator": "IN", "value": []}']},
+        {"orderBy": r'["zoe\u0040corp.example"]'},
+        {"compareTo": r'["zoe\u0040corp.example"]'},
+        {"limit": r'["zoe\u0040corp.example"]'},
+    ],
+    ids=str,
+)
+async def test_no_address_in_escaped_json_is_in_a_refusal(
+    call: Call, arguments: dict[str, Any]
+) -> None:
+    text, is_error = await call("query_distribution", {**arguments, **BOTH})
+
+    assert is_error
+    assert text.startswith("Invalid arguments")
+    assert re.search(r"zoe(@|\\u0040|user-)|@corp|user-\w+corp", text) is None
+    assert HASH.search(text) or "x" * 70 in text
+
+
+async def test_a_filter_finds_by_an_address_in_escaped_json(
+    call: Call, open_call: Call, key: Path
+) -> None:
+    value = r'["bob+tag\u0040sub.example.co.uk"]'
+    filters = f'[{{"fieldName": "team", "operator": "ARRAY_HAS_ANY", "value": {value}}}]'
+    question = {"filters": filters, "format": "json", **BOTH}
+    plain, _ = await open_call("query_distribution", question)
+    text, is_error = await call("query_distribution", question)
+
+    assert not is_error, text
+    assert json.loads(text)["rows"] == json.loads(plain)["rows"] != [[0]]
+    assert hash_of(ADDRESSES[2], key) in text
+    assert left_in(text) == []
+
+
+async def test_json_that_is_a_value_is_found_as_it_is_written(call: Call, open_call: Call) -> None:
+    one = {"fieldName": "metadata.env", "operator": "IN", "value": [OWNED]}
+    question = {"filters": [one], "format": "json", **BOTH}
+    plain, _ = await open_call("query_distribution", question)
+    text, _ = await call("query_distribution", question)
+
+    assert json.loads(text)["rows"] == json.loads(plain)["rows"] != [[0]]
+
+
+async def test_other_dots_of_a_host_are_dots(
+    tmp_path: Path, key: Path, plant: Callable[..., None], serve: Callable[..., Any]
+) -> None:
+    forms = ("ada%40mail.example%2Ecom", "ada@example\uff0ecom", "ada@x\u3002example\uff61com")
+    longer = ("from ada@example.com\u3002\u8c22\u8c22", "ada@example\uff0ecom/x")
+    plant(tmp_path, [*forms, *longer])
+    async with serve(tmp_path, hide_emails=True, hide_emails_key=key) as call:
+        for field in ("modelName", "team", "metadata.env"):
+            text, _ = await call("query_distribution", {"groupBy": [field], **BOTH})
+            assert re.findall(r"\bada|example|%2E|[\uff0e\uff61]", text) == []
+            assert {f for f in forms if hash_of(f, key) in text} == set(forms)
+            assert f"from {hash_of('ada@example.com', key)}\u3002\u8c22\u8c22" in text
 
 
 async def test_an_address_in_the_name_of_a_tool_is_hidden(call: Call, key: Path) -> None:

@@ -53,10 +53,10 @@ def mail(tmp_path_factory: pytest.TempPathFactory, plant: Callable[..., None]) -
 
 
 @asynccontextmanager
-async def connect(directory: Path, **settings: Any) -> AsyncIterator[Client]:
+async def connect(directory: Path, mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
     engine = DuckDBBackend(directory, load_catalog())
     server = build_server(Settings(**settings), backend=engine, clock=lambda: NOW)
-    async with aclosing(engine), Client(server, cache=None) as client:
+    async with aclosing(engine), Client(server, mode=mode, cache=None) as client:
         yield client
 
 
@@ -106,6 +106,28 @@ async def test_a_uri_holds_the_hash_and_finds_its_rows(mail: Path, key: Path, hi
     names = {line.partition(",")[0] for line in hashed.splitlines()[1:]}
     assert names == {hidden, "gpt-4o"}
     assert written == hashed
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize(
+    "address", [ADA, ADA.replace("@", "%40"), "".join(f"%{ord(sign):02x}" for sign in ADA)]
+)
+async def test_the_uri_that_comes_back_has_the_hash_and_names_the_same_rows(
+    mail: Path, key: Path, hidden: str, mode: str, address: str
+) -> None:
+    filters = f"('fieldName':'team','operator':'ARRAY_HAS_ANY','value':!'{address}';)"
+    week = "'startTs':'2026-07-08','endTs':'2026-07-15'"
+    uri = f"{ROWS}('groupBy':!'team';,'filters':!{filters};,{week})"
+    async with connect(mail, mode=mode, hide_emails=True, hide_emails_key=key) as client:
+        (content,) = (await client.read_resource(uri)).contents
+        again = await read(client, str(content.uri))
+    async with connect(mail) as client:
+        (plain,) = (await client.read_resource(uri)).contents
+
+    assert isinstance(content, TextResourceContents)
+    assert (str(content.uri), str(plain.uri)) == (uri.replace(address, hidden), uri)
+    assert hidden in content.text
+    assert again == content.text
 
 
 async def test_an_address_in_a_wrong_uri_is_hidden_in_what_is_said(mail: Path, key: Path) -> None:

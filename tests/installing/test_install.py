@@ -192,6 +192,7 @@ def test_a_file_that_the_client_wrote_meanwhile_is_not_overwritten(tmp_path: Pat
         (("--backend", "demo:", "--env", f"TFY_API_KEY={TOKEN}"), 1, "--env takes NAME=VALUE"),
         (("--backend", "http://far.example.com"), 1, "begins with http://"),
         (("--backend", HOST, "--token-file", "/nowhere"), 1, "/nowhere cannot be read"),
+        (("--backend", "/nowhere"), 1, "the data directory /nowhere does not exist"),
     ],
 )
 def test_what_does_not_fit_is_explained(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -152,3 +153,20 @@ def test_clickhouse_brings_its_extra_and_its_password_file(home: Any) -> None:
         ],
         "env": {"GATEWAY_METRICS_CLICKHOUSE_PASSWORD_FILE": str(home.path / "password")},
     }
+
+
+@pytest.mark.parametrize("flags", [("--backend", "demo:"), ("--backend", HOST), ("--remove",)])
+def test_inputs_of_one_id_are_settled_in_one_run(flags: tuple[str, ...], home: Any) -> None:
+    ours = {"type": "promptString", "id": "gateway-metrics-secret"}
+    inputs = [ours, {"id": "gh"}, ours, ours]
+    there = {"gateway-metrics": {"command": "gateway-metrics-mcp", "args": ["--backend", "demo:"]}}
+    home.write("vscode", json.dumps({"inputs": inputs, "servers": there}))
+    home.install("vscode", *flags)
+    text = home.file("vscode").read_text()
+
+    _, _, err = home.install("vscode", *flags)
+
+    assert "nothing to change" in err
+    assert home.file("vscode").read_text() == text
+    if HOST not in flags:
+        assert home.read("vscode")["inputs"] == [{"id": "gh"}]

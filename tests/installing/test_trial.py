@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,3 +138,27 @@ def test_an_installation_of_uvx_is_told_from_one_that_stays(
     is_passed: bool,  # noqa: FBT001 - a case of the table
 ) -> None:
     assert is_passing(prefix) is is_passed
+
+
+def test_after_a_failed_trial_the_way_back_is_said(home: Any) -> None:
+    path = home.file("cursor")
+    flags = ("--backend", "demo:", "--prompts", str(home.path / "nowhere"))
+
+    code, _, err = home.install("cursor", *flags, tries=True)
+
+    assert code == 1
+    assert "To go back, give the same command with --remove\n" in err
+
+    home.install("cursor", "--remove")
+    home.install("cursor", "--backend", "demo:")
+    good = path.read_text()
+    code, _, err = home.install("cursor", *flags, tries=True)
+
+    assert code == 1
+    (backup,) = re.findall(r"To go back, put (\S+) in the place of ", err)
+    assert Path(backup).read_text() == good
+
+    code, _, err = home.install("cursor", *flags, tries=True)
+
+    assert code == 1
+    assert "To go back" not in err

@@ -27,7 +27,9 @@ def describe_unmatched(asked: Asked, unmatched: Sequence[Unmatched]) -> list[str
     keys = [one.field for one in unmatched if one.field in asked.near_keys]
     if keys:
         return [describe_key(asked, key) for key in dict.fromkeys(keys)]
-    lines = [_describe_unmatched(one) for one in unmatched[:_MOST_LINES]]
+    is_part = asked.probe is not None and asked.probe.is_later_alone
+    where = " in the later window" if is_part else ""
+    lines = [_describe_unmatched(one, where) for one in unmatched[:_MOST_LINES]]
     rest = len(unmatched) - len(lines)
     return [*lines, f"and {rest} more values have no rows"] if rest else lines
 
@@ -42,9 +44,9 @@ def describe_key(asked: Asked, field: str) -> str:
     return f"no row has the metadata key {key}{meant}"
 
 
-def _describe_unmatched(one: Unmatched) -> str:
+def _describe_unmatched(one: Unmatched, where: str) -> str:
     """`modelName "gtp-4o" has no rows: did you mean openai/gpt-4o?`."""
-    wrong = f"{format_key(one.field)} {_quoted(one.value)} has no rows"
+    wrong = f"{format_key(one.field)} {_quoted(one.value)} has no rows{where}"
     if one.is_elsewhere:
         return f"{wrong} with the other filters"
     if one.near is None:

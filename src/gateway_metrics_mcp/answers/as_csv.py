@@ -21,14 +21,16 @@ _FORMULA: Final = re.compile('(^|;)(?=[\\s"]*[=+\\-@\uff1d\uff0b\uff0d\uff20])')
 _NEEDS_QUOTES: Final = re.compile('[",;]|^\\s|\\s$')
 
 
-def write_csv(asked: Asked) -> str:
+def write_csv(asked: Asked, most_series: int | None = None) -> str:
     """A header and every row of the answer; a timeseries has one per bucket and group.
 
     The names are the table's, the numbers as in `format: json`. The ALL row is left out: it must
-    not be added up with the rows. A distribution keeps to the limit and offset of its question.
+    not be added up with the rows. A distribution keeps to the limit and offset of its question,
+    a timeseries to its `most_series` largest series.
     """
     lines = [write_line(_headings(asked))]
-    rows = _groups(asked) if asked.buckets is None else _buckets(asked, asked.buckets)
+    buckets = asked.buckets
+    rows = _groups(asked) if buckets is None else _buckets(asked, buckets, most_series)
     lines += map(write_line, rows)
     return "\n".join(lines) + "\n"
 
@@ -46,15 +48,15 @@ def _groups(asked: Asked) -> Iterator[Sequence[Key]]:
         yield (*point.keys, *point.values)
 
 
-def _buckets(asked: Asked, buckets: Buckets) -> Iterator[Sequence[Key]]:
-    """Each bucket of the window with all series, the largest first; filled as the table is."""
+def _buckets(asked: Asked, buckets: Buckets, most: int | None) -> Iterator[Sequence[Key]]:
+    """Each bucket of the window with its series, the largest first; filled as the table is."""
     if not asked.result.points:
         return
     grid, zone = Grid(asked, buckets), zone_of(buckets)
     gap = [grid.gap(name) for name in asked.result.value_names]
     for start in grid.starts:
         time = start.astimezone(zone).isoformat()
-        for series in grid.series:
+        for series in grid.series[:most]:
             yield (time, *series.keys, *series.values.get(start, gap))
 
 

@@ -15,7 +15,7 @@ from gateway_metrics_mcp.answers.grid import Grid
 from gateway_metrics_mcp.answers.header import pin_window
 from gateway_metrics_mcp.answers.notes import write_notes
 from gateway_metrics_mcp.answers.series import Series
-from gateway_metrics_mcp.answers.sorting import sort_points
+from gateway_metrics_mcp.answers.sorting import describe_order, sort_points
 from gateway_metrics_mcp.answers.tokens import estimate_tokens
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.result import DataPoint, Key
@@ -27,9 +27,15 @@ _MOST_OF_BUDGET: Final = 0.6
 """What stands before the rows may take no more; else the request, which was sent, gives way."""
 
 _MOST_NOTES: Final = 5
+_FEW_NOTES: Final = 3
 _NO_REQUEST: Final = "the request is too long to be shown"
+_SHORT_REQUEST: Final = "of the request the window, the datasource and the filters are shown"
+_SHOWN: Final = ("startTs", "endTs", "datasource", "filters")
 _NEXT_TOKENS: Final = 60
 """Room for the arguments that continue."""
+
+_EARLIER_TOKENS: Final = 45
+"""Room for the window to compare with among them."""
 
 
 @dataclass(slots=True)
@@ -56,21 +62,20 @@ def write_json(asked: Asked, budget: int) -> str:
     body: dict[str, Any] = {
         "request": question.query.to_body(),
         "scope": question.scope,
+        **_describe_reading(asked),
         "notes": [line.removeprefix("# ") for line in (*empty, *write_notes(asked), *facts)],
         "columns": names if grid is None else ["startTimestamp", *names],
         "all": None if asked.totals is None else list(map(_finite, asked.totals)),
     }
     if estimate_tokens(_dump(body)) > budget * _MOST_OF_BUDGET:
-        notes = body["notes"]
-        rest = len(notes) - _MOST_NOTES
-        more = [f"and {rest} more notes, for which the budget is too small"] if rest > 0 else []
-        body |= {"request": None, "notes": [_NO_REQUEST, *notes[:_MOST_NOTES], *more]}
-    room = Room(budget - _NEXT_TOKENS)
+        body |= _shorten(body, budget)
+    following = _NEXT_TOKENS + (_EARLIER_TOKENS if question.earlier is not None else 0)
+    room = Room(budget - following)
     room.take(_dump(body))
     rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
     if len(rows.shown) < rows.count and write_link_line("", asked.link, budget):
         body["csv"] = asked.link
-        room = Room(budget - _NEXT_TOKENS)
+        room = Room(budget - following)
         room.take(_dump(body))
         rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
     body |= rows.facts
@@ -79,6 +84,33 @@ def write_json(asked: Asked, budget: int) -> str:
     body["next"] = rows.following
     body["rows"] = rows.shown
     return _dump(body)
+
+
+def _describe_reading(asked: Asked) -> dict[str, Any]:
+    """What the request does not say: the window to compare with, the zone, the order of rows."""
+    earlier, zone = asked.question.earlier, asked.question.window.zone.key
+    told: dict[str, Any] = {}
+    if earlier is not None:
+        ends = (format_instant(earlier.start), format_instant(earlier.end))
+        told["comparedWith"] = dict(zip(("startTs", "endTs"), ends, strict=True))
+    if zone != "UTC":
+        told["timezone"] = zone
+    order = "" if asked.buckets is not None else describe_order(asked)
+    return told | ({"order": order} if order else {})
+
+
+def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
+    """Less of the request, and fewer notes: what the rows cannot be read without stays longest."""
+    request, notes = body["request"], body["notes"]
+    part = {name: request[name] for name in _SHOWN if name in request}
+    ways = ((part, _SHORT_REQUEST, _MOST_NOTES), (part, _SHORT_REQUEST, _FEW_NOTES))
+    for shown, said, most in (*ways, (None, _NO_REQUEST, _MOST_NOTES)):
+        rest = len(notes) - most
+        more = [f"and {rest} more notes, for which the budget is too small"] if rest > 0 else []
+        short = {"request": shown, "notes": [said, *notes[:most], *more]}
+        if estimate_tokens(_dump(body | short)) <= budget * _MOST_OF_BUDGET:
+            break
+    return short
 
 
 def _groups(asked: Asked, room: Room) -> _Rows:
@@ -127,10 +159,10 @@ def _cut_buckets(asked: Asked, series: Sequence[Series], room: Room, *, must_get
     return rows
 
 
-def _pinned(asked: Asked) -> dict[str, Any]:
+def _pinned(asked: Asked) -> dict[str, str]:
     """The window, and the buckets, of this answer as arguments."""
     interval = asked.question.query.interval
-    arguments: dict[str, Any] = dict(part.split("=") for part in pin_window(asked.question))
+    arguments = pin_window(asked.question)
     return arguments if interval is None else arguments | {"interval": interval.wire}
 
 

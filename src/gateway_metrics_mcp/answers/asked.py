@@ -51,8 +51,8 @@ class Asked:
     """The groups that only the earlier window has."""
     split: Split | None = None
     """What a change of cost is made of."""
-    is_split_left_out: bool = False
-    """Whether that would take more calls than there may be."""
+    way_to_split: str = ""
+    """What to ask to be told, where that would take more calls than there may be."""
     gap: Gap | None = None
     """The start of the window without rows, where it was asked for."""
     earlier_gap: Gap | None = None

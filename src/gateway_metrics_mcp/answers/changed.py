@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.cells import format_key, format_number, format_value
+from gateway_metrics_mcp.answers.header import shown_filters
 from gateway_metrics_mcp.computing.cost_split import Spend, Split
 from gateway_metrics_mcp.query.earlier import explain_earlier
 from gateway_metrics_mcp.query.walltime import format_minute
@@ -31,10 +32,10 @@ def change_notes(asked: Asked) -> list[str]:
         notes.append(f"vanished, with no row in the later window: {_list(asked.vanished)}")
     if asked.split is not None:
         notes.append(_describe_split(asked.split))
-    elif asked.is_split_left_out:
+    elif asked.way_to_split:
         notes.append(
             "what moved the cost (calls, tokens per call, price) cannot be told here:"
-            " ask sum costInUSD alone"
+            f" {asked.way_to_split}"
         )
     return notes
 
@@ -44,11 +45,12 @@ def _gap_notes(asked: Asked) -> list[str]:
     gap = asked.earlier_gap
     if gap is None or not asked.result.points:
         return []
-    lacking = "the earlier window has no rows at all"
+    rows = "rows that match" if shown_filters(asked) else "rows"
+    lacking = f"the earlier window has no {rows} at all"
     if gap.until is not None:
         share = format_value(gap.share, RATIO)
         lacking = (
-            f"the earlier window has no rows before {format_minute(gap.until)} ({share} of it)"
+            f"the earlier window has no {rows} before {format_minute(gap.until)} ({share} of it)"
         )
     return [f"{lacking}: if the data begin there, these are no changes"]
 

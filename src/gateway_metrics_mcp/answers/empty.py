@@ -53,7 +53,7 @@ def explain_empty(asked: Asked) -> list[str]:
     probe = asked.probe
     if probe is None and not asked.question.query.filters:
         return _explain_silence(asked)
-    if probe is not None and probe.total == 0:
+    if probe is not None and probe.total == 0 and not probe.is_later_alone:
         return _explain_silence(asked)
     return _explain_filters(asked, probe)
 
@@ -63,18 +63,19 @@ def _explain_silence(asked: Asked) -> list[str]:
     question = asked.question
     wider = "a wider window" if question.window.is_to_now else "a wider or a later window"
     counted = f"(a row counts {name_rows(question)})"
+    where = _where(asked)
     if asked.is_restricted:
-        verdict = f"no rows in this window {counted} are visible to this token"
+        verdict = f"no rows {where} {counted} are visible to this token"
         own = "it sees its own calls and those of its teams"
         return [f"{verdict}: {own}", f"# next: {wider}, or a token that sees more"]
     if asked.probe is not None and asked.probe.is_virtual_side:
-        verdict = f"no rows in this window {counted} match {question.scope}"
+        verdict = f"no rows {where} {counted} match {question.scope}"
         return [f"{verdict}, with or without the other filters", f"# next: {wider}"]
     if not asked.result.is_by_rulings:
-        verdict = f"no traffic in this window {counted}, or none that this token may see"
+        verdict = f"no traffic {where} {counted}, or none that this token may see"
         return [verdict, f"# next: {wider}, another datasource, or a token that sees more"]
     return [
-        f"no traffic in this window {counted}: this is no zero of a filter",
+        f"no traffic {where} {counted}: this is no zero of a filter",
         f"# next: {wider}, or another datasource",
     ]
 
@@ -84,13 +85,26 @@ def _explain_filters(asked: Asked, probe: Probe | None) -> list[str]:
     question = asked.question
     filters = " AND ".join(describe_filters(shown_filters(asked))) or (question.scope or "these")
     counted = f"(a row counts {name_rows(question)})"
-    without = "" if not probe or not probe.total else "; without the filters there are rows"
-    if probe is not None and probe.is_exact and probe.total:
-        without = f"; without the filters {probe.total} do"
-    lines = [f"no rows in this window {counted} match {filters}{without}"]
+    lines = [f"no rows {_where(asked)} {counted} match {filters}{_describe_rest(probe)}"]
     unmatched = () if probe is None else probe.unmatched
     lines += [f"# {line}" for line in describe_unmatched(asked, unmatched)]
     return [*lines, f"# next: {_next_step(asked, probe, unmatched)}"]
+
+
+def _where(asked: Asked) -> str:
+    return "in this window" if asked.question.earlier is None else "in either window"
+
+
+def _describe_rest(probe: Probe | None) -> str:
+    """What there is without the filters."""
+    if probe is None or probe.total is None:
+        return ""
+    where = " in the later window" if probe.is_later_alone else ""
+    if not probe.total:
+        return f"; without the filters there are none{where} either"
+    if probe.is_exact:
+        return f"; without the filters {probe.total} do{where}"
+    return f"; without the filters there are rows{where}"
 
 
 def _next_step(asked: Asked, probe: Probe | None, unmatched: Sequence[Unmatched]) -> str:
@@ -104,14 +118,23 @@ def _next_step(asked: Asked, probe: Probe | None, unmatched: Sequence[Unmatched]
         name = unmatched[0].field
         field = METADATA if name.startswith(METADATA_PREFIX) else name
         return f"list_values of {field} shows what exists, or a wider window"
-    if probe is not None and probe.fields and len(probe.fields) == len(shown_filters(asked)):
+    twice = _filtered_twice(asked)
+    if twice is not None:
+        return f"{quote_text(twice)} cannot be all of this at once: keep one of its filters"
+    if probe is not None and 1 < len(probe.fields) == len(shown_filters(asked)):
         return "each value exists, but not together with the other filters: drop one of them"
-    if probe is not None and probe.fields:
+    if probe is not None and 0 < len(probe.fields) < len(shown_filters(asked)):
         listed = ", ".join(map(quote_text, probe.fields))
         return (
             f"the values of {listed} exist: drop one of the other filters, which were not looked at"
         )
     return "drop a filter, or a wider window"
+
+
+def _filtered_twice(asked: Asked) -> str | None:
+    """A field that has one value, of which filters want several."""
+    names = [f.field_name for f in shown_filters(asked) if f.operator in ("EQUAL", "IN")]
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def _count_outside(asked: Asked) -> Number | None:

@@ -58,6 +58,8 @@ def _describe_spelling(asked: Asked, value: Value) -> str:
 def _tell(spelt: Spelt) -> str:
     if not (spelt.taken or spelt.left):
         return " (no values seen)"
+    if not spelt.is_known and spelt.unknown != spelt.left:
+        return f" (n/a: not known of the values seen: {_list(spelt.unknown)})"
     if not spelt.is_known:
         return f" (n/a: none of the values seen is known: {_list(spelt.left)})"
     taken = _list(spelt.taken) if spelt.taken else "none of the values seen"
@@ -112,18 +114,28 @@ def null_notes(asked: Asked) -> list[str]:
     if TOTAL not in names or not any(row[names.index(TOTAL)] for row in rows):
         return []
     found: dict[str, None] = {}
+    undivided: dict[str, None] = {}
     for value in asked.question.values:
         source = value.source
         is_count = isinstance(source, Aggregation) and source.type.startswith("count")
         if source is None or is_count or isinstance(source, Share):
             continue
         places = [names.index(n) for n in (value.name, value.name + BEFORE) if n in names]
-        if all(row[i] is None for row in rows for i in places):
+        if any(row[i] is not None for row in rows for i in places):
+            continue
+        if isinstance(source, Measure) and any(not term.rows.is_all for term in source.terms):
+            undivided[value.name] = None
+        else:
             found[source.column if isinstance(source, Aggregation) else value.name] = None
-    if not found:
-        return []
-    listed = ", ".join(quote_text(name) for name in found)
-    return [f"{listed} is null in all of these rows: not recorded, which is not 0"]
+    reasons = (
+        (found, "not recorded, which is not 0"),
+        (undivided, "its formula divides by nothing"),
+    )
+    return [
+        f"{', '.join(map(quote_text, names))} is null in all of these rows: {reason}"
+        for names, reason in reasons
+        if names
+    ]
 
 
 def run_rate_notes(asked: Asked) -> list[str]:

@@ -55,10 +55,17 @@ def _sight(asked: Asked) -> str:
     return "" if asked.result.is_by_rulings else ", as far as this token may see"
 
 
-def pin_window(question: Question) -> list[str]:
-    """The window as arguments, for a call that has to see the same one."""
-    query = question.query
-    return [f"startTs={format_instant(query.start_ts)}", f"endTs={format_instant(query.end_ts)}"]
+def pin_window(question: Question) -> dict[str, str]:
+    """The window as arguments, for a call that has to see the same one.
+
+    The earlier one too: what was the previous period is none before a window of two instants.
+    """
+    query, earlier = question.query, question.earlier
+    pinned = {"startTs": format_instant(query.start_ts), "endTs": format_instant(query.end_ts)}
+    if earlier is not None:
+        ends = earlier.start, earlier.end
+        pinned["compareTo"] = "..".join(map(format_instant, ends))
+    return pinned
 
 
 def describe_filters(filters: Sequence[Filter]) -> list[str]:

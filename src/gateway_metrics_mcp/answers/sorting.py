@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.cells import quote_column
 from gateway_metrics_mcp.aside import sort_rows
 from gateway_metrics_mcp.result import DataPoint, DataPoints, Key, Number, Row
 
@@ -32,6 +33,16 @@ def sort_points(asked: Asked) -> Sequence[DataPoint]:
     )
     missing = [row for cell, row in cells if _is_missing(cell)]
     return DataPoints([*(row for _, row in ranked), *missing])
+
+
+def describe_order(asked: Asked) -> str:
+    """`sorted by size of sumCostInUSD_change desc`; empty where there is no value."""
+    column = asked.order_column
+    if column is None:
+        return ""
+    direction = "desc" if asked.question.is_descending else "asc"
+    size = "size of " if asked.is_by_size else ""
+    return f"sorted by {size}{quote_column(column)} {direction}"
 
 
 def _is_missing(cell: Key) -> bool:

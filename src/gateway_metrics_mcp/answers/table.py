@@ -13,14 +13,13 @@ from gateway_metrics_mcp.answers.cells import (
     SHORT_NAME,
     add_unit,
     format_key,
-    quote_column,
     quote_text,
 )
 from gateway_metrics_mcp.answers.empty import is_empty, write_empty
 from gateway_metrics_mcp.answers.header import pin_window, write_header
 from gateway_metrics_mcp.answers.keys import arrange_keys
 from gateway_metrics_mcp.answers.notes import write_notes
-from gateway_metrics_mcp.answers.sorting import sort_points
+from gateway_metrics_mcp.answers.sorting import describe_order, sort_points
 from gateway_metrics_mcp.computing.changes import subtract
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.result import TOTAL, DataPoint, Number
@@ -135,11 +134,8 @@ class _Table:
         return rows
 
     def _header(self) -> str:
-        column = self._asked.order_column
-        direction = "desc" if self._asked.question.is_descending else "asc"
-        size = "size of " if self._asked.is_by_size else ""
-        order = [] if column is None else [f"sorted by {size}{quote_column(column)} {direction}"]
-        return write_header(self._asked, *order)
+        order = describe_order(self._asked)
+        return write_header(self._asked, *([order] if order else []))
 
     def _extent(self, first: int, last: int) -> str:
         """The header's last part: which rows of how many."""
@@ -184,7 +180,7 @@ class _Table:
         if question.limit is not None:
             changes.append(f"limit={question.limit}")
         if question.window.is_to_now:
-            changes += pin_window(question)
+            changes += [f"{name}={text}" for name, text in pin_window(question).items()]
         rest = count_rows(len(self._points) - offset)
         return f"# {rest} more: same arguments with {', '.join(changes)}"
 

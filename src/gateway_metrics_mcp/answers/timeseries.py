@@ -138,10 +138,10 @@ class _Writer:
         """The arguments that continue: the rest of this window in the same buckets."""
         starts = self._grid.starts
         rest = len(starts) - shown
-        _, end = pin_window(self._asked.question)
+        end = pin_window(self._asked.question)["endTs"]
         return (
             f"# {rest} more bucket{'s' if rest > 1 else ''}: same arguments with"
-            f" startTs={format_instant(starts[shown])}, {end}, interval={self._buckets};"
+            f" startTs={format_instant(starts[shown])}, endTs={end}, interval={self._buckets};"
             " or a longer interval"
         )
 

@@ -31,7 +31,7 @@ from gateway_metrics_mcp.ask.limits import (
     read_limit,
     settle_limit,
 )
-from gateway_metrics_mcp.ask.wording import Wording, speak_lines
+from gateway_metrics_mcp.ask.wording import Wording, speak_of_rows
 from gateway_metrics_mcp.backends.opening import Opening
 from gateway_metrics_mcp.desk import open_desk
 from gateway_metrics_mcp.errors import (
@@ -78,7 +78,7 @@ def _run(order: Order) -> int:
         settings = _read_settings(order.settings)
         opening = Opening(settings, clock)
         desk = replace(open_desk(settings, opening.get, clock), has_links=False, has_view=False)
-        if order.settings.get("budget") is None or _is_file_of_values(order):
+        if order.settings.get("budget") is None or _has_no_budget(order):
             desk = replace(desk, budget=UNLIMITED)
         wording = Wording.read(order, desk.terms().catalog)
         _add_presentation(order, wording.raw)
@@ -93,6 +93,8 @@ def _run(order: Order) -> int:
         _tell(f"{PROGRAM}: {error}", *(f"- {problem}" for problem in order.problems))
         is_usage = isinstance(error, AskerError) or order.problems
         return WRONG_USAGE if is_usage else FAILED
+    if order.format != "json" or not answer.asked:
+        answer = replace(answer, text=wording.speak_lines(answer.text))
     return _finish(order, answer, checks)
 
 
@@ -109,8 +111,9 @@ def _read_settings(flags: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _is_file_of_values(order: Order) -> bool:
-    return order.tool == "list_values" and order.format in _FILES
+def _has_no_budget(order: Order) -> bool:
+    """Whether the answer is a file that is never cut."""
+    return order.format == "csv" or (order.tool == "list_values" and order.format in _FILES)
 
 
 def _add_presentation(order: Order, raw: dict[str, Any]) -> None:
@@ -177,10 +180,10 @@ def _finish(order: Order, answer: Answer, checks: Checks) -> int:
 
 def _lay_out(order: Order, answer: Answer) -> str:
     """The answer in the format asked; the server's own lines of a CSV go to stderr."""
-    text = answer.text if order.format == "json" and answer.asked else speak_lines(answer.text)
+    text = answer.text
     has_pairs = answer.asked is not None and _is_one_row(answer.asked)
     if order.format == "csv":
-        return _lay_out_rows(answer, text, is_empty=_has_no_rows(answer))
+        return _lay_out_rows(answer, is_empty=_has_no_rows(answer))
     if order.format == "json" and answer.listed is not None:
         return _write_json(answer.listed, text)
     if order.format == "markdown":
@@ -191,9 +194,10 @@ def _lay_out(order: Order, answer: Answer) -> str:
     return text
 
 
-def _lay_out_rows(answer: Answer, text: str, *, is_empty: bool) -> str:
+def _lay_out_rows(answer: Answer, *, is_empty: bool) -> str:
     """The rows as CSV; what is said of them goes to stderr: without rows, the whole text."""
-    for line in text.split("\n"):
+    header, *lines = answer.text.split("\n")
+    for line in (speak_of_rows(header), *lines):
         if is_empty or line.startswith("# "):
             _tell(f"# {line.removeprefix('# ')}")
     asked, listed = answer.asked, answer.listed
@@ -202,7 +206,7 @@ def _lay_out_rows(answer: Answer, text: str, *, is_empty: bool) -> str:
         return "\n".join(map(write_line, rows))
     if asked.totals is not None and not is_empty:
         _tell("# the ALL row is not among the rows of a CSV: --format table has it")
-    return write_csv(asked).rstrip("\n")
+    return write_csv(asked, asked.question.limit).rstrip("\n")
 
 
 def _is_one_row(asked: Asked) -> bool:

@@ -23,6 +23,8 @@ _ARGUMENT: Final = re.compile(rf"\b({'|'.join(_SPOKEN)})\b")
 _QUOTED: Final = re.compile(r'("[^"]*")')
 _CONTINUED: Final = re.compile(r"same arguments with ([^;]+)")
 _PAIR: Final = re.compile(r"(\w+)=([^,]+)")
+_REST: Final = re.compile(r"the rest in other(?: where it adds up)?$")
+_WINDOW: Final = ("startTs", "endTs", "compareTo")
 _EXACT: Final = "(format exact: all digits)"
 _LISTING: Final = re.compile(r"\b(?:ask )?list_(values|fields)\b")
 
@@ -88,6 +90,32 @@ class Wording:
             found = _speak_names(problem.place, self._flags)
         return f"{found}: {_speak_names(problem.message, self._flags)}"
 
+    def speak_lines(self, text: str) -> str:
+        """The answer, with its hints on how to go on as flags."""
+        lines = text.split("\n")
+        return "\n".join(
+            self._speak_line(line) if line.startswith("# ") else line for line in lines
+        )
+
+    def _speak_line(self, line: str) -> str:
+        line = line.replace(_EXACT, "(--format exact: all digits)")
+        line = _LISTING.sub(r"ask \1", line)
+        return _CONTINUED.sub(lambda match: self._as_flags(match[1]), line)
+
+    def _as_flags(self, pairs: str) -> str:
+        """`offset=5, startTs=now-7d` as `without --range, with --offset 5 --start now-7d`.
+
+        A window is given once, so the flags that gave it have to go.
+        """
+        found = _PAIR.findall(pairs)
+        flags = {name: FLAGS.get(name, (f"--{name}",))[-1] for name, _ in found}
+        given = dict.fromkeys(
+            self._flags[name] for name in _WINDOW if name in flags and name in self._flags
+        )
+        without = f"without {' and '.join(given)}, " if given else ""
+        words = " ".join(f"{flags[name]} {shlex.quote(text)}" for name, text in found)
+        return f"the same {without}with {words}"
+
 
 def _speak_names(text: str, flags: Mapping[str, str]) -> str:
     """Arguments' names as flags, but not in what is quoted."""
@@ -99,20 +127,6 @@ def _speak_names(text: str, flags: Mapping[str, str]) -> str:
     return "".join(part if i % 2 else _ARGUMENT.sub(speak, part) for i, part in enumerate(parts))
 
 
-def speak_lines(text: str) -> str:
-    """The answer, with its hints on how to go on as flags."""
-    lines = text.split("\n")
-    return "\n".join(_speak_line(line) if line.startswith("# ") else line for line in lines)
-
-
-def _speak_line(line: str) -> str:
-    line = line.replace(_EXACT, "(--format exact: all digits)")
-    line = _LISTING.sub(r"ask \1", line)
-    return _CONTINUED.sub(lambda match: f"the same with {_as_flags(match[1])}", line)
-
-
-def _as_flags(pairs: str) -> str:
-    """`offset=5, startTs=now-7d` as `--offset 5 --start now-7d`."""
-    found = _PAIR.findall(pairs)
-    flags = {name: FLAGS.get(name, (f"--{name}",))[-1] for name, _ in found}
-    return " ".join(f"{flags[name]} {shlex.quote(text)}" for name, text in found)
+def speak_of_rows(line: str) -> str:
+    """The header beside a CSV, which has no column for the series that are not shown."""
+    return _REST.sub("the rest left out", line)

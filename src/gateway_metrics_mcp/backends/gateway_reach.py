@@ -18,6 +18,8 @@ from gateway_metrics_mcp.backends.gateway_network import explain_failure
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 
 _TIMEOUT_S: Final = 3
+_NO_SUCH_METHOD: Final = 501
+"""Said of HEAD: what is there may take a POST all the same."""
 
 
 class GatewayReach:
@@ -27,24 +29,38 @@ class GatewayReach:
         self._url = read_host(host) + PATH
         self._tls: ssl.SSLContext | None = None
 
-    async def check(self) -> datetime | None:
+    async def check(self) -> None:
         """Send a request without a token: whatever the gateway thinks of it, it is there.
-
-        What comes back is the time that the gateway says it is, if it does.
 
         Raises:
             GatewayMetricsError: if there is no answer, or only a failure of the gateway.
         """
+        status, _ = await self._try()
+        if status >= 500 and status != _NO_SUCH_METHOD:
+            raise UnavailableError(f"the gateway fails ({status})")
+
+    async def read_clock(self) -> datetime | None:
+        """The time that the gateway says it is, if it does, whatever else it answers.
+
+        Raises:
+            GatewayMetricsError: if there is no answer.
+        """
+        _, date = await self._try()
+        return _read_date(date)
+
+    async def _try(self) -> tuple[int, str]:
+        """The status and the date of the answer.
+
+        Raises:
+            GatewayMetricsError: if there is none.
+        """
         try:
             with anyio.fail_after(_TIMEOUT_S):
-                status, date = await self._ask()
+                return await self._ask()
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise explain_failure(error, _TIMEOUT_S) from None
         except (ValueError, ImportError):
             raise SettingsError("a variable of the proxy holds no usable address") from None
-        if status >= 500:
-            raise UnavailableError(f"the gateway fails ({status})")
-        return _read_date(date)
 
     async def _ask(self) -> tuple[int, str]:
         if self._tls is None:  # reading the certificates takes long

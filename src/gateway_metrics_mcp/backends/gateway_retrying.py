@@ -11,7 +11,7 @@ import anyio
 
 from gateway_metrics_mcp.backends.gateway_network import explain_timeout
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.metering import Meter
+from gateway_metrics_mcp.metering import DEADLINE, Meter
 from gateway_metrics_mcp.result import Result
 
 _FIRST_WAIT_S: Final = 0.2
@@ -41,7 +41,8 @@ class Retries:
             GatewayMetricsError: the last try's.
         """
         begun = monotonic()
-        with anyio.move_on_after(self._budget_s):
+        with anyio.move_on_after(self._budget_s) as scope:
+            DEADLINE.set(scope.deadline)
             try:
                 return await ask()
             except GatewayMetricsError as error:

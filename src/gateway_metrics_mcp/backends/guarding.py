@@ -109,9 +109,10 @@ class GuardedBackend:
                 self._cache.put(key, len(body) + len(caller.token or ""), end, asked_at, got)
             return got
 
-        if self._flights.has(key):
+        flight = (key, ASKED_FOR.get())  # who waits for places of their own waits for no other's
+        if self._flights.has(flight):
             self._meter.count_joined()
-        return await self._flights.join(key, ask_and_keep)
+        return await self._flights.join(flight, ask_and_keep)
 
     def _look_up(self, key: Key) -> Result | None:
         if self._cache is None:

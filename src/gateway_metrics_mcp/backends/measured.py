@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 
+import anyio
+
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.metering import CANCELLED, OK, Meter
+from gateway_metrics_mcp.errors import BackendTimeoutError, GatewayMetricsError
+from gateway_metrics_mcp.metering import CANCELLED, DEADLINE, OK, Meter
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.result import Result
@@ -73,6 +75,10 @@ class MeasuredBackend:
             question.code = OK
         except Exception as error:
             question.code = error.code if isinstance(error, GatewayMetricsError) else "internal"
+            raise
+        except BaseException:
+            if anyio.current_time() >= DEADLINE.get():
+                question.code = BackendTimeoutError.code
             raise
         finally:
             meter.upstream_in_flight -= 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.sorting import sort_points
+from gateway_metrics_mcp.answers.sorting import describe_order, sort_points
 from gateway_metrics_mcp.charts.chart import (
     MOST_PANELS,
     MOST_SERIES,
@@ -67,11 +67,12 @@ class _Bars:
         rest = self._name_rest(shown)
         make = self._of_values if is_one else self._of_groups
         extent = self._extent()
-        left = f", {say_rest([*map(self._adds_up, shown)])}" if extent else ""
+        of_all = (extent, describe_order(asked), say_rest([*map(self._adds_up, shown)]))
+        which = ", ".join(filter(None, of_all)) if extent else ""
         return Chart(
             "bars",
             write_title(asked, shown),
-            write_subtitle(asked, extent + left),
+            write_subtitle(asked, which),
             (),
             "",
             tuple(make(group) for group in groups[:MOST_PANELS]),

@@ -10,7 +10,8 @@ from gateway_metrics_mcp.answers.cells import add_unit, keep_on_line, quote_colu
 from gateway_metrics_mcp.answers.header import describe_filters, shown_filters
 from gateway_metrics_mcp.answers.notes import describe_rows
 from gateway_metrics_mcp.charts.chart import Drawn, name_unit
-from gateway_metrics_mcp.charts.names import cut_end
+from gateway_metrics_mcp.charts.cutting import cut_end
+from gateway_metrics_mcp.query.earlier import explain_earlier
 from gateway_metrics_mcp.query.window import format_window
 
 _LONGEST_TITLE: Final = 84
@@ -35,6 +36,7 @@ def write_subtitle(asked: Asked, *facts: str) -> tuple[str, ...]:
         lines[0] += f", buckets of {asked.buckets}"
     if earlier is not None:
         lines.append(f"compared with {format_window(earlier)}")
+        lines += explain_earlier(question.window, earlier)
     filters = " AND ".join(describe_filters(shown_filters(asked)))
     limits = [part for part in (filters, question.scope) if part]
     lines += ["; ".join(limits)] if limits else []

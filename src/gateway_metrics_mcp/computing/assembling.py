@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gateway_metrics_mcp.computing.chosen_rows import Chosen, Spelt, choose
 from gateway_metrics_mcp.computing.plan import ALL_ROWS, Call
-from gateway_metrics_mcp.computing.probing import SUBJECT_KINDS, list_seen
+from gateway_metrics_mcp.computing.probing import SUBJECT_KINDS, join, list_seen
 from gateway_metrics_mcp.query.measures import Measure, Rows, Term
 from gateway_metrics_mcp.question import Question
 from gateway_metrics_mcp.result import TOTAL, DataPoint, DataPoints, Number, Result
@@ -57,8 +57,8 @@ def find_seen(
         position = answers[Call()].key_names.index(question.datasource.response_key(name))
         mains = [r for call, r in answers.items() if call == Call(is_before=call.is_before)]
         return {k: n for main in mains for k, n in list_seen(main, position).items()}
-    present = answers.get(Call(present=name))
-    return None if present is None else list_seen(present, 0)
+    present = [result for call, result in answers.items() if call.present == name]
+    return list_seen(join(present), 0) if present else None
 
 
 def assemble(

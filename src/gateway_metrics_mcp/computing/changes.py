@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gateway_metrics_mcp.computing.assembling import Sheet
 from gateway_metrics_mcp.computing.chosen_rows import Identity, identify
-from gateway_metrics_mcp.result import DataPoint, DataPoints, Key, Number, Result
-from gateway_metrics_mcp.values import TOTAL_VALUE, Value, compared
+from gateway_metrics_mcp.result import TOTAL, DataPoint, DataPoints, Key, Number, Result
+from gateway_metrics_mcp.values import TOTAL_VALUE, Share, Value, compared
 
 Row = tuple[Number | None, ...]
 
@@ -28,9 +28,18 @@ class Compared:
 def compare(now: Sheet, before: Sheet, values: Sequence[Value]) -> Compared:
     """The comparison; a group that a window lacks has 0 there of what counts or adds up."""
     ours, theirs = _by_group(now), _by_group(before)
+    no_row, no_row_before = _nothing(values, now), _nothing(values, before)
     columns = tuple(column for value in values for column in compared(value))
     rows = [
-        (point.keys, _compare(values, _row(values, ours, i), _row(values, theirs, i)), None)
+        (
+            point.keys,
+            _compare(
+                values,
+                (ours[i].values if i in ours else no_row, no_row),
+                (theirs[i].values if i in theirs else no_row_before, no_row_before),
+            ),
+            None,
+        )
         for i, point in {**theirs, **ours}.items()
     ]
     ours_notes = now.result.notes
@@ -45,7 +54,8 @@ def compare(now: Sheet, before: Sheet, values: Sequence[Value]) -> Compared:
     )
     totals = None
     if now.totals is not None and before.totals is not None:
-        totals = _compare(values, now.totals, before.totals)
+        pairs = (now.totals, no_row), (before.totals, no_row_before)
+        totals = _compare(values, *pairs)
     return Compared(
         result,
         totals,
@@ -66,22 +76,34 @@ def _by_group(sheet: Sheet) -> dict[Identity, DataPoint]:
     return found
 
 
-def _row(values: Sequence[Value], rows: Mapping[Identity, DataPoint], group: Identity) -> Row:
-    return rows[group].values if group in rows else _nothing(values)
+def _nothing(values: Sequence[Value], sheet: Sheet) -> Row:
+    """The values of a group that the window lacks; no share of an ALL that is nothing."""
+    return tuple(
+        0
+        if (value.is_zero_in_gaps or value.is_additive) and not _is_of_nothing(value, sheet)
+        else None
+        for value in values
+    )
 
 
-def _nothing(values: Sequence[Value]) -> Row:
-    return tuple(0 if v.is_zero_in_gaps or v.is_additive else None for v in values)
+def _is_of_nothing(value: Value, sheet: Sheet) -> bool:
+    source = value.source
+    return isinstance(source, Share) and 0 in (sheet.of_all(TOTAL), sheet.of_all(source.of))
 
 
-def _compare(values: Sequence[Value], now: Row, before: Row) -> Row:
-    """The cells of a row; one that counts no call (R1) is as one that is not there."""
+def _compare(values: Sequence[Value], now: tuple[Row, Row], before: tuple[Row, Row]) -> Row:
+    """The cells of a row, each window's with what no row is there.
+
+    One that counts no call (R1) is as one that is not there.
+    """
+    (ours, no_row), (theirs, no_row_before) = now, before
     if TOTAL_VALUE in values:
         place = values.index(TOTAL_VALUE)
-        now, before = (_nothing(values) if row[place] == 0 else row for row in (now, before))
+        ours = no_row if ours[place] == 0 else ours
+        theirs = no_row_before if theirs[place] == 0 else theirs
     cells: list[Number | None] = []
-    for ours, theirs in zip(now, before, strict=True):
-        cells += [ours, theirs, subtract(ours, theirs), _percent(ours, theirs)]
+    for our, their in zip(ours, theirs, strict=True):
+        cells += [our, their, subtract(our, their), _percent(our, their)]
     return tuple(cells)
 
 

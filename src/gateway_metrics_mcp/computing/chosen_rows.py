@@ -23,6 +23,8 @@ class Spelt:
     left: tuple[str | None, ...]
     is_known: bool = True
     """Whether the spelling is one that we know; if not, nothing can be computed."""
+    unknown: tuple[str | None, ...] = ()
+    """Those left of which it is not known what they mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def choose(result: Result, rows: Rows, key_count: int) -> Chosen:
     spelt = None
     if rows.spelling is not None:
         is_known = rows.spelling.is_known((*taken, *left))
-        spelt = Spelt(rows.spelling.field, _sort(taken), _sort(left), is_known)
+        others, unknown = _sort(left), [one for one in left if not rows.spelling.leaves(one)]
+        spelt = Spelt(rows.spelling.field, _sort(taken), others, is_known, _sort(unknown))
     return Chosen(result.value_names, groups, spelt)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.computing.plan import Call, describe_call
+from gateway_metrics_mcp.computing.probing import list_spans
 from gateway_metrics_mcp.computing.settling import count_query, needs_group_count
 from gateway_metrics_mcp.query.local_calls import choose_step, count_calls
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
@@ -54,6 +55,7 @@ def list_later_calls(question: Question, left: int) -> list[str]:
     """The calls that are made only if the answers need them, and if so many are left."""
     later = []
     filtered = sum(not _is_scope(filter_) for filter_ in question.query.filters)
+    filtered *= len(list_spans(question))
     if left and filtered:
         most = min(left, filtered)
         count = "1" if most == 1 else f"up to {most}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway_metrics_mcp.computing.coverage import cover, spread
-from gateway_metrics_mcp.computing.probing import presence_query
+from gateway_metrics_mcp.computing.probing import list_spans, presence_queries
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.measures import Measure, Rows
 from gateway_metrics_mcp.query.model import Aggregation, Query
@@ -60,10 +61,11 @@ def plan_calls(
     optional: dict[Call, Query] = {}
     for is_before in (False, True) if question.earlier is not None else (False,):
         query = _at(question, is_before=is_before)
+        is_spread = is_before or (question.earlier is not None and is_extrapolated(question))
         calls[Call(is_before)] = spread(query) if is_before else query
         if needs_all:
             whole = _whole(query)
-            calls[Call(is_before, is_all=True)] = spread(whole) if is_before else whole
+            calls[Call(is_before, is_all=True)] = spread(whole) if is_spread else whole
         for rows, aggregations in extras.items():
             calls[Call(is_before, rows=rows)] = choose_rows(query, rows, aggregations)
             if needs_all and query.interval is None:
@@ -78,6 +80,25 @@ def plan_calls(
     return calls
 
 
+def find_way_to_split(question: Question, *, has_all_row: bool, most: int) -> str:
+    """What to ask where calls ran out before it could be told what moved a cost."""
+    plain = tuple(v for v in question.values if not isinstance(v.source, Measure | Share))
+    ungrouped = _ungrouped(question.query)
+    ways = {
+        "ask sum costInUSD alone": replace(question, values=plain),
+        "ask it without group-by": replace(question, query=ungrouped),
+        "ask sum costInUSD alone, without group-by": replace(
+            question, values=plain, query=ungrouped
+        ),
+    }
+    for way, less in ways.items():
+        with suppress(InvalidQueryError):
+            calls = plan_calls(less, has_all_row=has_all_row, most=most)
+            if count_queries(calls) + _KEPT_FOR_SPLIT <= most:
+                return way
+    return f"it takes more than the {most} upstream calls that there may be"
+
+
 def _add_checks(
     question: Question, calls: dict[Call, Query], most: int, present: Sequence[str]
 ) -> None:
@@ -87,18 +108,35 @@ def _add_checks(
             covering = cover(_at(question, is_before=is_before))
             calls[Call(is_before, is_coverage=True)] = covering
     kept = _KEPT_FOR_SPLIT if question.earlier is not None and asks_spend(question.values) else 0
-    for field in present[: max(most - count_queries(calls) - kept, 0)]:
-        calls[Call(present=field)] = presence_query(question, field)
+    left = max(most - count_queries(calls) - kept, 0)
+    for field in present[: left // len(list_spans(question))]:
+        for number, query in enumerate(presence_queries(question, field)):
+            calls[Call(is_before=number > 0, present=field)] = query
 
 
 def _uncovered(question: Question, calls: Mapping[Call, Query]) -> list[bool]:
-    """The windows of which it has to be asked when their rows begin.
+    """The windows of which it has to be asked when their rows begin, unless their ALL tells."""
+    if question.query.interval is not None:
+        return _dated(question)
+    told = {call.is_before for call, query in calls.items() if query.interval is not None}
+    return [window for window in _dated(question) if window not in told]
 
-    The earlier one of a comparison, unless its ALL tells; the present one of a run rate.
-    """
+
+def _dated(question: Question) -> list[bool]:
+    """The earlier window of a comparison (True); the present one of a run rate."""
     windows = [False] if is_extrapolated(question) else []
-    spreads = [q for call, q in calls.items() if call.is_before and q.interval is not None]
-    return [*windows, *([True] if question.earlier is not None and not spreads else [])]
+    return [*windows, *([True] if question.earlier is not None else [])]
+
+
+def list_unasked(question: Question, told: Container[bool]) -> list[str]:
+    """What is not known of the windows when calls ran out; `told` are those that it is known of."""
+    texts = {
+        True: "where the rows of the earlier window begin was not asked, calls ran out: if the"
+        " data begin there, these are no changes",
+        False: "where the rows of the month begin was not asked, calls ran out: if they begin"
+        " late, the run rate is too low",
+    }
+    return [texts[window] for window in _dated(question) if window not in told]
 
 
 def is_extrapolated(question: Question) -> bool:
@@ -182,7 +220,7 @@ def describe_call(call: Call) -> str:
     if call.is_coverage:
         return "when the rows of the window begin"
     if call.present:
-        return f"which of the filtered values of {call.present} some row has"
+        parts = [f"which of the filtered values of {call.present} some row has"]
     if call.rows.spelling is not None:
         parts.append(f"by {call.rows.spelling.field}, of which a measure takes some values")
     if call.rows.filters:

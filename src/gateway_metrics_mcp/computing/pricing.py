@@ -45,6 +45,12 @@ def count_priced(question: Question, sheet: Sheet) -> Priced | None:
     return None if priced is None or calls is None else Priced(priced, calls, is_exact)
 
 
+def list_priced(question: Question, *sheets: Sheet) -> tuple[Priced, ...]:
+    """The same of each window of which it is known."""
+    counted = [count_priced(question, sheet) for sheet in sheets]
+    return tuple(priced for priced in counted if priced is not None)
+
+
 def is_all_priced(sheet: Sheet) -> bool:
     """Whether every call has a price."""
     return sheet.of_all(_COUNT) is not None and sheet.of_all(_COUNT) == sheet.of_all(TOTAL)

@@ -31,6 +31,9 @@ SUBJECT_KINDS: Final = {"userEmail": "user", "virtualaccount": "virtualaccount"}
 _KIND: Final = "createdBySubjectType"
 _SUBJECT_GROUPS: Final = (*SUBJECT_KINDS, _KIND)
 _TEAM: Final = "team"
+Span = tuple[datetime, datetime]
+"""From a start on, up to an end."""
+
 _MOST_FIELDS: Final = 2
 """Fields that a probe groups by: with more, it would no longer be cheap."""
 
@@ -61,6 +64,8 @@ class Probe:
     unmatched: tuple[Unmatched, ...] = ()
     is_virtual_side: bool = False
     """Whether it counts requests to virtual models alone: 0 of those is not no traffic."""
+    is_later_alone: bool = False
+    """Whether the earlier of two windows was not looked at."""
 
 
 def group_field(name: str, question: Question, catalog: Catalog) -> str | None:
@@ -81,8 +86,19 @@ def probed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, s
     return list(found.values())[:_MOST_FIELDS]
 
 
-def probe_query(question: Question, fields: Sequence[str]) -> Query:
-    """The question's window without the asker's filters, by these fields.
+def list_spans(question: Question) -> list[Span]:
+    """The windows that are asked about, the later one first; one where they touch."""
+    now = (question.query.start_ts, question.query.end_ts)
+    earlier = question.earlier
+    if earlier is None:
+        return [now]
+    if earlier.end < now[0]:
+        return [now, (earlier.start, earlier.end)]
+    return [(earlier.start, max(earlier.end, now[1]))]
+
+
+def probe_queries(question: Question, fields: Sequence[str]) -> list[Query]:
+    """Each window of the question without the asker's filters, by these fields.
 
     The side of virtual models stays as it is, unless it is the only filter. A subject is asked
     with its kind: alone, either kind would leave the other out (R7).
@@ -90,21 +106,21 @@ def probe_query(question: Question, fields: Sequence[str]) -> Query:
     group_by: dict[str, None] = {}
     for field in fields:
         group_by |= dict.fromkeys(_SUBJECT_GROUPS if field in SUBJECT_KINDS else (field,))
-    return question.query.model_copy(
-        update={
-            **_whole_window(question),
-            "type": "distribution",
-            "interval": None,
-            "aggregations": (),
-            "filters": _kept(question),
-            "group_by": tuple(group_by),
-        }
-    )
+    update = {"filters": _kept(question), "group_by": tuple(group_by)}
+    return [_count(question, span).model_copy(update=update) for span in list_spans(question)]
 
 
-def _whole_window(question: Question) -> dict[str, datetime]:
-    """From the start of the earlier window, where two are compared."""
-    return {} if question.earlier is None else {"start_ts": question.earlier.start}
+def _count(question: Question, span: Span) -> Query:
+    """How many rows there are, and no other value."""
+    start, end = span
+    update = {"start_ts": start, "end_ts": end, "interval": None, "aggregations": ()}
+    return question.query.model_copy(update={"type": "distribution", **update})
+
+
+def join(results: Sequence[Result]) -> Result:
+    """The answers to one question in several windows that share no row, as one."""
+    points = tuple(point for result in results for point in result.points)
+    return replace(results[0], points=points)
 
 
 def _kept(question: Question) -> tuple[Filter, ...]:
@@ -115,11 +131,15 @@ def _kept(question: Question) -> tuple[Filter, ...]:
     return sides
 
 
-def read_probe(question: Question, catalog: Catalog, result: Result) -> Probe:
-    """What the probe found."""
-    probed = probed_filters(question, catalog)
-    fields = tuple(field for _, field in probed)
+def read_probe(
+    question: Question, catalog: Catalog, result: Result, *, is_later_alone: bool = False
+) -> Probe:
+    """What the probe found; of the values of an empty window, nothing."""
     total = add_up(result.column(TOTAL)) or 0 if TOTAL in result.value_names else None
+    probed = probed_filters(question, catalog)
+    if is_later_alone and not result.points:
+        probed = []
+    fields = tuple(field for _, field in probed)
     unmatched: list[Unmatched] = []
     for filter_, field in probed:
         seen = seen_values(question, result, field)
@@ -128,7 +148,7 @@ def read_probe(question: Question, catalog: Catalog, result: Result) -> Probe:
     has_one_side = bool(kept) or not question.datasource.has_virtual_models
     is_exact = _TEAM not in fields and has_one_side
     is_virtual_side = any(side.value is False for side in kept)
-    return Probe(total, is_exact, fields, tuple(unmatched), is_virtual_side)
+    return Probe(total, is_exact, fields, tuple(unmatched), is_virtual_side, is_later_alone)
 
 
 def seen_values(question: Question, result: Result, field: str) -> dict[str, Number]:
@@ -180,16 +200,10 @@ def listed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, s
     ]
 
 
-def presence_query(question: Question, field: str) -> Query:
-    """Which of the values of a field match all filters."""
-    update = {
-        **_whole_window(question),
-        "type": "distribution",
-        "interval": None,
-        "aggregations": (),
-        "group_by": (field,),
-    }
-    return question.query.model_copy(update=update)
+def presence_queries(question: Question, field: str) -> list[Query]:
+    """Which of the values of a field match all filters, in each window."""
+    update = {"group_by": (field,)}
+    return [_count(question, span).model_copy(update=update) for span in list_spans(question)]
 
 
 def absent_keys(result: Result) -> list[str]:

@@ -11,7 +11,6 @@ from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.installing.clients import Client, input_id
 from gateway_metrics_mcp.installing.editing import Text
 from gateway_metrics_mcp.installing.entry import (
-    REMOTE_PARTS,
     ServerEntry,
     is_ours,
     is_secret,
@@ -19,6 +18,7 @@ from gateway_metrics_mcp.installing.entry import (
 )
 from gateway_metrics_mcp.installing.files import ConfigFile
 from gateway_metrics_mcp.installing.jsonc import JsoncError
+from gateway_metrics_mcp.installing.keeping import REMOTE_PARTS
 from gateway_metrics_mcp.installing.showing import find_shown, show_change
 
 _INPUTS: Final = "inputs"
@@ -49,6 +49,18 @@ class Change:
         return show_change(str(self.file.path), old, self.new, self.ours, self.shown)
 
 
+def read_entry(file: ConfigFile, client: Client, name: str) -> object:
+    """The entry of that name, if there is one.
+
+    Raises:
+        SettingsError: if the client itself could not read the file.
+    """
+    try:
+        return Text(file.text, client.is_lenient).get((client.servers, name))
+    except JsoncError as error:
+        raise SettingsError(_refuse(file, error)) from None
+
+
 def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry) -> Change:
     """The file with the entry in it, and all else as it is.
 
@@ -64,7 +76,7 @@ def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry
             new = new.set(place, entry.to_json(client))
         else:
             new = _update(new, place, merge(before, entry.to_json(client)))
-        if entry.secret is not None and entry.secret.is_referred:
+        if entry.secret is not None and _asks(client, name, entry.env[entry.secret.variable]):
             new = _add_input(new, client, name, entry.secret.what)
         else:
             new = _drop_input(new, name)
@@ -114,11 +126,18 @@ def _add_input(text: Text, client: Client, name: str, what: str) -> Text:
 
 
 def _drop_input(text: Text, name: str) -> Text:
-    """Without the input of the entry, unless something else refers to it."""
-    index = _find_input(text, name)
-    if index is None or f"${{input:{input_id(name)}}}" in text.text:
-        return text
-    return text.remove_item((_INPUTS,), index)
+    """Without the input of the entry, however often, unless something else refers to it."""
+    while f"${{input:{input_id(name)}}}" not in text.text:
+        index = _find_input(text, name)
+        if index is None:
+            break
+        text = text.remove_item((_INPUTS,), index)
+    return text
+
+
+def _asks(client: Client, name: str, value: str) -> bool:
+    """Whether a variable's value is what the client asks for."""
+    return client.asks and value == f"${{input:{input_id(name)}}}"
 
 
 def _find_input(text: Text, name: str) -> int | None:

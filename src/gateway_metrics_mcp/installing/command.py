@@ -12,10 +12,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.installing.change import Change, plan_install, plan_removal
-from gateway_metrics_mcp.installing.clients import CLIENTS, Machine, find_file
-from gateway_metrics_mcp.installing.entry import ServerEntry, build_entry, is_passing
+from gateway_metrics_mcp.installing.change import (
+    Change,
+    plan_install,
+    plan_removal,
+    read_entry,
+)
+from gateway_metrics_mcp.installing.clients import CLIENTS, Client, Machine, find_file
+from gateway_metrics_mcp.installing.entry import (
+    ServerEntry,
+    Wish,
+    build_entry,
+    find_source,
+    is_passing,
+)
 from gateway_metrics_mcp.installing.files import ConfigFile
+from gateway_metrics_mcp.installing.keeping import SECRETS, Kept, find_kept, list_gone
 from gateway_metrics_mcp.installing.trial import try_server
 from gateway_metrics_mcp.installing.wishing import read_wish
 from gateway_metrics_mcp.query.near import find_near
@@ -48,17 +60,13 @@ def _install(arguments: dict[str, Any], machine: Machine) -> int:
     client = CLIENTS[arguments["client"]]
     is_tried = not arguments["no_try"] and not arguments["dry_run"]
     wish = read_wish(arguments, machine.environ)
-    entry = build_entry(client, wish, machine.environ)
+    way_back = None
     if arguments["client"] == _PRINT:
+        entry = build_entry(client, wish, machine.environ)
         snippet = {client.servers: {wish.name: entry.to_json(client)}}
         print(json.dumps(snippet, indent=2, ensure_ascii=False))  # noqa: T201 - the command's output
     else:
-        file = _find_file(arguments, machine)
-        change = plan_install(file, client, wish.name, entry)
-        holds_secret = entry.secret is not None and not entry.secret.is_referred
-        _apply(change, is_dry=arguments["dry_run"], is_private=holds_secret)
-        if holds_secret and not arguments["dry_run"]:
-            _say(f"{change.file.path} holds the secret itself: keep it to yourself")
+        entry, way_back = _put_in(_find_file(arguments, machine), client, wish, arguments, machine)
     _advise(entry, machine, client.title)
     if is_passing(sys.prefix) and not wish.uses_uvx:
         _say("the entry starts uvx: this installation is a passing one")
@@ -68,7 +76,47 @@ def _install(arguments: dict[str, Any], machine: Machine) -> int:
     _say(outcome.text)
     if outcome.is_good and client.after:
         _say(client.after)
+    if not outcome.is_good and way_back is not None:
+        _say(f"the entry is written all the same. To go back, {way_back}")
     return 0 if outcome.is_good else 1
+
+
+def _put_in(
+    file: ConfigFile,
+    client: Client,
+    wish: Wish,
+    arguments: Mapping[str, Any],
+    machine: Machine,
+) -> tuple[ServerEntry, str | None]:
+    """Write the entry with what stays of the one before, or show it; and the way back."""
+    before, is_dry = read_entry(file, client, wish.name), arguments["dry_run"]
+    kept = find_kept(before, wish.said)
+    entry = build_entry(client, wish, machine.environ, kept)
+    _explain_kept(before, entry, wish, kept, client)
+    change = plan_install(file, client, wish.name, entry)
+    holds_secret = entry.secret is not None and not entry.secret.is_referred
+    backup = _apply(change, is_dry=is_dry, is_private=holds_secret)
+    if holds_secret and not is_dry:
+        _say(f"{change.file.path} holds the secret itself: keep it to yourself")
+    if not change.is_any:
+        return entry, None
+    if before is None:
+        return entry, "give the same command with --remove"
+    return entry, f"put {backup} in the place of {change.file.path}"
+
+
+def _explain_kept(
+    before: object, entry: ServerEntry, wish: Wish, kept: Kept, client: Client
+) -> None:
+    """What goes of the entry before, and a token that was meant for another address."""
+    said = {*wish.said, *SECRETS, "token_file"} if wish.says_secret else wish.said
+    gone = list_gone(before, entry.to_json(client), said)
+    if gone:
+        _say(f"not kept of the entry that was there: {', '.join(gone)}")
+    for name in kept.secrets:
+        is_same = entry.env.get(name) == kept.secrets[name] and name not in wish.environment
+        if kept.backend not in (None, wish.backend) and is_same and not wish.says_secret:
+            _say(f"{name} is kept, which was for another backend")
 
 
 def _remove(arguments: dict[str, Any], machine: Machine) -> int:
@@ -82,29 +130,31 @@ def _find_file(arguments: Mapping[str, Any], machine: Machine) -> ConfigFile:
     return ConfigFile.read(arguments["file"] or find_file(arguments["client"], machine))
 
 
-def _apply(change: Change, *, is_dry: bool, is_private: bool) -> None:
-    """Write the change, or show it, and say which."""
+def _apply(change: Change, *, is_dry: bool, is_private: bool) -> Path | None:
+    """Write the change, or show it, and say which; the backup's path, where one was made."""
     if not change.is_any:
         _say(f"{change.file.path}: nothing to change")
-        return
+        return None
     if is_dry:
         print(change.show())  # noqa: T201 - the command's output
-        return
+        return None
     backup = change.file.replace(change.new.text, is_private=is_private)
     _say(f"{change.file.path}: {change.what}")
     if backup is not None:
         secret = ", and holds the secret that stood there" if change.had_secret else ""
         _say(f"the file as it was is in {backup}{secret}")
+    return backup
 
 
 def _advise(entry: ServerEntry, machine: Machine, title: str) -> None:
     secret = entry.secret
     if secret is None or not secret.is_referred:
         return
+    source = find_source(secret.variable, entry.env[secret.variable])
     if "${input:" in entry.env[secret.variable]:
         _say(f"{title} asks for {secret.what} when it starts the server, and keeps it")
-    elif not machine.environ.get(secret.variable):
-        _say(f"{secret.variable} is not set here: set it where {title} is started from")
+    elif source is not None and not machine.environ.get(source):
+        _say(f"{source} is not set here: set it where {title} is started from")
 
 
 def _say(text: str) -> None:

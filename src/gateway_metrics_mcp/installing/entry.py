@@ -13,6 +13,12 @@ from typing import Any, Final
 from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.installing.clients import Client
+from gateway_metrics_mcp.installing.keeping import (
+    REMOTE_PARTS,
+    TOKEN_FILE,
+    Kept,
+    order_flags,
+)
 from gateway_metrics_mcp.revealed import explain_revealed
 from gateway_metrics_mcp.setting_flags import flag_of
 from gateway_metrics_mcp.settings import (
@@ -29,25 +35,21 @@ from gateway_metrics_mcp.settings import (
 PACKAGE: Final = "gateway-metrics-mcp"
 """How the names of this server's own variables begin."""
 
-_TOKEN_FILE: Final = f"{PREFIX}TOKEN_FILE"
-_GATEWAY: Final = ("the gateway token", GATEWAY_TOKEN, _TOKEN_FILE, "--token-file")
+_GATEWAY: Final = ("the gateway token", GATEWAY_TOKEN, TOKEN_FILE, "--token-file")
 _CLICKHOUSE: Final = (
     "the password",
     CLICKHOUSE_PASSWORD,
     CLICKHOUSE_PASSWORD_FILE,
     "--password-file",
 )
-_PLAIN: Final = (GATEWAY_HOST, _TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
+_PLAIN: Final = (GATEWAY_HOST, TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
 _WITH_CLICKHOUSE: Final = f"{PACKAGE}[clickhouse]"
 _MODULE: Final = "gateway_metrics_mcp"
 _WORDS: Final = ("--from", _WITH_CLICKHOUSE, PACKAGE, "-m", _MODULE)
 _PARTS: Final = ("type", "command", "args", "env")
-_REFERENCE: Final = re.compile(r"\$\{(?:(?:env|input):)?[A-Za-z0-9_-]+\}")  # with no default in it
-REMOTE_PARTS: Final = (
-    *("url", "serverUrl", "httpUrl", "headers", "headersHelper", "auth", "oauth"),
-    *("authProviderType", "transport", "transportType"),
-)
-"""What clients know of a server that is reached over HTTP: an entry with a command has none."""
+_REFERENCE: Final = re.compile(
+    r"\$\{(?:(?:env|(input)):)?([A-Za-z0-9_-]+)\}"
+)  # with no default in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,18 @@ class Wish:
 
     name: str
     backend: str
-    flags: tuple[str, ...] = ()
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    said: frozenset[str] = frozenset()
+    """The settings that the command line decides, by a flag or by the file of `--config`."""
     secret_file: Path | None = None
     writes_token: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     uses_uvx: bool = False
+
+    @property
+    def says_secret(self) -> bool:
+        """Whether the command line says where the secret is."""
+        return self.secret_file is not None or self.writes_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +99,27 @@ class ServerEntry:
 
     def resolve(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Its environment, as the client makes it: references are filled in where they can be."""
-        filled = dict(self.env)
-        if self.secret is not None and self.secret.is_referred:
-            value = environ.get(self.secret.variable)
-            filled.pop(self.secret.variable, None)
-            if value:
-                filled[self.secret.variable] = value
+        filled: dict[str, str] = {}
+        for name, value in self.env.items():
+            source = find_source(name, value)
+            text = value if source is None else environ.get(source)
+            if text or source is None:
+                filled[name] = text or ""
         return filled
 
 
-def build_entry(client: Client, wish: Wish, environ: Mapping[str, str]) -> ServerEntry:
-    """The entry for the client.
+def build_entry(
+    client: Client, wish: Wish, environ: Mapping[str, str], kept: Kept | None = None
+) -> ServerEntry:
+    """The entry for the client, with what is kept of the one before.
 
     Raises:
         SettingsError: if the client can keep no secret and nothing else is said.
     """
+    kept = kept or Kept()
     command, args = find_command(wish, environ)
-    env = dict(wish.environment)
+    flags = order_flags({**kept.flags, **wish.flags})
+    env = {**kept.env, **wish.environment}
     secret = None
     kind = _secret_of(wish.backend)
     if kind is not None:
@@ -117,6 +130,12 @@ def build_entry(client: Client, wish: Wish, environ: Mapping[str, str]) -> Serve
         elif wish.writes_token:
             env[variable] = _take_secret(variable, environ)
             secret = Secret(what, variable, is_referred=False)
+        elif file_variable in kept.secrets:
+            env[file_variable] = kept.secrets[file_variable]
+        elif variable in kept.secrets:
+            env[variable] = kept.secrets[variable]
+            is_referred = find_source(variable, env[variable]) is not None
+            secret = Secret(what, variable, is_referred=is_referred)
         elif is_wanted:
             reference = client.refer(variable, wish.name)
             if reference is None:
@@ -127,7 +146,15 @@ def build_entry(client: Client, wish: Wish, environ: Mapping[str, str]) -> Serve
                 )
             env[variable] = reference
             secret = Secret(what, variable, is_referred=True)
-    return ServerEntry(command, (*args, "--backend", wish.backend, *wish.flags), env, secret)
+    return ServerEntry(command, (*args, "--backend", wish.backend, *flags), env, secret)
+
+
+def find_source(name: str, value: str) -> str | None:
+    """The variable that a reference stands for: the one of its own name, if the client asks."""
+    reference = _REFERENCE.fullmatch(value)
+    if reference is None:
+        return None
+    return name if reference[1] else reference[2]
 
 
 def is_secret(name: str, value: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway_metrics_mcp.installing.editing import Text
 from gateway_metrics_mcp.installing.entry import is_secret
 from gateway_metrics_mcp.installing.jsonc import Node
+from gateway_metrics_mcp.revealed import explain_revealed
 
 _HIDDEN: Final = '"…"'
 _CONTEXT: Final = 2
@@ -25,7 +26,8 @@ def find_shown(entry: Mapping[str, Any]) -> frozenset[str]:
     """The strings of an entry of ours that are no secrets."""
     env = entry.get("env", {}).items()
     plain = [value for name, value in env if not is_secret(name, value)]
-    return frozenset([entry["command"], *entry["args"], *plain])
+    words = [word for word in entry["args"] if not explain_revealed(word)]
+    return frozenset([entry["command"], *words, *plain])
 
 
 def show_change(

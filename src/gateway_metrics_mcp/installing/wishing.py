@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway_metrics_mcp.backends.clickhouse_address import SCHEMES, Address
+from gateway_metrics_mcp.backends.files import read_directory
 from gateway_metrics_mcp.backends.gateway_host import read_host
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.installing.entry import Wish
+from gateway_metrics_mcp.installing.keeping import CONFIG
 from gateway_metrics_mcp.revealed import explain_revealed
-from gateway_metrics_mcp.setting_flags import flag_of
 from gateway_metrics_mcp.settings import (
     GATEWAY_HOST,
     OUR_VARIABLES,
@@ -33,7 +34,7 @@ def read_wish(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Wish:
     Raises:
         SettingsError: if a setting does not fit, or no backend is named.
     """
-    flags = {name: arguments.get(name) for name in (*flag_names(), "config")}
+    flags = {name: arguments.get(name) for name in (*flag_names(), CONFIG)}
     known = {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
     if revealed := explain_revealed(flags["backend"] or ""):
         raise SettingsError(revealed)
@@ -42,7 +43,8 @@ def read_wish(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Wish:
     return Wish(
         name=arguments["name"],
         backend=_read_backend(settings),
-        flags=tuple(_flags(flags, settings)),
+        flags=dict(_flags(flags, settings)),
+        said=frozenset(_find_said(flags, settings)),
         secret_file=None if token_file is None else _full(token_file),
         writes_token=arguments["write_token"],
         environment=dict(_read_variable(text) for text in arguments["env"]),
@@ -64,18 +66,26 @@ def _read_backend(settings: Settings) -> str:
         return read_host(backend)
     if backend.startswith(SCHEMES):
         Address.read(backend)
-    return backend if backend.startswith(_ENGINES) else str(_full(Path(backend)))
+    if backend.startswith(_ENGINES):
+        return backend
+    read_directory(Path(backend))
+    return str(_full(Path(backend)))
 
 
-def _flags(given: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    """The settings that were given, as words of a command line."""
+def _find_said(flags: Mapping[str, Any], settings: Settings) -> Iterator[str]:
+    yield from settings.model_fields_set
+    if flags[CONFIG] is not None:
+        yield CONFIG
+
+
+def _flags(given: Mapping[str, Any], settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The settings that were given, as a command line has them."""
     for name, value in given.items():
         if value is None or name in _APART:
             continue
-        is_path = name == "config" or isinstance(getattr(settings, name), Path)
-        for each in value if isinstance(value, list) else [value]:
-            yield flag_of(name)
-            yield str(_full(Path(each))) if is_path else str(each)
+        is_path = name == CONFIG or isinstance(getattr(settings, name), Path)
+        values = value if isinstance(value, list) else [value]
+        yield name, tuple(str(_full(Path(each))) if is_path else str(each) for each in values)
 
 
 def _full(path: Path) -> Path:

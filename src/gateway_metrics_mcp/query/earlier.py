@@ -38,6 +38,7 @@ EARLIER: Final = (
 )
 """What `compareTo` may be."""
 
+_DATE_LETTERS: Final = len("2026-06-01")
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
 _SHIFT: Final = re.compile(rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?")
 _LOOSE_SHIFT: Final = re.compile(
@@ -124,6 +125,9 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
         if count == 0:
             raise ValueError(f"{quote(text)} is no time at all. {EARLIER}")
         return _shift(window, count, shift[2])
+    ends = _read_ends(text, clock)
+    if ends is not None:
+        return _make(window, ends[0], min(ends[1], clock.now))
     if read_period(text, clock) is None:
         instant = read_date_maths(text, clock, is_end=False) or read_instant(text, clock.zone)
         if instant is not None:
@@ -136,6 +140,19 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
         if meant is not None:
             message = f'{quote(text)} is no earlier time. Did you mean "{meant}"? {EARLIER}'
         raise ValueError(message) from None
+
+
+def _read_ends(text: str, clock: Clock) -> tuple[datetime, datetime] | None:
+    """The two instants of `2026-06-01T00:00Z..2026-06-15T09:30Z`; two dates are a period's."""
+    first, _, last = (part.strip() for part in text.partition(".."))
+    if min(len(first), len(last)) <= _DATE_LETTERS:
+        return None
+    start, end = read_instant(first, clock.zone), read_instant(last, clock.zone)
+    if start is None or end is None:
+        return None
+    if end <= start:
+        raise ValueError(f"{quote(text)} is empty: {quote(last)} is not after {quote(first)}")
+    return start, end
 
 
 def _respell(words: str) -> str | None:

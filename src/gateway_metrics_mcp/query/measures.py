@@ -50,6 +50,10 @@ class Spelling(_Entry):
         """Whether a value of the field is meant."""
         return isinstance(value, str) and value.strip().casefold() in self.words
 
+    def leaves(self, value: object) -> bool:
+        """Whether a value of the field is known to mean something else."""
+        return isinstance(value, str) and value.strip().casefold() in self.others
+
 
 class Rows(_Entry):
     """Which rows of the question are meant: all, where nothing is given."""

@@ -78,9 +78,9 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
 
     A name is also compared by its parts: `openai/gpt-4o` by `gpt-4o`, an address by its owner.
     """
-    if _HASH.fullmatch(value):
-        return ()
     wanted = _fold(value)[:80]
+    if not wanted or _HASH.fullmatch(value):
+        return ()
     scored = []
     for order, candidate in enumerate(candidates):
         if order == _MOST_COMPARED:

@@ -88,6 +88,23 @@ async def test_retries_and_what_the_cache_saved_are_counted(
     assert samples["gateway_metrics_cache_lookups_total[('result', 'miss')]"] == 1
 
 
+async def test_an_upstream_call_that_ends_with_the_time_limit_is_a_timeout(
+    open_server: Serve, gateway: Any
+) -> None:
+    gateway.gate = anyio.Event()
+    async with open_server(backend=gateway.url, all_row=False, timeout=0.3) as server:
+        async with server.connect() as client:
+            answer = await client.call_tool("query_distribution", WEEK)
+        samples = await scrape(server)
+        gateway.gate.set()
+
+    assert answer.content[0].text.startswith("Error (timeout)")
+    name = "gateway_metrics_upstream_calls_total"
+    assert {key: value for key, value in samples.items() if key.startswith(name)} == {
+        f"{name}[('code', 'timeout')]": 1
+    }
+
+
 async def test_what_is_under_way_and_what_was_given_up_are_told_apart(
     open_server: Serve, gateway: Any
 ) -> None:

@@ -56,7 +56,7 @@ async def test_it_is_up_and_not_ready_where_no_gateway_answers(open_server: Serv
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(401, 200), (404, 200), (429, 200), (500, 503), (503, 503)],
+    [(401, 200), (404, 200), (429, 200), (500, 503), (501, 200), (502, 503), (503, 503)],
 )
 async def test_a_gateway_is_there_whatever_it_thinks_of_a_request_without_a_token(
     open_server: Serve, gateway: Any, status: int, expected: int

@@ -71,6 +71,11 @@ def altered(provider: Provider) -> str:
     return f"{head}.{claims}.{mark}"
 
 
+def nested(opening: bytes) -> str:
+    """As deep as a header of a request may be long."""
+    return b".".join((encode(opening * (11_900 // len(opening))), encode(b"{}"), b"c2ln")).decode()
+
+
 BAD_TOKENS: Final[dict[str, Callable[[Provider], str]]] = {
     "of another issuer": lambda p: p.sign(iss="https://evil.example.com"),
     "of an issuer that begins alike": lambda p: p.sign(iss=f"{p.issuer}/"),
@@ -90,6 +95,8 @@ BAD_TOKENS: Final[dict[str, Callable[[Provider], str]]] = {
     "altered": altered,
     "of an unknown key": lambda p: p.sign("r9", key=NEXT_KEY),
     "of the other kind of key": lambda p: p.sign("e1", key=p.keys["r1"]),
+    "nested deeply": lambda _: nested(b"["),
+    "nested deeply in an object": lambda _: nested(b'{"kid":'),
     "no token": lambda _: "abc",
     "nearly one": lambda _: "a.b.c",
     "very long": lambda p: p.sign(long="x" * 20_000),
