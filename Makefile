@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes halve the time: much of it is waiting for servers and starting programs.
+PYTEST := -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint check verify browser conformance versions lowest newest \
@@ -34,7 +36,7 @@ demo: .venv/.charts ## make a month of data and ask five questions of it, as an 
 	@$(BIN)/gateway-metrics-mcp demo
 
 test: .venv/.tests ## run the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 lint: .venv/.tests ## lint and check the types
 	$(BIN)/ruff check
@@ -44,7 +46,7 @@ lint: .venv/.tests ## lint and check the types
 check: lint test ## lint, check the types, then run the whole suite
 
 verify: lint .venv/.automation ## the suite at length, others' tools, versions, benchmarks, soak: before a release
-	$(BIN)/python -m pytest --hypothesis-profile=thorough -m "thorough or not thorough"
+	$(BIN)/python $(PYTEST) --hypothesis-profile=thorough -m "thorough or not thorough"
 	$(MAKE) versions
 	$(MAKE) bench
 	$(MAKE) load
@@ -70,7 +72,7 @@ lowest newest: wheel
 	@.venv-$@/bin/python -m pip install --quiet --no-deps dist/*.whl
 	@cd .venv-$@ && bin/python -c 'import sys, gateway_metrics_mcp as wheel; \
 		sys.exit("site-packages" not in wheel.__file__)'
-	.venv-$@/bin/python -m pytest
+	.venv-$@/bin/python $(PYTEST)
 
 # In an environment of the package alone: with others' packages, libraries take other ways.
 bench: .venv-bench/.runs ## measure, each against a yardstick of the same run (needs node and npm)
