@@ -88,6 +88,10 @@ def read_wanted(
     return Wanted(functions, measures)
 
 
+_COUNTED: Final = ("calls", "count", "requestcount", "requests", "rows", "total", "totalrequests")
+"""What people ask for that `total` says in every answer."""
+
+
 @lru_cache(maxsize=256)
 def _fold(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalnum())
@@ -117,6 +121,8 @@ def _explain(
         listed = ", ".join((*allowed, SHARE))
         where = " and ".join(others)
         return f"{entry} is a measure of {where}, not of {datasource}. Measures here: {listed}"
+    if _fold(entry) in _COUNTED:
+        return f"{quote(entry)} needs no aggregation: every answer counts its rows as total"
     split = split_aggregation(entry)
     is_bare = isinstance(split, Mapping) and split["type"] is None
     if not is_bare or entry.strip() in catalog.datasources[datasource].columns:

@@ -13,6 +13,8 @@ FLOOR: Final = 0.6
 MOST: Final = 3
 _MOST_COMPARED: Final = 1_000
 _LONGEST: Final = 256
+_LEAST_PART: Final = 4
+"""Letters of a name that is looked for within others, where none is like it."""
 _PARTS: Final = re.compile(r"[/@:]")
 _HASH: Final = re.compile(r"user-[0-9a-f]{10}")
 """A hidden e-mail address: that its letters resemble another's says nothing."""
@@ -26,12 +28,14 @@ _SAID: Final = {
     "distinct": "countdistinct",
     "duration": "latency",
     "email": "useremail",
+    "failurerate": "errorrate",
     "mean": "avg",
     "median": "p50",
     "p97": "p95",
     "p98": "p99",
     "price": "cost",
     "requests": "total",
+    "routing": "configmetrics",
     "server": "mcpservername",
     "spend": "cost",
     "subject": "createdbysubjecttype",
@@ -62,7 +66,7 @@ def find_near(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
     """Up to three candidates that resemble `name`, the nearest first."""
     wanted = _fold(name)[:80]
     meant = _SAID.get(wanted)
-    scored = []
+    scored, holding = [], []
     for candidate in candidates:
         folded = _fold(candidate)
         score = _likeness(wanted, folded)
@@ -70,7 +74,9 @@ def find_near(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
             score = max(score, 0.95)
         if score >= FLOOR:
             scored.append((-score, candidate))
-    return tuple(candidate for _, candidate in sorted(scored)[:MOST])
+        elif len(wanted) >= _LEAST_PART and wanted in folded:
+            holding.append((0.0, candidate))
+    return tuple(candidate for _, candidate in sorted(scored or holding)[:MOST])
 
 
 def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -10,7 +11,7 @@ from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource
 from gateway_metrics_mcp.query.interval import Interval
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
-from gateway_metrics_mcp.query.near import explain_choice, quote
+from gateway_metrics_mcp.query.near import explain_choice, find_near, quote
 from gateway_metrics_mcp.query.reading_filters import read_filter
 from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import (
@@ -23,6 +24,9 @@ from gateway_metrics_mcp.query.vocabulary import (
     DatasourceName,
 )
 from gateway_metrics_mcp.query.walltime import FIRST_YEAR, LAST_YEAR
+
+_KEY: Final = re.compile(r"[A-Za-z]\w{0,63}")
+"""What a metadata key is like, usually."""
 
 BODY_KEYS: Final = (
     "startTs",
@@ -213,6 +217,8 @@ class _Reading:
             what = "column" if kind == "columns" else "group-by field"
             names = list(known) if kind == "columns" else [*known, "metadata.<key>"]
             choice = explain_choice(value, names)
+            if kind != "columns" and _KEY.fullmatch(value) and not find_near(value, names):
+                choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
             self._add(place, f"{quote(value)} is no {what} of {self._name}. {choice}")
             return None
         return name

@@ -1,0 +1,57 @@
+"""What people call things: the refusal names what they are called here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            {"aggregations": ["requests"]},
+            (
+                'aggregations[0]: "requests" needs no aggregation: every answer counts its rows as'
+                " total"
+            ),
+        ),
+        (
+            {"aggregations": ["failureRate"]},
+            'aggregations[0]: "failureRate" is no measure. Did you mean errorRate? Measures here: ',
+        ),
+        (
+            {"groupBy": ["environment"]},
+            'groupBy[0]: "environment" is no group-by field of modelMetrics. Allowed: ',
+        ),
+        (
+            {"aggregations": ["sum costInUSD"], "orderBy": "cost"},
+            'orderBy: "cost" is no column of this answer. Did you mean sumCostInUSD? Allowed: ',
+        ),
+        (
+            {"datasource": "routing"},
+            'datasource: "routing" is unknown. Did you mean configMetrics?',
+        ),
+    ],
+)
+async def test_a_usual_word_leads_to_the_name(
+    call: Call, arguments: dict[str, Any], said: str
+) -> None:
+    asked = {"datasource": "modelMetrics", "startTs": "today", **arguments}
+
+    text, is_error = await call("query_distribution", asked)
+
+    assert is_error
+    assert f"- {said}" in text
+
+
+async def test_a_name_that_is_like_no_field_may_be_a_metadata_key(call: Call) -> None:
+    asked = {"datasource": "modelMetrics", "startTs": "today", "groupBy": ["environment"]}
+
+    text, _ = await call("query_distribution", asked)
+
+    assert text.endswith("metadata.<key>. If it is a metadata key, give metadata.environment")
