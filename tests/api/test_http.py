@@ -188,7 +188,7 @@ async def test_a_caller_who_goes_away_takes_the_query_along(
             async with connect(port) as exchange:
                 await exchange.send(f"{HEAD}content-length: {len(body)}\r\n\r\n{body}")
                 await backend.has_begun.wait()
-            with anyio.fail_after(5):
+            with anyio.fail_after(1):
                 await backend.has_ended.wait()
             # The one thread is free again: the query was interrupted, not left behind.
             async with httpx.AsyncClient() as client:

@@ -87,7 +87,8 @@ async def complete_live(
 async def complete_until_asked(client: Client, gateway: Gateway) -> Completion:
     """A busy machine may take longer than people wait before the gateway hears of it."""
     while True:
-        found = await complete(client, "latency-investigation", "model")
+        with anyio.fail_after(10):
+            found = await complete(client, "latency-investigation", "model")
         if gateway.requests:
             return found
 

@@ -9,27 +9,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
+from tests.backends.demo.reading import open_data
 
 from gateway_metrics_mcp.backends.demo_data import FORMAT_VERSION, make_demo_data
-from gateway_metrics_mcp.backends.tables import published_tables
 
 SEED = 7
 END_DAY = date(2026, 11, 19)
 
 Rows = list[tuple[Any, ...]]
 Ask = Callable[[str], Rows]
-
-
-def open_data(directory: Path) -> duckdb.DuckDBPyConnection:
-    """An engine with a view on each table, `date` left out."""
-    engine = duckdb.connect()
-    engine.execute("SET TimeZone = 'UTC'")
-    for table in published_tables():
-        files = engine.read_parquet(str(directory / table / "*/*.parquet"), hive_partitioning=False)
-        files.create_view(table)
-    return engine
 
 
 def leave_behind(path: Path, *, age_hours: int) -> None:
