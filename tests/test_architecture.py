@@ -190,3 +190,29 @@ def test_the_public_face_is_what_it_is() -> None:
     import gateway_metrics_mcp  # noqa: PLC0415 - the face itself is under test
 
     assert gateway_metrics_mcp.__all__ == ["__version__"]
+
+
+def test_no_test_is_named_by_the_moment_it_was_collected_in() -> None:
+    """Each process of the suite collects by itself, and all must come to the same names."""
+    clocks = {"time", "monotonic", "now", "today", "utcnow", "uuid4", "random", "getpid"}
+    found = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for decorator in node.decorator_list
+        for call in calls_at_once(decorator)
+        if ast.unparse(call.func).rpartition(".")[2] in clocks
+    ]
+
+    assert found == []
+
+
+def calls_at_once(node: ast.AST) -> Iterator[ast.Call]:
+    """What is called when the node is read, not what a lambda calls later."""
+    if isinstance(node, ast.Lambda):
+        return
+    if isinstance(node, ast.Call):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from calls_at_once(child)
