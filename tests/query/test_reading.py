@@ -98,6 +98,21 @@ def test_every_problem_is_told_at_once(catalog: Catalog) -> None:
             "aggregations[1]",
             "stands here twice",
         ),
+        (
+            {"aggregations": [{"type": "countDistinct", "column": "userEmail"}]},
+            "aggregations[0].column",
+            "userEmail is a group-by field: grouped by it, an answer has a row a value",
+        ),
+        (
+            {
+                "datasource": "agentMetrics",
+                "aggregations": [{"type": "sum", "column": "costInUSD"}],
+            },
+            "aggregations[0].column",
+            "costInUSD is one of modelMetrics and cacheMetrics. Allowed: latencyMs, agentName",
+        ),
+        ({"groupBy": ["toolName"]}, "groupBy[0]", "toolName is one of mcpMetrics. Did you mean"),
+        ({"groupBy": ["users"]}, "groupBy[0]", "Did you mean userEmail"),
         ({"groupBy": ["createdBySubjectSlug"]}, "groupBy[0]", "Did you mean userEmail"),
         ({"groupBy": ["zzz"]}, "groupBy[0]", '"zzz" is no group-by field of modelMetrics. Allowed'),
         ({"groupBy": ["metadata."]}, "groupBy[0]", "the key is missing"),

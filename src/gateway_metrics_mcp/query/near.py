@@ -44,6 +44,7 @@ _SAID: Final = {
     "unique": "countdistinct",
     "ttft": "timetofirsttoken",
     "user": "useremail",
+    "users": "useremail",
 }
 
 

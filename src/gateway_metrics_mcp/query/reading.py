@@ -219,9 +219,21 @@ class _Reading:
             choice = explain_choice(value, names)
             if kind != "columns" and _KEY.fullmatch(value) and not find_near(value, names):
                 choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
+            choice = f"{self._explain_place(kind, name, datasource)}{choice}"
             self._add(place, f"{quote(value)} is no {what} of {self._name}. {choice}")
             return None
         return name
+
+    def _explain_place(self, kind: AliasKind, name: str, datasource: Datasource) -> str:
+        """Where a name is right that is wrong here; how to count what has no column: by group."""
+        if kind == "columns" and name in datasource.group_by:
+            return f"{name} is a group-by field: grouped by it, an answer has a row a value. "
+        others = [
+            other
+            for other, fields in self._catalog.datasources.items()
+            if name in (fields.columns if kind == "columns" else fields.group_by)
+        ]
+        return f"{name} is one of {' and '.join(others)}. " if others else ""
 
     def _group_by(self) -> tuple[str, ...]:
         read: dict[str, None] = {}
