@@ -92,6 +92,10 @@ def check_reply(text: str, arguments: dict[str, Any], *, is_error: bool) -> None
         assert all(len(row) == len(body["columns"]) for row in body["rows"])
 
 
+# The servers that run in this process draw from `random` beside the strategies, which use none.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("is_hiding", [False, True], ids=["plain", "hiding"])
 def test_every_call_is_answered_or_refused(
