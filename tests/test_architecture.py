@@ -48,7 +48,7 @@ LAYERS: Final = (
         "sums",
         "values",
     ),
-    ("access", "result", "call_record", "revealed", "stopping", "aside"),
+    ("access", "excess", "result", "call_record", "revealed", "stopping", "aside"),
     ("metering", "telemetry"),
     ("query",),
     ("errors", "__init__"),

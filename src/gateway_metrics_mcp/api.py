@@ -37,7 +37,8 @@ from gateway_metrics_mcp.errors import (
     Problem,
     SettingsError,
 )
-from gateway_metrics_mcp.openapi import MOST_BYTES, PATH, describe_api, find_excess
+from gateway_metrics_mcp.excess import MOST_BYTES, refuse_excess
+from gateway_metrics_mcp.openapi import PATH, describe_api
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.reading import read_query
@@ -227,8 +228,7 @@ def _read_query(body: bytes, catalog: Catalog) -> Query:
         value: object = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidQueryError([Problem("body", f"not JSON: {error}")]) from None
-    if excess := list(find_excess(value)):
-        raise InvalidQueryError(excess)
+    refuse_excess(value, "body")
     return read_query(value, catalog)
 
 

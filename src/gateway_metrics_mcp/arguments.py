@@ -22,13 +22,13 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import from_json
 
 from gateway_metrics_mcp.errors import Problem
+from gateway_metrics_mcp.excess import MOST_ENTRIES
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 
 Format = Literal["table", "exact", "json", "chart", "explain"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
-_MOST_ENTRIES: Final = 100
 _LONGEST_NAME: Final = 256
 _MOST_DIGITS: Final = 19
 
@@ -47,6 +47,14 @@ def parse_json(value: object) -> object:
     return value
 
 
+def unfold(value: object) -> object:
+    """The value with what is JSON text in it read, as the readers will read it."""
+    value = parse_json(value)
+    if isinstance(value, Mapping):
+        return {key: unfold(entry) for key, entry in value.items()}
+    return [unfold(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def _read_names(value: object) -> list[object]:
     """A list, whether it came as one, as JSON text, as `a, b` or as a single name."""
     value = parse_json(value)
@@ -63,8 +71,8 @@ def _read_list(value: object) -> list[object]:
     value = parse_json(value)
     if not isinstance(value, list | tuple):
         return [value]
-    if len(value) > _MOST_ENTRIES:
-        raise ValueError(f"{len(value)} entries, the most are {_MOST_ENTRIES}")
+    if len(value) > MOST_ENTRIES:
+        raise ValueError(f"{len(value)} entries, the most are {MOST_ENTRIES}")
     return [parse_json(entry) for entry in value]
 
 

@@ -54,7 +54,7 @@ class JwtVerifier(TokenVerifier):
         except (jwt.PyJWTError, RecursionError):  # of JSON that is nested too deeply
             return None
         algorithm, key_id = header.get("alg"), header.get("kid")
-        if algorithm not in ALGORITHMS or "crit" in header:
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or "crit" in header:
             return None
         key = await self._keys.find(key_id if isinstance(key_id, str) else None, algorithm)
         claims = None if key is None else self._decode(token, key)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.errors import Problem
+from gateway_metrics_mcp.excess import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
 from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource
 from gateway_metrics_mcp.query.vocabulary import (
     LIST_OPERATORS,
@@ -20,15 +20,6 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
-
-MOST_BYTES: Final = 256 * 1024
-MOST_KEYS: Final = 20
-"""Of any object of a body."""
-MOST_ENTRIES: Final = 100
-"""Of aggregations, groupBy and filters."""
-MOST_VALUES: Final = 1000
-"""Of one filter."""
-_LARGEST_INTEGER: Final = 2**63 - 1
 
 _TIME: Final = {
     "type": "string",
@@ -62,25 +53,6 @@ _ERRORS: Final = {
     "503": "Too many queries, or the engine is away: ask again after Retry-After seconds",
     "504": "The query took too long",
 }
-
-
-def find_excess(value: object, place: str = "") -> Iterator[Problem]:
-    """What of a body is larger than anyone needs: work and words grow with it."""
-    if isinstance(value, dict):
-        if len(value) > MOST_KEYS:
-            yield Problem(place or "body", f"{len(value)} keys, the most are {MOST_KEYS}")
-            return
-        for key, item in value.items():
-            yield from find_excess(item, f"{place}.{key}" if place else key)
-    elif isinstance(value, list):
-        most = MOST_ENTRIES if place in ("aggregations", "groupBy", "filters") else MOST_VALUES
-        if len(value) > most:
-            yield Problem(place or "body", f"{len(value)} entries, the most are {most}")
-            return
-        for index, item in enumerate(value):
-            yield from find_excess(item, f"{place}[{index}]")
-    elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
-        yield Problem(place or "body", "a whole number of more than 64 bits")
 
 
 def describe_api(catalog: Catalog, *, has_tokens: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from gateway_metrics_mcp.arguments import (
     QueryArguments,
     TimeseriesArguments,
     read_arguments,
+    unfold,
 )
 from gateway_metrics_mcp.aside import work_aside
 from gateway_metrics_mcp.asking import Asker
@@ -33,6 +34,7 @@ from gateway_metrics_mcp.charts.drawing import Painter
 from gateway_metrics_mcp.charts.picture import illustrate
 from gateway_metrics_mcp.charts.view import link_view
 from gateway_metrics_mcp.errors import GatewayMetricsError, InvalidQueryError, Problem
+from gateway_metrics_mcp.excess import refuse_excess
 from gateway_metrics_mcp.hiding import HidingBackend, Mask
 from gateway_metrics_mcp.listing import fetch_values, read_listing
 from gateway_metrics_mcp.prompts import read_prompt
@@ -103,6 +105,12 @@ class Tool:
         Raises:
             GatewayMetricsError: as the handler does.
         """
+        try:
+            refuse_excess(unfold(raw), "arguments")
+        except InvalidQueryError as error:
+            if desk.hiding_key is not None:
+                Mask(desk.hiding_key).hide_error(error)
+            raise
         return await hide_addresses(desk, raw, lambda ours, read: self.handler(ours, read, caller))
 
     def publish(self, view: str | None = None) -> PublishedTool:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway_metrics_mcp.callers import Callers, open_callers
 from gateway_metrics_mcp.callers_guard import Guard
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.excess import MOST_BYTES
 from gateway_metrics_mcp.operations import add_outer_layers
 from gateway_metrics_mcp.server import MetricsServer
 from gateway_metrics_mcp.settings import Settings
@@ -24,7 +25,9 @@ def build_http_app(
 ) -> Starlette:
     """Streamable HTTP at `/mcp`, without sessions; `callers` are those of the settings."""
     security = _security(settings)
-    app = server.streamable_http_app(stateless_http=True, transport_security=security)
+    app = server.streamable_http_app(
+        stateless_http=True, transport_security=security, max_request_body_size=MOST_BYTES
+    )
     _add_guard(app, server, callers or open_callers(settings))
     app.add_middleware(_Doorkeeper, security=security)
     add_outer_layers(app, settings, server.readiness, server.meter)
@@ -36,7 +39,7 @@ def build_sse_app(
 ) -> Starlette:
     """The older SSE transport at `/sse`; `callers` are those of the settings."""
     security = _security(settings)
-    app = server.sse_app(transport_security=security)
+    app = server.sse_app(transport_security=security, max_request_body_size=MOST_BYTES)
     _add_guard(app, server, callers or open_callers(settings))
     app.add_middleware(_Doorkeeper, security=security)
     add_outer_layers(app, settings, server.readiness, server.meter)

@@ -10,13 +10,8 @@ from typing import Final
 from gateway_metrics_mcp.auth import read_tokens
 from gateway_metrics_mcp.backends.clickhouse_client import CONCURRENCY
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.openapi import (
-    MOST_BYTES,
-    MOST_ENTRIES,
-    MOST_VALUES,
-    PATH,
-    describe_api,
-)
+from gateway_metrics_mcp.excess import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
+from gateway_metrics_mcp.openapi import PATH, describe_api
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.settings import Settings
 from gateway_metrics_mcp.token_command import main as token_command

@@ -193,6 +193,7 @@ def test_a_file_that_the_client_wrote_meanwhile_is_not_overwritten(tmp_path: Pat
         (("--backend", "http://far.example.com"), 1, "begins with http://"),
         (("--backend", HOST, "--token-file", "/nowhere"), 1, "/nowhere cannot be read"),
         (("--backend", "/nowhere"), 1, "the data directory /nowhere does not exist"),
+        (("--backend", "your-org.example.com"), 1, "host, give https://your-org.example.com"),
     ],
 )
 def test_what_does_not_fit_is_explained(

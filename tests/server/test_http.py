@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.excess import MOST_BYTES
 from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
 from gateway_metrics_mcp.transports import build_http_app, build_sse_app
@@ -175,9 +176,9 @@ async def test_a_body_that_is_no_message_is_refused_without_a_trace(
     assert after == 200
 
 
-async def test_a_body_too_large_is_refused(listen: Listen) -> None:
+async def test_a_body_larger_than_any_question_is_refused(listen: Listen) -> None:
     async with _open(listen) as client:
         headers = {**ACCEPT, "content-type": "application/json"}
-        response = await client.post("/mcp", content=b" " * 5_000_000, headers=headers)
+        response = await client.post("/mcp", content=b" " * (MOST_BYTES + 1), headers=headers)
 
     assert response.status_code == 413

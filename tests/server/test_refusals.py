@@ -239,6 +239,36 @@ async def test_very_many_problems_are_counted(call: Call) -> None:
     assert lines[-1] == "and 80 more like these"
 
 
+MANY: Final = [str(number) for number in range(30_000)]
+EXCESSES: Final[dict[str, tuple[dict[str, Any], str]]] = {
+    "arguments": (dict.fromkeys(MANY, 1), "arguments: 30001 keys, the most are 20"),
+    "values of a filter": (
+        {"filters": [{"fieldName": "modelName", "operator": "IN", "value": MANY}]},
+        "filters[0].value: 30000 entries, the most are 1000",
+    ),
+    "values in JSON text": (
+        {"filters": [{"fieldName": "modelName", "operator": "IN", "value": json.dumps(MANY)}]},
+        "filters[0].value: 30000 entries, the most are 1000",
+    ),
+    "keys of a filter in JSON text": (
+        {"filters": json.dumps([dict.fromkeys(MANY, 1)])},
+        "filters[0]: 30000 keys, the most are 20",
+    ),
+    "filters": ({"filters": [EQUAL] * 101}, "filters: 101 entries, the most are 100"),
+}
+
+
+@pytest.mark.parametrize("case", EXCESSES)
+async def test_what_holds_more_than_anyone_needs_is_not_read(
+    call: Call, sent: list[Query], case: str
+) -> None:
+    arguments, problem = EXCESSES[case]
+    text, is_error = await call("query_distribution", {**WEEK, **arguments})
+
+    assert (is_error, sent) == (True, [])
+    assert text == f"Invalid arguments for query_distribution:\n- {problem}"
+
+
 @pytest.mark.parametrize("tool", ["query_distribution", "query_timeseries"])
 async def test_every_problem_of_each_query_tool_is_found(call: Call, tool: str) -> None:
     text, is_error = await call(tool, {"datasource": "no", "groupBy": ["no"], "limit": "no"})

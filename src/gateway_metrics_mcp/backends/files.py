@@ -42,7 +42,10 @@ def read_directory(directory: Path) -> Path:
     """
     resolved = directory.expanduser().resolve()
     if not resolved.is_dir():
-        raise SettingsError(f"the data directory {directory} does not exist", public=_UNUSABLE)
+        is_host = len(directory.parts) == 1 and "." in directory.name.strip(".")
+        hint = f". If it is a gateway's host, give https://{directory}" if is_host else ""
+        message = f"the data directory {directory} does not exist{hint}"
+        raise SettingsError(message, public=_UNUSABLE)
     if _GLOB & set(str(resolved)):
         raise SettingsError(
             f"the data directory {directory} has one of the characters * ? [ ] {{ }} in its path,"

@@ -245,7 +245,8 @@ def _read_url(host: str) -> httpx.URL:
 
 def _parts(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
     chunks = cast("AsyncIterable[bytes]", response.stream)
-    return unpack(chunks, response.headers.get("content-encoding", "identity"), limit)
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    return unpack(chunks, encoding, limit)
 
 
 async def _read_start(response: httpx.Response) -> bytes:

@@ -11,15 +11,17 @@ import sys
 
 from vl_convert import vegalite_to_png
 
-from gateway_metrics_mcp.charts.style import MOST_BYTES, SCALE
+from gateway_metrics_mcp.charts.style import MOST_BYTES, SCALES
 
 
 def _draw() -> None:
     """No address of the specification is ever fetched: it has its data within."""
     specification = json.load(sys.stdin.buffer)
-    image = vegalite_to_png(specification, scale=SCALE, allowed_base_urls=[])
-    if len(image) > MOST_BYTES:
-        image = vegalite_to_png(specification, scale=1, allowed_base_urls=[])
+    image = b""
+    for scale in SCALES:
+        image = vegalite_to_png(specification, scale=scale, allowed_base_urls=[])
+        if len(image) <= MOST_BYTES:
+            break
     sys.stdout.buffer.write(image)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-SCALE: Final = 2
-"""Pixels of the image per pixel of the layout: sharp where clients show it at half its size."""
+SCALES: Final = (2, 1.75, 1.5, 1)
+"""Pixels of the image per pixel of the layout: the first that fits into the bytes.
+
+Two is sharp where clients show it at half its size.
+"""
 
 MOST_BYTES: Final = 700_000
 """Of one image, which is sent as base64: some clients refuse results beyond a megabyte."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.excess import refuse_excess
 from gateway_metrics_mcp.query.earlier import read_earlier
 from gateway_metrics_mcp.query.measures import SHARE, measures_of
 from gateway_metrics_mcp.query.near import explain_choice, quote
@@ -38,6 +39,7 @@ def read_values(
     Raises:
         InvalidQueryError: with every problem.
     """
+    refuse_excess(raw, "arguments")
     problems: list[Problem] = []
     allowed = [argument.name for argument in template.arguments]
     for name in raw:

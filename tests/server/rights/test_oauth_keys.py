@@ -71,6 +71,11 @@ def altered(provider: Provider) -> str:
     return f"{head}.{claims}.{mark}"
 
 
+def of_algorithm(algorithm: object) -> str:
+    head = encode(json.dumps({"alg": algorithm, "kid": "r1"}).encode())
+    return b".".join((head, encode(b"{}"), encode(b"sig"))).decode()
+
+
 def nested(opening: bytes) -> str:
     """As deep as a header of a request may be long."""
     return b".".join((encode(opening * (11_900 // len(opening))), encode(b"{}"), b"c2ln")).decode()
@@ -97,6 +102,8 @@ BAD_TOKENS: Final[dict[str, Callable[[Provider], str]]] = {
     "of the other kind of key": lambda p: p.sign("e1", key=p.keys["r1"]),
     "nested deeply": lambda _: nested(b"["),
     "nested deeply in an object": lambda _: nested(b'{"kid":'),
+    "of a list of algorithms": lambda _: of_algorithm(["RS256"]),
+    "of an object for an algorithm": lambda _: of_algorithm({}),
     "no token": lambda _: "abc",
     "nearly one": lambda _: "a.b.c",
     "very long": lambda p: p.sign(long="x" * 20_000),
