@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -44,6 +45,8 @@ _OTHERS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command: 0 success, 1 a failure that was explained, 2 wrong usage, 130 Ctrl-C."""
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     # A print that stays in the buffer would reach the wire after the server's end.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
     code = _INTERRUPTED

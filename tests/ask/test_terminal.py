@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
+import pytest
 from tests.ask.conftest import Server, start
 from tests.ask.test_answers import ALIGNED, BY_MODEL, DAY
 
@@ -60,3 +64,30 @@ def test_an_interrupt_is_quiet(gateway: Server) -> None:
     gateway.may_answer.set()
 
     assert (process.returncode, out, err) == (130, "", "")
+
+
+LIMITED: Final = (*BY_MODEL, "--fail-if", "sumCostInUSD > 1")
+
+
+@pytest.mark.parametrize(("argv", "code"), [(BY_MODEL, 1), (LIMITED, 3)], ids=["plain", "limited"])
+def test_a_disk_that_is_full_is_named_and_a_passed_limit_still_counts(
+    argv: Sequence[str], code: int, gateway: Server
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        process = start(argv, gateway.environ, stdout=full)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == code
+    assert "the answer cannot be written: No space left on device" in err
+    assert ("fault" in err, "Exception" in err, ": sumCostInUSD of " in err) == (
+        False,
+        False,
+        code == 3,
+    )
+
+
+def test_a_closed_stdout_leaves_the_exit_code(gateway: Server) -> None:
+    process = start(LIMITED, gateway.environ, stdout=None, preexec_fn=lambda: os.close(1))
+    _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, "Traceback" in err) == (3, False)

@@ -162,8 +162,8 @@ def _refuse(problems: Sequence[str]) -> int:
 
 
 def _finish(order: Order, answer: Answer, checks: Checks) -> int:
-    """Print the answer, then say what was found of it."""
-    _print(_lay_out(order, answer))
+    """Print the answer, then say what was found of it, also where it could not be printed."""
+    is_printed = _print(_lay_out(order, answer))
     asked = answer.asked
     findings: list[Finding] = []
     if asked is not None:
@@ -172,6 +172,8 @@ def _finish(order: Order, answer: Answer, checks: Checks) -> int:
     outcomes = {finding.outcome for finding in findings}
     if Outcome.PASSED in outcomes:
         return int(Outcome.PASSED)
+    if not is_printed:
+        return FAILED
     if order.fails_if_empty and _has_no_rows(answer):
         _tell(f"{PROGRAM}: no rows")
         return EMPTY
@@ -229,16 +231,20 @@ def _write_json(listed: Listed, text: str) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def _print(text: str) -> None:
-    """To stdout; that whoever reads it has gone is no failure, and the exit code still counts."""
+def _print(text: str) -> bool:
+    """Whether stdout took the text; that whoever reads it has gone is no failure."""
     # A name that the terminal's or the file's encoding lacks is no reason to print nothing.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text stream
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            _tell(f"{PROGRAM}: the answer cannot be written: {error.strerror}")
+            return False
+    return True
 
 
 def _tell(*lines: str) -> None:
