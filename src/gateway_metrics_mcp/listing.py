@@ -92,9 +92,15 @@ def read_listing(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Listing
         end_ts=window.end,
         group_by=(field,),
     )
-    scoped, scope = apply_scope(query, datasource)
+    scoped = apply_scope(query, datasource)
     return Listing(
-        scoped, datasource, window, scope, search or "", arguments.limit, arguments.offset
+        scoped.query,
+        datasource,
+        window,
+        scoped.phrase,
+        search or "",
+        arguments.limit,
+        arguments.offset,
     )
 
 

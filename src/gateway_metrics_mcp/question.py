@@ -20,7 +20,7 @@ from gateway_metrics_mcp.filter_values import read_filter_argument
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 from gateway_metrics_mcp.query.earlier import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.local_days import LocalDays
-from gateway_metrics_mcp.query.model import Query, format_instant
+from gateway_metrics_mcp.query.model import Filter, Query, format_instant
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.reading import read_query
 from gateway_metrics_mcp.query.window import Window, read_window
@@ -67,6 +67,8 @@ class Question:
     """`total`, and what was asked, in the order asked."""
     earlier: Window | None = None
     """The window to compare with."""
+    scope_filter: Filter | None = None
+    """The query's last filter, where it was added for the scope and not asked."""
     local: LocalDays | None = None
     """The buckets, where they are a zone's days and not the query's own."""
     is_interval_ours: bool = False
@@ -152,15 +154,16 @@ def _read(
     datasource = terms.catalog.datasources[query.datasource]
     values = list_values(wanted, query.aggregations, datasource)
     hidden = add_hidden(values, query.aggregations, datasource, is_compared=earlier is not None)
-    scoped, scope = apply_scope(query, datasource)
+    scoped = apply_scope(query, datasource)
     return Question(
-        scoped.model_copy(update={"aggregations": hidden}),
+        scoped.query.model_copy(update={"aggregations": hidden}),
         datasource,
         window,
-        scope,
+        scoped.phrase,
         arguments.format,
         values,
         earlier,
+        scope_filter=scoped.added,
     )
 
 

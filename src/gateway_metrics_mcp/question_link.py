@@ -26,7 +26,6 @@ from gateway_metrics_mcp.query.walltime import format_minute
 from gateway_metrics_mcp.query.window import Window
 from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
 from gateway_metrics_mcp.question_buckets import UTC_KEY
-from gateway_metrics_mcp.scope import apply_scope
 from gateway_metrics_mcp.values import Value
 
 ROWS: Final = "gateway-metrics://rows/"
@@ -123,10 +122,8 @@ def _spell(value: Value) -> str:
 
 def _own_filters(question: Question) -> tuple[Filter, ...]:
     """Without the one that is added to every question of its kind."""
-    query = question.query
-    bare = query.model_copy(update={"filters": query.filters[:-1]})
-    is_added = bool(query.filters) and apply_scope(bare, question.datasource)[0] == query
-    return bare.filters if is_added else query.filters
+    filters = question.query.filters
+    return filters if question.scope_filter is None else filters[:-1]
 
 
 def _as_argument(one: Filter) -> dict[str, Any]:

@@ -140,3 +140,16 @@ async def test_requests_beyond_the_budget_are_left_out_whole(directory: Path) ->
 
     assert "## 1. the rows: too long to show" in text
     assert len(text) < 4_000
+
+
+async def test_a_scope_that_the_asker_chose_is_not_called_added(gateway: Client) -> None:
+    asked = {"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}
+    named = {"fieldName": "virtualModelName", "operator": "EQUAL", "value": "router"}
+
+    for filter_ in (asked, named):
+        text = await explain(
+            gateway, "query_distribution", aggregations=["sum costInUSD"], filters=[filter_]
+        )
+
+        assert "# added count costInUSD: " in text
+        assert "added filter" not in text

@@ -53,8 +53,8 @@ class SqlEngine(ABC):
             end_ts=end,
             group_by=(METADATA,),
         )
-        scoped, _ = apply_scope(keys, self._layout.catalog.datasources[datasource])
-        return await self.query(scoped, caller)
+        scoped = apply_scope(keys, self._layout.catalog.datasources[datasource])
+        return await self.query(scoped.query, caller)
 
 
 def _show(value: object) -> str:

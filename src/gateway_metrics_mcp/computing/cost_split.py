@@ -3,7 +3,7 @@
     C1 - C0 = dN*t0*p0 + N1*dt*p0 + N1*t1*dp
 
 N calls that have a price, t tokens per call, p USD per token; groups that only one window has
-stand apart (tools.md, "One call").
+stand apart.
 """
 
 from __future__ import annotations

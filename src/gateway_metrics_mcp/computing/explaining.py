@@ -75,11 +75,9 @@ def list_added(question: Question) -> list[str]:
         for aggregation in question.query.aggregations
         if aggregation not in asked
     ]
-    added += [
-        f"filter {FIELD} IS_NULL {str(f.value).lower()}: {_SIDE}"
-        for f in question.query.filters
-        if question.scope is not None and _is_scope(f)
-    ]
+    ours = question.scope_filter
+    if ours is not None:
+        added.append(f"filter {FIELD} IS_NULL {str(ours.value).lower()}: {_SIDE}")
     return added
 
 
