@@ -47,6 +47,17 @@ async def test_where_all_groups_are_drawn_nothing_is_said_of_their_order(
     assert "sorted" not in json.dumps(specification["title"])
 
 
+async def test_the_order_of_a_comparison_is_said_also_where_all_groups_are_drawn(
+    specify: Specify, few: Path
+) -> None:
+    asked = {**COST, "startTs": "2026-07-13", "compareTo": "previous"}
+    one = {**asked, "groupBy": []}
+
+    title = (await specify(few, asked))["title"]
+    assert title["subtitle"][-1] == "sorted by size of sumCostInUSD_change desc"
+    assert "sorted" not in json.dumps((await specify(few, one))["title"])
+
+
 @pytest.mark.parametrize(
     ("earlier", "note"),
     [

@@ -41,6 +41,24 @@ def crowd(count: int) -> dict[str, Any]:
     return {**SIMPLE, "data": {"values": [{"a": number} for number in range(count)]}}
 
 
+def confetti(count: int) -> dict[str, Any]:
+    """So many dots in as many colours, which no PNG can pack well: 0.3 kB each at full size."""
+    dots = [{"x": i * 7919 % 7993, "y": i * i % 7877, "c": i * 31 % 97} for i in range(count)]
+    bare: dict[str, Any] = {"type": "quantitative", "axis": None}
+    return {
+        **SIMPLE,
+        "width": 800,
+        "height": 600,
+        "data": {"values": dots},
+        "mark": {"type": "circle", "size": 60},
+        "encoding": {
+            "x": {"field": "x", **bare},
+            "y": {"field": "y", **bare},
+            "color": {"field": "c", "type": "quantitative", "legend": None},
+        },
+    }
+
+
 def text_of(result: CallToolResult) -> str:
     first = result.content[0]
     assert isinstance(first, TextContent)
@@ -288,3 +306,22 @@ async def test_the_page_names_no_address(few: Path) -> None:
     ):
         assert word not in html
     assert "new Function" not in html
+
+
+@pytest.mark.parametrize(
+    ("dots", "least", "most"),
+    [(500, 1600, 1700), (3000, 1200, 1500), (4500, 800, 900)],
+    ids=["whole", "as few pixels less as it must", "half"],
+)
+async def test_a_large_picture_loses_as_few_pixels_as_it_must(
+    dots: int, least: int, most: int
+) -> None:
+    image = await Painter().draw(confetti(dots))
+
+    assert isinstance(image, bytes)
+    assert len(image) <= 700_000
+    assert least <= struct.unpack(">I", image[16:20])[0] <= most
+
+
+async def test_a_picture_that_is_too_large_at_half_its_pixels_is_none() -> None:
+    assert await Painter().draw(confetti(12_000)) == "it would be too large"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+Make = Callable[..., Path]
 Specify = Callable[..., Awaitable[dict[str, Any]]]
 
 COST: Final = {"aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
@@ -258,3 +259,13 @@ async def test_what_does_not_add_up_has_no_other(
     assert len(drawn) == 12
     assert all(name.startswith("model-") for name in drawn)
     assert any("the rest left out" in line for line in specification["title"]["subtitle"])
+
+
+async def test_bars_that_are_all_zero_have_their_zero_at_the_left(
+    specify: Specify, make: Make
+) -> None:
+    directory = make([(14, 5, "gpt-4o", 0.0), (14, 6, "claude", 0.0)])
+    (panel,) = (await specify(directory, {**COST, "startTs": "2026-07-13"}))["vconcat"]
+
+    assert panel["encoding"]["x"]["scale"] == {"domain": [0, 1]}
+    assert [row["value"] for row in panel["data"]["values"]] == [0, 0]

@@ -428,3 +428,15 @@ def test_there_is_no_share_of_nothing(world: World) -> None:
     place = body["columns"].index("share_before")
     assert [row[place] for row in body["rows"]] == [None, None]
     assert body["all"][place - 1] is None
+
+
+def test_the_order_of_adding_floats_is_no_change(world: World) -> None:
+    """0.1 + 0.2 is 0.30000000000000004 and as much as 0.3."""
+    now = [at(HALF, "gpt", 0.1), at(HALF + timedelta(hours=1), "gpt", 0.2)]
+    world.fill([*now, at(START, "gpt", 0.3)])
+
+    body = world.read({**QUESTION, "aggregations": ["sum costInUSD"]})
+
+    ours, theirs, change, percent = body["rows"][0][4:8]
+    assert (ours, theirs) == (pytest.approx(0.3), 0.3)
+    assert (change, percent) == (0, 0)

@@ -67,18 +67,28 @@ class _Bars:
         rest = self._name_rest(shown)
         make = self._of_values if is_one else self._of_groups
         extent = self._extent()
-        of_all = (extent, describe_order(asked), say_rest([*map(self._adds_up, shown)]))
-        which = ", ".join(filter(None, of_all)) if extent else ""
         return Chart(
             "bars",
             write_title(asked, shown),
-            write_subtitle(asked, which),
+            write_subtitle(asked, self._say_which(extent, shown)),
             (),
             "",
             tuple(make(group) for group in groups[:MOST_PANELS]),
             rest,
             self._note(extent, len(shown), len(drawn)),
         )
+
+    def _say_which(self, extent: str, shown: Sequence[Drawn]) -> str:
+        """Which groups are drawn, by what they were chosen, and what becomes of the rest.
+
+        Bars that fall from the first to the last show their order themselves: those of a
+        comparison, which are sorted by the change, do not.
+        """
+        order = describe_order(self._asked)
+        if extent:
+            rest = say_rest([*map(self._adds_up, shown)])
+            return ", ".join(filter(None, (extent, order, rest)))
+        return order if self._is_compared and len(self._shown) > 1 else ""
 
     def _extent(self) -> str:
         """Which groups have a bar of how many: `12 of 14 groups`, `groups 13-14 of 14`."""

@@ -169,10 +169,12 @@ def _time_format(places: Sequence[str]) -> str:
 
 
 def _value_channel(panel: Panel) -> Spec:
+    """From zero on; where all is zero, still with zero at its beginning."""
+    has_size = any(mark.value for mark in panel.marks)
     return {
         "field": "value",
         "type": "quantitative",
-        "scale": {"zero": True, "nice": True},
+        "scale": {"zero": True, "nice": True} if has_size else {"domain": [0, 1]},
         "axis": {"title": panel.axis, "tickCount": 5, **_number_axis(panel)},
     }
 
