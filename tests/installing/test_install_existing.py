@@ -224,6 +224,20 @@ def test_the_mode_of_the_file_stays(home: Any) -> None:
     assert path.with_name("mcp.json.bak").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize("flags", [("--backend", "demo:"), ("--remove",)])
+def test_a_read_only_file_is_left_as_it_is(flags: tuple[str, ...], home: Any) -> None:
+    text = '{"mcpServers": {"gateway-metrics": {"command": "x"}}}'
+    path = home.write("cursor", text)
+    path.chmod(0o444)
+
+    code, _, err = home.install("cursor", *flags)
+
+    assert code == 1
+    assert f"{path} is read-only: it is left as it is" in err
+    assert [name.name for name in path.parent.iterdir()] == [path.name]
+    assert path.read_text() == text
+
+
 def test_a_link_is_followed(home: Any) -> None:
     target = home.path / "dotfiles/cursor.json"
     target.parent.mkdir()

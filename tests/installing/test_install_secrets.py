@@ -170,3 +170,35 @@ def test_inputs_of_one_id_are_settled_in_one_run(flags: tuple[str, ...], home: A
     assert home.file("vscode").read_text() == text
     if HOST not in flags:
         assert home.read("vscode")["inputs"] == [{"id": "gh"}]
+
+
+def entry_of_the_link(home: Any) -> None:
+    """What README's link for VS Code writes: it asks for the address and for the token."""
+    inputs = [
+        {"type": "promptString", "id": f"gateway-metrics-{part}"} for part in ("host", "secret")
+    ]
+    env = {
+        "TFY_HOST": "${input:gateway-metrics-host}",
+        "TFY_API_KEY": "${input:gateway-metrics-secret}",
+    }
+    entry = {"type": "stdio", "command": "uvx", "args": ["gateway-metrics-mcp"], "env": env}
+    home.write("vscode", json.dumps({"inputs": inputs, "servers": {"gateway-metrics": entry}}))
+
+
+@pytest.mark.parametrize(
+    ("flags", "left"),
+    [
+        (("--remove",), []),
+        (("--backend", "demo:"), []),
+        (("--backend", HOST), ["gateway-metrics-secret"]),
+    ],
+)
+def test_an_input_of_the_readmes_link_goes_with_what_asked_for_it(
+    flags: tuple[str, ...], left: list[str], home: Any
+) -> None:
+    entry_of_the_link(home)
+
+    code, out, err = home.install("vscode", *flags)
+
+    assert code == 0, out + err
+    assert [given["id"] for given in home.read("vscode").get("inputs", [])] == left

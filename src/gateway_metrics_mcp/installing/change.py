@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.installing.clients import Client, input_id
+from gateway_metrics_mcp.installing.clients import Client, host_input_id, input_id
 from gateway_metrics_mcp.installing.editing import Text
 from gateway_metrics_mcp.installing.entry import (
     ServerEntry,
@@ -79,11 +79,12 @@ def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry
         if entry.secret is not None and _asks(client, name, entry.env[entry.secret.variable]):
             new = _add_input(new, client, name, entry.secret.what)
         else:
-            new = _drop_input(new, name)
+            new = _drop_input(new, input_id(name))
+        new = _drop_input(new, host_input_id(name))
     except JsoncError as error:
         raise SettingsError(_refuse(file, error)) from None
     what = f"{'added' if before is None else 'updated'} {name}"
-    shown = find_shown(entry.to_json(client)) | {input_id(name)}
+    shown = find_shown(entry.to_json(client)) | _input_ids(name)
     return Change(file, old, new, what, _ours(place, name), _has_secret(before), shown)
 
 
@@ -97,10 +98,13 @@ def plan_removal(file: ConfigFile, client: Client, name: str) -> Change:
     place = (client.servers, name)
     try:
         before = old.get(place)
-        new = old if before is None else _drop_input(old.remove(place), name)
+        new = old
+        if before is not None:
+            new = _drop_input(old.remove(place), input_id(name))
+            new = _drop_input(new, host_input_id(name))
     except JsoncError as error:
         raise SettingsError(_refuse(file, error)) from None
-    ours, shown = _ours(place, name), {input_id(name)}
+    ours, shown = _ours(place, name), _input_ids(name)
     return Change(file, old, new, f"took {name} out", ours, _has_secret(before), shown)
 
 
@@ -120,15 +124,15 @@ def _update(text: Text, place: tuple[str, ...], merged: dict[str, object]) -> Te
 
 def _add_input(text: Text, client: Client, name: str, what: str) -> Text:
     wanted = client.input(name, what[:1].upper() + what[1:])
-    if wanted is None or _find_input(text, name) is not None:
+    if wanted is None or _find_input(text, input_id(name)) is not None:
         return text
     return text.append((_INPUTS,), wanted)
 
 
-def _drop_input(text: Text, name: str) -> Text:
-    """Without the input of the entry, however often, unless something else refers to it."""
-    while f"${{input:{input_id(name)}}}" not in text.text:
-        index = _find_input(text, name)
+def _drop_input(text: Text, id_: str) -> Text:
+    """Without the input of that id, however often, unless something refers to it."""
+    while f"${{input:{id_}}}" not in text.text:
+        index = _find_input(text, id_)
         if index is None:
             break
         text = text.remove_item((_INPUTS,), index)
@@ -140,16 +144,20 @@ def _asks(client: Client, name: str, value: str) -> bool:
     return client.asks and value == f"${{input:{input_id(name)}}}"
 
 
-def _find_input(text: Text, name: str) -> int | None:
+def _find_input(text: Text, id_: str) -> int | None:
     inputs = text.get((_INPUTS,))
     for index, given in enumerate(inputs if isinstance(inputs, list) else ()):
-        if isinstance(given, dict) and given.get("id") == input_id(name):
+        if isinstance(given, dict) and given.get("id") == id_:
             return index
     return None
 
 
 def _ours(place: tuple[str, ...], name: str) -> tuple[tuple[str, ...], ...]:
-    return place, (_INPUTS, input_id(name))
+    return place, *((_INPUTS, id_) for id_ in sorted(_input_ids(name)))
+
+
+def _input_ids(name: str) -> set[str]:
+    return {input_id(name), host_input_id(name)}
 
 
 def _has_secret(entry: object) -> bool:

@@ -120,6 +120,11 @@ def input_id(name: str) -> str:
     return f"{name}-secret"
 
 
+def host_input_id(name: str) -> str:
+    """What the gateway's address is called there, where the entry came by README's link."""
+    return f"{name}-host"
+
+
 def find_file(client: str, machine: Machine) -> Path:
     """The client's configuration file of the user, whether it is there or not."""
     if client == "claude-desktop":

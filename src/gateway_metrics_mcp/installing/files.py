@@ -13,6 +13,7 @@ from gateway_metrics_mcp.errors import SettingsError
 
 _BOM: Final = "\ufeff"
 _PRIVATE: Final = 0o600
+_ANY_WRITER: Final = 0o222
 _MOST_BACKUPS: Final = 1000
 
 
@@ -56,15 +57,14 @@ class ConfigFile:
         """Write the new text, all or nothing; the backup's path, where one was made.
 
         Raises:
-            SettingsError: if it cannot be written, or has changed since it was read.
+            SettingsError: if it cannot be written, is read-only, or has changed since it was read.
         """
         mark = _BOM if (self.content or b"").startswith(_BOM.encode()) else ""
         try:
             content = (mark + text).encode("utf-8")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            mode = _PRIVATE
-            if self.content is not None and not is_private:
-                mode = self.path.stat().st_mode & 0o777
+            mode = self._check_mode()
+            mode = _PRIVATE if is_private else mode
             self._check_unchanged()
             backup = self._back_up()
             self._swap(content, mode)
@@ -73,6 +73,15 @@ class ConfigFile:
         except OSError as error:
             raise SettingsError(f"{self.path} cannot be written: {error.strerror}") from None
         return backup
+
+    def _check_mode(self) -> int:
+        """The mode of what is there; whoever took the right to write it away meant that."""
+        if self.content is None:
+            return _PRIVATE
+        mode = self.path.stat().st_mode & 0o777
+        if not mode & _ANY_WRITER:
+            raise SettingsError(f"{self.path} is read-only: it is left as it is")
+        return mode
 
     def _back_up(self) -> Path | None:
         """A copy of what was there, under a name that no other copy has."""
