@@ -61,6 +61,17 @@ def read_link(link: str) -> Any:
         return None
 
 
+def respell_link(link: str) -> str | None:
+    """The URI as it must be, where its JSON was written with its own signs; None if it was not."""
+    plain = unquote(link.removeprefix(ROWS))
+    try:
+        is_plain = isinstance(from_json(plain, allow_inf_nan=False), dict)
+    except ValueError:
+        return None
+    swapped = ROWS + percent_encode(plain.translate(_SWAPPED), safe=BARE)
+    return swapped if is_plain and len(swapped) <= LONGEST else None
+
+
 def read_linked(raw: Any, terms: Terms, now: datetime) -> Question:
     """The question of such a JSON value, by the rules of the tools; without limit or offset.
 

@@ -24,7 +24,7 @@ from gateway_metrics_mcp.errors import AskerError, TooManyRowsError
 from gateway_metrics_mcp.hiding import Mask
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.question_link import BARE, ROWS, read_link, read_linked
+from gateway_metrics_mcp.question_link import BARE, ROWS, read_link, read_linked, respell_link
 from gateway_metrics_mcp.telemetry import trace_step
 from gateway_metrics_mcp.tools import Desk, hide_addresses
 
@@ -192,6 +192,11 @@ async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> str:
 
 async def _refuse(_desk: Desk, raw: Any, _caller: Caller) -> str:
     if str(raw).startswith(ROWS):
+        swapped = respell_link(raw)
+        if swapped is not None:
+            raise UnknownResourceError(
+                f"no rows have this URI: the signs of its JSON have to be swapped. Read {swapped}"
+            )
         raise UnknownResourceError(
             "no rows have this URI: give one whole, as the last line of an answer has it"
         )

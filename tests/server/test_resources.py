@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote as percent_encode
+from urllib.parse import unquote
 
 import duckdb
 import pytest
@@ -242,6 +244,18 @@ async def test_what_holds_no_query_has_no_rows(client: Client, query: str) -> No
         "Error (unknown_resource): no rows have this URI: give one whole, as the last line of an"
         " answer has it"
     )
+
+
+async def test_json_with_its_own_signs_leads_to_the_uri_that_reads(client: Client) -> None:
+    week = '"startTs":"2025-03-01","endTs":"2025-03-08"'
+    plain = percent_encode(f'{{"groupBy":["modelName"],{week}}}')
+
+    for query in (plain, unquote(plain)):
+        code, message = await refusal(client, ROWS + query)
+
+        assert code == INVALID
+        assert message.endswith(f"the signs of its JSON have to be swapped. Read {ALL_MODELS}")
+    assert (await read(client, ALL_MODELS)).text.startswith("modelName,")
 
 
 async def test_rows_without_a_backend_say_so_as_the_tools_do() -> None:

@@ -9,6 +9,7 @@ import re
 from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Final
 
 from gateway_metrics_mcp.query.datemath import UNIT_LETTERS
@@ -181,7 +182,15 @@ def _by_month_name(words: str) -> Iterator[str]:
 
 def _correct(text: str) -> list[str]:
     """The words of the text, each as the nearest one that periods are made of."""
-    return [_correct_word(word) for word in re.findall(r"[a-z]+|[0-9]+", text.lower())]
+    words = [_correct_word(word) for word in re.findall(r"[a-z]+|[0-9]+", text.lower())]
+    return [_agree(word, before) for before, word in pairwise(["", *words])]
+
+
+def _agree(word: str, before: str) -> str:
+    """`7 day` -> `days`, as a number before it asks."""
+    unit = word.removesuffix("s")
+    is_counted = unit in _UNITS and before.isdigit()
+    return f"{unit}{'' if int(before) == 1 else 's'}" if is_counted else word
 
 
 def _correct_word(word: str) -> str:
