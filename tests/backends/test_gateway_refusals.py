@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -256,3 +257,30 @@ async def test_a_failing_transport_says_who_must_act(
 
     assert type(error) is expected
     assert words in str(error)
+
+
+class _Drops(httpx.AsyncByteStream):
+    """A body in parts of two bytes."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number in range(self._count):
+            yield (number % 256).to_bytes(2)
+
+
+async def test_tiny_parts_take_no_more_memory_than_large_ones(
+    question: Query, gateway: Gateway
+) -> None:
+    limit = 100_000
+    backend = gateway(httpx.Response(200, stream=_Drops(limit)), max_body_bytes=limit)
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.ResponseTooLargeError):
+            await backend.query(question, LOCAL)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10 * limit
