@@ -1,4 +1,4 @@
-"""Tokens of the API we serve: the file that lists them, and who a token is.
+"""Tokens that we issue, for the API and for MCP: the file that lists them, and who a token is.
 
 The file holds digests alone, so that reading it gives nobody a token.
 """

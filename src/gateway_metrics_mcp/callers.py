@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -138,14 +138,12 @@ class TokenFileCallers(Callers):
     def __init__(
         self,
         book: TokenBook,
-        clock: Callable[[], datetime],
         *,
         shared: Caller | None = None,
         notice: str | None = None,
     ) -> None:
         self._book = book
         self.books = (book,)
-        self._clock = clock
         self._shared = shared
         self.notice = notice
 
@@ -153,7 +151,7 @@ class TokenFileCallers(Callers):
         """The caller whom the tokens file names."""
         header = read_header(headers, BEARER_HEADER)
         try:
-            owner = self._book.current().caller_of(header, self._clock())
+            owner = self._book.current().caller_of(header, datetime.now(UTC))
         except UnknownTokenError as error:
             refused = RefusedCallerError(str(error), error="invalid_token" if header else None)
         except ExpiredTokenError as error:
@@ -163,9 +161,7 @@ class TokenFileCallers(Callers):
         raise refused
 
 
-def open_callers(
-    settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-) -> Callers:
+def open_callers(settings: Settings) -> Callers:
     """The policy of these settings.
 
     Raises:
@@ -178,9 +174,9 @@ def open_callers(
 
         return OAuthCallers(settings)
     if settings.is_remote:
-        return _open_remote(settings, clock)
+        return _open_remote(settings)
     if settings.tokens is not None:
-        return TokenFileCallers(TokenBook(settings.tokens), clock)
+        return TokenFileCallers(TokenBook(settings.tokens))
     if settings.backend is None:  # there is nothing to ask
         return OpenCallers(None)
     if settings.host not in _LOOPBACK:
@@ -188,7 +184,7 @@ def open_callers(
     return OpenCallers("no --tokens: everyone who reaches it is a tenant admin")
 
 
-def _open_remote(settings: Settings, clock: Callable[[], datetime]) -> Callers:
+def _open_remote(settings: Settings) -> Callers:
     if settings.auth_token_file is not None:
         if settings.token is None:
             raise SettingsError("--shared-token needs a gateway token to share: set TFY_API_KEY")
@@ -197,7 +193,7 @@ def _open_remote(settings: Settings, clock: Callable[[], datetime]) -> Callers:
             " and sees all that it may see"
         )
         book = TokenBook(settings.auth_token_file)
-        return TokenFileCallers(book, clock, shared=LOCAL, notice=notice)
+        return TokenFileCallers(book, shared=LOCAL, notice=notice)
     return GatewayTokenCallers(takes_bearer=settings.accept_gateway_bearer)
 
 

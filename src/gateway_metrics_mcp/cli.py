@@ -1,4 +1,4 @@
-"""The commands: serve (the default), check and demo."""
+"""The command line: one command of several, of which serve is the default."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OTHERS = {
     "ask": "ask one question and print the answer (ask --help)",
     "import": "load your own logs into a data directory (import --help)",
     "install": "put this server into an MCP client's configuration (install --help)",
-    "token": "make a token for api (token --help)",
+    "token": "make a token for a caller of api or of MCP over HTTP (token --help)",
 }
 
 

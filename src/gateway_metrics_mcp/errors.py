@@ -22,8 +22,9 @@ GatewayMetricsError
 │   └── ResponseTooLargeError
 └── InternalError             we have to mend the code
 
-The text of each error may be shown to a language model: it holds our own words, the asker's
-values and the gateway's documented messages, never an address, a token or a stack trace.
+A language model may read the text of each error, of a SettingsError its `public`: it holds our own
+words, the asker's values and the gateway's documented messages, never an address, a token or a
+stack trace.
 """
 
 from __future__ import annotations

@@ -85,14 +85,7 @@ def read_listing(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Listing
     if problems or window is None or name is None or field is None:
         raise InvalidQueryError(problems)
     datasource = terms.catalog.datasources[name]
-    query = Query(
-        datasource=name,
-        type="distribution",
-        start_ts=window.start,
-        end_ts=window.end,
-        group_by=(field,),
-    )
-    scoped = apply_scope(query, datasource)
+    scoped = apply_scope(_group_by(field, name, window), datasource)
     return Listing(
         scoped.query,
         datasource,
@@ -101,6 +94,16 @@ def read_listing(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Listing
         search or "",
         arguments.limit,
         arguments.offset,
+    )
+
+
+def _group_by(field: str, datasource: DatasourceName, window: Window) -> Query:
+    return Query(
+        datasource=datasource,
+        type="distribution",
+        start_ts=window.start,
+        end_ts=window.end,
+        group_by=(field,),
     )
 
 

@@ -110,9 +110,9 @@ class Result:
         """The response body as the API documents it today (R21)."""
         return {"data": {"dataPoints": self.rows(query)}}
 
-    def rows(self, query: Query, first: int = 0, last: int | None = None) -> list[dict[str, Any]]:
-        """The data points from `first` up to `last`, as they stand in that body."""
-        return [self._row(point, query) for point in self.points[first:last]]
+    def rows(self, query: Query) -> list[dict[str, Any]]:
+        """The data points as they stand in that body."""
+        return [self._row(point, query) for point in self.points]
 
     def _row(self, point: DataPoint, query: Query) -> dict[str, Any]:
         row: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""`token`: a new token for the API we serve, shown once, and its entry for the tokens file."""
+"""`token`: a new token for callers, shown once, and its entry for the tokens file."""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ def write_fields(name: DatasourceName, catalog: Catalog) -> str:
         n: (*f.operators, *(("IS_NULL",) if f.is_null else ()))
         for n, f in datasource.filters.items()
     }
-    string = datasource.filters.get("conversationID")
-    if string is not None:
-        filters["metadata.<key>"] = string.operators
+    filters["metadata.<key>"] = catalog.metadata_operators
     for operators, names in _by_value(filters):
         lines.append(f"{' '.join(operators)}: {', '.join(names)}")
     lines += ["## traps", *(f"- {trap}" for trap in datasource.traps)]

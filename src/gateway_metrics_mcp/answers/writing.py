@@ -1,4 +1,4 @@
-"""The one door of this package: what was asked -> the text of the answer."""
+"""What was asked -> the text of the answer, in the format that was asked for."""
 
 from __future__ import annotations
 

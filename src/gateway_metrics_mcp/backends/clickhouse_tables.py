@@ -48,18 +48,15 @@ def fits(stored: str, published: str) -> bool:
     return re.fullmatch(_FITTING[published], plain) is not None
 
 
-def create_table(table: str, columns: Mapping[str, str], *, partition: str = "toYYYYMMDD") -> str:
-    """`table` or `database.table` on one server, or on each shard.
-
-    A partition is a day, or a month with `toYYYYMM`.
-    """
+def create_table(table: str, columns: Mapping[str, str]) -> str:
+    """`table` or `database.table` on one server, or on each shard; a partition is a day."""
     width = max(map(len, columns)) + 2
     listed = ",\n".join(
         f"    {quote_identifier(n):<{width}} {_type(n, t)}" for n, t in columns.items()
     )
     return (
         f"CREATE TABLE {table}\n(\n{listed}\n)\nENGINE = MergeTree\n"
-        f"PARTITION BY {partition}({TIME_COLUMN})\n"
+        f"PARTITION BY toYYYYMMDD({TIME_COLUMN})\n"
         f"ORDER BY {TIME_COLUMN}"
     )
 

@@ -19,7 +19,6 @@ class Report:
     """Filled as the run goes on."""
 
     table: str
-    directory: Path
     columns: dict[str, str]
     wishes: Wishes
     known: list[tuple[SourceFile, str]]

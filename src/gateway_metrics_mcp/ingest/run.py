@@ -73,7 +73,7 @@ def run_import(order: Order) -> Report:
     plan = _make_plan(order)
     with open_directory(order.into, plan.table, messages=sys.stderr) as directory:
         fresh, known = _split(plan, {} if order.again else directory.imported())
-        report = Report(plan.table, directory.path, plan.columns, plan.wishes, known)
+        report = Report(plan.table, plan.columns, plan.wishes, known)
         if fresh:
             _import(plan, fresh, directory, report)
     return report

@@ -33,7 +33,6 @@ from gateway_metrics_mcp.settings import (
 )
 
 PACKAGE: Final = "gateway-metrics-mcp"
-"""How the names of this server's own variables begin."""
 
 _GATEWAY: Final = ("the gateway token", GATEWAY_TOKEN, TOKEN_FILE, "--token-file")
 _CLICKHOUSE: Final = (

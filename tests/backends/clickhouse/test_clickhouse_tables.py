@@ -315,7 +315,7 @@ def test_the_recommended_types_fit_the_published_ones(
     server: Client, database: Run, table: str
 ) -> None:
     columns = published_tables()[table]
-    database(create_table(f"own.{table}", columns, partition="toYYYYMM"))
+    database(create_table(f"own.{table}", columns))
 
     stored = server.query(f"DESCRIBE TABLE own.{table}").result_rows
 
