@@ -16,7 +16,7 @@ from mcp_types import Resource as PublishedResource
 
 from gateway_metrics_mcp.access import Caller
 from gateway_metrics_mcp.answers.answer import Answer
-from gateway_metrics_mcp.answers.as_csv import write_csv
+from gateway_metrics_mcp.answers.as_csv import write_beside, write_csv
 from gateway_metrics_mcp.answers.fields import write_datasources, write_fields
 from gateway_metrics_mcp.asking import Asker
 from gateway_metrics_mcp.call_record import describe_call
@@ -29,6 +29,9 @@ from gateway_metrics_mcp.telemetry import trace_step
 from gateway_metrics_mcp.tools import Desk, hide_addresses
 
 CATALOG: Final = "gateway-metrics://catalog"
+NOTES_META: Final = "gateway-metrics/notes"
+"""Where the contents of a CSV say what its rows cannot."""
+
 MOST_BYTES: Final = 5_000_000
 """Of a CSV: clients hold it whole."""
 
@@ -37,7 +40,7 @@ _CSV: Final = "text/csv"
 _UNKNOWN: Final = "unknown"
 _READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), f"{ROWS}{{query}}")
 
-Reader = Callable[[Desk, Any, Caller], Awaitable[str]]
+Reader = Callable[[Desk, Any, Caller], Awaitable[Answer]]
 
 
 class UnknownResourceError(AskerError):
@@ -64,7 +67,7 @@ class Found:
         """
 
         async def work(ours: Desk, raw: Any) -> Answer:
-            return Answer(await self.reader(ours, raw, caller))
+            return await self.reader(ours, raw, caller)
 
         return await hide_addresses(desk, self.raw, work)
 
@@ -154,22 +157,22 @@ def _hide_uri(uri: str, key: bytes | None) -> str:
     return mask.hide(uri) if hidden == plain else percent_encode(hidden, safe=f"/{BARE}")
 
 
-async def _read_catalog(desk: Desk, _raw: Any, _caller: Caller) -> str:
+async def _read_catalog(desk: Desk, _raw: Any, _caller: Caller) -> Answer:
     catalog = desk.terms().catalog
     fields = [write_fields(name, catalog) for name in DATASOURCES]
-    return "\n\n".join([write_datasources(catalog), *fields])
+    return Answer("\n\n".join([write_datasources(catalog), *fields]))
 
 
-async def _read_datasource(desk: Desk, raw: Any, _caller: Caller) -> str:
+async def _read_datasource(desk: Desk, raw: Any, _caller: Caller) -> Answer:
     for name in DATASOURCES:
         if name == raw:
             describe_call(datasource=name)
-            return write_fields(name, desk.terms().catalog)
+            return Answer(write_fields(name, desk.terms().catalog))
     choice = explain_choice(raw, DATASOURCES)
     raise UnknownResourceError(f"no datasource {quote(raw)}. {choice}")
 
 
-async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> str:
+async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> Answer:
     """All rows of the question in the URI, which is asked again."""
     now = desk.clock()
     with trace_step("validate"):
@@ -181,16 +184,17 @@ async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> str:
     describe_call(rows=len(asked.result.points))
     with trace_step("render"):
         text = await to_thread.run_sync(write_csv, asked)
+        notes = write_beside(asked)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise TooManyRowsError(
             f"all rows take {size / 1e6:.1f} MB as CSV, the most are {MOST_BYTES / 1e6:.0f} MB."
             " Ask a shorter window, fewer group-by fields, or filter"
         )
-    return text
+    return Answer(text, notes=notes)
 
 
-async def _refuse(_desk: Desk, raw: Any, _caller: Caller) -> str:
+async def _refuse(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
     if str(raw).startswith(ROWS):
         swapped = respell_link(raw)
         if swapped is not None:

@@ -50,6 +50,7 @@ from gateway_metrics_mcp.prompts import read_prompt
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.readiness import Readiness
 from gateway_metrics_mcp.resources import (
+    NOTES_META,
     explain_refusal,
     find_resource,
     hide_uris,
@@ -185,7 +186,8 @@ class MetricsServer(MCPServer[None]):
         answer, code = await self._run(f"resource:{found.name}", work, context)
         if code != OK:
             raise explain_refusal(self._desk, str(uri), answer.text, code)
-        return [ReadResourceContents(answer.text, found.mime_type)]
+        meta = {NOTES_META: [*answer.notes]} if answer.notes else None
+        return [ReadResourceContents(answer.text, found.mime_type, meta)]
 
     async def _run(self, name: str, work: Work, context: Context[None, Any] | None) -> Outcome:
         """What `work` gives, or what is wrong and its code; counted, logged, with progress."""

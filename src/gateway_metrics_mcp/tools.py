@@ -87,7 +87,8 @@ async def hide_addresses(
     except GatewayMetricsError as error:
         mask.hide_error(error)
         raise
-    return replace(answer, text=mask.hide(answer.text), view=mask.read(answer.view))
+    notes = [*map(mask.hide, answer.notes)]
+    return replace(answer, text=mask.hide(answer.text), notes=notes, view=mask.read(answer.view))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
-from tests.faults.conftest import NOW, Connect
+from mcp.client import Client
+from tests.faults.conftest import NOW, TOKEN, Connect
 from tests.faults.faulty_gateway import Gateway, http, say
 from tests.faults.test_merging import guarded, question
 
 from gateway_metrics_mcp.access import LOCAL, Caller
 from gateway_metrics_mcp.backends.caching import estimate_bytes
 from gateway_metrics_mcp.result import DataPoint, Result
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
 
 CLOSED: Final = {"startTs": "2026-07-14", "endTs": "2026-07-15T08:29"}
 RANDOM: Final = random.Random(7)  # noqa: S311 - for sizes
@@ -73,6 +76,19 @@ async def test_the_ages_are_settings(gateway: Gateway, connect: Connect) -> None
 
     assert len(gateway.requests) == 3
     assert "# from the cache, 120 min old" in text
+
+
+async def test_the_rows_of_a_resource_say_their_age_beside_them(gateway: Gateway) -> None:
+    uri = "gateway-metrics://rows/('startTs':'2026-07-14','endTs':'2026-07-15T08:29Z')"
+    clock = Clock()
+    server = build_server(Settings(backend=gateway.url, token=TOKEN), clock=clock)
+    async with Client(server, cache=None) as client:
+        await client.read_resource(uri)
+        clock.wait(40)
+        (content,) = (await client.read_resource(uri)).contents
+
+    assert len(gateway.requests) == 1
+    assert "from the cache, 40 s old" in (content.meta or {})["gateway-metrics/notes"]
 
 
 async def test_a_cache_of_no_bytes_is_none(gateway: Gateway, connect: Connect) -> None:

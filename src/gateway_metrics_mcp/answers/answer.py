@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,5 +21,7 @@ class Answer:
     """The same, where values of a field were listed."""
     image: bytes | None = field(default=None, repr=False)
     """A picture of it, as PNG."""
+    notes: Sequence[str] = ()
+    """What is to be known of a text that is rows alone."""
     view: Mapping[str, Any] | None = field(default=None, repr=False)
     """What an interactive view draws, which no model reads."""
