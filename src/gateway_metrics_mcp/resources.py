@@ -184,7 +184,7 @@ async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> Answer:
     describe_call(rows=len(asked.result.points))
     with trace_step("render"):
         text = await to_thread.run_sync(write_csv, asked)
-        notes = write_beside(asked)
+        notes = await to_thread.run_sync(write_beside, asked)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise TooManyRowsError(
