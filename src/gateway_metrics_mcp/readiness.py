@@ -35,12 +35,15 @@ class Readiness:
         self._meter = meter
         self._task: asyncio.Task[str | None] | None = None
         self._found_at = 0.0
+        self._ours_at: float | None = None
+        """When the backend answered this probe, which proves no more than a finding does."""
         self._told: str | None = None
 
     async def find_obstacle(self) -> str | None:
         """Why questions cannot be answered now, without names or addresses; None if they can."""
         now, answered_at = self._meter.clock(), self._meter.answered_at
-        if answered_at is not None and now - answered_at < _PROOF_S:
+        is_callers = answered_at != self._ours_at
+        if answered_at is not None and is_callers and now - answered_at < _PROOF_S:
             return None
         task = self._task
         if task is None or (task.done() and now - self._found_at > _FRESH_S):
@@ -54,6 +57,7 @@ class Readiness:
         obstacle = None
         try:
             await self._probe()
+            self._ours_at = self._meter.answered_at
         except GatewayMetricsError as error:
             obstacle = _describe(error)
             if obstacle != self._told:

@@ -170,6 +170,26 @@ async def test_a_finding_holds_for_some_seconds_and_then_it_is_asked_again(
     assert [r.message for r in caplog.records] == ["not ready: no connection", "ready again"]
 
 
+async def test_the_probes_own_question_is_not_one_of_a_caller() -> None:
+    seconds = 100.0
+    meter = Meter(clock=lambda: seconds)
+    is_up = True
+
+    async def ask() -> None:
+        if not is_up:
+            raise UnreachableError("no connection")
+        meter.count_upstream(OK, 0.1)
+
+    readiness = Readiness(ask, meter)
+    assert await readiness.find_obstacle() is None
+    is_up = False
+    seconds += 6
+
+    assert await readiness.find_obstacle() is not None
+    meter.count_upstream(OK, 0.1)
+    assert await readiness.find_obstacle() is None
+
+
 async def test_probes_at_once_ask_once(gateway: Any) -> None:
     settings = Settings(backend=gateway.url)
 
