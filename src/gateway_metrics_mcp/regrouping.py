@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import anyio
@@ -19,7 +19,7 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query.interval import Interval
 from gateway_metrics_mcp.query.local_calls import can_ask_each, check_local, choose_step
-from gateway_metrics_mcp.query.local_days import LocalDays
+from gateway_metrics_mcp.query.local_days import LocalDays, end_of
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.result import TOTAL, DataPoint, Key, Number, Result, value_names_of
 from gateway_metrics_mcp.sums import add_up
@@ -100,7 +100,7 @@ def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> 
             return None
         # The first narrow bucket may begin before the window does.
         bucket = bisect_right(edges, max(point.start, query.start_ts)) - 1
-        if bucket + 1 < len(edges) and _end_of(point.start, step) > edges[bucket + 1]:
+        if bucket + 1 < len(edges) and end_of(point.start, step) > edges[bucket + 1]:
             return None
         # By type as well: True, 1 and 1.0 are equal in Python, and three groups here.
         identity = bucket, point.keys, tuple(map(type, point.keys))
@@ -110,12 +110,6 @@ def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> 
         for (bucket, keys, _), values in rows.items()
     ]
     return replace(narrow, points=_sorted(points, narrow.value_names))
-
-
-def _end_of(start: datetime, step: Interval) -> datetime:
-    """The end of a bucket, also where a gateway counts them from elsewhere."""
-    seconds = step.fixed_seconds
-    return step.after(start) if seconds is None else start + timedelta(seconds=seconds)
 
 
 async def _ask_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.query.interval import UNIT_MONTHS, UNIT_SECONDS
-from gateway_metrics_mcp.query.local_days import Buckets, LocalDays, zone_of
+from gateway_metrics_mcp.query.local_days import Buckets, LocalDays, end_of, zone_of
 from gateway_metrics_mcp.query.model import Query
 
 PARTIAL: Final = " (partial)"
@@ -60,7 +60,7 @@ def mark_partial(
     marked = list(labels)
     if starts[0] < query.start_ts:
         marked[0] += PARTIAL
-    if _end_of(starts[-1], buckets) > query.end_ts and not marked[-1].endswith(PARTIAL):
+    if end_of(starts[-1], buckets) > query.end_ts and not marked[-1].endswith(PARTIAL):
         marked[-1] += PARTIAL
     return marked
 
@@ -87,18 +87,13 @@ def partial_notes(asked: Asked, starts: Sequence[datetime], buckets: Buckets) ->
     query, notes = asked.question.query, []
     if starts[0] < query.start_ts:
         notes.append(f"the first bucket is partial: only from {_clock(query.start_ts)} on")
-    last_end = _end_of(starts[-1], buckets)
+    last_end = end_of(starts[-1], buckets)
     if last_end > query.end_ts:
         why = "still running" if asked.question.window.is_to_now else "cut by the window"
         notes.append(f"the last bucket is partial, {why}: only to {_clock(query.end_ts)}")
     if notes and query.has_rates:
         notes.append("rates of a partial bucket are too low: they divide by its whole width")
     return notes
-
-
-def _end_of(start: datetime, buckets: Buckets) -> datetime:
-    seconds = buckets.fixed_seconds
-    return buckets.after(start) if seconds is None else start + timedelta(seconds=seconds)
 
 
 def _clock(instant: datetime) -> str:

@@ -177,3 +177,9 @@ class LocalDays:
 def zone_of(buckets: Buckets) -> ZoneInfo:
     """Whose clocks cut the buckets."""
     return buckets.zone if isinstance(buckets, LocalDays) else ZoneInfo("UTC")
+
+
+def end_of(start: datetime, buckets: Buckets) -> datetime:
+    """The end of the bucket that starts there, also where a gateway counts them from elsewhere."""
+    seconds = buckets.fixed_seconds
+    return buckets.after(start) if seconds is None else start + timedelta(seconds=seconds)
