@@ -32,6 +32,9 @@ ROWS: Final = "gateway-metrics://rows/"
 LONGEST: Final = 1_500
 """The most letters of a URI: a question with longer filters has none."""
 
+_LONGEST_READ: Final = LONGEST * 2
+"""Letters of a URI that is read: a client may encode more signs."""
+
 _SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
 BARE: Final = "()!;'+,:@$*="
 """The signs that stand in such a URI as they are."""
@@ -45,31 +48,40 @@ _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
 
 def write_link(question: Question) -> str | None:
     """The URI of all rows of the answer; None if it would be too long."""
-    text = json.dumps(_arguments(question), separators=(",", ":"), ensure_ascii=False)
-    link = ROWS + percent_encode(text.translate(_SWAPPED), safe=BARE)
+    link = _write(_arguments(question))
     return link if len(link) <= LONGEST else None
+
+
+def _write(arguments: Mapping[str, Any]) -> str:
+    text = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
+    return ROWS + percent_encode(text.translate(_SWAPPED), safe=BARE)
 
 
 def read_link(link: str) -> Any:
     """The JSON value in a URI of rows; None if it holds none."""
-    if not link.startswith(ROWS) or len(link) > LONGEST * 2:  # a client may encode more signs
+    return _read(link, _SWAPPED)
+
+
+def read_plain(link: str) -> Any:
+    """The JSON object in one that was written with its own signs; None if it holds none."""
+    value = _read(link, {})
+    return value if isinstance(value, dict) else None
+
+
+def write_plain(arguments: Any) -> str | None:
+    """The URI as it must be of such an object; None if it would be too long to be read."""
+    link = _write(arguments)
+    return link if len(link) <= _LONGEST_READ else None
+
+
+def _read(link: str, signs: Mapping[int, int]) -> Any:
+    if not link.startswith(ROWS) or len(link) > _LONGEST_READ:
         return None
     try:
-        text = unquote(link.removeprefix(ROWS), errors="strict").translate(_SWAPPED)
+        text = unquote(link.removeprefix(ROWS), errors="strict").translate(signs)
         return from_json(text, allow_inf_nan=False)  # nor anything nested deeply
     except ValueError:
         return None
-
-
-def respell_link(link: str) -> str | None:
-    """The URI as it must be, where its JSON was written with its own signs; None if it was not."""
-    plain = unquote(link.removeprefix(ROWS))
-    try:
-        is_plain = isinstance(from_json(plain, allow_inf_nan=False), dict)
-    except ValueError:
-        return None
-    swapped = ROWS + percent_encode(plain.translate(_SWAPPED), safe=BARE)
-    return swapped if is_plain and len(swapped) <= LONGEST else None
 
 
 def read_linked(raw: Any, terms: Terms, now: datetime) -> Question:

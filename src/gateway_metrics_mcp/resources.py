@@ -24,7 +24,14 @@ from gateway_metrics_mcp.errors import AskerError, TooManyRowsError
 from gateway_metrics_mcp.hiding import Mask
 from gateway_metrics_mcp.query.near import explain_choice, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.question_link import BARE, ROWS, read_link, read_linked, respell_link
+from gateway_metrics_mcp.question_link import (
+    BARE,
+    ROWS,
+    read_link,
+    read_linked,
+    read_plain,
+    write_plain,
+)
 from gateway_metrics_mcp.telemetry import trace_step
 from gateway_metrics_mcp.tools import Desk, hide_addresses
 
@@ -82,6 +89,9 @@ def find_resource(uri: str) -> Found:
     linked = read_link(uri)
     if linked is not None:
         return Found("rows", _CSV, _read_rows, linked)
+    plain = read_plain(uri)
+    if plain is not None:
+        return Found(_UNKNOWN, _TEXT, _refuse_plain, plain)
     return Found(_UNKNOWN, _TEXT, _refuse, uri)
 
 
@@ -184,23 +194,26 @@ async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> Answer:
     describe_call(rows=len(asked.result.points))
     with trace_step("render"):
         text = await to_thread.run_sync(write_csv, asked)
-        notes = await to_thread.run_sync(write_beside, asked)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise TooManyRowsError(
             f"all rows take {size / 1e6:.1f} MB as CSV, the most are {MOST_BYTES / 1e6:.0f} MB."
             " Ask a shorter window, fewer group-by fields, or filter"
         )
-    return Answer(text, notes=notes)
+    return Answer(text, notes=await to_thread.run_sync(write_beside, asked))
+
+
+async def _refuse_plain(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
+    """The JSON of a question with its own signs, in which addresses are hidden by now."""
+    swapped = write_plain(raw)
+    way = "shorten it" if swapped is None else f"Read {swapped}"
+    raise UnknownResourceError(
+        f"no rows have this URI: the signs of its JSON have to be swapped. {way}"
+    )
 
 
 async def _refuse(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
     if str(raw).startswith(ROWS):
-        swapped = respell_link(raw)
-        if swapped is not None:
-            raise UnknownResourceError(
-                f"no rows have this URI: the signs of its JSON have to be swapped. Read {swapped}"
-            )
         raise UnknownResourceError(
             "no rows have this URI: give one whole, as the last line of an answer has it"
         )

@@ -440,3 +440,13 @@ def test_the_order_of_adding_floats_is_no_change(world: World) -> None:
     ours, theirs, change, percent = body["rows"][0][4:8]
     assert (ours, theirs) == (pytest.approx(0.3), 0.3)
     assert (change, percent) == (0, 0)
+
+
+def test_what_moved_a_cost_is_not_told_of_the_order_of_adding_either(world: World) -> None:
+    now = [at(HALF, "gpt", 0.1), at(HALF + timedelta(hours=1), "gpt", 0.2)]
+    world.fill([*now, at(START, "gpt", 0.15), at(START, "gpt", 0.15)])
+
+    text = world.ask({**QUESTION, "aggregations": ["sum costInUSD"]})
+
+    assert "# of the +0.00 USD of ALL: calls +0.00, tokens per call +0.00, price or mix" in text
+    assert "e-1" not in text

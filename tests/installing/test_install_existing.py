@@ -224,9 +224,11 @@ def test_the_mode_of_the_file_stays(home: Any) -> None:
     assert path.with_name("mcp.json.bak").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize("flags", [("--backend", "demo:"), ("--remove",)])
+@pytest.mark.parametrize(
+    "flags", [("--backend", "demo:"), ("--remove",), ("--backend", "demo:", "--dry-run")]
+)
 def test_a_read_only_file_is_left_as_it_is(flags: tuple[str, ...], home: Any) -> None:
-    text = '{"mcpServers": {"gateway-metrics": {"command": "x"}}}'
+    text = '{"mcpServers": {"gateway-metrics": {"command": "x", "env": {"A": "b"}}}}'
     path = home.write("cursor", text)
     path.chmod(0o444)
 
@@ -234,6 +236,7 @@ def test_a_read_only_file_is_left_as_it_is(flags: tuple[str, ...], home: Any) ->
 
     assert code == 1
     assert f"{path} is read-only: it is left as it is" in err
+    assert "not kept" not in err
     assert [name.name for name in path.parent.iterdir()] == [path.name]
     assert path.read_text() == text
 

@@ -202,3 +202,13 @@ def test_an_input_of_the_readmes_link_goes_with_what_asked_for_it(
 
     assert code == 0, out + err
     assert [given["id"] for given in home.read("vscode").get("inputs", [])] == left
+
+
+def test_an_input_of_that_name_that_no_entry_asked_for_is_the_users(home: Any) -> None:
+    mine = {"type": "promptString", "id": "gateway-metrics-host"}
+    home.write("vscode", json.dumps({"inputs": [mine]}))
+
+    home.install("vscode", "--backend", "demo:")
+    home.install("vscode", "--remove")
+
+    assert home.read("vscode")["inputs"] == [mine]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote as percent_encode
 
+import duckdb
 import pytest
+from mcp import MCPError
 from mcp.client import Client
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, TextResourceContents
 
 from gateway_metrics_mcp.server import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -16,6 +19,11 @@ from gateway_metrics_mcp.settings import Settings
 ROWS: Final = "gateway-metrics://rows/"
 WINDOW: Final = "'startTs':'2025-03-01','endTs':'2025-03-02T10:30Z'"
 ASKED: Final = {"startTs": "2025-03-01", "endTs": "2025-03-02T10:30Z"}
+
+_OF_ADA: Final = """
+    SELECT TIMESTAMPTZ '2025-03-01 10:00:00Z' AS CreatedAt, 'gpt-4o' AS ModelName,
+        'ada@example.com' AS CreatedBySubjectSlug, 'user' AS CreatedBySubjectType
+"""
 
 TextOf = Callable[[CallToolResult], tuple[str, bool]]
 
@@ -71,6 +79,40 @@ async def test_addresses_are_hidden_there_too(directory: Path) -> None:
 
     assert ' | filter: userEmail IN ["user-' in head
     assert "@" not in head
+
+
+async def test_one_row_has_no_order_and_none_has_no_buckets(directory: Path) -> None:
+    none = "'filters':!('fieldName':'modelName','operator':'EQUAL','value':!'absent';);"
+    async with Client(build_server(Settings(backend=str(directory)))) as client:
+        (head, *_) = await notes_of(client, "'aggregations':!'sum+costInUSD';")
+        empty = await notes_of(client, f"'interval':'1+day',{none}")
+
+    assert "sorted" not in head
+    assert not [note for note in empty if "buckets had no rows" in note]
+    assert [note for note in empty if "no rows" in note]
+
+
+@pytest.mark.parametrize(
+    "spelling", ["ada@example.com", "%61da%40example.com", r"ada\u0040example.com"]
+)
+@pytest.mark.parametrize("safe", ["%", '%{}[]":,'])
+async def test_plain_json_with_an_address_leads_to_the_same_rows_with_its_hash(
+    tmp_path: Path, spelling: str, safe: str
+) -> None:
+    (tmp_path / "gateway_model_metrics").mkdir()
+    file = tmp_path / "gateway_model_metrics" / "rows.parquet"
+    duckdb.execute(f"COPY ({_OF_ADA}) TO '{file}' (FORMAT parquet)")
+    who = f'"filters":[{{"fieldName":"userEmail","operator":"IN","value":["{spelling}"]}}]'
+    plain = f'{{{who},"startTs":"2025-03-01","endTs":"2025-03-03"}}'
+    async with Client(build_server(Settings(backend=str(tmp_path), hide_emails=True))) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.read_resource(ROWS + percent_encode(plain, safe=safe))
+        message = caught.value.error.message
+        (content,) = (await client.read_resource(message.partition(". Read ")[2])).contents
+
+    assert "example.com" not in message
+    assert isinstance(content, TextResourceContents)
+    assert content.text == "total\n1\n"
 
 
 async def test_a_catalog_has_no_such_notes(directory: Path) -> None:

@@ -11,10 +11,9 @@ from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.cells import add_unit, keep_on_line
-from gateway_metrics_mcp.answers.empty import explain_empty, is_empty
 from gateway_metrics_mcp.answers.grid import Grid
 from gateway_metrics_mcp.answers.header import write_header
-from gateway_metrics_mcp.answers.notes import write_notes
+from gateway_metrics_mcp.answers.remarks import list_remarks
 from gateway_metrics_mcp.answers.sorting import describe_order, sort_points
 from gateway_metrics_mcp.query.local_days import Buckets, zone_of
 from gateway_metrics_mcp.result import Key
@@ -42,13 +41,11 @@ def write_csv(asked: Asked, most_series: int | None = None) -> str:
 def write_beside(asked: Asked) -> list[str]:
     """What a CSV has no place for: window, filters, scope, what is counted, and the notes."""
     asked = replace(asked, question=replace(asked.question, format="exact"))  # nothing is rounded
-    empty = explain_empty(asked) if is_empty(asked) else []
-    buckets = asked.buckets
-    facts = [] if buckets is None else Grid(asked, buckets).bucket_facts()
-    order = describe_order(asked) if buckets is None else ""
+    grid = None if asked.buckets is None else Grid(asked, asked.buckets)
+    is_ordered = grid is None and len(asked.result.points) > 1
+    order = describe_order(asked) if is_ordered else ""
     head = write_header(asked, *([order] if order else []))
-    lines = [head, *empty, *write_notes(asked), *facts]
-    return [line.removeprefix("# ") for line in lines]
+    return [head.removeprefix("# "), *list_remarks(asked, grid)]
 
 
 def _headings(asked: Asked) -> list[Key]:

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.budget import Room, write_link_line
-from gateway_metrics_mcp.answers.empty import explain_empty, is_empty
 from gateway_metrics_mcp.answers.grid import Grid
 from gateway_metrics_mcp.answers.header import pin_window
-from gateway_metrics_mcp.answers.notes import write_notes
+from gateway_metrics_mcp.answers.remarks import list_remarks
 from gateway_metrics_mcp.answers.series import Series
 from gateway_metrics_mcp.answers.sorting import describe_order, sort_points
 from gateway_metrics_mcp.answers.tokens import estimate_tokens
@@ -56,14 +55,12 @@ def write_json(asked: Asked, budget: int) -> str:
     """
     question = asked.question
     grid = None if asked.buckets is None else Grid(asked, asked.buckets)
-    facts = [] if grid is None else grid.bucket_facts()
-    empty = explain_empty(asked) if is_empty(asked) else []
     names = [*asked.result.key_names, *asked.result.value_names]
     body: dict[str, Any] = {
         "request": question.query.to_body(),
         "scope": question.scope,
         **_describe_reading(asked),
-        "notes": [line.removeprefix("# ") for line in (*empty, *write_notes(asked), *facts)],
+        "notes": list_remarks(asked, grid),
         "columns": names if grid is None else ["startTimestamp", *names],
         "all": None if asked.totals is None else list(map(_finite, asked.totals)),
     }

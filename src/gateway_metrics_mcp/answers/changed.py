@@ -96,8 +96,7 @@ def _describe_exchange(split: Split) -> str:
 
 def _decimals(split: Split) -> int:
     """Cents, unless the whole is so small that they would say nothing."""
-    parts = (split.calls, split.tokens or 0, split.price, split.new, split.vanished, split.whole)
-    largest = max(map(abs, parts))
+    largest = split.largest
     if largest >= 10 or largest == 0:
         return 2
     return 3 - math.floor(math.log10(largest))

@@ -20,10 +20,9 @@ from gateway_metrics_mcp.answers.header import pin_window, write_header
 from gateway_metrics_mcp.answers.keys import arrange_keys
 from gateway_metrics_mcp.answers.notes import write_notes
 from gateway_metrics_mcp.answers.sorting import describe_order, sort_points
-from gateway_metrics_mcp.computing.changes import subtract
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.result import TOTAL, DataPoint, Number
-from gateway_metrics_mcp.sums import add_up
+from gateway_metrics_mcp.sums import add_up, subtract
 from gateway_metrics_mcp.values import CHANGE
 
 ALL: Final = "ALL"

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from gateway_metrics_mcp.computing.assembling import Sheet
 from gateway_metrics_mcp.computing.chosen_rows import Identity, identify
 from gateway_metrics_mcp.result import TOTAL, DataPoint, DataPoints, Key, Number, Result
+from gateway_metrics_mcp.sums import subtract
 from gateway_metrics_mcp.values import TOTAL_VALUE, Share, Value, compared
 
 Row = tuple[Number | None, ...]
-
-_FLOAT_NOISE: Final = 1e-12
-"""Of the larger value: an engine adds the same floats in another order, and they come out so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +106,6 @@ def _compare(values: Sequence[Value], now: tuple[Row, Row], before: tuple[Row, R
     for our, their in zip(ours, theirs, strict=True):
         cells += [our, their, subtract(our, their), _percent(our, their)]
     return tuple(cells)
-
-
-def subtract(now: Number | None, before: Number | None) -> Number | None:
-    """The difference; null where either is null, 0 where it is but the order of adding floats."""
-    if now is None or before is None:
-        return None
-    if isinstance(now, float) and isinstance(before, float):
-        return 0.0 if math.isclose(now, before, rel_tol=_FLOAT_NOISE) else now - before
-    return now - before
 
 
 def _percent(now: Number | None, before: Number | None) -> Number | None:

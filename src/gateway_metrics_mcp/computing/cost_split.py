@@ -16,6 +16,7 @@ from gateway_metrics_mcp.computing.chosen_rows import Identity, identify
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.question_values import COST, TOKENS
 from gateway_metrics_mcp.result import TOTAL, DataPoint, Number, Result
+from gateway_metrics_mcp.sums import FLOAT_NOISE
 
 NEEDED: Final = (
     Aggregation(type="sum", column=COST),
@@ -55,7 +56,18 @@ class Split:
     @property
     def whole(self) -> float:
         """The change of cost."""
-        return self.calls + (self.tokens or 0) + self.price + self.new + self.vanished
+        return sum(self._parts)
+
+    @property
+    def largest(self) -> float:
+        """The size of the largest part; 0 where none is more than the order of adding floats."""
+        size = max(map(abs, (*self._parts, self.whole)))
+        costs = max(abs(self.now.cost), abs(self.before.cost))
+        return 0 if size <= costs * FLOAT_NOISE else size
+
+    @property
+    def _parts(self) -> tuple[float, ...]:
+        return self.calls, self.tokens or 0, self.price, self.new, self.vanished
 
 
 def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry
             new = _add_input(new, client, name, entry.secret.what)
         else:
             new = _drop_input(new, input_id(name))
-        new = _drop_input(new, host_input_id(name))
+        new = _drop_links_input(new, name, before)
     except JsoncError as error:
         raise SettingsError(_refuse(file, error)) from None
     what = f"{'added' if before is None else 'updated'} {name}"
@@ -101,7 +102,7 @@ def plan_removal(file: ConfigFile, client: Client, name: str) -> Change:
         new = old
         if before is not None:
             new = _drop_input(old.remove(place), input_id(name))
-            new = _drop_input(new, host_input_id(name))
+            new = _drop_links_input(new, name, before)
     except JsoncError as error:
         raise SettingsError(_refuse(file, error)) from None
     ours, shown = _ours(place, name), _input_ids(name)
@@ -137,6 +138,12 @@ def _drop_input(text: Text, id_: str) -> Text:
             break
         text = text.remove_item((_INPUTS,), index)
     return text
+
+
+def _drop_links_input(text: Text, name: str, before: object) -> Text:
+    """Without what README's link asks for, if the entry that was there came by it."""
+    id_ = host_input_id(name)
+    return _drop_input(text, id_) if f"${{input:{id_}}}" in json.dumps(before) else text
 
 
 def _asks(client: Client, name: str, value: str) -> bool:

@@ -92,8 +92,10 @@ def _put_in(
     before, is_dry = read_entry(file, client, wish.name), arguments["dry_run"]
     kept = find_kept(before, wish.said)
     entry = build_entry(client, wish, machine.environ, kept)
-    _explain_kept(before, entry, wish, kept, client)
     change = plan_install(file, client, wish.name, entry)
+    if change.is_any:
+        file.check_writable()
+    _explain_kept(before, entry, wish, kept, client)
     holds_secret = entry.secret is not None and not entry.secret.is_referred
     backup = _apply(change, is_dry=is_dry, is_private=holds_secret)
     if holds_secret and not is_dry:
@@ -122,6 +124,8 @@ def _explain_kept(
 def _remove(arguments: dict[str, Any], machine: Machine) -> int:
     file = _find_file(arguments, machine)
     change = plan_removal(file, CLIENTS[arguments["client"]], arguments["name"])
+    if change.is_any:
+        file.check_writable()
     _apply(change, is_dry=arguments["dry_run"], is_private=False)
     return 0
 

@@ -57,15 +57,14 @@ class ConfigFile:
         """Write the new text, all or nothing; the backup's path, where one was made.
 
         Raises:
-            SettingsError: if it cannot be written, is read-only, or has changed since it was read.
+            SettingsError: if it cannot be written, or has changed since it was read.
         """
         mark = _BOM if (self.content or b"").startswith(_BOM.encode()) else ""
         try:
             content = (mark + text).encode("utf-8")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            mode = self._check_mode()
-            mode = _PRIVATE if is_private else mode
             self._check_unchanged()
+            mode = _PRIVATE if is_private else self._mode()
             backup = self._back_up()
             self._swap(content, mode)
         except UnicodeEncodeError:
@@ -74,20 +73,24 @@ class ConfigFile:
             raise SettingsError(f"{self.path} cannot be written: {error.strerror}") from None
         return backup
 
-    def _check_mode(self) -> int:
-        """The mode of what is there; whoever took the right to write it away meant that."""
-        if self.content is None:
-            return _PRIVATE
-        mode = self.path.stat().st_mode & 0o777
-        if not mode & _ANY_WRITER:
-            raise SettingsError(f"{self.path} is read-only: it is left as it is")
-        return mode
+    def check_writable(self) -> None:
+        """Whoever took the right to write it away meant that; its folder would let us.
+
+        Raises:
+            SettingsError: if the file is read-only.
+        """
+        with suppress(OSError):  # what it is when it is written counts
+            if not self._mode() & _ANY_WRITER:
+                raise SettingsError(f"{self.path} is read-only: it is left as it is")
+
+    def _mode(self) -> int:
+        return _PRIVATE if self.content is None else self.path.stat().st_mode & 0o777
 
     def _back_up(self) -> Path | None:
         """A copy of what was there, under a name that no other copy has."""
         if self.content is None:
             return None
-        mode = self.path.stat().st_mode & 0o777
+        mode = self._mode()
         for number in range(1, _MOST_BACKUPS):
             suffix = ".bak" if number == 1 else f".bak{number}"
             path = self.path.with_name(self.path.name + suffix)
