@@ -88,45 +88,8 @@ async def gateway() -> AsyncIterator[str]:
 
 async def measure(calls: int) -> dict[str, list[float]]:
     """Seconds of each call, the subjects in turn."""
-    import httpx  # noqa: PLC0415 - not for the gateway's process
-    from mcp.client import Client  # noqa: PLC0415 - likewise
-    from mcp_types import TextContent  # noqa: PLC0415 - likewise
-
-    from gateway_metrics_mcp.backends.gateway import PATH  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.query.catalog import load_catalog  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.question import Terms, read_distribution  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.server import build_server  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.settings import Settings  # noqa: PLC0415 - likewise
-
-    body = read_distribution(ARGUMENTS, Terms(load_catalog()), NOW).query.to_body()
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(gateway())
-        bare = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-        settings = Settings(backend=url, token=TOKEN, cache_bytes=0)
-        server = build_server(settings, clock=lambda: NOW)
-        modern = await stack.enter_async_context(Client(server))
-        legacy = await stack.enter_async_context(Client(server, mode="legacy"))
-
-        async def post() -> None:
-            headers = {"authorization": f"Bearer {TOKEN}"}
-            response = await bare.post(url + PATH, json=body, headers=headers)
-            if len(response.json()["data"]["dataPoints"]) != GROUPS:
-                raise RuntimeError(f"no rows: {response.text}")
-
-        async def ask(client: Client) -> None:
-            result = await client.call_tool("query_distribution", ARGUMENTS)
-            (block,) = result.content
-            if (
-                not isinstance(block, TextContent)
-                or f"rows 1-{GROUPS} of {GROUPS}" not in block.text
-            ):
-                raise RuntimeError(f"no answer: {block}")
-
-        subjects: dict[str, Callable[[], Awaitable[None]]] = {
-            "bare POST": post,
-            GATED: lambda: ask(modern),
-            "legacy": lambda: ask(legacy),
-        }
+        subjects = await open_subjects(stack)
         times: dict[str, list[float]] = {name: [] for name in subjects}
         gc.freeze()  # as our command does
         for number in range(WARM_UP + calls):
@@ -136,6 +99,42 @@ async def measure(calls: int) -> dict[str, list[float]]:
                 if number >= WARM_UP:
                     times[name].append(time.perf_counter() - start)
         return times
+
+
+async def open_subjects(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What is compared: one call of each, over connections that stay open."""
+    import httpx  # noqa: PLC0415 - not for the gateway's process
+    from mcp.client import Client  # noqa: PLC0415 - likewise
+
+    from gateway_metrics_mcp.backends.gateway import PATH  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.query.catalog import load_catalog  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.question import Terms, read_distribution  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.server import build_server  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.settings import Settings  # noqa: PLC0415 - likewise
+
+    body = read_distribution(ARGUMENTS, Terms(load_catalog()), NOW).query.to_body()
+    url = await stack.enter_async_context(gateway())
+    bare = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+    settings = Settings(backend=url, token=TOKEN, cache_bytes=0)
+    server = build_server(settings, clock=lambda: NOW)
+    modern = await stack.enter_async_context(Client(server))
+    legacy = await stack.enter_async_context(Client(server, mode="legacy"))
+
+    async def post() -> None:
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        response = await bare.post(url + PATH, json=body, headers=headers)
+        if len(response.json()["data"]["dataPoints"]) != GROUPS:
+            raise RuntimeError(f"no rows: {response.text}")
+
+    return {"bare POST": post, GATED: lambda: ask(modern), "legacy": lambda: ask(legacy)}
+
+
+async def ask(client: Any) -> None:
+    """One call of the tool, whose answer has to be whole."""
+    result = await client.call_tool("query_distribution", ARGUMENTS)
+    (block,) = result.content
+    if f"rows 1-{GROUPS} of {GROUPS}" not in getattr(block, "text", ""):
+        raise RuntimeError(f"no answer: {block}")
 
 
 def main(calls: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,9 +10,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
+import httpx
 import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
+from mcp.client import Client
+from mcp_types import TextContent
+
+from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.settings import Settings
 
 Row = dict[str, Any]
 World = Any
@@ -450,3 +459,27 @@ def test_what_moved_a_cost_is_not_told_of_the_order_of_adding_either(world: Worl
 
     assert "# of the +0.00 USD of ALL: calls +0.00, tokens per call +0.00, price or mix" in text
     assert "e-1" not in text
+
+
+async def test_a_whole_number_beside_a_float_is_held_to_the_same() -> None:
+    """Writers of JSON that know floats alone leave the point of 5.0 away."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        is_now = asked["startTs"].startswith("2026-07-06")
+        row = {"total": 3, "sumInputTokens": 5 if is_now else 4.999999999999999}
+        if asked["type"] == "timeseries":  # how far back the data reach
+            row["startTimestamp"] = asked["startTs"]
+        return httpx.Response(200, json={"data": {"dataPoints": [row]}})
+
+    backend = GatewayBackend(
+        "https://tenant.example.com", "t", load_catalog(), transport=httpx.MockTransport(answer)
+    )
+    server = build_server(Settings(backend="https://x.example.com"), backend=backend)
+    async with Client(server) as client:
+        arguments = {**QUESTION, "aggregations": ["sum inputTokens"]}
+        result = await client.call_tool("query_distribution", arguments)
+
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    assert "\nsumInputTokens_change: 0\n" in block.text
