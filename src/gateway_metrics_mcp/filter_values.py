@@ -30,7 +30,7 @@ def read_filter_argument(item: object, datasource: object, catalog: Catalog) -> 
     type_ = _type_of(name, datasource, catalog) if operator != "IS_NULL" else "boolean"
     value, parsed = item["value"], parse_json(item["value"])
     given = parsed if isinstance(parsed, list | tuple) else [value]
-    values = [_read(v, type_) for v in given]
+    values = [_read_scalar(v, type_) for v in given]
     if operator in _SEVERAL or len(values) != 1:
         return {**item, "value": values}
     return {**item, "value": values[0]}
@@ -47,7 +47,7 @@ def _type_of(name: object, datasource: object, catalog: Catalog) -> str | None:
     return None
 
 
-def _read(value: object, type_: str | None) -> object:
+def _read_scalar(value: object, type_: str | None) -> object:
     """Text as the number or boolean it spells, and the other way round."""
     if type_ == "number" and isinstance(value, str):
         number = parse_number(value)

@@ -90,7 +90,7 @@ def read_distribution(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Qu
     arguments = read_arguments(DistributionArguments, raw, problems)
     window = _read_window(arguments, terms, now, problems)
     earlier = _read_earlier(arguments.compare_to, window, now, problems)
-    question = _read(arguments, terms, window, now, problems, earlier=earlier)
+    question = _read_question(arguments, terms, window, now, problems, earlier=earlier)
     order, is_descending = arguments.order_by, True
     if question is not None and order is not None:
         order, is_descending = _read_order(order, question, problems)
@@ -116,7 +116,7 @@ def read_timeseries(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Ques
     window = _read_window(arguments, terms, now, problems)
     span = window or _any_window(now)
     interval = arguments.interval or choose_interval(span.start, span.end).wire
-    question = _read(arguments, terms, window, now, problems, interval=interval)
+    question = _read_question(arguments, terms, window, now, problems, interval=interval)
     if question is None or problems:
         raise InvalidQueryError(problems)
     return replace(
@@ -127,7 +127,7 @@ def read_timeseries(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Ques
     )
 
 
-def _read(
+def _read_question(
     arguments: QueryArguments,
     terms: Terms,
     window: Window | None,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from gateway_metrics_mcp.answers.cells import format_value
 from gateway_metrics_mcp.computing.chosen_rows import Spelt
 from gateway_metrics_mcp.computing.cost_split import Split
 from gateway_metrics_mcp.computing.coverage import Gap
@@ -86,23 +85,6 @@ class Asked:
     def value(self, name: str) -> Value:
         """What a value of the result is."""
         return next(value for value in self.values if value.name == name)
-
-    def format(self, value: Number | None, value_name: str) -> str:
-        """A value as the answer shows it: rounded by its unit, or with all digits."""
-        return self.formatter(value_name)(value)
-
-    def formatter(self, value_name: str) -> Callable[[Number | None], str]:
-        """What formats the values of one name."""
-        is_exact = self.question.format in ("exact", "json")
-        known = self.value(value_name)
-        unit, is_signed = known.unit, known.is_signed
-
-        def form(value: Number | None) -> str:
-            if type(value) is int and not is_signed:
-                return str(value)
-            return format_value(value, unit, exact=is_exact, signed=is_signed)
-
-        return form
 
     def unit_of(self, value_name: str) -> str | None:
         """The unit of a value: `USD`, `ms`, `tokens`; None for counts and unknown columns."""

@@ -6,8 +6,10 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Final
 
+from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.result import Key, Number
 
 NULL: Final = "null"
@@ -73,6 +75,25 @@ def format_value(
     else:
         text = format_number(value, unit, exact=exact)
     return f"+{text}" if signed and value > 0 else text
+
+
+def format_cell(asked: Asked, value: Number | None, value_name: str) -> str:
+    """A value as the answer shows it: rounded by its unit, or with all digits."""
+    return cell_formatter(asked, value_name)(value)
+
+
+def cell_formatter(asked: Asked, value_name: str) -> Callable[[Number | None], str]:
+    """What formats the values of one name."""
+    is_exact = asked.question.format in ("exact", "json")
+    known = asked.value(value_name)
+    unit, is_signed = known.unit, known.is_signed
+
+    def form(value: Number | None) -> str:
+        if type(value) is int and not is_signed:
+            return str(value)
+        return format_value(value, unit, exact=is_exact, signed=is_signed)
+
+    return form
 
 
 def _format_percent(value: Number, *, exact: bool) -> str:

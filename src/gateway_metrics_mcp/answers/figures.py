@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.cells import format_key, format_value, quote_text
+from gateway_metrics_mcp.answers.cells import format_cell, format_key, format_value, quote_text
 from gateway_metrics_mcp.computing.chosen_rows import Spelt
 from gateway_metrics_mcp.computing.plan import is_extrapolated
 from gateway_metrics_mcp.computing.pricing import Priced
@@ -152,7 +152,7 @@ def run_rate_notes(asked: Asked) -> list[str]:
     if spent is None or end <= query.end_ts:
         return []
     rate = _extrapolate(spent, query.start_ts, query.end_ts, end)
-    amount = f"{asked.format(rate, SPEND)} by {format_minute(end)}"
+    amount = f"{format_cell(asked, rate, SPEND)} by {format_minute(end)}"
     return [f"run rate: at the pace so far {SPEND} would be {amount}: extrapolated, not data"]
 
 

@@ -15,7 +15,7 @@ from gateway_metrics_mcp.answers.buckets import (
     mark_partial,
     partial_notes,
 )
-from gateway_metrics_mcp.answers.cells import LONGEST_NAME, NULL, quote_text
+from gateway_metrics_mcp.answers.cells import LONGEST_NAME, NULL, cell_formatter, quote_text
 from gateway_metrics_mcp.answers.series import Series, merge_series, rank_series
 from gateway_metrics_mcp.answers.table import equal_to_total, label_of
 from gateway_metrics_mcp.query.local_days import Buckets
@@ -137,7 +137,7 @@ class Grid:
         return 0 if self._is_aligned and self._asked.is_zero_in_gaps(name) else None
 
     def _cells(self, series: Series, i: int, name: str) -> list[str]:
-        form = self._asked.formatter(name)
+        form = cell_formatter(self._asked, name)
         gap = NULL if self.gap(name) is None else "0"
         rows = map(series.values.get, self.starts)
         return [gap if row is None else form(row[i]) for row in rows]

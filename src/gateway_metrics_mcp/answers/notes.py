@@ -10,7 +10,13 @@ from typing import Final
 from gateway_metrics_mcp.answers.absent import unmatched_notes
 from gateway_metrics_mcp.answers.asked import Asked
 from gateway_metrics_mcp.answers.budget import Room
-from gateway_metrics_mcp.answers.cells import NOT_APPLICABLE, describe_age, keep_on_line
+from gateway_metrics_mcp.answers.cells import (
+    NOT_APPLICABLE,
+    cell_formatter,
+    describe_age,
+    format_cell,
+    keep_on_line,
+)
 from gateway_metrics_mcp.answers.changed import change_notes
 from gateway_metrics_mcp.answers.figures import (
     measure_notes,
@@ -97,7 +103,7 @@ def _has_rounded(asked: Asked) -> bool:
     """Whether some value is shown with fewer digits than it has."""
     rows = [point.values for point in asked.result.points]
     rows += [] if asked.totals is None else [asked.totals]
-    forms = [asked.formatter(name) for name in asked.result.value_names]
+    forms = [cell_formatter(asked, name) for name in asked.result.value_names]
     return asked.question.format == "table" and any(
         isinstance(value, float) and _is_rounded(form(value), value)
         for row in rows
@@ -200,7 +206,7 @@ def _is_new_data(gap: Number, total: Number) -> bool:
 
 
 def _describe_gap(asked: Asked, name: str, gap: Number, total: Number) -> str:
-    amount = asked.format(abs(gap), name)
+    amount = format_cell(asked, abs(gap), name)
     part = abs(gap) / abs(total) if total else None
     share = "" if part is None else f" ({part:.1%})" if part >= _LEAST_SHARE else " (<0.1%)"
     return f"{amount} {name}{share} {'more' if gap > 0 else 'less'}"

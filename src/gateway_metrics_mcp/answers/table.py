@@ -12,6 +12,8 @@ from gateway_metrics_mcp.answers.cells import (
     NOT_APPLICABLE,
     SHORT_NAME,
     add_unit,
+    cell_formatter,
+    format_cell,
     format_key,
     quote_text,
 )
@@ -58,7 +60,7 @@ def _write_one(asked: Asked, point: DataPoint, budget: int, longest: int) -> tup
         for name, key in zip(result.key_names, point.keys, strict=True)
     ]
     lines += [
-        f"{label_of(asked, name)}: {asked.format(value, name)}"
+        f"{label_of(asked, name)}: {format_cell(asked, value, name)}"
         for name, value in zip(result.value_names, point.values, strict=True)
     ]
     room = Room(budget)
@@ -81,7 +83,7 @@ class _Table:
         self._keys = arrange_keys(asked, points, longest)
         names = asked.result.value_names
         self._shown = [(i, name) for i, name in enumerate(names) if name not in self._equal]
-        self._formats = [(i, asked.formatter(name)) for i, name in self._shown]
+        self._formats = [(i, cell_formatter(asked, name)) for i, name in self._shown]
 
     def write(self, budget: int) -> tuple[str, bool]:
         """The text, and whether it is within the budget."""
@@ -161,7 +163,7 @@ class _Table:
             if asked.rows_overlap or not asked.is_additive(name):
                 cells.append(NOT_APPLICABLE)
             else:
-                cells.append(asked.format(self._add_up(i, name, hidden), name))
+                cells.append(format_cell(asked, self._add_up(i, name, hidden), name))
         return "|".join(cells)
 
     def _add_up(self, i: int, name: str, hidden: Sequence[DataPoint]) -> Number | None:

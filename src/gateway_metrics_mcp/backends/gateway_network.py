@@ -20,7 +20,7 @@ from gateway_metrics_mcp.errors import (
 )
 
 _LOG: Final = logging.getLogger(__name__)
-_PASSING: Final = ("502", "503", "504")
+_PASSING_CODES: Final = ("502", "503", "504")
 _BY_VERDICT: Final = {
     9: (
         "the gateway's certificate is not valid yet, by this machine's clock: set the clock right, "
@@ -96,7 +96,7 @@ def _explain_connection(error: Exception, causes: list[BaseException]) -> Unreac
         return UnreachableError(
             f"the proxy refuses the way to the gateway{f' ({status})' if status.isdigit() else ''}"
             ": check HTTPS_PROXY and its credentials, or name the gateway's host in NO_PROXY",
-            is_passing=status in _PASSING,
+            is_passing=status in _PASSING_CODES,
         )
     nameless = [cause for cause in causes if isinstance(cause, socket.gaierror)]
     if nameless:

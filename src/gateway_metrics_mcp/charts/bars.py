@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.answers.cells import format_cell
 from gateway_metrics_mcp.answers.sorting import describe_order, sort_points
 from gateway_metrics_mcp.charts.chart import (
     MOST_PANELS,
@@ -150,7 +151,7 @@ class _Bars:
 
     def _mark(self, one: Drawn, position: int, row: _Row, series: str) -> Mark:
         value = row.values[position]
-        label = self._asked.format(value, one.name)
+        label = format_cell(self._asked, value, one.name)
         if self._is_compared and series == NOW:
             label += self._say_change(one, row)
         return Mark(row.name, series, finite(value), write_exactly(value, one.value), label)
@@ -161,4 +162,4 @@ class _Bars:
             return ""
         name = one.name + (CHANGE if one.value.unit == RATIO else CHANGE_PERCENT)
         change = row.values[self._names.index(name)]
-        return "" if finite(change) is None else f" ({self._asked.format(change, name)})"
+        return "" if finite(change) is None else f" ({format_cell(self._asked, change, name)})"
