@@ -151,12 +151,12 @@ def _serve_yardstick(gateway: str) -> None:
 
     `ask` posts one question and returns what comes; `wait` sleeps.
     """
-    import gc  # noqa: PLC0415 - for this process alone
-    import socket  # noqa: PLC0415 - likewise
+    import gc
+    import socket
 
-    import httpx  # noqa: PLC0415 - likewise
-    import uvicorn  # noqa: PLC0415 - likewise
-    from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - likewise
+    import httpx
+    import uvicorn
+    from mcp.server.mcpserver import MCPServer
 
     mcp = MCPServer("yardstick", version="1", log_level="WARNING", subscriptions=False)
     client = httpx.AsyncClient(trust_env=False, timeout=60)
@@ -181,7 +181,7 @@ def _serve_yardstick(gateway: str) -> None:
 
 def _serve(arguments: list[str]) -> int:
     """Our command, which tells on demand how many tasks it has."""
-    from gateway_metrics_mcp.cli import main  # noqa: PLC0415 - for this process alone
+    from gateway_metrics_mcp.cli.main import main
 
     signal.signal(signal.SIGUSR1, lambda *_: print(len(asyncio.all_tasks()), flush=True))
     return main(arguments)

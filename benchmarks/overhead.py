@@ -103,14 +103,17 @@ async def measure(calls: int) -> dict[str, list[float]]:
 
 async def open_subjects(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[None]]]:
     """What is compared: one call of each, over connections that stay open."""
-    import httpx  # noqa: PLC0415 - not for the gateway's process
-    from mcp.client import Client  # noqa: PLC0415 - likewise
+    import httpx
+    from mcp.client import Client
 
-    from gateway_metrics_mcp.backends.gateway import PATH  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.query.catalog import load_catalog  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.question import Terms, read_distribution  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.server import build_server  # noqa: PLC0415 - likewise
-    from gateway_metrics_mcp.settings import Settings  # noqa: PLC0415 - likewise
+    from gateway_metrics_mcp.backends.gateway.backend import PATH
+    from gateway_metrics_mcp.query.catalog import load_catalog
+    from gateway_metrics_mcp.reports.request import (
+        Terms,
+        read_distribution,
+    )
+    from gateway_metrics_mcp.server.app import build_server
+    from gateway_metrics_mcp.settings import Settings
 
     body = read_distribution(ARGUMENTS, Terms(load_catalog()), NOW).query.to_body()
     url = await stack.enter_async_context(gateway())

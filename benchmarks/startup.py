@@ -52,7 +52,7 @@ def tell(self, **options):
         print(json.dumps(sorted(sys.modules)), file=sys.stderr, flush=True)
     return dump(self, **options)
 JSONRPCResponse.model_dump_json = tell
-from gateway_metrics_mcp.cli import main
+from gateway_metrics_mcp.cli.main import main
 sys.exit(main([]))
 """
 BARE: Final = "import json, sys, mcp.server.mcpserver; print(json.dumps(sorted(sys.modules)))"
@@ -107,7 +107,7 @@ def loaded_by_us() -> set[str]:
     bare = subprocess.run(  # noqa: S603 - likewise
         [sys.executable, "-c", BARE], env=_environment(), capture_output=True, check=True
     )
-    if "gateway_metrics_mcp.tools" not in ours:
+    if "gateway_metrics_mcp.server.tools" not in ours:
         raise RuntimeError("the server was not loaded")
     return {"duckdb", "httpx", "uvicorn"} & (ours - set(json.loads(bare.stdout)))
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.server.tools import TOOLS
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent

@@ -2,6 +2,6 @@
 
 import sys
 
-from gateway_metrics_mcp.cli import main
+from gateway_metrics_mcp.cli.main import main
 
 sys.exit(main())

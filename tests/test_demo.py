@@ -9,9 +9,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway_metrics_mcp.backends.demo import DEFAULT_SEED
-from gateway_metrics_mcp.backends.demo_data import tell_stories
-from gateway_metrics_mcp.demo import QUESTIONS
+from gateway_metrics_mcp.backends.demo.backend import DEFAULT_SEED
+from gateway_metrics_mcp.backends.demo.data import tell_stories
+from gateway_metrics_mcp.cli.demo import QUESTIONS
 
 
 def first_rows(text: str) -> list[str]:

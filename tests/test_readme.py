@@ -14,11 +14,11 @@ import pytest
 
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.measures import SHARE, SHARE_FORMULA, load_measures, measures_of
-from gateway_metrics_mcp.question import Terms
+from gateway_metrics_mcp.reports.columns import RATIO
+from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.server.prompts.library import load_templates
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import GATEWAY_HOST, GATEWAY_TOKEN, Settings, flag_names
-from gateway_metrics_mcp.templates.library import load_templates
-from gateway_metrics_mcp.tools import TOOLS
-from gateway_metrics_mcp.values import RATIO
 
 ROOT: Final = Path(__file__).parents[1]
 README: Final = ROOT / "README.md"

@@ -10,7 +10,7 @@ import pytest
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter
-from gateway_metrics_mcp.question import Terms, read_distribution
+from gateway_metrics_mcp.reports.request import Terms, read_distribution
 
 
 def filter_on(field: str, operator: str, *values: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.near import explain_choice
-from gateway_metrics_mcp.query.zone import read_zone
+from gateway_metrics_mcp.query.suggestions import explain_choice
+from gateway_metrics_mcp.query.time.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
 OUR_VARIABLES: Final = (PREFIX, "TFY_")

@@ -11,17 +11,16 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.computing.assembling import assemble
-from gateway_metrics_mcp.computing.plan import Call
-from gateway_metrics_mcp.computing.shown_values import choose_values
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Datasource, load_catalog
 from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.result import DataPoint, Result, read_result, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
-from gateway_metrics_mcp.result import DataPoint, Result, read_result, value_names_of
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.reports.assembly import assemble, choose_values
+from gateway_metrics_mcp.reports.plan import Call
+from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.request import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

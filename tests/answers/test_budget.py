@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.answers.asked import Asked
-from gateway_metrics_mcp.answers.budget import MOST_BYTES, Room
-from gateway_metrics_mcp.answers.tokens import estimate_tokens
-from gateway_metrics_mcp.answers.writing import write_answer
+from gateway_metrics_mcp.rendering.answer import write_answer
+from gateway_metrics_mcp.rendering.budget import MOST_BYTES, Room, estimate_tokens
+from gateway_metrics_mcp.reports.report import Asked
 
 Ask = Callable[..., Awaitable[str]]
 MakeAsked = Callable[..., Asked]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.answers.as_csv import write_csv
-from gateway_metrics_mcp.answers.asked import Asked
+from gateway_metrics_mcp.rendering.csv import write_csv
+from gateway_metrics_mcp.reports.report import Asked
 
 MakeAsked = Callable[..., Asked]
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.question import Question, Terms, read_distribution, read_timeseries
-from gateway_metrics_mcp.question_link import LONGEST, ROWS, read_link, read_linked, write_link
+from gateway_metrics_mcp.reports.request import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.reports.rows_uri import LONGEST, ROWS, read_link, read_linked, write_link
 
 Ask = Callable[..., Awaitable[str]]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.answers.tokens import estimate_tokens
+from gateway_metrics_mcp.rendering.budget import estimate_tokens
 
 Ask = Callable[..., Awaitable[str]]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.answers.cells import format_number
-from gateway_metrics_mcp.sums import add_up
+from gateway_metrics_mcp.query.arithmetic import add_up
+from gateway_metrics_mcp.rendering.cells import format_number
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 UNITS = st.sampled_from([None, "USD", "ms"])

@@ -23,11 +23,11 @@ import uvicorn
 from starlette.applications import Starlette
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.api import Api
-from gateway_metrics_mcp.auth import OPEN, TokenEntry, Tokens, make_token
-from gateway_metrics_mcp.backends import Engine
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.auth.tokens import OPEN, TokenEntry, Tokens, make_token
+from gateway_metrics_mcp.backends.base import Engine
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.http.api import Api
+from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

@@ -17,9 +17,9 @@ import anyio
 import anyio.to_thread
 import uvicorn
 
-from gateway_metrics_mcp.api import Api
-from gateway_metrics_mcp.auth import OPEN
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.auth.tokens import OPEN
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.http.api import Api
 from gateway_metrics_mcp.query.catalog import load_catalog
 
 _BEAT_S = 0.001

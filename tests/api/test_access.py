@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.api import Api
-from gateway_metrics_mcp.auth import TokenEntry, Tokens, make_token
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.auth.tokens import TokenEntry, Tokens, make_token
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.http.api import Api
+from gateway_metrics_mcp.http.openapi import PATH
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 
 Row = Mapping[str, Any]

@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 from typing import Final
 
-from gateway_metrics_mcp.auth import read_tokens
-from gateway_metrics_mcp.backends.clickhouse_client import CONCURRENCY
+from gateway_metrics_mcp.auth.tokens import read_tokens
+from gateway_metrics_mcp.backends.clickhouse.client import CONCURRENCY
+from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.excess import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
-from gateway_metrics_mcp.openapi import PATH, describe_api
+from gateway_metrics_mcp.http.openapi import PATH, describe_api
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.token_command import main as token_command
 
 TEXT: Final = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
 

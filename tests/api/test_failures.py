@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import (
     EngineError,
     GatewayMetricsError,

@@ -13,13 +13,13 @@ import anyio
 import httpx
 import pytest
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.http.openapi import PATH
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.result import Result
 
 July = Callable[..., dict[str, Any]]
 Listen = Callable[..., AbstractAsyncContextManager[int]]

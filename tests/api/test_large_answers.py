@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.http.openapi import PATH
 
 July = Callable[..., dict[str, Any]]
 

@@ -23,10 +23,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from gateway_metrics_mcp.api import Api
-from gateway_metrics_mcp.auth import Tokens, make_token
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.auth.tokens import Tokens, make_token
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.http.api import Api
+from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
 
 OFF: Final = "positive_data_acceptance"

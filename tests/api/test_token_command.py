@@ -16,11 +16,10 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from gateway_metrics_mcp import auth
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.auth import OPEN, TokenBook, read_tokens
-from gateway_metrics_mcp.openapi import PATH
-from gateway_metrics_mcp.token_command import main as token_command
+from gateway_metrics_mcp.auth.tokens import OPEN, TokenBook, read_lifetime, read_tokens
+from gateway_metrics_mcp.cli.token import main as token_command
+from gateway_metrics_mcp.http.openapi import PATH
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 
@@ -102,7 +101,7 @@ def test_a_wrong_token_command_is_explained(
     ],
 )
 def test_a_lifetime_is_days_or_hours(text: str, expected: timedelta) -> None:
-    assert auth.read_lifetime(text) == expected
+    assert read_lifetime(text) == expected
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import anyio
 import httpx
 import pytest
 
-from gateway_metrics_mcp.auth import (
+from gateway_metrics_mcp.auth.tokens import (
     ExpiredTokenError,
     TokenBook,
     TokenEntry,
@@ -26,7 +26,7 @@ from gateway_metrics_mcp.auth import (
     read_tokens,
 )
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.http.openapi import PATH
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 

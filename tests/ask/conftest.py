@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.cli import main
+from gateway_metrics_mcp.cli.main import main
 
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: nothing may show it
 ROWS: Final[list[dict[str, Any]]] = [

@@ -17,8 +17,8 @@ from mcp.client import Client
 from mcp_types import TextContent
 from tests.ask.conftest import Ask, Server
 
-from gateway_metrics_mcp.answers.cells import unquote_text
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.rendering.cells import unquote_text
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import read_settings
 
 DAY: Final = ("--start", "2026-07-01", "--end", "2026-07-02")

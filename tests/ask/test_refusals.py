@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.ask.conftest import Ask, Server
 
-from gateway_metrics_mcp.ask.flags import FLAGS, QUESTIONS
+from gateway_metrics_mcp.cli.ask.flags import FLAGS, QUESTIONS
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import flag_names
-from gateway_metrics_mcp.tools import TOOLS
 
 DAY: Final = ("--start", "2026-07-01", "--end", "2026-07-02")
 COST: Final = ("distribution", *DAY, "--sum", "costInUSD")

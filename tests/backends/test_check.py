@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
-from gateway_metrics_mcp.check import check
+from gateway_metrics_mcp.cli.check import check
 from gateway_metrics_mcp.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("proxyless")

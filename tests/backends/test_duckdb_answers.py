@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import TooManyRowsError
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.reading import read_query
+from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.query.vocabulary import PERCENTILES
 
 Row = dict[str, Any]

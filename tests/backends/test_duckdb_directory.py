@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.backends.files import find_files
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.files import find_files
 from gateway_metrics_mcp.errors import EngineError, SettingsError
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.query.result import Result
 
 Row = dict[str, Any]
 Ask = Callable[..., Awaitable[list[Row]]]

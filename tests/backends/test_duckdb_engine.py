@@ -13,8 +13,8 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.backends.guarding import guard
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.backends.middleware.stack import guard
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     GatewayMetricsError,

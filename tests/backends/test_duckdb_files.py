@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.backends.files import find_files
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.files import find_files
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import InvalidQueryError
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.vocabulary import DatasourceName

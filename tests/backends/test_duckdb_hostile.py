@@ -12,9 +12,9 @@ import anyio
 import duckdb
 import pytest
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import EngineError, SettingsError
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 
 Row = dict[str, Any]

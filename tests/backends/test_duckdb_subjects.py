@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.access import Caller, SubjectType
+from gateway_metrics_mcp.query.caller import Caller, SubjectType
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 

@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from gateway_metrics_mcp import errors
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
-from gateway_metrics_mcp.backends.gateway_connection import IdleTransports
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
+from gateway_metrics_mcp.backends.gateway.transport import IdleTransports
 from gateway_metrics_mcp.errors import GatewayMetricsError
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from gateway_metrics_mcp import errors
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.errors import GatewayMetricsError
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import (
     EngineError,
     InvalidQueryError,
@@ -24,14 +23,15 @@ from gateway_metrics_mcp.errors import (
     UnavailableError,
     UnreadableResponseError,
 )
+from gateway_metrics_mcp.query.bucketing import count_calls
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.interval import Interval
-from gateway_metrics_mcp.query.local_calls import count_calls
-from gateway_metrics_mcp.query.local_days import LocalDays
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import DataPoint, Result
+from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query.time.local_buckets import LocalDays
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
-from gateway_metrics_mcp.regrouping import MOST_AT_ONCE, ask_local
-from gateway_metrics_mcp.result import DataPoint, Result
+from gateway_metrics_mcp.reports.time_buckets import MOST_AT_ONCE, ask_local
 
 Row = dict[str, Any]
 Make = Callable[..., Query]

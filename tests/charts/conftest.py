@@ -14,7 +14,7 @@ import pytest
 from mcp.client import Client
 from mcp_types import CallToolResult
 
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

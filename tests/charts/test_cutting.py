@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.charts.names import LONGEST, name_groups, shorten
+from gateway_metrics_mcp.rendering.charts.labels import LONGEST, name_groups, shorten
 
 Specify = Callable[..., Awaitable[dict[str, Any]]]
 

@@ -19,8 +19,8 @@ from mcp.client import Client
 from mcp_types import CallToolResult, ImageContent, TextContent
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.charts.drawing import Painter
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.rendering.charts.renderer import Painter
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[..., Awaitable[CallToolResult]]
@@ -198,7 +198,7 @@ import sys
 sys.modules["vl_convert"] = None  # as if it were not installed
 import anyio
 from mcp.client import Client
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 async def main():
@@ -229,7 +229,7 @@ def test_the_engine_is_never_imported_into_the_server(few: Path) -> None:
     code = f"""
 import sys, anyio
 from mcp.client import Client
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 async def main():

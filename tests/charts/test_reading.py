@@ -16,9 +16,9 @@ from mcp.client import Client
 from mcp_types import CallToolResult, TextContent
 from vl_convert import vegalite_to_svg
 
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[..., Awaitable[CallToolResult]]

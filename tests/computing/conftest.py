@@ -17,16 +17,16 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.answers.writing import write_answer
-from gateway_metrics_mcp.asking import Asker
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.question import Terms, read_distribution
-from gateway_metrics_mcp.result import Result
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.rendering.answer import write_answer
+from gateway_metrics_mcp.reports.executor import Asker
+from gateway_metrics_mcp.reports.request import Terms, read_distribution
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 Row = dict[str, Any]

@@ -20,8 +20,8 @@ from tests.computing.four_models import (
     where,
 )
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.answers.tokens import estimate_tokens
+from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.rendering.budget import estimate_tokens
 
 OUTSIDER: Final = Caller("eve@example.com", "user", frozenset({"black"}))
 

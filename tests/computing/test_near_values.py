@@ -19,7 +19,7 @@ from tests.computing.four_models import (
     where,
 )
 
-from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.query.caller import Caller
 
 INSIDER: Final = Caller("ada@example.com", "user")
 

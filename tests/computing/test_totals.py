@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.result import DataPoint, Result
+from gateway_metrics_mcp.query.result import DataPoint, Result
 
 Row = dict[str, Any]
 World = Any

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.server.tools import TOOLS
 
 pytestmark = pytest.mark.thorough
 

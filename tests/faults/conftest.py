@@ -12,7 +12,7 @@ from mcp.client import Client
 from mcp_types import TextContent
 from tests.faults.faulty_gateway import Gateway, start_gateway
 
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: no answer may show it

@@ -14,10 +14,10 @@ from tests.faults.conftest import NOW, TOKEN, Connect
 from tests.faults.faulty_gateway import Gateway, http, say
 from tests.faults.test_merging import guarded, question
 
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.backends.caching import estimate_bytes
-from gateway_metrics_mcp.result import DataPoint, Result
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.backends.middleware.cache import estimate_bytes
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.result import DataPoint, Result
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 CLOSED: Final = {"startTs": "2026-07-14", "endTs": "2026-07-15T08:29"}

@@ -288,7 +288,7 @@ async def test_a_gateway_that_comes_up_during_the_retries_answers(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     port, is_refused = free_port(), asyncio.Event()
-    network = logging.getLogger("gateway_metrics_mcp.backends.gateway_network")
+    network = logging.getLogger("gateway_metrics_mcp.backends.gateway.errors")
     heard = logging.Handler()
     monkeypatch.setattr(heard, "emit", lambda _: is_refused.set())
     network.addHandler(heard)

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.faults.conftest import NOW, TOKEN, Ask, Connect
 from tests.faults.faulty_gateway import Gateway, http, say, start_gateway
 
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
-from gateway_metrics_mcp.backends.guarding import GuardedBackend, guard
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
+from gateway_metrics_mcp.backends.middleware.stack import GuardedBackend, guard
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnavailableError
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Filter, Query
-from gateway_metrics_mcp.query.reading import read_query
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.settings import Settings
 
 MODELS: Final = {"filters": [{"fieldName": "modelName", "operator": "EQUAL", "value": ["a"]}]}

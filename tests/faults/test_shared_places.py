@@ -18,7 +18,7 @@ from tests.faults.faulty_gateway import Gateway
 from tests.faults.test_merging import Gate
 from tests.faults.test_shutdown import PATIENCE_S, WAYS, start_process
 
-from gateway_metrics_mcp.auth import make_token
+from gateway_metrics_mcp.auth.tokens import make_token
 
 DAYS: Final = ("2026-07-01", "2026-07-02", "2026-07-03")
 

@@ -27,17 +27,17 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.auth import TokenBook
-from gateway_metrics_mcp.backends.opening import open_backend
-from gateway_metrics_mcp.callers import open_callers
+from gateway_metrics_mcp.auth.factory import open_callers
+from gateway_metrics_mcp.auth.tokens import TokenBook
+from gateway_metrics_mcp.backends.factory import open_backend
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.logs import configure_logging
+from gateway_metrics_mcp.http.transports import build_http_app
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.reading import read_query
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.query.validation import read_query
+from gateway_metrics_mcp.runtime.logs import configure_logging
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings, read_settings
-from gateway_metrics_mcp.transports import build_http_app
 
 TOKEN: Final = os.environ["TFY_API_KEY"]
 CALLER: Final = os.environ["CALLER_TOKEN"]

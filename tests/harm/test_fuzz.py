@@ -18,13 +18,12 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, settings
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.answers.budget import MOST_BYTES
-from gateway_metrics_mcp.answers.tokens import estimate_tokens
-from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.rendering.budget import MOST_BYTES, estimate_tokens
 
 BUDGET: Final = 4000
 MOST_CPU_S: Final = 1.0

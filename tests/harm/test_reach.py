@@ -12,9 +12,9 @@ from typing import Any, Final
 import duckdb
 import pytest
 
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.server.tools import TOOLS
 
 WEEK: Final = {"startTs": "2026-07-08", "endTs": "2026-07-15"}
 SECRET: Final = "hunter2-outside"  # noqa: S105 - planted outside the data directory

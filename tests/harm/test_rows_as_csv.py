@@ -17,11 +17,11 @@ from mcp import MCPError
 from mcp.client import Client
 from mcp_types import TextContent, TextResourceContents
 
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.hiding import Mask
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
+from gateway_metrics_mcp.server.masking import Mask
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

@@ -12,11 +12,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.ingest.command import main
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.cli.ingest.command import main
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.reading import read_query
+from gateway_metrics_mcp.query.validation import read_query
 
 Row = Mapping[str, Any]
 Keys = tuple[Any, ...]

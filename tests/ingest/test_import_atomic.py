@@ -17,7 +17,7 @@ Write = Callable[..., Path]
 
 IMPORT: Final = """
 import sys
-from gateway_metrics_mcp.ingest.command import main
+from gateway_metrics_mcp.cli.ingest.command import main
 sys.exit(main(sys.argv[1:]))
 """
 # The kernel ends the process at the write that makes a file larger than this.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from gateway_metrics_mcp.backends.files import find_files
-from gateway_metrics_mcp.backends.tables import published_tables
+from gateway_metrics_mcp.backends.duckdb.files import find_files
+from gateway_metrics_mcp.backends.sql.tables import published_tables
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import Data

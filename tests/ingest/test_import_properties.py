@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.ingest.command import main
+from gateway_metrics_mcp.cli.ingest.command import main
 
 Row = dict[str, Any]
 COLUMNS: Final = (

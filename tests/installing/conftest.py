@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway_metrics_mcp.installing.command import main
+from gateway_metrics_mcp.cli.install.command import main
 
 PLACES = {
     ("claude-desktop", "linux"): ".config/Claude/claude_desktop_config.json",

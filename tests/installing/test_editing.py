@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.installing.editing import Text
-from gateway_metrics_mcp.installing.jsonc import JsoncError, parse
+from gateway_metrics_mcp.cli.install.jsonc import JsoncError, Text, parse
 
 OURS: Final = {"command": "/bin/ours", "args": ["--backend", "demo:"]}
 _NAMES: Final = st.sampled_from(["a", "b", "servers", "é", 'q"', "// no comment"])

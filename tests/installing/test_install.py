@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pytest
 
+from gateway_metrics_mcp.cli.install.config_file import ConfigFile
+from gateway_metrics_mcp.cli.install.jsonc import parse
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.installing.files import ConfigFile
-from gateway_metrics_mcp.installing.jsonc import parse
 
 CLIENTS: Final = ("claude-desktop", "claude-code", "cursor", "vscode")
 PLATFORMS: Final = ("linux", "darwin", "win32")

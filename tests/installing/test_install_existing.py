@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.installing.jsonc import parse
+from gateway_metrics_mcp.cli.install.jsonc import parse
 
 CLIENTS: Final = ("claude-desktop", "claude-code", "cursor", "vscode")
 TOKEN: Final = "tok-planted-2"  # noqa: S105  # planted: nothing may show it

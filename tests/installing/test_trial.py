@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.installing.entry import is_passing
+from gateway_metrics_mcp.cli.install.entry import is_passing
 
 TOKEN: Final = "tok-planted-3"  # noqa: S105  # planted: nothing may show it
 TOOLS: Final = "4 tools: query_distribution, query_timeseries, list_fields, list_values"

@@ -15,9 +15,9 @@ import uvicorn
 from mcp.client import Client
 from starlette.applications import Starlette
 
-from gateway_metrics_mcp.backends.demo import DemoBackend
+from gateway_metrics_mcp.backends.demo.backend import DemoBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

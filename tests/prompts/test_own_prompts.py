@@ -19,7 +19,7 @@ from mcp_types import TextContent
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]

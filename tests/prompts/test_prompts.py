@@ -18,13 +18,13 @@ from mcp.client import Client
 from mcp_types import INVALID_PARAMS, TextContent
 from starlette.applications import Starlette
 
+from gateway_metrics_mcp.http.transports import build_http_app
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.measures import SHARE, measures_of
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, DATASOURCES
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.tools import TOOLS
-from gateway_metrics_mcp.transports import build_http_app
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.query.catalog import Catalog, FilterField, load_catalog
-from gateway_metrics_mcp.query.interval import Interval
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import (
     DATASOURCES,
     INTERVAL_UNITS,

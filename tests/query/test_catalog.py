@@ -10,7 +10,7 @@ import pytest
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.reading import read_query
+from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 
 OWN = {

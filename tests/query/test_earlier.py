@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
-from gateway_metrics_mcp.query.earlier import cut_to_elapsed, explain_earlier, read_earlier
-from gateway_metrics_mcp.query.period import Period
-from gateway_metrics_mcp.query.walltime import format_minute
-from gateway_metrics_mcp.query.window import Window, read_window
+from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, explain_earlier, read_earlier
+from gateway_metrics_mcp.query.time.period import Period
+from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.time.zone import format_minute
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 BERLIN: Final = "Europe/Berlin"

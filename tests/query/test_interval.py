@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.interval import Interval
+from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS
 
 INTERVALS = st.builds(Interval, st.integers(1, 90), st.sampled_from(INTERVAL_UNITS))

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway_metrics_mcp.query.bucketing import check_local, choose_step, count_calls
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.local_calls import check_local, choose_step, count_calls
-from gateway_metrics_mcp.query.local_days import LocalDays
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.reading import read_query
+from gateway_metrics_mcp.query.time.local_buckets import LocalDays
+from gateway_metrics_mcp.query.validation import read_query
 
 LONG: Final = {"start": "2025-01-01", "end": "2026-01-01"}
 WINTER: Final = {"zone": "Europe/London", "start": "2026-01-01", "end": "2026-03-01"}

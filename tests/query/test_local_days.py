@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.interval import Interval
-from gateway_metrics_mcp.query.local_days import LocalDays, zone_of
+from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query.time.local_buckets import LocalDays, zone_of
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
 
 ZONES: Final = (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.reading import read_query
+from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 
 GOOD: dict[str, Any] = {
@@ -308,7 +308,7 @@ JSON = st.recursive(
     | JSON
 )
 def test_whatever_is_sent_is_a_query_or_a_list_of_problems(body: object) -> None:
-    from gateway_metrics_mcp.query.catalog import load_catalog  # noqa: PLC0415 - no fixture in given
+    from gateway_metrics_mcp.query.catalog import load_catalog
 
     try:
         read_query(body, load_catalog())

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway_metrics_mcp.query.period import Period
-from gateway_metrics_mcp.query.window import Window, read_window
+from gateway_metrics_mcp.query.time.period import Period
+from gateway_metrics_mcp.query.time.window import Window, read_window
 
 NOW = datetime(2026, 11, 20, 14, 35, 20, tzinfo=UTC)  # a Friday
 

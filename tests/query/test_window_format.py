@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway_metrics_mcp.query.window import format_window, read_window
+from gateway_metrics_mcp.query.time.window import format_window, read_window
 
 NOW = "2026-11-20T14:35:20"
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
-from gateway_metrics_mcp.query.walltime import CALENDAR_UNITS, CalendarUnit, settle
-from gateway_metrics_mcp.query.window import Window, format_window, read_window
+from gateway_metrics_mcp.query.time.window import Window, format_window, read_window
+from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CalendarUnit, settle
 
 ZONES = st.sampled_from(
     [

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.query.moment import ENDS, STARTS
-from gateway_metrics_mcp.query.window import read_window
+from gateway_metrics_mcp.query.time.window import ENDS, STARTS, read_window
 
 NOW = datetime(2026, 11, 20, 14, 35, 20, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.query.walltime import shift_instant
-from gateway_metrics_mcp.query.window import Window, read_window
+from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.time.zone import shift_instant
 
 
 def utc(text: str) -> datetime:

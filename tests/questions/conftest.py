@@ -13,11 +13,11 @@ import duckdb
 import pytest
 from mcp.client import Client
 
-from gateway_metrics_mcp.backends.demo import DemoBackend
-from gateway_metrics_mcp.backends.demo_data import make_demo_data
-from gateway_metrics_mcp.client import call
+from gateway_metrics_mcp.backends.demo.backend import DemoBackend
+from gateway_metrics_mcp.backends.demo.data import make_demo_data
+from gateway_metrics_mcp.cli.mcp_client import call
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

@@ -15,7 +15,7 @@ from tests.questions.conftest import NOW, Ask
 from tests.questions.model import AGAINST_BEFORE, where
 from tests.questions.reading import Row, read_number, read_rows
 
-from gateway_metrics_mcp.backends.demo_data import tell_stories
+from gateway_metrics_mcp.backends.demo.data import tell_stories
 
 SEEDS: Final = range(1, 21)
 ALWAYS: Final = (1, 2, 7)

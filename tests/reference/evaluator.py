@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, Final
 
-from gateway_metrics_mcp.access import Caller
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.interval import Interval
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
-from gateway_metrics_mcp.result import DataPoint, Result
+from gateway_metrics_mcp.query.result import DataPoint, Result
+from gateway_metrics_mcp.query.time.interval import Interval
 
 Row = Mapping[str, Any]
 Group = tuple[datetime | None, tuple[Any, ...]]

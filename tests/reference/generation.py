@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, Self, TypeVar, cast
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends.tables import published_tables
+from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource, FilterField
-from gateway_metrics_mcp.query.interval import Interval
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import (
     DATASOURCES,
     INTERVAL_UNITS,

@@ -20,7 +20,7 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.server.tools import TOOLS
 
 ROOT: Final = Path(__file__).parents[2]
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted

@@ -17,7 +17,8 @@ import pytest
 from tests.release.conftest import ROOT, TOKEN, Ask, Gateway
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.prompts import read_prompt
+from gateway_metrics_mcp.server.texts import read_prompt
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import (
     GATEWAY_HOST,
     GATEWAY_TOKEN,
@@ -26,7 +27,6 @@ from gateway_metrics_mcp.settings import (
     flag_names,
     read_settings,
 )
-from gateway_metrics_mcp.tools import TOOLS
 
 REFERENCE: Final = re.compile(r"\$\{user_config\.(\w+)\}")
 

@@ -22,15 +22,15 @@ from mcp_types import CallToolResult, TextContent
 from starlette.applications import Starlette
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import DataPoint, Result, key_names_of, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.result import DataPoint, Result, key_names_of, value_names_of
-from gateway_metrics_mcp.server import MetricsServer, build_server
+from gateway_metrics_mcp.server.app import MetricsServer, build_server
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]

@@ -13,7 +13,7 @@ from mcp import MCPError
 from mcp.client import Client
 from mcp_types import CallToolResult, TextResourceContents
 
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 ROWS: Final = "gateway-metrics://rows/"

@@ -14,10 +14,10 @@ from mcp.client import Client
 from mcp_types import CallToolResult, Implementation
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.prompts import read_prompt
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
+from gateway_metrics_mcp.server.texts import read_prompt
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.tools import TOOLS
 
 WINDOW: Final = {"startTs": "2025-03-01", "endTs": "2025-03-03"}
 GPT: Final = [{"fieldName": "modelName", "operator": "EQUAL", "value": ["gpt-4o"]}]

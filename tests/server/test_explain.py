@@ -13,9 +13,9 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 HOST: Final = "https://gateway.invalid"

@@ -18,15 +18,15 @@ from mcp.client.sse import sse_client
 from mcp_types import CallToolResult
 from starlette.applications import Starlette
 
-from gateway_metrics_mcp.access import Caller
-from gateway_metrics_mcp.backends.opening import Opening
+from gateway_metrics_mcp.backends.factory import Opening
+from gateway_metrics_mcp.http.transports import build_sse_app
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.result import Result
-from gateway_metrics_mcp.server import MetricsServer, build_server
+from gateway_metrics_mcp.server.app import MetricsServer, build_server
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.tools import TOOLS
-from gateway_metrics_mcp.transports import build_sse_app
 
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: no error may show it
 WEEK: Final = {"startTs": "last 7 days"}

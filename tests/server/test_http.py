@@ -13,10 +13,10 @@ import pytest
 from starlette.applications import Starlette
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.excess import MOST_BYTES
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
+from gateway_metrics_mcp.reports.size_limits import MOST_BYTES
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
 

@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.answers.cells import unquote_text
-from gateway_metrics_mcp.answers.value_list import write_values
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
-from gateway_metrics_mcp.listing import read_listing
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.question import Terms
-from gateway_metrics_mcp.result import DataPoint, Result
-from gateway_metrics_mcp.server import MetricsServer, build_server
+from gateway_metrics_mcp.rendering.cells import unquote_text
+from gateway_metrics_mcp.rendering.value_list import write_values
+from gateway_metrics_mcp.reports.listing import read_listing
+from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.server.app import MetricsServer, build_server
 from gateway_metrics_mcp.settings import Settings
 
 Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]

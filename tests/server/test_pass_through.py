@@ -8,7 +8,7 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 QUESTION = {"startTs": "2026-07-01", "endTs": "2026-07-02", "groupBy": ["region"]}

@@ -20,7 +20,7 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.server.tools import TOOLS
 
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: nothing may show it
 INITIALIZE: Final[dict[str, Any]] = {

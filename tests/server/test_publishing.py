@@ -12,15 +12,15 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 from mcp.client import Client
 from mcp_types import Tool, ToolAnnotations
 
-from gateway_metrics_mcp.answers.fields import write_datasources, write_fields
-from gateway_metrics_mcp.answers.tokens import estimate_tokens
-from gateway_metrics_mcp.arguments import FORMATS, Format
-from gateway_metrics_mcp.prompts import read_prompt
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
-from gateway_metrics_mcp.server import MetricsServer
-from gateway_metrics_mcp.tools import TOOLS
+from gateway_metrics_mcp.rendering.budget import estimate_tokens
+from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
+from gateway_metrics_mcp.reports.arguments import FORMATS, Format
+from gateway_metrics_mcp.server.app import MetricsServer
+from gateway_metrics_mcp.server.texts import read_prompt
+from gateway_metrics_mcp.server.tools import TOOLS
 
 MOST_BYTES_OF_TOOLS: Final = 7_000
 MOST_BYTES_OF_INSTRUCTIONS: Final = 1_200

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from mcp_types import CallToolResult
 
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.server import MetricsServer, build_server
+from gateway_metrics_mcp.server.app import MetricsServer, build_server
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.tools import TOOLS
 
 Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
 

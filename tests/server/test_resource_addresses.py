@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mcp import MCPError
 from mcp.client import Client
 
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 MARCH: Final = {"startTs": "2025-03-01", "endTs": "2025-03-08"}

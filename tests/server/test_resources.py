@@ -21,7 +21,7 @@ from mcp.client import Client
 from mcp_types import CallToolResult, TextResourceContents
 
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.server import MetricsServer, build_server
+from gateway_metrics_mcp.server.app import MetricsServer, build_server
 from gateway_metrics_mcp.settings import Settings
 
 Connect = Callable[[str, str], AbstractAsyncContextManager[Client]]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.revealed import explain_revealed
+from gateway_metrics_mcp.backends.address import explain_revealed
 
 SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
 SECRET: Final = "hush-71c0"  # noqa: S105 - planted

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from mcp.client import Client
 
-from gateway_metrics_mcp.server import MetricsServer
+from gateway_metrics_mcp.server.app import MetricsServer
 
 NAME: Final = re.compile(r"[a-z0-9_]{1,60}")
 ARGUMENT: Final = re.compile(r"[A-Za-z0-9_]{1,60}")

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from mcp.client import Client
 
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.server import MetricsServer, build_server
+from gateway_metrics_mcp.server.app import MetricsServer, build_server
 from gateway_metrics_mcp.settings import Settings
 
 Serve = Callable[..., MetricsServer]

@@ -10,14 +10,14 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.errors import RateLimitedError
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
-from gateway_metrics_mcp.result import DataPoint, Result
-from gateway_metrics_mcp.server import MetricsServer
+from gateway_metrics_mcp.server.app import MetricsServer
 
 Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
 Calling = Callable[[MetricsServer, str], AbstractAsyncContextManager[Call]]

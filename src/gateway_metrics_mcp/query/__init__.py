@@ -1,1 +1,1 @@
-"""What can be asked: the query types, the catalog and the words for time."""
+"""What can be asked of a backend, and what comes back."""

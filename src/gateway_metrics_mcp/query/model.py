@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from gateway_metrics_mcp.query.interval import Interval
+from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import (
     METADATA_PREFIX,
     RATE_TYPES,
@@ -28,6 +28,8 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+
+
 FilterValue = Scalar | tuple[Scalar, ...]
 
 

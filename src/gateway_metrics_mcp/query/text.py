@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pydantic_core import from_json
+
 _NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 
@@ -21,3 +23,13 @@ def parse_number(text: str) -> int | float | None:
         except ValueError:
             continue
     return None
+
+
+def parse_json(value: object) -> object:
+    """The value of JSON text: some clients send arrays and objects so."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return from_json(value, allow_inf_nan=False)
+        except ValueError:  # deep nesting too: that is no recursion error here
+            return value
+    return value

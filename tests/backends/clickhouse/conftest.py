@@ -20,12 +20,12 @@ import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from gateway_metrics_mcp.access import LOCAL
-from gateway_metrics_mcp.backends.clickhouse import ClickHouseBackend
-from gateway_metrics_mcp.backends.clickhouse_tables import create_table
-from gateway_metrics_mcp.backends.tables import published_tables
+from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
+from gateway_metrics_mcp.backends.clickhouse.tables import create_table
+from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.settings import Settings, read_settings
 
 TESTS: Final = Path(__file__).parents[2]

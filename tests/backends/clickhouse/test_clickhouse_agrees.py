@@ -9,7 +9,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.query.result import Result
 
 Evaluate = Callable[..., Result]
 Make = Callable[[bytes], Any]

@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.backends.clickhouse import ClickHouseBackend
+from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     GatewayMetricsError,
@@ -31,9 +30,10 @@ from gateway_metrics_mcp.errors import (
     UnreachableError,
     WrongHostError,
 )
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.query.result import Result
 
 Open = Callable[..., ClickHouseBackend]
 Fill = Callable[..., None]

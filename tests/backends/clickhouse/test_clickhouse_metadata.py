@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.backends.clickhouse import ClickHouseBackend
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.backends.tables import published_tables
+from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.query.result import Result
 
 Rows = Sequence[dict[str, Any]]
 Answer = Callable[..., list[dict[str, Any]]]

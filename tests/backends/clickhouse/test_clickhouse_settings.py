@@ -12,10 +12,10 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from gateway_metrics_mcp import errors
-from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.backends.clickhouse_address import Address
-from gateway_metrics_mcp.backends.clickhouse_errors import translate
-from gateway_metrics_mcp.backends.opening import open_backend
+from gateway_metrics_mcp.backends.address import Address
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends.clickhouse.errors import translate
+from gateway_metrics_mcp.backends.factory import open_backend
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.settings import Settings, flag_names

@@ -11,16 +11,16 @@ from typing import Any, Final
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from gateway_metrics_mcp.access import LOCAL, Caller
-from gateway_metrics_mcp.backends.clickhouse import ClickHouseBackend
-from gateway_metrics_mcp.backends.clickhouse_dialect import ClickHouseDialect
-from gateway_metrics_mcp.backends.clickhouse_tables import create_distributed, create_table, fits
-from gateway_metrics_mcp.backends.sql import compile_query, read_rows
-from gateway_metrics_mcp.backends.tables import Layout, published_tables
+from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
+from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
+from gateway_metrics_mcp.backends.clickhouse.tables import create_distributed, create_table, fits
+from gateway_metrics_mcp.backends.sql.compiler import compile_query, read_rows
+from gateway_metrics_mcp.backends.sql.tables import Layout, published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError, TooManyRowsError
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.result import Result
+from gateway_metrics_mcp.query.result import Result
 
 Open = Callable[..., ClickHouseBackend]
 Fill = Callable[..., None]

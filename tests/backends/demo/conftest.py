@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.backends.demo.reading import open_data
 
-from gateway_metrics_mcp.backends.demo_data import FORMAT_VERSION, make_demo_data
+from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data
 
 SEED = 7
 END_DAY = date(2026, 11, 19)

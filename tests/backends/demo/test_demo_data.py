@@ -13,8 +13,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from gateway_metrics_mcp.backends.demo_data import FORMAT_VERSION, make_demo_data
-from gateway_metrics_mcp.backends.tables import published_tables
+from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data
+from gateway_metrics_mcp.backends.sql.tables import published_tables
 from gateway_metrics_mcp.errors import EngineError
 
 SEED = 7

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.backends.demo.reading import open_data
 
-from gateway_metrics_mcp.backends.demo_data import FORMAT_VERSION, make_demo_data, tell_stories
-from gateway_metrics_mcp.backends.tables import published_tables
+from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data, tell_stories
+from gateway_metrics_mcp.backends.sql.tables import published_tables
 
 SEED = 7
 END_DAY = date(2026, 11, 19)

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway_metrics_mcp.backends.gateway import PATH
-from gateway_metrics_mcp.metering import Meter
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.backends.gateway.backend import PATH
+from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
+from gateway_metrics_mcp.runtime.metrics import Meter
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
 

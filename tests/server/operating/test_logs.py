@@ -19,7 +19,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from gateway_metrics_mcp.logs import JsonFormatter, TextFormatter
+from gateway_metrics_mcp.runtime.logs import JsonFormatter, TextFormatter
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 

@@ -168,8 +168,8 @@ def test_without_the_extra_the_server_runs_and_says_what_to_install() -> None:
 import sys
 sys.modules["prometheus_client"] = None
 from starlette.testclient import TestClient
-from gateway_metrics_mcp.server import build_server
-from gateway_metrics_mcp.transports import build_http_app
+from gateway_metrics_mcp.server.app import build_server
+from gateway_metrics_mcp.http.transports import build_http_app
 from gateway_metrics_mcp.settings import Settings
 settings = Settings(transport="http")
 with TestClient(build_http_app(build_server(settings), settings)) as client:
@@ -186,7 +186,7 @@ with TestClient(build_http_app(build_server(settings), settings)) as client:
 
 
 def test_serving_does_not_import_what_only_metrics_need() -> None:
-    code = "import sys, gateway_metrics_mcp.server; print('prometheus_client' in sys.modules)"
+    code = "import sys, gateway_metrics_mcp.server.app; print('prometheus_client' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from gateway_metrics_mcp.backends.opening import open_probe
+from gateway_metrics_mcp.backends.factory import open_probe
 from gateway_metrics_mcp.errors import SettingsError, UnreachableError
-from gateway_metrics_mcp.metering import OK, Meter
-from gateway_metrics_mcp.readiness import Readiness
+from gateway_metrics_mcp.runtime.metrics import OK, Meter
+from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.settings import Settings
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]

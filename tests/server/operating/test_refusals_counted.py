@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.http.transports import build_http_app
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.transports import build_http_app
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway_metrics_mcp.backends.gateway import PATH
-from gateway_metrics_mcp.callers import Callers
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.auth.policies import Callers
+from gateway_metrics_mcp.backends.gateway.backend import PATH
+from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey

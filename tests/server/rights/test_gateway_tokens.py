@@ -14,10 +14,10 @@ import pytest
 from mcp.client import Client
 from mcp_types import CallToolResult
 
-from gateway_metrics_mcp.auth import make_token
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.auth.tokens import make_token
+from gateway_metrics_mcp.http.transports import build_http_app
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.transports import build_http_app
 
 OWN: Final = "tok-of-the-server-9999"
 ADA: Final = "tok-of-ada-1111"

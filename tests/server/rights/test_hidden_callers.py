@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway_metrics_mcp.backends.gateway import PATH
-from gateway_metrics_mcp.hiding import Mask
+from gateway_metrics_mcp.backends.gateway.backend import PATH
+from gateway_metrics_mcp.server.masking import Mask
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.callers import open_callers
+from gateway_metrics_mcp.auth.factory import open_callers
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import Settings
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 from mcp_types import CallToolResult
 
-from gateway_metrics_mcp.callers import open_callers
-from gateway_metrics_mcp.callers_keys import metadata_addresses
+from gateway_metrics_mcp.auth.factory import open_callers
+from gateway_metrics_mcp.auth.jwks import metadata_addresses
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import Settings
 

@@ -14,7 +14,7 @@ from mcp import MCPError
 from mcp.client import Client
 from mcp_types import TextResourceContents
 
-from gateway_metrics_mcp.auth import make_token
+from gateway_metrics_mcp.auth.tokens import make_token
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 Way = tuple[str, str]

@@ -13,8 +13,8 @@ import anyio
 import httpx2
 import pytest
 
-from gateway_metrics_mcp.auth import make_token
-from gateway_metrics_mcp.callers import open_callers
+from gateway_metrics_mcp.auth.factory import open_callers
+from gateway_metrics_mcp.auth.tokens import make_token
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import Settings
 

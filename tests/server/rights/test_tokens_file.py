@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from mcp.client import Client
 from mcp_types import CallToolResult
 
-from gateway_metrics_mcp.auth import TokenEntry, make_token
+from gateway_metrics_mcp.auth.tokens import TokenEntry, make_token
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
-from gateway_metrics_mcp.transports import build_http_app, build_sse_app
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 TextOf = Callable[[CallToolResult], tuple[str, bool]]

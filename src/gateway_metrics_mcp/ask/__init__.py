@@ -1,1 +1,0 @@
-"""`ask`: the tools' answers in a terminal and in scripts, without a model."""

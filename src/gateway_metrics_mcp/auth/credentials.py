@@ -1,0 +1,88 @@
+"""Tokens as HTTP headers carry them: read, checked, refused."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from gateway_metrics_mcp.errors import GatewayMetricsError
+from gateway_metrics_mcp.query.caller import Caller
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+TOKEN_HEADER: Final = "X-TFY-API-Key"  # noqa: S105 - the header's name
+
+
+BEARER_HEADER: Final = "Authorization"
+
+
+_VISIBLE: Final = re.compile(r"[!-~]*")
+
+
+_LONGEST_TOKEN: Final = 16_384
+
+
+_SHOWN_DIGITS: Final = 12
+
+
+class RefusedCallerError(GatewayMetricsError):
+    """A request without rights; `error` is RFC 6750's code, if it has one for this."""
+
+    code = "unauthorized"
+
+    def __init__(self, message: str, *, status: int = 401, error: str | None = None) -> None:
+        self.status = status
+        self.error = error
+        super().__init__(message)
+
+
+def caller_of_token(token: str, subject: str | None = None) -> Caller:
+    """The caller with a gateway token; a short digest names whoever has no other name."""
+    if subject is None:
+        subject = hashlib.sha256(token.encode()).hexdigest()[:_SHOWN_DIGITS]
+    return Caller(subject, token=token)
+
+
+def find_fault(token: str) -> str | None:
+    """Why no token can look like this one, as it follows "the token"; None if one can."""
+    if len(token) > _LONGEST_TOKEN:
+        return f"is longer than any token ({_LONGEST_TOKEN} letters)"
+    return None if _VISIBLE.fullmatch(token) else "has a character that no token has"
+
+
+def refuse_illegal(token: str, header: str, *, error: str | None = None) -> None:
+    """Let a token pass that can be one.
+
+    Raises:
+        RefusedCallerError: if none can look like it.
+    """
+    if (fault := find_fault(token)) is None:
+        return
+    alone = "send the token alone"
+    if len(token) <= _LONGEST_TOKEN:
+        alone += ", without `Bearer` or quotes"
+    raise RefusedCallerError(f"the token in {header} {fault}: {alone}", error=error)
+
+
+def read_header(headers: Headers, name: str) -> str | None:
+    """The value of a header; None if there is none, or an empty one.
+
+    Raises:
+        RefusedCallerError: if it stands there twice, so that nobody knows which one counts.
+    """
+    wanted = name.lower().encode()
+    values = [value for key, value in headers if key.lower() == wanted]
+    if len(values) > 1:
+        raise RefusedCallerError(
+            f"the header {name} stands there twice", status=400, error="invalid_request"
+        )
+    return values[0].decode("latin-1").strip() or None if values else None
+
+
+def read_bearer(headers: Headers) -> str | None:
+    """The bearer token of a request, if it has one."""
+    scheme, _, token = (read_header(headers, BEARER_HEADER) or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None

@@ -1,0 +1,89 @@
+"""Settings -> the authentication policy they ask for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway_metrics_mcp.auth.policies import (
+    Callers,
+    GatewayTokenCallers,
+    OpenCallers,
+    TokenFileCallers,
+)
+from gateway_metrics_mcp.auth.tokens import TokenBook
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.settings import Settings
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+def open_callers(settings: Settings) -> Callers:
+    """The policy of these settings.
+
+    Raises:
+        SettingsError: if they contradict each other, let in anyone from elsewhere, or name a
+            file that cannot be used.
+    """
+    _check_choice(settings)
+    if settings.oauth_issuer is not None:
+        from gateway_metrics_mcp.auth.oauth import OAuthCallers  # httpx, jwt
+
+        return OAuthCallers(settings)
+    if settings.is_remote:
+        return _open_remote(settings)
+    if settings.tokens is not None:
+        return TokenFileCallers(TokenBook(settings.tokens))
+    if settings.backend is None:  # there is nothing to ask
+        return OpenCallers(None)
+    if settings.host not in _LOOPBACK:
+        raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
+    return OpenCallers("no --tokens: everyone who reaches it is a tenant admin")
+
+
+def _open_remote(settings: Settings) -> Callers:
+    if settings.auth_token_file is not None:
+        if settings.token is None:
+            raise SettingsError("--shared-token needs a gateway token to share: set TFY_API_KEY")
+        notice = (
+            "--shared-token: everyone in --auth-token-file asks with this server's gateway token"
+            " and sees all that it may see"
+        )
+        book = TokenBook(settings.auth_token_file)
+        return TokenFileCallers(book, shared=LOCAL, notice=notice)
+    return GatewayTokenCallers(takes_bearer=settings.accept_gateway_bearer)
+
+
+def _check_choice(settings: Settings) -> None:
+    """Settings that do not go together, or not with the backend."""
+    oauth = ("oauth_issuer", "oauth_audience", "oauth_subjects")
+    missing = [name for name in oauth if getattr(settings, name) is None]
+    has_oauth = len(missing) < len(oauth) or bool(settings.oauth_scope)
+    if has_oauth and missing:
+        raise SettingsError(f"OAuth needs {' and '.join(map(_flag, missing))} as well")
+    if settings.shared_token != (settings.auth_token_file is not None):
+        raise SettingsError(
+            "--shared-token and --auth-token-file go together: who asks with this server's gateway"
+            " token has to bring a token of their own, which `gateway-metrics-mcp token` makes"
+        )
+    ways = [
+        name
+        for name, is_chosen in (
+            ("oauth_issuer", has_oauth),
+            ("shared_token", settings.shared_token),
+            ("accept_gateway_bearer", settings.accept_gateway_bearer),
+            ("tokens", settings.tokens is not None),
+        )
+        if is_chosen
+    ]
+    if len(ways) > 1:
+        chosen = " and ".join(map(_flag, ways))
+        raise SettingsError(f"{chosen} are ways to tell who asks: choose one")
+    wrong = {"tokens"} if settings.is_remote else {"shared_token", "accept_gateway_bearer"}
+    if settings.backend is not None and (unfit := wrong.intersection(ways)):
+        kind = "an engine" if settings.is_remote else "a remote gateway"
+        raise SettingsError(f"{_flag(unfit.pop())} is for {kind}, which --backend does not name")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,201 @@
+"""The identity provider's keys: fetched over httpx from where its own metadata says."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import anyio
+import httpx
+import jwt
+from pydantic_core import from_json
+
+from gateway_metrics_mcp.errors import SettingsError, UnavailableError
+
+logger = logging.getLogger(__name__)
+
+
+ALGORITHMS: Final = {"RS256": "RSA", "ES256": "EC"}
+"""What tokens may be signed with, and the keys for it; never `none`, never a shared secret."""
+
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+_MOST_BYTES: Final = 256 * 1024
+
+
+_MOST_KEYS: Final = 100
+
+
+_TIMEOUT_S: Final = 5
+
+
+_FRESH_S: Final = 600
+"""Then the keys are fetched again, so that one that was taken back is not good for long."""
+
+
+_STALE_S: Final = 3600
+"""So long they are used if the provider does not answer."""
+
+
+_REFETCH_S: Final = 10
+"""At most so often, whatever keys the tokens name."""
+
+
+_RSA_BITS: Final = 2048
+
+
+class Keys:
+    """The keys by their id; many tasks may ask at once, one fetches."""
+
+    def __init__(self, issuer: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._issuer = issuer
+        self._clock = clock
+        self._found: dict[tuple[str | None, str], jwt.PyJWK] = {}
+        self._fetched = self._tried = float("-inf")
+        self._lock = anyio.Lock()
+        self._tls = httpx.create_ssl_context()
+
+    async def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
+        """The key of a token's header; fetched anew if it is not known yet.
+
+        Raises:
+            UnavailableError: if there are no keys that can still be relied on.
+        """
+        is_known = self._choose(key_id, algorithm) is not None
+        # Who has a key does not wait for a provider that is slow to answer somebody else.
+        if not is_known or (self._age() > _FRESH_S and not self._lock.locked()):
+            async with self._lock:
+                is_needed = self._age() > _FRESH_S or self._choose(key_id, algorithm) is None
+                if is_needed and self._clock() - self._tried >= _REFETCH_S:
+                    await self._refresh()
+        if self._age() > _STALE_S:
+            raise UnavailableError("the identity provider's keys cannot be had: ask again later")
+        return self._choose(key_id, algorithm)
+
+    def _age(self) -> float:
+        return self._clock() - self._fetched
+
+    def _choose(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
+        """A token without an id is checked by the one key there is for its algorithm."""
+        if key_id is not None:
+            return self._found.get((key_id, algorithm))
+        fitting = [key for (_, name), key in self._found.items() if name == algorithm]
+        return fitting[0] if len(fitting) == 1 else None
+
+    async def _refresh(self) -> None:
+        self._tried = self._clock()
+        try:
+            with anyio.fail_after(_TIMEOUT_S):
+                found = dict(_read_keys(await self._fetch()))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as error:
+            logger.warning("the identity provider's keys were not read: %s", _explain(error))
+            return
+        self._found = found
+        self._fetched = self._clock()
+
+    async def _fetch(self) -> object:
+        """The key set, from the address in the issuer's metadata."""
+        async with httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT_S) as client:
+            for address in metadata_addresses(self._issuer):
+                metadata = await _get(client, address)
+                if metadata is None:
+                    continue
+                if not isinstance(metadata, Mapping) or metadata.get("issuer") != self._issuer:
+                    raise ValueError("its metadata is another issuer's")
+                place = metadata.get("jwks_uri")
+                if not isinstance(place, str) or not is_safe(place):
+                    raise ValueError("its metadata names no https:// address of keys")
+                return await _get(client, place)
+        raise ValueError("it has no metadata")
+
+
+def metadata_addresses(issuer: str) -> tuple[str, ...]:
+    """Where RFC 8414 and OpenID Connect put an issuer's metadata."""
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    names = ("oauth-authorization-server", "openid-configuration")
+    places = [f"/.well-known/{name}{path}" for name in names]
+    if path:
+        places.append(f"{path}/.well-known/openid-configuration")
+    return tuple(urlunsplit((parts.scheme, parts.netloc, place, "", "")) for place in places)
+
+
+def is_safe(address: str) -> bool:
+    """Whether nobody on the way can change what is there: https, or this machine."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+
+
+def check_address(address: str, flag: str) -> str:
+    """The address as it is.
+
+    Raises:
+        SettingsError: if it is not safe.
+    """
+    if not is_safe(address):
+        raise SettingsError(f"{flag} has to be an https:// address (http:// on loopback alone)")
+    return address
+
+
+async def _get(client: httpx.AsyncClient, address: str) -> object:
+    """The JSON that is there; None if there is nothing. A redirect is not followed.
+
+    Raises:
+        ValueError: if it is no JSON, or more than keys need.
+    """
+    body = bytearray()
+    async with client.stream("GET", address, headers={"accept": "application/json"}) as response:
+        if response.status_code in (404, 405):
+            return None
+        if response.status_code != 200:
+            raise ValueError(f"it answers {response.status_code}")
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > _MOST_BYTES:
+                raise ValueError(f"it answers more than {_MOST_BYTES} bytes")
+    return from_json(bytes(body))
+
+
+def _read_keys(value: object) -> Iterator[tuple[tuple[str | None, str], jwt.PyJWK]]:
+    """The keys that tokens may be signed with; those for other ends are passed over."""
+    listed = value.get("keys") if isinstance(value, Mapping) else None
+    if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
+        raise ValueError("it lists no keys")
+    for entry in listed:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+            continue
+        for algorithm, kind in ALGORITHMS.items():
+            is_ours = entry.get("kty") == kind and entry.get("alg", algorithm) == algorithm
+            key = _read_key(entry, algorithm) if is_ours else None
+            if key is not None:
+                key_id = entry.get("kid")
+                yield (key_id if isinstance(key_id, str) else None, algorithm), key
+
+
+def _read_key(entry: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
+    """The key without its private part, should somebody have published that."""
+    names = ("kty", "n", "e", "crv", "x", "y")
+    public: dict[str, Any] = {name: entry[name] for name in names if name in entry}
+    try:
+        key = jwt.PyJWK(public, algorithm)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    is_weak = algorithm == "RS256" and key.key.key_size < _RSA_BITS
+    is_other_curve = algorithm == "ES256" and entry.get("crv") != "P-256"
+    return None if is_weak or is_other_curve else key
+
+
+def _explain(error: Exception) -> str:
+    """A reason for the log: ours, or the kind of the failure."""
+    return str(error) if type(error) is ValueError else type(error).__name__

@@ -1,0 +1,300 @@
+"""The distributed engine: tables of a ClickHouse server, over its HTTP interface.
+
+Queries are read-only and limited in time, memory and rows; no text of a caller becomes SQL. Each
+runs in a worker thread under an id of its own, by which it is killed when nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+
+from gateway_metrics_mcp.backends.address import Address
+from gateway_metrics_mcp.backends.clickhouse.client import (
+    CONCURRENCY,
+    Call,
+    CutError,
+    close_client,
+    open_client,
+)
+from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
+from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
+from gateway_metrics_mcp.backends.clickhouse.tables import fits
+from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
+from gateway_metrics_mcp.backends.sql.engine import SqlEngine
+from gateway_metrics_mcp.backends.sql.tables import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    EngineError,
+    GatewayMetricsError,
+    InternalError,
+    SettingsError,
+    TooManyRowsError,
+)
+from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
+
+logger = logging.getLogger(__name__)
+
+
+_COLUMNS_AGE_S: Final = 60
+
+
+_KILL_TIMEOUT_S: Final = 2
+
+
+_UNQUOTED: Final = (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
+
+
+_KILL: Final = "KILL QUERY WHERE query_id = {id:String} AND user = currentUser() ASYNC"
+
+
+_MEANING: Final = {
+    "aggregate_functions_null_for_empty": "0",
+    "distributed_group_by_no_merge": "0",
+    "enable_positional_arguments": "1",
+    "group_by_overflow_mode": "throw",
+    "limit": "0",
+    "offset": "0",
+    "read_overflow_mode": "throw",
+    "read_overflow_mode_leaf": "throw",
+    "result_overflow_mode": "throw",
+    "skip_unavailable_shards": "0",
+    "sort_overflow_mode": "throw",
+    "timeout_overflow_mode": "throw",
+    "timeout_overflow_mode_leaf": "throw",
+    "transform_null_in": "0",
+}
+"""Settings without which an answer could be another one, or a part of it; these are the usual."""
+
+
+_BYTES: Final = {
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
+
+
+class ClickHouseBackend(SqlEngine):
+    """Answers from the tables of a database, in the vendor's layout, `Distributed` or not.
+
+    The server is connected to when the first question comes. Columns that a table lacks read as
+    null. `connect` opens another client than the one over HTTP.
+    """
+
+    _dialect = ClickHouseDialect()
+
+    def __init__(
+        self,
+        url: str,
+        catalog: Catalog,
+        *,
+        password: str | None = None,
+        memory_limit: str = "2GB",
+        timeout_s: float = 60,
+        row_cap: int = 100_000,
+        connect: Callable[[], Client] | None = None,
+    ) -> None:
+        self._address = Address.read(url)
+        self._layout = Layout.of(catalog)
+        self._timeout_s = timeout_s
+        self._row_cap = row_cap
+        self._memory_bytes = _read_bytes(memory_limit)
+        self._limiter = anyio.CapacityLimiter(CONCURRENCY)
+        self._opening = threading.Lock()
+        self._client: Client | None = None
+        self._columns: dict[str, tuple[float, dict[str, str]]] = {}
+        self._connect = connect or (
+            lambda: open_client(self._address, password or "", timeout_s=timeout_s)
+        )
+
+    @property
+    def description(self) -> str:
+        """`ClickHouse at <host>:<port>/<database>`."""
+        return f"ClickHouse at {self._address}"
+
+    @property
+    def most_queries(self) -> int:
+        """As many as connections are kept."""
+        return CONCURRENCY
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The rows that answer the query, by rulings R1 to R24.
+
+        Raises:
+            TooManyRowsError: if there are more rows than the cap (R19).
+            QueryTooLargeError: if it exceeds the memory or a limit of the user's profile.
+            BackendTimeoutError: if it takes longer than the time limit.
+            OperatorError: if the server cannot be reached, or its tables cannot be read.
+        """
+        call = Call()
+        outcome: Result | GatewayMetricsError
+        try:
+            with anyio.fail_after(self._timeout_s):
+                outcome = await self._run(call, query, caller)
+        except TimeoutError:
+            outcome = BackendTimeoutError(
+                f"no answer within {self._timeout_s:g} s. Ask a shorter window or fewer groups"
+            )
+        if isinstance(outcome, GatewayMetricsError):
+            raise outcome  # outside of any handler: the client's errors hold the password's frames
+        return outcome
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        with self._opening:
+            client, self._client = self._client, None
+        if client is not None:
+            close_client(client)
+
+    async def _run(self, call: Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
+        try:
+            return await anyio.to_thread.run_sync(
+                self._work, call, query, caller, abandon_on_cancel=True, limiter=self._limiter
+            )
+        except anyio.get_cancelled_exc_class():
+            if call.cut():
+                with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):
+                    await anyio.to_thread.run_sync(self._kill, call, abandon_on_cancel=True)
+            raise
+
+    def _work(self, call: Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
+        """The whole of one query, in the worker thread; what fails is returned."""
+        table = self._layout.catalog.datasources[query.datasource].table
+        try:
+            with call.active():
+                return self._answer(call, query, caller, table)
+        except GatewayMetricsError as error:
+            return error
+        except CutError:
+            return InternalError("cancelled")
+        except ClickHouseError as error:
+            if isinstance(error, Error) and error.code == UNKNOWN_IDENTIFIER:
+                self._columns.pop(table, None)  # the table has lost a column
+            return translate(error, table)
+
+    def _answer(self, call: Call, query: Query, caller: Caller, table: str) -> Result:
+        client = self._open()
+        call.check()
+        dialect = ClickHouseDialect()
+        source = dialect.source(self._address.database, table)
+        stored = self._stored(client, table, source)
+        statement = compile_query(
+            query,
+            caller,
+            source=source,
+            dialect=dialect,
+            layout=self._layout,
+            row_cap=self._row_cap,
+        )
+        self._check_types(table, stored, statement)
+        absent = dialect.absent_columns(self._layout.tables[table], stored)
+        parameters = {name: dialect.parameter(v) for name, v in statement.parameters.items()}
+        settings = {"query_id": call.query_id, **self._limits(client)}
+        most = _allowed(client, {"max_result_rows": str(self._row_cap + 1)})
+        rows = client.query(absent + statement.text, parameters, settings | most).result_rows
+        if len(rows) > self._row_cap:
+            self._refuse(client, absent + statement.count_text, parameters, settings)
+        return read_rows(rows, statement, query, self._layout.catalog)
+
+    def _open(self) -> Client:
+        with self._opening:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _stored(self, client: Client, table: str, source: str) -> dict[str, str]:
+        """The table's columns and their types, at most a minute old."""
+        now = time.monotonic()
+        age, stored = self._columns.get(table, (-float("inf"), {}))
+        if now - age > _COLUMNS_AGE_S:
+            described = client.query(f"DESCRIBE TABLE {source}").result_rows
+            stored = {row[0]: row[1] for row in described}
+            self._columns[table] = (now, stored)
+        return stored
+
+    def _check_types(self, table: str, stored: Mapping[str, str], statement: Statement) -> None:
+        """Refuse to read columns as what they are not: some would give wrong values."""
+        for name, published in self._layout.tables[table].items():
+            is_used = f'"{name}"' in statement.text or name in _UNQUOTED
+            if is_used and name in stored and not fits(stored[name], published):
+                raise EngineError(
+                    f"the column {name} of {table} is of type {stored[name]}, which is not of the"
+                    f" published kind ({published}); docs/clickhouse.md has the types"
+                )
+
+    def _limits(self, client: Client) -> dict[str, str]:
+        """The settings of a query, as far as the user's profile lets them be chosen.
+
+        Raises:
+            SettingsError: if the profile is fixed to answers that can be incomplete.
+        """
+        for name, value in _MEANING.items():
+            fixed = client.server_settings.get(name)
+            if fixed is not None and fixed.readonly and fixed.value != value:
+                raise SettingsError(
+                    f"the ClickHouse user's profile fixes {name} to {fixed.value}, with which"
+                    f" answers could be wrong. Set it to {value}"
+                )
+        wanted = {
+            **_MEANING,
+            "max_execution_time": f"{self._timeout_s:g}",
+            "max_memory_usage": str(self._memory_bytes),
+            "readonly": "1",
+        }
+        own = client.server_settings.get("readonly")
+        if (
+            own is not None and own.value != "0"
+        ):  # and so it stays: the server lets nobody change it
+            del wanted["readonly"]
+        return _allowed(client, wanted)
+
+    def _refuse(
+        self, client: Client, text: str, parameters: dict[str, Any], settings: dict[str, str]
+    ) -> None:
+        ((count,),) = client.query(text, parameters, settings).result_rows
+        raise TooManyRowsError(
+            f"the answer would have {count} rows, the limit is {self._row_cap}. Ask a shorter"
+            " window, a longer interval, fewer group-by fields, or filter"
+        )
+
+    def _kill(self, call: Call) -> None:
+        """Ask the server to stop the query, should the end of its connection not do."""
+        client = self._client
+        if client is None:
+            return
+        try:
+            client.command(_KILL, {"id": call.query_id})
+        except ClickHouseError as error:
+            logger.info("query %s was not killed: %s", call.query_id, error)
+
+
+def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Those settings that the server knows, lets be changed and has not so already."""
+    known = client.server_settings
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name in known and not known[name].readonly and known[name].value != value
+    }
+
+
+def _read_bytes(text: str) -> int:
+    match = re.fullmatch(r"([\d.]+)\s?([A-Za-z]+)", text)
+    if match is None:
+        raise SettingsError(f"{text!r} is no amount of memory. Give one such as 2GB")
+    return int(float(match[1]) * _BYTES[match[2]])

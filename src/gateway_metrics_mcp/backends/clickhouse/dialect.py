@@ -1,0 +1,141 @@
+"""How ClickHouse spells what the compiler needs.
+
+A statement is one flat SELECT, so that a `Distributed` table aggregates on its shards. Nothing
+hangs on a setting of the server: what would is spelt out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gateway_metrics_mcp.backends.sql.dialect import (
+    MICROSECONDS,
+    Function,
+    TextPlace,
+    quote_identifier,
+)
+from gateway_metrics_mcp.backends.sql.tables import METADATA_COLUMN, TEAMS_COLUMN, TIME_COLUMN
+from gateway_metrics_mcp.query.time.interval import EPOCH, Interval
+
+_TEAMS: Final = f'arrayDistinct(arrayFilter(t -> isNotNull(t), "{TEAMS_COLUMN}"))'
+"""The row's teams, each once."""
+
+
+_METADATA_KEYS: Final = (
+    f'arrayDistinct(mapKeys(mapFilter((k, v) -> isNotNull(v), "{METADATA_COLUMN}")))'
+)
+"""The row's metadata keys, each once: one without a value is none (R6)."""
+
+
+_NOTHING: Final = {
+    "TEXT": "CAST(NULL, 'Nullable(String)')",
+    "BIGINT": "CAST(NULL, 'Nullable(Int64)')",
+    "INTEGER": "CAST(NULL, 'Nullable(Int32)')",
+    "DOUBLE PRECISION": "CAST(NULL, 'Nullable(Float64)')",
+    "BOOLEAN": "CAST(NULL, 'Nullable(Bool)')",
+    "TIMESTAMPTZ": "CAST(NULL, 'Nullable(DateTime64(6))')",
+    "Array(Text)": "CAST([], 'Array(String)')",
+    "Map(Text, Text)": "CAST(map(), 'Map(String, String)')",
+    "Map(Text, Array(Text))": "CAST(map(), 'Map(String, Array(String))')",
+}
+
+
+_TEXT: Final[dict[TextPlace, str]] = {
+    "anywhere": "position({text}, {part}) > 0",
+    "start": "startsWith({text}, {part})",
+    "end": "endsWith({text}, {part})",
+}
+
+
+class ClickHouseDialect:
+    """ClickHouse; its server binds the parameters."""
+
+    def source(self, database: str, table: str) -> str:
+        """A table of the database."""
+        return f"{quote_identifier(database)}.{quote_identifier(table)}"
+
+    def absent_columns(self, columns: Mapping[str, str], stored: Mapping[str, str]) -> str:
+        """What goes before a SELECT so that columns which the table lacks are null."""
+        absent = [
+            f"{_NOTHING[type_]} AS {quote_identifier(name)}"
+            for name, type_ in columns.items()
+            if name not in stored
+        ]
+        return f"WITH {', '.join(absent)} " if absent else ""
+
+    def parameter(self, value: object) -> Any:
+        """The value as its placeholder expects it."""
+        if isinstance(value, datetime):
+            return (value - EPOCH) // timedelta(microseconds=1)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return value
+
+    def placeholder(self, name: str, value: object) -> str:
+        if isinstance(value, datetime):  # as a number: text is bound to the years 1900 to 2299
+            return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
+        if isinstance(value, bool):
+            return f"{{{name}:Bool}}"
+        if isinstance(value, int):
+            return f"{{{name}:Int64}}"
+        return f"{{{name}:{'Float64' if isinstance(value, float) else 'String'}}}"
+
+    def finite(self, number: str) -> str:
+        # Adding nothing makes one value of 0 and -0, which ClickHouse would tell apart.
+        return f"if(isFinite({number}), {number} + 0., NULL)"
+
+    def as_float(self, number: str) -> str:
+        return f"toFloat64({number})"
+
+    def has_text(self, place: TextPlace, text: str, part: str) -> str:
+        return _TEXT[place].format(text=text, part=part)
+
+    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:
+        if function == "count":
+            return f"count({value})"
+        if function == "countDistinct":
+            return f"uniqExact({value})"
+        if is_integer and function in ("sum", "avg"):
+            total = f"sumOrNull(toInt128({value}))"  # in 64 bits it would wrap around
+            return total if function == "sum" else f"{total} / count({value})"
+        return f"{function}OrNull({value})"
+
+    def bucket(self, interval: Interval) -> str:
+        seconds = interval.fixed_seconds
+        if seconds is None:
+            year, month = (f"to{part}(\"{TIME_COLUMN}\", 'UTC')" for part in ("Year", "Month"))
+            return f"intDiv(({year} - 1970) * 12 + {month} - 1, {interval.months})"
+        microseconds = f"toUnixTimestamp64Micro(toDateTime64(\"{TIME_COLUMN}\", 6, 'UTC'))"
+        width = seconds * MICROSECONDS
+        origin = int((interval.origin - EPOCH).total_seconds()) * MICROSECONDS
+        # One width is added and taken off again: intDiv does not round down below zero.
+        return f"intDiv({microseconds} - {origin} + {width}, {width}) - 1"
+
+    def percentiles(self, number: str, fractions: Sequence[float]) -> str:
+        listed = ", ".join(str(fraction) for fraction in fractions)
+        return f"quantilesExactInclusive({listed})(toFloat64({number}))"
+
+    def metadata(self, key: str) -> str:
+        column = quote_identifier(METADATA_COLUMN)
+        return f"if(mapContains({column}, {key}), {column}[{key}], NULL)"
+
+    def has_team(self, team: str) -> str:
+        return f"has({quote_identifier(TEAMS_COLUMN)}, {team})"
+
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:  # noqa: ARG002 - `team` itself makes the rows
+        return f"{source} WHERE {condition}"
+
+    def metadata_key(self) -> str:
+        return f"arrayJoin({_METADATA_KEYS})"
+
+    def team(self) -> str:
+        nullable = f"CAST({_TEAMS}, 'Array(Nullable(String))')"
+        return f"arrayJoin(emptyArrayToSingle({nullable}))"  # an empty array becomes [null]
+
+    def count_teamed(self) -> str:
+        return f"countIf(notEmpty({_TEAMS}))"
+
+    def distinct_teams(self) -> str:
+        return f"uniqExactArray({_TEAMS})"

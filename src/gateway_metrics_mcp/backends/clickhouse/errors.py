@@ -1,0 +1,139 @@
+"""ClickHouse's errors as ours; its own words go to the log alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError, SSLError
+
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    EngineError,
+    ForbiddenError,
+    GatewayMetricsError,
+    InternalError,
+    QueryTooLargeError,
+    RateLimitedError,
+    SettingsError,
+    TlsError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreachableError,
+    WrongHostError,
+)
+
+logger = logging.getLogger(__name__)
+
+
+UNKNOWN_IDENTIFIER: Final = 47
+
+
+_TIMES: Final = (159, 160, 209)
+
+
+_MEMORY: Final = (241,)
+
+
+_LARGE: Final = (158, 307, 396)
+
+
+_BUSY: Final = (201, 202)
+
+
+_LOGIN: Final = (192, 193, 194, 516)
+
+
+_ACCESS: Final = (291, 497)
+
+
+_SETTINGS: Final = (115, 164, 452)
+
+
+_TABLES: Final = (60, 81)
+
+
+_COLUMNS: Final = (UNKNOWN_IDENTIFIER, 43, 44, 53, 70, 386)
+
+
+_SHARDS: Final = (210, 279, 394)
+
+
+_TOO_LATE: Final = "no answer in time. Ask a shorter window or fewer groups"
+
+
+_TOO_HEAVY: Final = (
+    "the question needs more memory than a query may use. Ask a shorter window, fewer percentiles"
+    " or fewer groups, or raise the memory limit"
+)
+
+
+_TOO_LARGE: Final = (
+    "the question exceeds a limit of the ClickHouse user's profile; the log names it. Ask a shorter"
+    " window or fewer groups"
+)
+
+
+_FORBIDDEN_SETTING: Final = (
+    "the ClickHouse user's profile forbids a setting that queries need; the log names it"
+)
+
+
+_WRONG_COLUMN: Final = "a column of {table} is not of the published type; the log names it"
+
+
+_KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]] = (
+    (_TIMES, BackendTimeoutError, _TOO_LATE),
+    (_MEMORY, QueryTooLargeError, _TOO_HEAVY),
+    (_LARGE, QueryTooLargeError, _TOO_LARGE),
+    (_BUSY, RateLimitedError, "ClickHouse takes no more queries just now: too many, or a quota"),
+    (_LOGIN, UnauthorizedError, "ClickHouse does not accept the user or the password"),
+    (_ACCESS, ForbiddenError, "the ClickHouse user may not read {table}"),
+    (_SETTINGS, SettingsError, _FORBIDDEN_SETTING),
+    (_TABLES, EngineError, "the database has no table {table}; docs/clickhouse.md has its DDL"),
+    (_COLUMNS, EngineError, _WRONG_COLUMN),
+    (_SHARDS, UnavailableError, "ClickHouse gave the query up, or a shard cannot be reached"),
+)
+
+
+def translate(error: ClickHouseError, table: str) -> GatewayMetricsError:
+    """What the error means for whoever has to act."""
+    code = error.code if isinstance(error, Error) else None
+    logger.warning("ClickHouse on %s: %s: %s", table, type(error).__name__, error)
+    for codes, kind, message in _KINDS:
+        if code in codes:
+            return kind(message.format(table=table))
+    if code is not None:
+        return InternalError("the engine failed; the log has the details")
+    return _of_connection(error)
+
+
+def _of_connection(error: ClickHouseError) -> GatewayMetricsError:
+    """What went wrong before ClickHouse said anything."""
+    links = list(_chain(error))
+    if any(isinstance(link, ReadTimeoutError) for link in links):
+        return BackendTimeoutError(_TOO_LATE)
+    if any(isinstance(link, SSLError) for link in links):
+        return TlsError(
+            "no TLS with the ClickHouse server: its certificate cannot be verified, or the port"
+            " does not speak it"
+        )
+    if any(isinstance(link, HTTPError) for link in links):
+        return UnreachableError(
+            "no connection to ClickHouse. Check host and port of the backend's URL (the HTTP"
+            " interface: 8123, with TLS 8443)"
+        )
+    return WrongHostError(
+        "what answered at the backend's address is no HTTP interface of ClickHouse; the log has"
+        " its words"
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, MaxRetryError) and error.reason is not None:
+            yield error.reason
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,85 @@
+"""The tables as ClickHouse should have them: `python -m ...clickhouse_tables` prints the DDL."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
+from gateway_metrics_mcp.backends.sql.tables import TIME_COLUMN, published_tables
+
+_DDL_TYPES: Final = {
+    "TEXT": "LowCardinality(Nullable(String))",
+    "BIGINT": "Nullable(Int64)",
+    "INTEGER": "Nullable(Int32)",
+    "DOUBLE PRECISION": "Nullable(Float64)",
+    "BOOLEAN": "Nullable(Bool)",
+    "TIMESTAMPTZ": "DateTime64(6, 'UTC')",
+    "Array(Text)": "Array(LowCardinality(String))",
+    "Map(Text, Text)": "Map(LowCardinality(String), String)",
+    "Map(Text, Array(Text))": "Map(LowCardinality(String), Array(String))",
+}
+
+
+_OWN_VALUES: Final = frozenset(
+    ("TraceId", "SpanId", "ConversationId", "CreatedBySubject", "RequestPath", "McpServerUrl")
+)
+"""Texts that differ from row to row: a dictionary of them would be as large as they are."""
+
+
+_FITTING: Final = {
+    "TEXT": r"String",
+    "BIGINT": r"U?Int\d+",
+    "INTEGER": r"U?Int\d+",
+    "DOUBLE PRECISION": r"Float(32|64)|U?Int\d+",
+    "BOOLEAN": r"Bool",
+    "TIMESTAMPTZ": r"DateTime(64)?(\(.*\))?",
+    "Array(Text)": r"Array\(String\)",
+    "Map(Text, Text)": r"Map\(String, String\)",
+    "Map(Text, Array(Text))": r"Map\(String, Array\(String\)\)",
+}
+
+
+_WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\(((?:[^()]|\([^()]*\))*)\)")
+
+
+def fits(stored: str, published: str) -> bool:
+    """Whether values of ClickHouse's type can be read as the vendor's published one."""
+    plain = stored
+    while (bare := _WRAPPED.sub(r"\1", plain)) != plain:
+        plain = bare
+    return re.fullmatch(_FITTING[published], plain) is not None
+
+
+def create_table(table: str, columns: Mapping[str, str]) -> str:
+    """`table` or `database.table` on one server, or on each shard; a partition is a day."""
+    width = max(map(len, columns)) + 2
+    listed = ",\n".join(
+        f"    {quote_identifier(n):<{width}} {_type(n, t)}" for n, t in columns.items()
+    )
+    return (
+        f"CREATE TABLE {table}\n(\n{listed}\n)\nENGINE = MergeTree\n"
+        f"PARTITION BY toYYYYMMDD({TIME_COLUMN})\n"
+        f"ORDER BY {TIME_COLUMN}"
+    )
+
+
+def create_distributed(table: str, cluster: str, local: str) -> str:
+    """The table over the shards of a cluster, each of which has it under the name `local`."""
+    return (
+        f"CREATE TABLE {table} AS {local}\n"
+        f"ENGINE = Distributed({cluster}, currentDatabase(), {local}, rand())"
+    )
+
+
+def _type(name: str, published: str) -> str:
+    if name in _OWN_VALUES:
+        return "Nullable(String)"
+    return _DDL_TYPES[published]
+
+
+if __name__ == "__main__":
+    for name, its_columns in published_tables().items():
+        sys.stdout.write(f"{create_table(name, its_columns)};\n\n")

@@ -1,0 +1,1 @@
+"""Generated data, for trying the server out."""

@@ -1,0 +1,194 @@
+"""The data of `demo:`: five weeks of an invented tenant, made by the engine, with two stories.
+
+What there is and how it behaves is in sql/; the seed moves who, what and when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, TypeVar
+
+import duckdb
+
+from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.errors import EngineError
+
+FORMAT_VERSION: Final = 3
+"""Part of the directory's name: raise it with every change of what is generated."""
+
+
+_STEPS: Final = (
+    "surroundings",
+    "traffic",
+    "requests",
+    "attempts",
+    "calls",
+    "outcomes",
+    "mcp_requests",
+)
+
+
+_DAY_S: Final = 24 * 60 * 60
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stories:
+    """What a good question finds: one account's spend jumped, one model's tail became slow."""
+
+    spend_account: str
+    spend_model: str
+    spend_start: date
+    slow_model: str
+    slow_environment: str
+    slow_start: date
+
+
+def tell_stories(seed: int, end_day: date) -> Stories:
+    """The two stories in the data of a seed that end with a day."""
+    with _engine(threads=1) as engine:
+        engine.execute(_sql("cast"))
+        accounts = _first_column(engine, "SELECT slug FROM subjects WHERE kind = 'virtualaccount'")
+        dear = _first_column(engine, "SELECT model FROM models WHERE is_dear")
+        busy = _first_column(
+            engine, "SELECT model FROM models WHERE model_type = 'chat' AND share >= 10"
+        )
+    spend_model = _choose(dear, seed, "spend model")
+    return Stories(
+        spend_account=_choose(accounts, seed, "spend account"),
+        spend_model=spend_model,
+        spend_start=end_day - timedelta(_choose([5, 6, 7, 8], seed, "spend start")),
+        slow_model=_choose([model for model in busy if model != spend_model], seed, "slow model"),
+        slow_environment=_choose(["production", "staging", "dev"], seed, "slow environment"),
+        slow_start=end_day - timedelta(_choose([4, 5, 6, 7], seed, "slow start")),
+    )
+
+
+def make_demo_data(cache: Path, *, seed: int, end_day: date, threads: int = 2) -> Path:
+    """The directory of the data, made if it is not there yet.
+
+    It holds `<table>/date=YYYY-MM-DD/*.parquet` for the 35 UTC days up to and including
+    `end_day`. Processes that make it at the same time all end with the same data.
+
+    Raises:
+        EngineError: if the data cannot be written.
+    """
+    family = f"demo-v{FORMAT_VERSION}-seed{seed}-"
+    directory = cache / f"{family}{end_day.isoformat()}"
+    if directory.is_dir():
+        return directory
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _scratch(cache) as scratch:
+            made = scratch / "made"
+            _write(made, seed=seed, end_day=end_day, threads=threads)
+            _move(made, directory)
+        _remove_outdated(cache, family, keep=directory)
+    except (duckdb.Error, OSError) as error:
+        raise EngineError(
+            "the demo's data could not be made. It needs a cache directory that can be written"
+            " and about 150 MB of disk"
+        ) from error
+    return directory
+
+
+def _write(directory: Path, *, seed: int, end_day: date, threads: int) -> None:
+    """Generate all tables into a directory that does not exist yet."""
+    directory.mkdir()
+    with _engine(threads) as engine:
+        engine.execute("SET memory_limit = '1GB'")
+        engine.execute("SET temp_directory = $spill", {"spill": str(directory.with_name("spill"))})
+        engine.execute("SET VARIABLE seed = $seed", {"seed": str(seed)})
+        engine.execute("SET VARIABLE end_day = $end_day", {"end_day": end_day})
+        engine.execute(_sql("randomness"))
+        engine.execute(_sql("cast"))
+        engine.execute(_sql("story"), asdict(tell_stories(seed, end_day)))
+        for step in _STEPS:
+            engine.execute(_sql(step))
+        for table in published_tables():
+            _copy(engine, table, directory / table)
+
+
+def _copy(engine: duckdb.DuckDBPyConnection, table: str, target: Path) -> None:
+    """Write one table, a directory for each day, each file in order of time."""
+    engine.execute(
+        f"""
+        COPY (
+            SELECT *, "CreatedAt"::DATE AS date FROM ({_sql(table)})
+            ORDER BY "CreatedAt", "SpanId"
+        ) TO $target (
+            FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1,
+            PARTITION_BY (date), FILENAME_PATTERN 'part-{{i}}'
+        )
+        """,
+        {"target": str(target)},
+    )
+
+
+@contextmanager
+def _engine(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An engine in memory that reads the clock in UTC."""
+    with duckdb.connect(config={"threads": threads}) as engine:
+        engine.execute("SET TimeZone = 'UTC'")
+        yield engine
+
+
+@contextmanager
+def _scratch(cache: Path) -> Iterator[Path]:
+    """A directory beside the data that is gone afterwards."""
+    scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=cache))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move(made: Path, directory: Path) -> None:
+    """Put finished data in their place, unless another process did so first."""
+    try:
+        made.rename(directory)
+    except OSError:
+        if not directory.is_dir():
+            raise
+
+
+def _remove_outdated(cache: Path, family: str, *, keep: Path) -> None:
+    """Remove data of other days and what interrupted processes left, if older than a day.
+
+    Younger ones may be in use.
+    """
+    before = time.time() - _DAY_S
+    with _scratch(cache) as bin_:
+        for pattern in (f"{family}*", ".making-*"):
+            for path in cache.glob(pattern):
+                with suppress(OSError):
+                    if path not in (keep, bin_) and path.stat().st_mtime < before:
+                        # Moved first: half a directory must not be taken for data.
+                        path.rename(bin_ / path.name)
+
+
+def _first_column(engine: duckdb.DuckDBPyConnection, query: str) -> list[str]:
+    """The first column of a query's rows, sorted."""
+    return sorted(row[0] for row in engine.execute(query).fetchall())
+
+
+def _choose(choices: list[T], seed: int, topic: str) -> T:
+    """One of the choices: the same for a seed on every platform and version."""
+    digest = hashlib.sha256(f"{seed}/{topic}".encode()).digest()
+    return choices[int.from_bytes(digest[:8], "big") % len(choices)]
+
+
+def _sql(name: str) -> str:
+    """The text of sql/<name>.sql."""
+    return files(__package__).joinpath("sql", f"{name}.sql").read_text("utf-8")

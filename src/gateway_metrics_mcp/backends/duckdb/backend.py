@@ -1,0 +1,317 @@
+"""The embedded engine: DuckDB over a directory of Parquet in the vendor's table layout.
+
+Read-only and shut in: nothing outside the directory can be reached, and no text of a caller
+becomes SQL. A query runs in a worker thread on a cursor of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import duckdb
+
+from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect
+from gateway_metrics_mcp.backends.duckdb.files import find_files, find_late_start, read_directory
+from gateway_metrics_mcp.backends.sql.compiler import (
+    Statement,
+    compile_query,
+    read_points,
+    read_rows,
+)
+from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
+from gateway_metrics_mcp.backends.sql.engine import SqlEngine
+from gateway_metrics_mcp.backends.sql.tables import Layout
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    EngineError,
+    GatewayMetricsError,
+    InternalError,
+    QueryTooLargeError,
+    SettingsError,
+    TooManyRowsError,
+)
+from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import DataPoints, Result, Row
+
+logger = logging.getLogger(__name__)
+
+
+def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
+    """DuckDB's error as one of ours; its own words go to the log alone."""
+    logger.warning("DuckDB on %s: %s: %s", table, type(error).__name__, error)
+    if isinstance(error, duckdb.ConnectionException):
+        return InternalError("the engine is closed")
+    if isinstance(error, duckdb.ParserException | duckdb.CatalogException):
+        return InternalError("the engine failed; the log has the details")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return QueryTooLargeError(
+            "the question needs more memory than the engine may use. Ask a shorter window, fewer"
+            " percentiles or fewer groups, or raise the memory limit"
+        )
+    if isinstance(error, duckdb.DataError | duckdb.BinderException):
+        return EngineError(f"a column of {table} is not of the published type; the log names it")
+    if isinstance(error, duckdb.PermissionException):
+        return EngineError(
+            f"a Parquet file of {table} is a link out of the data directory; the log names it"
+        )
+    # All else comes from a file: DuckDB has no class of its own for most kinds of damage.
+    return EngineError(f"a Parquet file of {table} cannot be read; the log has the details")
+
+
+_MOST_ON_DISK: Final = "4GB"
+
+
+_INTERRUPT_EVERY_S: Final = 0.005
+
+
+_ROWS_AT_ONCE: Final = 500
+
+
+_TURN_OF_OTHERS_S: Final = 0.0005
+
+
+class DuckDBBackend(SqlEngine):
+    """Answers from `<directory>/<table>/**/*.parquet`, partitioned by `date=` or not.
+
+    Columns that a file lacks read as null. `until`, where given, hides rows from that instant
+    on: the demo's data reach to the end of the day.
+
+    Raises:
+        SettingsError: if the directory is missing or cannot be used.
+    """
+
+    _dialect = DuckDialect()
+
+    def __init__(
+        self,
+        directory: Path,
+        catalog: Catalog,
+        *,
+        memory_limit: str = "2GB",
+        threads: int = 2,
+        timeout_s: float = 60,
+        row_cap: int = 100_000,
+        until: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._directory = read_directory(directory)
+        self._layout = Layout.of(catalog)
+        self._timeout_s = timeout_s
+        self._row_cap = row_cap
+        self._until = until
+        self._limiter = anyio.CapacityLimiter(threads)
+        self._spill = _make_spill_directory()
+        self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
+        self._memory_limit, self._threads = memory_limit, threads
+        self._connection = self._connect()
+
+    @property
+    def description(self) -> str:
+        """`DuckDB over Parquet in <directory>`."""
+        return f"DuckDB over Parquet in {self._directory}"
+
+    @property
+    def most_queries(self) -> int:
+        """As many as there are threads."""
+        return self._threads
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The rows that answer the query, by rulings R1 to R24.
+
+        Raises:
+            TooManyRowsError: if there are more rows than the cap (R19).
+            BackendTimeoutError: if it takes longer than the time limit.
+            QueryTooLargeError: if memory does not suffice.
+            EngineError: if the files cannot be read.
+        """
+        try:
+            with anyio.fail_after(self._timeout_s):
+                try:
+                    return await self._run(query, caller)
+                except duckdb.FatalException:  # brought down by another question's file
+                    return await self._run(query, caller)
+        except TimeoutError:
+            raise BackendTimeoutError(
+                f"no answer within {self._timeout_s:g} s. Ask a shorter window or fewer groups"
+            ) from None
+        except duckdb.Error as error:
+            table = self._layout.catalog.datasources[query.datasource].table
+            raise translate(error, table) from error
+
+    async def _run(self, query: Query, caller: Caller) -> Result:
+        """One attempt; a database that a damaged file has brought down is opened anew."""
+        connection = self._connection
+        try:
+            job = _Job(connection, lambda cursor: self._answer(cursor, query, caller))
+            return await job.run(self._limiter)
+        except (duckdb.InternalException, duckdb.FatalException):
+            if self._connection is connection:
+                self._connection = self._connect()
+                connection.close()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the engine."""
+        self._connection.close()
+        self._remove_spill()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        config = {
+            "memory_limit": self._memory_limit,
+            "threads": self._threads,
+            "temp_directory": self._spill,
+        }
+        try:
+            return _connect(self._directory, self._layout, config)
+        except duckdb.Error as error:
+            first_line = str(error).partition("\n")[0]
+            raise SettingsError(f"the embedded engine cannot be opened: {first_line}") from error
+
+    def _answer(self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller) -> Result:
+        """The whole of one query, in the worker thread."""
+        table = self._layout.catalog.datasources[query.datasource].table
+        end = query.end_ts if self._until is None else min(query.end_ts, self._until())
+        files = find_files(self._directory / table, query.start_ts, end)
+        clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
+        statement = self._compile(clipped, caller, files, are_whole=True)
+        try:
+            cursor.execute(statement.text, statement.parameters)
+        except duckdb.BinderException:  # the engine finds on opening them that they are not
+            statement = self._compile(clipped, caller, files, are_whole=False)
+            cursor.execute(statement.text, statement.parameters)
+        result = read_rows((), statement, query, self._layout.catalog)
+        points: list[Row] = []
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            if points:  # a fetch holds the interpreter's lock, and would be first to get it again
+                time.sleep(_TURN_OF_OTHERS_S)
+            points += read_points(rows, statement, query, keys=len(result.key_names))
+        if len(points) > self._row_cap:
+            self._refuse(cursor, statement)
+        is_absent = not files and not (self._directory / table).is_dir()
+        notes = (_no_table(table),) if is_absent else ()
+        if (first := find_late_start(files, query.start_ts)) is not None:
+            notes = (
+                f"the data of this window begin on {first}: it has no files of the days before",
+            )
+        result = replace(result, points=DataPoints(points), is_absent=is_absent)
+        return result.with_notes(*notes)
+
+    def _compile(
+        self, query: Query, caller: Caller, files: list[str], *, are_whole: bool
+    ) -> Statement:
+        """The statement over the files; whole ones lack no column that it names."""
+        table = self._layout.catalog.datasources[query.datasource].table
+        statement = compile_query(
+            query,
+            caller,
+            source=FILES if files else quote_identifier(table),
+            dialect=self._dialect,
+            layout=self._layout,
+            row_cap=self._row_cap,
+        )
+        if not files:
+            return statement
+        define, columns = self._dialect.define_files, self._layout.tables[table]
+        clause = define(table, columns, statement.text, are_whole=are_whole)
+        return statement.opened_by(clause, files=files)
+
+    def _refuse(self, cursor: duckdb.DuckDBPyConnection, statement: Statement) -> None:
+        (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
+        raise TooManyRowsError(
+            f"the answer would have {count} rows, the limit is {self._row_cap}. Ask a shorter"
+            " window, a longer interval, fewer group-by fields, or filter"
+        )
+
+
+class _Job:
+    """One piece of work in a worker thread, which a cancellation interrupts.
+
+    An interrupt that comes before the statement starts is lost, so it is repeated until the
+    thread is done.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        work: Callable[[duckdb.DuckDBPyConnection], Result],
+    ) -> None:
+        self._cursor = connection.cursor()
+        self._work = work
+        self._is_cancelled = False
+        self._done = threading.Event()
+
+    async def run(self, limiter: anyio.CapacityLimiter) -> Result:
+        started = False
+
+        def work() -> Result:
+            nonlocal started
+            started = True
+            return self._run()
+
+        try:
+            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+        except anyio.get_cancelled_exc_class():
+            self._is_cancelled = True
+            with anyio.CancelScope(shield=True):
+                while started and not self._done.is_set():
+                    with suppress(duckdb.ConnectionException):  # closed just now: it is done
+                        self._cursor.interrupt()
+                    await anyio.sleep(_INTERRUPT_EVERY_S)
+            raise
+
+    def _run(self) -> Result:
+        try:
+            if self._is_cancelled:
+                raise InternalError("cancelled before it started")
+            return self._work(self._cursor)
+        finally:
+            self._cursor.close()
+            self._done.set()
+
+
+def _make_spill_directory() -> str:
+    """Where DuckDB may write what does not fit into memory; empty if there is no such place."""
+    try:
+        return tempfile.mkdtemp(prefix="gateway-metrics-mcp-")
+    except OSError as error:
+        logger.warning("no temporary directory, queries have the memory alone: %s", error)
+        return ""
+
+
+def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """An in-memory database that can read the directory and nothing else."""
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            **config,
+            "max_temp_directory_size": _MOST_ON_DISK,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+        },
+    )
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    for table, columns in layout.tables.items():
+        connection.execute(DuckDialect().create_table(table, columns))
+    connection.execute("SET allowed_directories = $directory", {"directory": [str(directory)]})
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _no_table(table: str) -> str:
+    return f"the data directory has no table {table}: nothing of this datasource was ever loaded"

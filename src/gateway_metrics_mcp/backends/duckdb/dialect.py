@@ -1,0 +1,157 @@
+"""DuckDB's SQL, for the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from gateway_metrics_mcp.backends.sql.dialect import (
+    MICROSECONDS,
+    Function,
+    TextPlace,
+    quote_identifier,
+)
+from gateway_metrics_mcp.backends.sql.tables import INTEGERS, TIME_COLUMN
+from gateway_metrics_mcp.query.time.interval import EPOCH, Interval
+
+_DUCK_TYPES: Final = {
+    "TEXT": "VARCHAR",
+    "DOUBLE PRECISION": "DOUBLE",
+    "Array(Text)": "VARCHAR[]",
+    "Map(Text, Text)": "MAP(VARCHAR, VARCHAR)",
+    "Map(Text, Array(Text))": "MAP(VARCHAR, VARCHAR[])",
+}
+
+
+_DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
+
+
+_TEAM: Final = "unnested_team"
+
+
+FILES: Final = "files"
+"""The rows of the files, in a statement."""
+
+
+_KEY: Final = "unnested_key"
+
+
+_METADATA_KEYS: Final = (
+    'list_filter(list_distinct(map_keys("Metadata")), lambda k: "Metadata"[k] IS NOT NULL)'
+)
+"""The row's metadata keys, each once: one without a value is none (R6)."""
+
+
+class DuckDialect:
+    """DuckDB 2."""
+
+    def create_table(self, table: str, columns: Mapping[str, str]) -> str:
+        """An empty table in the vendor's layout."""
+        listed = [f"{quote_identifier(n)} {_DUCK_TYPES.get(t, t)}" for n, t in columns.items()]
+        return f"CREATE TABLE {quote_identifier(table)} ({', '.join(listed)})"
+
+    def define_files(
+        self, table: str, columns: Mapping[str, str], statement: str, *, are_whole: bool
+    ) -> str:
+        """What makes `FILES` of `$files` for a statement: in the table's own columns and types.
+
+        The empty table lends the files, where they are not whole, the columns that all of them
+        lack; that costs the engine its statistics. Columns that the statement does not name stay
+        out: to bind them all takes longer than a small question.
+        """
+        named = {n: t for n, t in columns.items() if quote_identifier(n)[1:-1] in statement}
+        read = ", ".join(self._read_column(n, _DUCK_TYPES.get(t, t)) for n, t in named.items())
+        files = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
+        if not are_whole:
+            quoted = ", ".join(map(quote_identifier, named))
+            empty = f"SELECT {quoted} FROM {quote_identifier(table)}"
+            files = f"({empty} UNION ALL BY NAME SELECT * FROM {files})"
+        rows = f"SELECT {read} FROM {files} AS f"
+        return f"WITH {FILES} AS NOT MATERIALIZED ({rows})"
+
+    def _read_column(self, name: str, type_: str) -> str:
+        quoted = quote_identifier(name)
+        column = f"f.{quoted}"  # without f, a missing column could be taken for another thing
+        cast = f"CAST({column} AS {type_})"
+        if type_ in INTEGERS:  # stored as a float, NaN and infinity have no integer: null
+            floats = f"typeof({column}) IN ('FLOAT', 'DOUBLE')"
+            cast = f"CASE WHEN {floats} THEN TRY_{cast} ELSE {cast} END"
+        return f"{cast} AS {quoted}"
+
+    def placeholder(self, name: str, value: object) -> str:  # noqa: ARG002 - types follow the value
+        return f"${name}"
+
+    def finite(self, number: str) -> str:
+        return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+    def as_float(self, number: str) -> str:
+        return f"CAST({number} AS DOUBLE)"
+
+    def has_text(self, place: TextPlace, text: str, part: str) -> str:
+        return f"{_DUCK_TEXT[place]}({text}, {part})"
+
+    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:  # noqa: ARG002 - its integers never overflow
+        if function == "countDistinct":
+            return f"count(DISTINCT {value})"
+        return f"{function}({value})"
+
+    def bucket(self, interval: Interval) -> str:
+        # Integers throughout: the calendar functions on time zones cost fifty times as much.
+        microseconds = f'epoch_us("{TIME_COLUMN}")'
+        seconds = interval.fixed_seconds
+        if seconds is None:
+            day = f"make_timestamp({microseconds})"
+            return f"((year({day}) - 1970) * 12 + month({day}) - 1) // {interval.months}"
+        width = seconds * MICROSECONDS
+        origin = int((interval.origin - EPOCH).total_seconds()) * MICROSECONDS
+        # One width is added and taken off again: // does not round down below zero.
+        return f"({microseconds} - {origin} + {width}) // {width} - 1"
+
+    def percentiles(self, number: str, fractions: Sequence[float]) -> str:
+        listed = ", ".join(str(fraction) for fraction in fractions)
+        return f"quantile_cont({number}::DOUBLE, [{listed}])"
+
+    def metadata(self, key: str) -> str:
+        return f'"Metadata"[{key}]'
+
+    def has_team(self, team: str) -> str:
+        return f'coalesce(list_contains("Teams", {team}), false)'
+
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
+        unnested = f", {self._unnested()} AS {_TEAM}" if by_team else ""
+        unnested += f", unnest({_METADATA_KEYS}) AS {_KEY}" if by_key else ""
+        return f"(SELECT *{unnested} FROM {source} WHERE {condition}) AS r"
+
+    def metadata_key(self) -> str:
+        return _KEY
+
+    def team(self) -> str:
+        return _TEAM
+
+    def count_teamed(self) -> str:
+        return f"count(*) FILTER (WHERE {self._is_teamed()})"
+
+    def distinct_teams(self) -> str:
+        listed = 'list(DISTINCT "Teams") FILTER (WHERE "Teams" IS NOT NULL)'
+        return f"coalesce(len(list_distinct(flatten({listed}))), 0)"
+
+    def _unnested(self) -> str:
+        # Up to three teams are compared in pairs: list_distinct takes five times as long as all
+        # the rest. A pair with a null is not plain.
+        first, second, third = (f'"Teams"[{number}]' for number in (1, 2, 3))
+        is_plain = (
+            f'len("Teams") = 1 AND {first} IS NOT NULL'
+            f' OR len("Teams") = 2 AND {first} <> {second}'
+            f' OR len("Teams") = 3 AND {first} <> {second} AND {first} <> {third}'
+            f" AND {second} <> {third}"
+        )
+        return (
+            f'unnest(CASE WHEN {is_plain} THEN "Teams" WHEN len("Teams") > 0 AND'
+            f" {self._is_teamed()} THEN {self._distinct()} ELSE [NULL] END)"
+        )
+
+    def _distinct(self) -> str:
+        return 'list_distinct("Teams")'
+
+    def _is_teamed(self) -> str:
+        return f"len({self._distinct()}) > 0"

@@ -1,0 +1,1 @@
+"""The remote gateway over HTTP."""

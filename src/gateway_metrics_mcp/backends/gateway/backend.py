@@ -1,0 +1,277 @@
+"""The remote gateway: one endpoint, over httpx; httpx's own errors are translated here."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, cast
+
+import anyio
+import httpx
+from pydantic_core import from_json, to_json
+
+from gateway_metrics_mcp import __version__
+from gateway_metrics_mcp.backends.address import EXAMPLE_HOST, find_proxy, read_host
+from gateway_metrics_mcp.backends.gateway.errors import WRONG_HOST, explain_failure, explain_status
+from gateway_metrics_mcp.backends.gateway.transport import (
+    ConnectionTransport,
+    IdleTransports,
+    unpack,
+)
+from gateway_metrics_mcp.errors import (
+    GatewayError,
+    GatewayMetricsError,
+    SettingsError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreadableResponseError,
+    WrongHostError,
+)
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result, read_result
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.runtime.tasks import work_aside
+from gateway_metrics_mcp.runtime.tracing import trace_headers
+
+PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
+
+
+SCOPE_NOTE: Final = "figures cover what this token may see"
+
+
+_LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
+
+
+_CONNECT_TIMEOUT_S: Final = 10
+
+
+_STOPPING: Final = "this server is stopping: ask again in a minute"
+
+
+_ERROR_BODY_BYTES: Final = 64_000
+
+
+_BYTES_OF_ROW: Final = 200
+
+
+_ERROR_BODY_TIMEOUT_S: Final = 2
+
+
+_HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
+
+
+class GatewayBackend:
+    """The metrics API of a gateway's control plane.
+
+    A caller's own token goes before the server's, which serves the local caller alone. Tokens
+    stand on requests and in no local name: tracebacks show those. Requests go over httpx's
+    transports: the client above them would keep the cookies of one caller for the next, and read
+    where a redirect leads. Each request in flight has a transport to itself, kept for the next
+    of the same caller.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        token: str | None,
+        catalog: Catalog,
+        *,
+        timeout_s: float = 60,
+        max_body_bytes: int = 8_000_000,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url = _read_url(host)
+        self._token = token
+        self._catalog = catalog
+        self._timeout_s = timeout_s
+        self._max_body_bytes = max_body_bytes
+        self._connect_timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s)
+        self._given = transport
+        self._tls: ssl.SSLContext | None = None
+        self._idle = IdleTransports()
+        self._in_flight: set[anyio.CancelScope] = set()
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<GatewayBackend: {self.description}>"
+
+    @property
+    def description(self) -> str:
+        """The gateway's host name."""
+        return f"gateway at {self._url.host}"
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The gateway's answer, both generations of it.
+
+        Raises:
+            GatewayMetricsError: see errors.py; nothing of the gateway's own words is in it but
+                its documented messages.
+        """
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers={
+                "accept": "application/json",
+                "accept-encoding": "gzip",
+                "authorization": self._authorization(caller),
+                "content-type": "application/json",
+                "user-agent": f"gateway-metrics-mcp/{__version__}",
+                **trace_headers(),
+            },
+            content=to_json(query.to_body()),
+            extensions={"timeout": {"connect": self._connect_timeout_s}},
+        )
+        body = await self._fetch(request)
+        return await work_aside(len(body) // _BYTES_OF_ROW, self._read, body, query)
+
+    def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
+        """The request's body."""
+        return json.dumps(query.to_body())
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> None:
+        """None: the API groups by keys that are named, and lists none."""
+
+    async def aclose(self) -> None:
+        """Give up the requests in flight, which close their own connections; close the others."""
+        self._is_closed = True
+        for scope in self._in_flight:
+            scope.cancel()
+        await self._idle.aclose()
+
+    def _authorization(self, caller: Caller) -> str:
+        if caller is not LOCAL and not caller.token:
+            raise UnauthorizedError(
+                "the caller brings no gateway token: each has to bring their own"
+            )
+        if not (caller.token or self._token):
+            raise SettingsError(
+                "there is no gateway token: set TFY_API_KEY to a personal access token or a "
+                "virtual account token"
+            )
+        if not _LEGAL_TOKEN.fullmatch(caller.token or self._token or ""):
+            raise SettingsError(
+                "the gateway token has a space, a line break or another character that no token "
+                "has: set TFY_API_KEY to the token alone, without `Bearer` or quotes"
+            )
+        return f"Bearer {caller.token or self._token}"
+
+    async def _fetch(self, request: httpx.Request) -> bytes:
+        """The body of a good answer.
+
+        httpx's errors hold the request and so the token: ours are raised after the handler, so
+        that none of httpx's hangs on them as their context.
+        """
+        owner = sha256(request.headers["authorization"].encode()).digest()
+        transport = self._idle.take(owner) or self._open_transport()
+        failure: GatewayMetricsError = UnavailableError(_STOPPING)
+        try:
+            with anyio.fail_after(self._timeout_s) as scope:
+                self._in_flight.add(scope)
+                response = await transport.handle_async_request(request)
+                try:
+                    return await self._read_body(request, response)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, OSError) as error:
+            failure = explain_failure(error, self._timeout_s)
+        finally:
+            self._in_flight.discard(scope)
+            await self._put_back(owner, transport)
+        raise failure
+
+    async def _put_back(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:
+        with anyio.CancelScope(shield=True):
+            if self._is_closed:
+                await transport.aclose()
+            else:
+                await self._idle.put(owner, transport)
+
+    def _open_transport(self) -> httpx.AsyncBaseTransport:
+        """One more transport; all share what TLS needs, which takes long to read."""
+        if self._given is not None:
+            return self._given
+        try:
+            self._tls = self._tls or httpx.create_ssl_context()
+            proxy = find_proxy(str(self._url))
+            if proxy is None:
+                return ConnectionTransport(self._url, self._tls)
+            # No connection is kept: what comes after an answer cannot be told through a proxy.
+            limits = httpx.Limits(max_keepalive_connections=0)
+            return httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy, limits=limits)
+        except OSError:
+            wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"
+        except (ValueError, ImportError, httpx.InvalidURL):
+            wrong = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY holds no usable address"
+        raise SettingsError(f"the environment variable {wrong}")
+
+    async def _read_body(self, request: httpx.Request, response: httpx.Response) -> bytes:
+        if response.is_redirect:
+            raise WrongHostError(
+                f"the gateway's address redirects ({response.status_code}) to another one, which"
+                f" the token is not sent to: {WRONG_HOST}"
+            )
+        if not response.is_success:
+            raise explain_status(
+                response.status_code,
+                response.headers.get("retry-after"),
+                await _read_start(response),
+                request.headers["authorization"].removeprefix("Bearer "),
+            )
+        if response.headers.get("content-type", "").lower().startswith(_HTML_TYPES):
+            raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
+        body = bytearray()
+        async for part in _parts(response, self._max_body_bytes):
+            body += part  # a list of parts would take many times as much where they are tiny
+        if body[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+            raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
+        return bytes(body)
+
+    def _read(self, body: bytes, query: Query) -> Result:
+        try:
+            answer = from_json(body)
+            result = read_result(answer, query, self._catalog.datasources[query.datasource])
+        except UnreadableResponseError as error:
+            wrong = str(error)
+        except (ValueError, OverflowError):
+            wrong = "the gateway's answer is not JSON as the API documents it: ask again later"
+        else:
+            return replace(result, notes=(*result.notes, SCOPE_NOTE))
+        raise UnreadableResponseError(wrong)
+
+
+def _read_url(host: str) -> httpx.URL:
+    try:
+        url = httpx.URL(read_host(host) + PATH)
+        if url.host:  # httpx reads international names only when asked for them
+            return url
+    except (httpx.InvalidURL, ValueError):
+        pass
+    raise SettingsError(f"the gateway's host is no address. Give {EXAMPLE_HOST}")
+
+
+def _parts(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
+    chunks = cast("AsyncIterable[bytes]", response.stream)
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    return unpack(chunks, encoding, limit)
+
+
+async def _read_start(response: httpx.Response) -> bytes:
+    """What arrives of an error's body, soon; its status counts even if the body never comes."""
+    parts = []
+    with (
+        anyio.move_on_after(_ERROR_BODY_TIMEOUT_S),
+        suppress(httpx.HTTPError, OSError, GatewayError),
+    ):
+        async for part in _parts(response, _ERROR_BODY_BYTES):
+            parts.append(part)  # noqa: PERF401  # what came before a failure has to stay
+    return b"".join(parts)

@@ -1,0 +1,83 @@
+"""Whether anything answers at the gateway's address, and its clock; sends no token."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import aclosing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from gateway_metrics_mcp.backends.address import find_proxy, read_host
+from gateway_metrics_mcp.backends.gateway.backend import PATH
+from gateway_metrics_mcp.backends.gateway.errors import explain_failure
+from gateway_metrics_mcp.errors import SettingsError, UnavailableError
+
+_TIMEOUT_S: Final = 3
+
+
+_NO_SUCH_METHOD: Final = 501
+"""Said of HEAD: what is there may take a POST all the same."""
+
+
+class GatewayReach:
+    """Tries the way to one gateway, over a new connection each time."""
+
+    def __init__(self, host: str) -> None:
+        self._url = read_host(host) + PATH
+        self._tls: ssl.SSLContext | None = None
+
+    async def check(self) -> None:
+        """Send a request without a token: whatever the gateway thinks of it, it is there.
+
+        Raises:
+            GatewayMetricsError: if there is no answer, or only a failure of the gateway.
+        """
+        status, _ = await self._try()
+        if status >= 500 and status != _NO_SUCH_METHOD:
+            raise UnavailableError(f"the gateway fails ({status})")
+
+    async def read_clock(self) -> datetime | None:
+        """The time that the gateway says it is, if it does, whatever else it answers.
+
+        Raises:
+            GatewayMetricsError: if there is no answer.
+        """
+        _, date = await self._try()
+        return _read_date(date)
+
+    async def _try(self) -> tuple[int, str]:
+        """The status and the date of the answer.
+
+        Raises:
+            GatewayMetricsError: if there is none.
+        """
+        try:
+            with anyio.fail_after(_TIMEOUT_S):
+                return await self._ask()
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise explain_failure(error, _TIMEOUT_S) from None
+        except (ValueError, ImportError):
+            raise SettingsError("a variable of the proxy holds no usable address") from None
+
+    async def _ask(self) -> tuple[int, str]:
+        if self._tls is None:  # reading the certificates takes long
+            self._tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+        transport = httpx.AsyncHTTPTransport(verify=self._tls, proxy=find_proxy(self._url))
+        async with transport:
+            request = httpx.Request("HEAD", self._url)
+            response = await transport.handle_async_request(request)
+            async with aclosing(response):
+                return response.status_code, response.headers.get("date", "")
+
+
+def _read_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date

@@ -1,0 +1,94 @@
+"""Requests to the gateway that failed for a passing reason are sent again, within one budget."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Final
+
+import anyio
+
+from gateway_metrics_mcp.backends.gateway.errors import explain_timeout
+from gateway_metrics_mcp.errors import GatewayMetricsError
+from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.runtime.metrics import DEADLINE, Meter
+
+_FIRST_WAIT_S: Final = 0.2
+
+
+_LONGEST_WAIT_S: Final = 8
+
+
+_LATER: Final = 0.1
+"""By how much of the wait that the gateway asks for one comes later, so that not all do at once."""
+
+
+Ask = Callable[[], Awaitable[Result | None]]
+
+
+class Retries:
+    """Up to `most` more tries, as long as the next one would begin within `budget_s` of the first.
+
+    Where the gateway names a time that lies beyond, its refusal is the answer at once.
+    """
+
+    def __init__(self, most: int, budget_s: float, meter: Meter) -> None:
+        self._most = most
+        self._budget_s = budget_s
+        self._meter = meter
+
+    async def run(self, ask: Ask) -> Result | None:
+        """What `ask` answers in the end.
+
+        Raises:
+            BackendTimeoutError: if there is no answer within the budget, all tries together.
+            GatewayMetricsError: the last try's.
+        """
+        begun = monotonic()
+        with anyio.move_on_after(self._budget_s) as scope:
+            DEADLINE.set(scope.deadline)
+            try:
+                return await ask()
+            except GatewayMetricsError as error:
+                if not error.is_passing:
+                    raise
+                first = error
+            return await self._ask_again(ask, first, self._budget_s - (monotonic() - begun))
+        raise explain_timeout(self._budget_s)
+
+    async def _ask_again(
+        self, ask: Ask, first: GatewayMetricsError, left_s: float
+    ) -> Result | None:
+        """Try on after a first failure, on which alone the library's objects are made."""
+        import tenacity  # seldom needed
+
+        failed = [first]
+
+        async def ask_or_fail() -> Result | None:
+            if failed:
+                raise failed.pop()
+            return await ask()
+
+        growing = tenacity.wait_exponential(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+        usual = growing + tenacity.wait_random(0, _FIRST_WAIT_S)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = None if state.outcome is None else state.outcome.exception()
+            if isinstance(error, GatewayMetricsError) and error.wait_s is not None:
+                return error.wait_s * random.uniform(1, 1 + _LATER)  # noqa: S311 - no secret
+            return usual(state)
+
+        tries = tenacity.AsyncRetrying(
+            sleep=anyio.sleep,
+            stop=tenacity.stop_after_attempt(1 + self._most) | tenacity.stop_before_delay(left_s),
+            wait=wait,
+            retry=tenacity.retry_if_exception(_is_passing),
+            before_sleep=lambda _: self._meter.count_retry(),
+            reraise=True,
+        )
+        return await tries(ask_or_fail)
+
+
+def _is_passing(error: BaseException) -> bool:
+    return isinstance(error, GatewayMetricsError) and error.is_passing

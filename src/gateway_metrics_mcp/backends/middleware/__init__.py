@@ -1,0 +1,1 @@
+"""What stands before a backend: cache, single-flight, limits, retries, metrics."""

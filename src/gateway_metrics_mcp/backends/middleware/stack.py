@@ -1,0 +1,156 @@
+"""What stands before a backend that many ask: a cache, questions merged, limits, retries."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from pydantic_core import to_json
+
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends.middleware.cache import AnswerCache
+from gateway_metrics_mcp.backends.middleware.limits import Limits
+from gateway_metrics_mcp.backends.middleware.single_flight import Flights
+from gateway_metrics_mcp.query.caller import ASKED_FOR, LOCAL, Caller
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.runtime.metrics import Meter
+from gateway_metrics_mcp.settings import Settings
+
+Ask = Callable[[], Awaitable[Result | None]]
+
+
+Key = tuple[bool, Caller, bytes]
+"""Whose question it is, and the question to the letter: as queries 1 and True are equal."""
+
+
+class GuardedBackend:
+    """A backend asked as seldom as honesty allows: each question by one caller once at a time."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        limits: Limits,
+        clock: Callable[[], datetime],
+        meter: Meter,
+        *,
+        cache: AnswerCache | None = None,
+        retry: Callable[[Ask], Awaitable[Result | None]] | None = None,
+    ) -> None:
+        self._backend = backend
+        self._limits = limits
+        self._clock = clock
+        self._meter = meter
+        self._cache = cache
+        self._retry = retry
+        self._flights = Flights()
+
+    @property
+    def description(self) -> str:
+        """That of the backend behind it."""
+        return self._backend.description
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The rows, from the cache where it has them; `age_s` says so.
+
+        Raises:
+            BusyError: if too many calls are in flight for too long.
+            GatewayMetricsError: as the backend does.
+        """
+        body = to_json(query.to_body())
+        result = await self._answer(body, query.end_ts, caller, self._backend.query, query)
+        if result is None:
+            raise TypeError("a query has a result")
+        return result
+
+    def explain(self, query: Query, caller: Caller) -> str:
+        """What the backend behind it would be sent."""
+        return self._backend.explain(query, caller)
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        """The keys, on the same way as the rows of a query.
+
+        Raises:
+            GatewayMetricsError: as `query` does.
+        """
+        body = to_json(["metadata_keys", datasource, start, end])
+        ask = self._backend.metadata_keys
+        return await self._answer(body, end, caller, ask, datasource, start, end)
+
+    async def aclose(self) -> None:
+        """End the calls in flight, then close the backend."""
+        await self._flights.aclose()
+        if self._cache is not None:
+            self._cache.clear()
+        await self._backend.aclose()
+
+    async def _answer(
+        self,
+        body: bytes,
+        end: datetime,
+        caller: Caller,
+        ask: Callable[..., Awaitable[Result | None]],
+        *question: object,
+    ) -> Result | None:
+        key: Key = (caller is LOCAL, caller, body)
+        kept = self._look_up(key)
+        if kept is not None:
+            return kept
+
+        async def ask_once() -> Result | None:
+            async with self._limits.place((*key[:2], ASKED_FOR.get())):
+                return await ask(*question, caller)
+
+        async def ask_and_keep() -> Result | None:
+            asked_at = self._clock()
+            got = await (ask_once() if self._retry is None else self._retry(ask_once))
+            if self._cache is not None and got is not None:
+                self._cache.put(key, len(body) + len(caller.token or ""), end, asked_at, got)
+            return got
+
+        flight = (key, ASKED_FOR.get())  # who waits for places of their own waits for no other's
+        if self._flights.has(flight):
+            self._meter.count_joined()
+        return await self._flights.join(flight, ask_and_keep)
+
+    def _look_up(self, key: Key) -> Result | None:
+        if self._cache is None:
+            return None
+        kept = self._cache.get(key)
+        self._meter.count_cache(is_hit=kept is not None)
+        return kept
+
+
+def guard(
+    backend: Backend,
+    settings: Settings,
+    clock: Callable[[], datetime],
+    meter: Meter | None = None,
+    *,
+    is_local: bool = False,
+) -> GuardedBackend:
+    """The backend behind all that the settings put before it.
+
+    Retries are for a gateway alone. What a `is_local` backend answers is not kept: it is quick,
+    and an import is to be seen at once.
+    """
+    meter = Meter() if meter is None else meter
+    retry = None
+    if settings.is_remote:
+        from gateway_metrics_mcp.backends.gateway.retries import Retries  # heavy
+
+        retry = Retries(settings.retries, settings.timeout, meter).run
+    cache = None
+    if settings.cache_bytes and not is_local:
+        cache = AnswerCache(
+            settings.cache_bytes,
+            closed_s=settings.cache_age_closed,
+            open_s=settings.cache_age_open,
+            closed_after_s=settings.cache_closed_after,
+            clock=clock,
+        )
+    limits = Limits(settings.upstream_calls, settings.caller_calls, settings.patience)
+    return GuardedBackend(backend, limits, clock, meter, cache=cache, retry=retry)

@@ -1,0 +1,1 @@
+"""Queries as SQL, for any engine."""

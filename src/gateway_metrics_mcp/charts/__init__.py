@@ -1,1 +1,0 @@
-"""Pictures of answers: what is drawn, its Vega-Lite specification, and the drawing."""

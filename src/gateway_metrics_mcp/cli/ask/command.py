@@ -1,0 +1,261 @@
+"""The command `ask`: one question from its flags, answered on stdout; all else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import anyio
+
+from gateway_metrics_mcp.backends.address import explain_revealed
+from gateway_metrics_mcp.backends.factory import Opening
+from gateway_metrics_mcp.cli.ask.flags import PROGRAM, WRONG_USAGE, Order, read_order
+from gateway_metrics_mcp.cli.ask.layout import align, as_markdown, read_blocks
+from gateway_metrics_mcp.cli.ask.thresholds import (
+    Finding,
+    Limit,
+    Outcome,
+    check_limit,
+    read_limit,
+    settle_limit,
+)
+from gateway_metrics_mcp.cli.ask.translation import Wording, speak_of_rows
+from gateway_metrics_mcp.errors import (
+    AskerError,
+    GatewayMetricsError,
+    InvalidQueryError,
+    SettingsError,
+)
+from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.rendering.answer import Answer
+from gateway_metrics_mcp.rendering.budget import UNLIMITED
+from gateway_metrics_mcp.rendering.csv import write_csv, write_line
+from gateway_metrics_mcp.rendering.value_list import Listed
+from gateway_metrics_mcp.reports.columns import Value
+from gateway_metrics_mcp.reports.report import Asked, is_empty
+from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.runtime.logs import configure_logging
+from gateway_metrics_mcp.server.context import Desk, open_desk
+from gateway_metrics_mcp.server.tools import READERS, TOOLS
+from gateway_metrics_mcp.settings import Settings, read_settings
+
+logger = logging.getLogger(__name__)
+
+
+FAILED: Final = 1
+
+
+EMPTY: Final = 4
+
+
+_MOST_ROWS: Final = 1_000
+"""Of a table, where no limit was given: more is for a file (csv, json)."""
+
+
+_MOST_SERIES: Final = 100_000
+
+
+_FILES: Final = ("csv", "json")
+
+
+_SENT: Final = {"aligned": "table", "csv": "exact", "markdown": "table"}
+"""The tool's format, where it has none of this name."""
+
+
+Checks = Sequence[tuple[Limit, Value]]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Ask and print; the exit codes are those of the help and of docs/automation.md."""
+    try:
+        return _run(read_order(argv))
+    except Exception:
+        logger.debug("ask failed", exc_info=True)
+        _tell(f"{PROGRAM}: a fault of this program; --log-level DEBUG says where")
+        return FAILED
+
+
+def _run(order: Order) -> int:
+    clock = lambda: datetime.now(UTC)  # noqa: E731 - what the desk takes
+    try:
+        settings = _read_settings(order.settings)
+        opening = Opening(settings, clock)
+        desk = replace(open_desk(settings, opening.get, clock), has_links=False, has_view=False)
+        if order.settings.get("budget") is None or _has_no_budget(order):
+            desk = replace(desk, budget=UNLIMITED)
+        wording = Wording.read(order, desk.terms().catalog)
+        _add_presentation(order, wording.raw)
+        problems = [*order.problems, *wording.problems]
+        checks = _validate(order, wording, desk, problems)
+        if problems:
+            return _refuse(problems)
+        answer = anyio.run(_answer, opening, order.tool, wording.raw, desk)
+    except InvalidQueryError as error:
+        return _refuse([wording.explain(problem) for problem in error.problems])
+    except GatewayMetricsError as error:
+        _tell(f"{PROGRAM}: {error}", *(f"- {problem}" for problem in order.problems))
+        is_usage = isinstance(error, AskerError) or order.problems
+        return WRONG_USAGE if is_usage else FAILED
+    if order.format != "json" or not answer.asked:
+        answer = replace(answer, text=wording.speak_lines(answer.text))
+    return _finish(order, answer, checks)
+
+
+async def _answer(opening: Opening, tool: str, raw: Mapping[str, Any], desk: Desk) -> Answer:
+    async with opening.hold():
+        return await TOOLS[tool].answer(desk, raw, LOCAL)
+
+
+def _read_settings(flags: Mapping[str, Any]) -> Settings:
+    settings = read_settings(flags, os.environ)
+    if revealed := explain_revealed(settings.backend or ""):
+        raise SettingsError(revealed)
+    configure_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+def _has_no_budget(order: Order) -> bool:
+    """Whether the answer is a file that is never cut."""
+    return order.format == "csv" or (order.tool == "list_values" and order.format in _FILES)
+
+
+def _add_presentation(order: Order, raw: dict[str, Any]) -> None:
+    """The format, and how many rows: all of them go into a file, a screen takes fewer."""
+    if order.tool in ("query_distribution", "query_timeseries"):
+        raw["format"] = _SENT.get(order.format, order.format)
+    is_file = order.format in _FILES
+    if order.tool == "query_timeseries":
+        if is_file:
+            raw.setdefault("limit", _MOST_SERIES)
+    elif order.tool != "list_fields" and not is_file and order.settings.get("budget") is None:
+        raw.setdefault("limit", _MOST_ROWS)
+
+
+def _validate(order: Order, wording: Wording, desk: Desk, problems: list[str]) -> Checks:
+    """Every problem of the question and of the limits on its answer, before anything is asked."""
+    limits = []
+    for text in order.limits:
+        try:
+            limits.append(read_limit(text))
+        except ValueError as error:
+            problems.append(f"--fail-if {json.dumps(text)}: {error}")
+    if order.limits and order.format == "explain":
+        problems.append("--fail-if: nothing is asked with --format explain")
+    question = None
+    if reader := READERS.get(order.tool):
+        try:
+            question = reader(wording.raw, desk.terms(), desk.clock())
+        except InvalidQueryError as error:
+            problems += [wording.explain(problem) for problem in error.problems]
+    checks: list[tuple[Limit, Value]] = []
+    if not isinstance(question, Question):
+        return checks
+    for limit in limits:
+        try:
+            checks.append(settle_limit(limit, question))
+        except ValueError as error:
+            problems.append(f"--fail-if {json.dumps(limit.text)}: {error}")
+    return checks
+
+
+def _refuse(problems: Sequence[str]) -> int:
+    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+    _tell(f"{PROGRAM}: {count}", *(f"- {problem}" for problem in problems))
+    return WRONG_USAGE
+
+
+def _finish(order: Order, answer: Answer, checks: Checks) -> int:
+    """Print the answer, then say what was found of it, also where it could not be printed."""
+    is_printed = _print(_lay_out(order, answer))
+    asked = answer.asked
+    findings: list[Finding] = []
+    if asked is not None:
+        findings = [check_limit(limit, value, asked) for limit, value in checks]
+    _tell(*(f"{PROGRAM}: {finding.text}" for finding in findings))
+    outcomes = {finding.outcome for finding in findings}
+    if Outcome.PASSED in outcomes:
+        return int(Outcome.PASSED)
+    if not is_printed:
+        return FAILED
+    if order.fails_if_empty and _has_no_rows(answer):
+        _tell(f"{PROGRAM}: no rows")
+        return EMPTY
+    return int(max(outcomes, default=Outcome.KEPT))
+
+
+def _lay_out(order: Order, answer: Answer) -> str:
+    """The answer in the format asked; the server's own lines of a CSV go to stderr."""
+    text = answer.text
+    has_pairs = answer.asked is not None and _is_one_row(answer.asked)
+    if order.format == "csv":
+        return _lay_out_rows(answer, is_empty=_has_no_rows(answer))
+    if order.format == "json" and answer.listed is not None:
+        return _write_json(answer.listed, text)
+    if order.format == "markdown":
+        return as_markdown(text, has_pairs=has_pairs)
+    is_seen = order.format in ("table", "exact") and sys.stdout.isatty()
+    if is_seen or order.format == "aligned":
+        return align(text, has_pairs=has_pairs)
+    return text
+
+
+def _lay_out_rows(answer: Answer, *, is_empty: bool) -> str:
+    """The rows as CSV; what is said of them goes to stderr: without rows, the whole text."""
+    header, *lines = answer.text.split("\n")
+    for line in (speak_of_rows(header), *lines):
+        if is_empty or line.startswith("# "):
+            _tell(f"# {line.removeprefix('# ')}")
+    asked, listed = answer.asked, answer.listed
+    if asked is None:
+        rows = [] if listed is None else [listed.columns, *listed.rows()]
+        return "\n".join(map(write_line, rows))
+    if asked.totals is not None and not is_empty:
+        _tell("# the ALL row is not among the rows of a CSV: --format table has it")
+    return write_csv(asked, asked.question.limit).rstrip("\n")
+
+
+def _is_one_row(asked: Asked) -> bool:
+    """Whether the text of the answer is `name: value` lines."""
+    is_table = asked.buckets is not None or asked.totals is not None or asked.question.offset
+    return not is_table and len(asked.result.points) == 1 and not is_empty(asked)
+
+
+def _has_no_rows(answer: Answer) -> bool:
+    if answer.asked is not None:
+        return is_empty(answer.asked)
+    return answer.listed is not None and answer.listed.is_empty
+
+
+def _write_json(listed: Listed, text: str) -> str:
+    """The values of a listing as JSON, in the shape of the queries' answers."""
+    notes = [block.removeprefix("# ") for block in read_blocks(text) if isinstance(block, str)]
+    rows = listed.rows()
+    body = {"notes": notes, "columns": listed.columns, "rowCount": len(rows), "rows": rows}
+    return json.dumps(body, separators=(",", ":"))
+
+
+def _print(text: str) -> bool:
+    """Whether stdout took the text; that whoever reads it has gone is no failure."""
+    # A name that the terminal's or the file's encoding lacks is no reason to print nothing.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text stream
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            _tell(f"{PROGRAM}: the answer cannot be written: {error.strerror}")
+            return False
+    return True
+
+
+def _tell(*lines: str) -> None:
+    sys.stderr.write("".join(f"{line}\n" for line in lines))

@@ -1,0 +1,272 @@
+"""The flags of `ask`, made of the tools' arguments, and what they say."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from gateway_metrics_mcp.cli.ask.layout import FORMATS, FORMATS_OF_FIELDS, FORMATS_OF_VALUES
+from gateway_metrics_mcp.cli.flags import add_setting_flags
+from gateway_metrics_mcp.query.suggestions import explain_choice, find_near, quote
+from gateway_metrics_mcp.query.text import parse_json
+from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
+from gateway_metrics_mcp.reports.arguments import Arguments
+from gateway_metrics_mcp.server.tools import TOOLS
+
+PROGRAM: Final = "gateway-metrics-mcp ask"
+
+
+QUESTIONS: Final[Mapping[str, str]] = {
+    "distribution": "query_distribution",
+    "timeseries": "query_timeseries",
+    "fields": "list_fields",
+    "values": "list_values",
+}
+
+
+WRONG_USAGE: Final = 2
+
+
+FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "groupBy": ("--by",),
+    "filters": ("--where",),
+    "startTs": ("--range", "--start"),
+    "endTs": ("--end",),
+    "compareTo": ("--compare",),
+    "orderBy": ("--order",),
+}
+"""The arguments whose flags are shorter than their names."""
+
+
+_HELP: Final[Mapping[str, str]] = {
+    "--by": "split by a field; repeat, or separate by commas",
+    "--where": "a filter: 'modelName = openai/gpt-4o', 'team in a, b', 'latencyMs > 500',"
+    " 'modelName contains gpt', 'virtualModelName is not null'; repeat: all must hold",
+    "--range": "a period: today, 'last 7 days', 'last month', 2026-07, 2026-07-14, now-7d",
+    "--start": "the same, or ISO 8601; without --end a date reaches to now",
+    "--limit": "rows (of a timeseries: series) to show",
+}
+
+
+_METAVARS: Final[Mapping[str, str]] = {
+    "--by": "FIELD",
+    "--where": "CONDITION",
+    "--range": "PERIOD",
+    "--start": "TIME",
+    "--end": "TIME",
+    "--timezone": "ZONE",
+    "--compare": "PERIOD",
+    "--order": "COLUMN",
+    "--interval": "LENGTH",
+    "--search": "TEXT",
+}
+
+
+_MEASURE: Final = "a measure: errorRate, costPerRequest, share, ...; repeat, or separate by commas"
+
+
+_SHOWN: Final = ("backend", "token_file", "catalog", "budget", "all_row", "hide_emails", "timeout")
+
+
+_EPILOG: Final = (
+    "Exit codes: 0 answered; 1 failed; 2 wrong usage or question; 3 a --fail-if limit is passed;"
+    " 4 no rows, with --fail-if-empty. Every other setting of the server is a flag here too."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One flag of the question, as it was written."""
+
+    argument: str
+    flag: str
+    text: str
+    prefix: str = ""
+    """The function of `--sum`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the command line asks for."""
+
+    tool: str
+    given: Sequence[Given]
+    format: str
+    limits: Sequence[str]
+    fails_if_empty: bool
+    settings: Mapping[str, Any]
+    problems: Sequence[str] = field(default=())
+    """What is wrong with the flags themselves."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """A short line: argparse's own would come below a screen of usage."""
+        sys.stderr.write(f"{self.prog}: {message}. See {self.prog} --help\n")
+        sys.exit(WRONG_USAGE)
+
+
+class _Collect(argparse.Action):
+    """Keeps flags in the order in which they came: that is the order of the columns."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse gives it
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if values is not None:
+            one = Given(self.dest, option_string or str(self.metavar), values, self.const or "")
+            namespace.given = [*getattr(namespace, "given", ()), one]
+
+
+def read_order(argv: Sequence[str]) -> Order:
+    """The order of the command line; `--help` and what is no question end the process."""
+    name = argv[0] if argv else ""
+    if name in ("", "-h", "--help"):
+        listed = "\n".join(f"  {PROGRAM} {name} --help" for name in QUESTIONS)
+        stream = sys.stderr if not name else sys.stdout
+        stream.write(f"Asks a question and prints the answer; see\n{listed}\n")
+        sys.exit(0 if name else WRONG_USAGE)
+    name = next((short for short, tool in QUESTIONS.items() if tool == name), name)
+    if name not in QUESTIONS:
+        choice = explain_choice(name, QUESTIONS)
+        sys.stderr.write(f"{PROGRAM}: unknown question {quote(name)}. {choice}\n")
+        sys.exit(WRONG_USAGE)
+    parser = _build_parser(name)
+    known, rest = parser.parse_known_args(list(_join_order(argv[1:])))
+    values = vars(known)
+    given = values.pop("given", ())
+    format_ = values.pop("format")
+    wrong = list(_check_format(name, format_))
+    problems = [*_explain_rest(parser, rest, argv), *_explain_twice(given), *wrong]
+    return Order(
+        QUESTIONS[name],
+        given,
+        "table" if wrong else format_,
+        values.pop("fail_if", None) or (),
+        values.pop("fail_if_empty", False),
+        values,
+        problems,
+    )
+
+
+def _join_order(argv: Sequence[str]) -> Iterator[str]:
+    """`--order -total` as one word: argparse would take the second for a flag."""
+    words = iter(argv)
+    for word in words:
+        if word == "--order":
+            following = next(words, None)
+            yield word if following is None else f"{word}={following}"
+        else:
+            yield word
+
+
+def _build_parser(name: str) -> _Parser:
+    tool = TOOLS[QUESTIONS[name]]
+    parser = _Parser(
+        prog=f"{PROGRAM} {name}",
+        usage="%(prog)s [flags]",
+        description=f"{tool.title}: the answer of the tool {tool.name}.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    question = parser.add_argument_group("the question")
+    _add_arguments(question, tool.arguments)
+    answer = parser.add_argument_group("the answer")
+    formats = formats_of(name)
+    text = f"one of {', '.join(formats)} (default: table, aligned in a terminal)"
+    answer.add_argument("--format", default="table", metavar="FORMAT", help=text)
+    if name in ("distribution", "timeseries"):
+        text = (
+            "exit with 3 where it holds, such as 'sumCostInUSD > 100': of ALL, with `any` of rows"
+        )
+        answer.add_argument("--fail-if", action="append", metavar="LIMIT", help=text)
+    if name != "fields":
+        text = "exit with 4 if there are no rows"
+        answer.add_argument("--fail-if-empty", action="store_true", help=text)
+    add_setting_flags(
+        parser.add_argument_group("settings"),  # type: ignore[arg-type]  # it adds as a parser does
+        without=("timezone",),
+        shown=_SHOWN,
+    )
+    return parser
+
+
+def formats_of(name: str) -> tuple[str, ...]:
+    """The formats that an answer to this question has."""
+    return {"fields": FORMATS_OF_FIELDS, "values": FORMATS_OF_VALUES}.get(name, FORMATS)
+
+
+def _add_arguments(group: Any, arguments: type[Arguments]) -> None:
+    for name, one in arguments.model_fields.items():
+        alias = one.alias or name
+        if alias == "format":
+            continue
+        if alias == "aggregations":
+            _add_aggregations(group)
+            continue
+        if alias == "field" or (alias == "datasource" and len(arguments.model_fields) == 1):
+            group.add_argument(alias, action=_Collect, nargs="?", metavar=alias.upper())
+        for flag in FLAGS.get(alias, (f"--{alias}",)):
+            text = (_HELP.get(flag) or one.description or "").replace("%", "%%")
+            metavar = _METAVARS.get(flag, alias.upper())
+            group.add_argument(flag, dest=alias, action=_Collect, metavar=metavar, help=text)
+
+
+def _add_aggregations(group: Any) -> None:
+    """`--sum costInUSD`: a flag per function; and `--measure`."""
+    collect = {"dest": "aggregations", "action": _Collect}
+    for function in AGGREGATION_TYPES:
+        flags = dict.fromkeys((f"--{kebab(function)}", f"--{function}"))
+        text = f"{function} of a column; repeat, or separate by commas"
+        group.add_argument(*flags, const=function, metavar="COLUMN", help=text, **collect)
+    group.add_argument("--measure", metavar="MEASURE", help=_MEASURE, **collect)
+
+
+def kebab(name: str) -> str:
+    """`count-distinct` for `countDistinct`."""
+    return re.sub("[A-Z]", lambda letter: f"-{letter[0].lower()}", name)
+
+
+def _explain_rest(
+    parser: argparse.ArgumentParser, rest: Sequence[str], argv: Sequence[str]
+) -> Iterator[str]:
+    """What is no flag; the words behind are not repeated, since they may be secrets."""
+    flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - it has no public list
+    is_value = False
+    for word in rest:
+        name = word.partition("=")[0]
+        if word.startswith("-"):
+            near = " or ".join(find_near(name, flags))
+            yield f"unknown argument {name}.{f' Did you mean {near}?' if near else ''}"
+        elif not is_value:
+            number = argv.index(word) + 1 if word in argv else len(argv)
+            yield f"word {number} after {PROGRAM} belongs to no flag: quote values that have blanks"
+        is_value = word.startswith("-") and "=" not in word
+
+
+def _explain_twice(given: Sequence[Given]) -> Iterator[str]:
+    for argument in ("startTs", "field", "datasource"):
+        texts = [one for one in given if one.argument == argument]
+        if len(texts) > 1:
+            yield f"{' and '.join(one.flag for one in texts)}: give one of them, once"
+
+
+def _check_format(name: str, format_: str) -> Iterator[str]:
+    allowed = formats_of(name)
+    if format_ not in allowed:
+        yield f"--format: {quote(format_)} is unknown. {explain_choice(format_, allowed)}"
+
+
+def list_names(text: str) -> list[Any]:
+    """`a, b` as names; JSON text as what it is."""
+    parsed = parse_json(text)
+    if isinstance(parsed, str):
+        return [name.strip() for name in parsed.split(",")]
+    return parsed if isinstance(parsed, list) else [parsed]

@@ -1,0 +1,243 @@
+"""`--fail-if 'sumCostInUSD > 100'`: a limit on the answer, for jobs and builds."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from gateway_metrics_mcp.query.model import Aggregation, format_instant
+from gateway_metrics_mcp.query.result import Key, Number
+from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.rendering.cells import format_key, format_value
+from gateway_metrics_mcp.rendering.distribution import count_rows
+from gateway_metrics_mcp.rendering.grid import PARTIAL, Grid
+from gateway_metrics_mcp.reports.columns import (
+    PERCENT,
+    RATIO,
+    Value,
+    asks_cost,
+    compared,
+    split_aggregation,
+)
+from gateway_metrics_mcp.reports.report import Asked, is_empty
+from gateway_metrics_mcp.reports.request import Question
+
+_COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "!=": operator.ne,
+    "==": operator.eq,
+    "=": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+_LIMIT: Final = re.compile(
+    rf"\s*(?P<any>any\s+)?(?P<name>\S.*?)\s*(?P<comparison>{'|'.join(_COMPARISONS)})"
+    r"\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<percent>%|pp)?\s*"
+)
+
+
+_PARTS: Final = (RATIO, "pp", PERCENT)
+
+
+class Outcome(IntEnum):
+    """What a check found; also the command's exit code."""
+
+    KEPT = 0
+    UNKNOWN = 1
+    PASSED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What must not hold of a value."""
+
+    text: str
+    name: str
+    comparison: str
+    number: float
+    is_percent: bool
+    is_any: bool
+    """Whether each row is checked, rather than ALL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of one check, and a sentence on it."""
+
+    outcome: Outcome
+    text: str
+
+
+class _Row(NamedTuple):
+    """What is checked: its bucket, its group and its value."""
+
+    time: str
+    keys: tuple[Key, ...]
+    number: Number | None
+
+
+@dataclass(slots=True)
+class _Count:
+    """What was found of the rows."""
+
+    passed: int = 0
+    lacking: int = 0
+    first: _Row | None = None
+    """The first that the limit holds of."""
+    last: _Row | None = None
+
+
+def read_limit(text: str) -> Limit:
+    """The limit that the text states.
+
+    Raises:
+        ValueError: if it states none.
+    """
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise ValueError("expected a column, a comparison and a number: sumCostInUSD > 100")
+    return Limit(
+        text.strip(),
+        match["name"],
+        match["comparison"],
+        float(match["number"]),
+        match["percent"] is not None,
+        match["any"] is not None,
+    )
+
+
+def settle_limit(limit: Limit, question: Question) -> tuple[Limit, Value]:
+    """The limit in the value's own unit, and the column of the answer that it is about.
+
+    Raises:
+        ValueError: if the answer has no such column, or the limit would say nothing of it.
+    """
+    columns = {column.name: column for column in _list_columns(question)}
+    value = columns.get(limit.name) or columns.get(_spell(limit.name))
+    if value is None:
+        choice = explain_choice(limit.name, columns)
+        raise ValueError(f"{quote(limit.name)} is no value of this answer. {choice}")
+    if question.query.interval is not None and not limit.is_any:
+        raise ValueError(f"a timeseries has no ALL row. For each bucket: any {limit.text}")
+    if limit.is_percent and value.unit not in _PARTS:
+        raise ValueError(f"{value.name} is not in percent")
+    number = limit.number
+    if value.unit in (RATIO, "pp"):
+        if not limit.is_percent and abs(number) >= 1:
+            other = f"{number * 100:g}%" if abs(number) == 1 else f"{number / 100:g}"
+            raise ValueError(f"{value.name} is a part of 1. Write {number:g}%, or {other}")
+        number = number / 100 if limit.is_percent else number
+    return Limit(limit.text, value.name, limit.comparison, number, False, limit.is_any), value
+
+
+def _list_columns(question: Question) -> Iterator[Value]:
+    for value in question.values:
+        yield from (value,) if question.earlier is None else compared(value)
+
+
+def _spell(name: str) -> str:
+    """`sumCostInUSD` for `sum costInUSD`."""
+    split = split_aggregation(name)
+    if not isinstance(split, dict) or split["type"] is None or split["column"] is None:
+        return name
+    column = str(split["column"])
+    return f"{split['type']}{column[:1].upper()}{column[1:]}"
+
+
+def check_limit(limit: Limit, value: Value, asked: Asked) -> Finding:
+    """Whether the limit, as it was settled, is passed; what is not known is never a pass."""
+    unknown = f"--fail-if {quote(limit.text)} cannot be checked"
+    if is_empty(asked):
+        return Finding(Outcome.UNKNOWN, f"{unknown}: no rows")
+    if value.name not in asked.result.value_names:
+        return Finding(Outcome.UNKNOWN, f"{unknown}: the answer has no {value.name}")
+    rows = _list_rows(asked, value.name) if limit.is_any else _list_all(asked, value.name)
+    count = _count(rows, limit)
+    bound = _describe_bound(asked, value)
+    if count.first is not None:
+        name, number = _name_row(count.first), _show(count.first.number, value)
+        rest = f", and in {count_rows(count.passed - 1)} more" if count.passed > 1 else ""
+        text = f"{value.name} of {name} is {number}: {limit.text} holds{rest}{bound}"
+        return Finding(Outcome.PASSED, text)
+    if count.last is None:
+        why = "there is no ALL row" if not limit.is_any else "no rows"
+        return Finding(Outcome.UNKNOWN, f"{unknown}: {why}")
+    if count.lacking:
+        lacking = count_rows(count.lacking) if limit.is_any else "ALL"
+        return Finding(Outcome.UNKNOWN, f"{unknown}: {value.name} of {lacking} is null or n/a")
+    what = "every row" if limit.is_any else f"ALL ({_show(count.last.number, value)})"
+    text = f"{value.name} of {what} is within the limit, {limit.text}{bound}"
+    return Finding(Outcome.KEPT, text)
+
+
+def _count(rows: Iterable[_Row], limit: Limit) -> _Count:
+    """One pass: a timeseries of many groups has very many rows."""
+    holds, count = _COMPARISONS[limit.comparison], _Count()
+    for row in rows:
+        count.last = row
+        if row.number is None or not math.isfinite(row.number):
+            count.lacking += 1
+        elif holds(row.number, limit.number):
+            count.passed += 1
+            count.first = count.first or row
+    return count
+
+
+def _show(number: Number | None, value: Value) -> str:
+    return format_value(number, value.unit, signed=value.is_signed)
+
+
+def _list_all(asked: Asked, name: str) -> Iterator[_Row]:
+    """The row that stands for all, if there is one."""
+    result = asked.result
+    of_all = asked.of_all or asked.totals
+    if not result.key_names and len(result.points) == 1:
+        of_all = result.points[0].values
+    if of_all is not None:
+        yield _Row("", (), of_all[result.value_names.index(name)])
+
+
+def _list_rows(asked: Asked, name: str) -> Iterator[_Row]:
+    """Every row; of a timeseries every bucket of every series, filled as its table is.
+
+    A bucket without rows has no average, ratio or percentile: there is nothing to check.
+    """
+    i = asked.result.value_names.index(name)
+    if asked.buckets is None:
+        yield from (_Row("", point.keys, point.values[i]) for point in asked.result.points)
+        return
+    grid = Grid(asked, asked.buckets)
+    gap = grid.gap(name)
+    for start, label in zip(grid.starts, grid.labels, strict=True):
+        time = format_instant(start) + (PARTIAL if label.endswith(PARTIAL) else "")
+        for series in grid.series:
+            row = series.values.get(start)
+            if row is not None or gap is not None:
+                yield _Row(time, series.keys, gap if row is None else row[i])
+
+
+def _name_row(row: _Row) -> str:
+    """Its bucket and its keys; ALL where it has neither."""
+    return " ".join([*([row.time] if row.time else []), *map(format_key, row.keys)]) or "ALL"
+
+
+def _describe_bound(asked: Asked, value: Value) -> str:
+    """That spend is at least so much, where some calls have no price."""
+    base = next((v for v in asked.question.values if value.name.startswith(v.name)), value)
+    is_spend = isinstance(base.source, Aggregation) and base.source.type == "sum"
+    if not is_spend or not asks_cost([base]):
+        return ""
+    if not asked.priced:
+        return "; whether all calls have a price is not known: spend may be a lower bound"
+    lacking = [one.calls - one.priced for one in asked.priced]
+    if not any(lacking):
+        return ""
+    return f"; {max(lacking)} calls have no price: spend is a lower bound"

@@ -1,0 +1,140 @@
+"""`check`: tries the configured backend and says what works and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from gateway_metrics_mcp.backends.address import describe_proxy
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends.factory import open_backend
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    GatewayMetricsError,
+    RateLimitedError,
+    SettingsError,
+    TlsError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreachableError,
+    WrongHostError,
+)
+from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.settings import Settings
+
+_MOST_SKEW: Final = timedelta(minutes=5)
+
+
+_OF_THE_WHOLE: Final = (
+    SettingsError,
+    UnauthorizedError,
+    WrongHostError,
+    TlsError,
+    UnreachableError,
+    BackendTimeoutError,
+    RateLimitedError,
+    UnavailableError,
+)
+"""What stops every question to a gateway alike: said once, and the rest is not asked."""
+
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried."""
+
+    what: str
+    is_good: bool
+    detail: str
+    is_absent: bool = False
+    """Whether the source has no table for it."""
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.is_good else 'FAIL'}  {self.what}: {self.detail}"
+
+
+async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) -> list[Finding]:
+    """Open the backend and ask each datasource for its rows of the last 24 hours."""
+    try:
+        backend = open_backend(settings, load_catalog(settings.catalog), clock)
+    except GatewayMetricsError as error:
+        return [Finding("backend", is_good=False, detail=str(error))]
+    findings = [Finding("backend", is_good=True, detail=backend.description)]
+    if settings.is_remote:
+        findings += [found async for found in _try_way((settings.backend or "").strip(), clock)]
+    try:
+        findings += await _try_datasources(backend, clock(), is_remote=settings.is_remote)
+    finally:
+        await backend.aclose()
+    return findings
+
+
+async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
+    """What lies between here and a gateway: the proxy, and the difference of the clocks."""
+    from gateway_metrics_mcp.backends.gateway.probe import GatewayReach  # a heavy door
+
+    try:
+        proxy = describe_proxy(host)
+        if proxy is not None:
+            yield Finding("proxy", is_good=True, detail=f"requests go through {proxy}")
+        date = await GatewayReach(host).read_clock()
+    except (GatewayMetricsError, ValueError):
+        return  # the questions meet the same, and tell
+    skew = timedelta() if date is None else clock() - date
+    if abs(skew) > _MOST_SKEW:
+        minutes = round(abs(skew).total_seconds() / 60)
+        side = "ahead of" if skew > timedelta() else "behind"
+        yield Finding(
+            "clock",
+            is_good=False,
+            detail=f"this machine's clock is {minutes} minutes {side} the gateway's: `today` and"
+            " `last 24 hours` mean other times there. Set the clock by a time server (NTP)",
+        )
+
+
+async def _try_datasources(backend: Backend, now: datetime, *, is_remote: bool) -> list[Finding]:
+    findings = []
+    for query in _questions(now):
+        try:
+            findings.append(await _try(backend, query))
+        except GatewayMetricsError as error:
+            if is_remote and isinstance(error, _OF_THE_WHOLE):
+                rest = " (the other datasources were not asked)" if findings else ""
+                return [*findings, Finding("gateway", is_good=False, detail=f"{error}{rest}")]
+            findings.append(Finding(query.datasource, is_good=False, detail=str(error)))
+    if all(finding.is_absent for finding in findings):
+        findings.append(Finding("data", is_good=False, detail="none of the tables is there"))
+    details = {finding.detail for finding in findings if not finding.is_good}
+    if is_remote and len(details) == 1 and not any(finding.is_good for finding in findings):
+        return [Finding("gateway", is_good=False, detail=f"{details.pop()} (all datasources)")]
+    return findings
+
+
+def _questions(now: datetime) -> Iterator[Query]:
+    for datasource in DATASOURCES:
+        yield Query(
+            datasource=datasource,
+            type="distribution",
+            start_ts=now - timedelta(days=1),
+            end_ts=now,
+        )
+
+
+async def _try(backend: Backend, query: Query) -> Finding:
+    """What a datasource answers.
+
+    Raises:
+        GatewayMetricsError: if it does not.
+    """
+    result = await backend.query(query, LOCAL)
+    rows = result.points[0].values[0] if result.points and result.value_names else 0
+    detail = f"{rows} rows in the last 24 hours"
+    notes = f" ({'; '.join(result.notes)})" if result.notes else ""
+    return Finding(query.datasource, True, detail + notes, is_absent=result.is_absent)

@@ -1,0 +1,243 @@
+"""The files of a command line -> what they are: format, content hash, CSV header."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import gzip
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import duckdb
+
+from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
+from gateway_metrics_mcp.cli.ingest.mapping import Preset, sql_text
+from gateway_metrics_mcp.errors import SettingsError
+
+Format = Literal["csv", "jsonl", "parquet"]
+
+
+_FORMATS: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+
+
+_DELIMITERS: Final = ",\t;|"
+
+
+_LONGEST_HEADER: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file to import."""
+
+    path: Path
+    format: Format
+    sha256: str
+    """Of its bytes: two files of equal content are one."""
+    stamp: tuple[int, int]
+    """Size and time of change when it was hashed."""
+    delimiter: str = ","
+    header: tuple[str, ...] = ()
+    """The columns of a CSV file; other formats tell theirs to the engine."""
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to meanwhile: its hash would not be its rows'.
+
+        Raises:
+            SettingsError: if it was.
+        """
+        try:
+            is_unchanged = _stamp_of(self.path) == self.stamp
+        except OSError:
+            is_unchanged = False
+        if not is_unchanged:
+            raise SettingsError(f"{self.path} changed while it was read; nothing was imported")
+
+
+def find_sources(patterns: Iterable[str], format_: Format | None) -> list[SourceFile]:
+    """The files, each once, in the order given; a pattern's in the order of their names.
+
+    Raises:
+        SettingsError: if one is missing, cannot be read, or its format is not known.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        found = [path] if path.exists() else [Path(p) for p in _match(path)]
+        if not found:
+            raise SettingsError(f"there is no file {pattern}")
+        paths.update(dict.fromkeys(found))
+    return [_read_source(path, format_) for path in paths]
+
+
+def _match(pattern: Path) -> list[str]:
+    matches = glob.glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return sorted(match for match in matches if Path(match).is_file())
+
+
+def _read_source(path: Path, format_: Format | None) -> SourceFile:
+    try:
+        if not path.is_file():
+            raise SettingsError(f"{path} is no file; name files, or a pattern such as '{path}/*'")
+        format_ = format_ or _format_of(path)
+        stamp = _stamp_of(path)
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if format_ != "csv":
+            return SourceFile(path, format_, digest, stamp)
+        delimiter, header = _read_header(path)
+        return SourceFile(path, format_, digest, stamp, delimiter, header)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _stamp_of(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _format_of(path: Path) -> Format:
+    name = path.name.lower().removesuffix(".gz")
+    for ending, format_ in _FORMATS.items():
+        if name.endswith(ending):
+            return format_
+    raise SettingsError(f"{path}: its name does not tell the format. Give --format")
+
+
+def _read_header(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The delimiter, the most frequent of four in the first line, and the columns."""
+    with closing(_open_text(path)) as stream:
+        try:
+            start = stream.read(_LONGEST_HEADER)
+        except UnicodeDecodeError:
+            raise SettingsError(f"{path} is not UTF-8 text") from None
+    first = start.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    header = tuple(next(csv.reader(io.StringIO(start), delimiter=delimiter), ()))
+    if not any(header):
+        raise SettingsError(f"{path} has no header: its first line has to name the columns")
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise SettingsError(f'{path} has two columns "{twice}"')
+    return delimiter, header
+
+
+def _open_text(path: Path) -> io.TextIOWrapper:
+    if path.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(path), "utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+REJECTS: Final = "rejects"
+
+
+_LONGEST_LINE: Final = 16_000_000
+
+
+_NESTED: Final = ("STRUCT", "MAP", "UNION", "JSON", "VARIANT")
+
+
+def find_columns(
+    engine: duckdb.DuckDBPyConnection, source: SourceFile, preset: Preset | None
+) -> tuple[str, ...]:
+    """The columns that a file has: in JSON lines, the keys of all lines."""
+    if preset is not None and preset.fields:
+        return preset.fields
+    if source.format == "csv":
+        return source.header
+    if source.format == "parquet":
+        rows = engine.execute(f"DESCRIBE FROM {_parquet(source)}").fetchall()
+        return tuple(name for name, *_ in rows if name != "file_row_number")
+    keys = f"SELECT unnest(json_keys(json)) AS key FROM {_lines(source)}"
+    rows = engine.execute(f"SELECT key FROM ({keys}) GROUP BY key ORDER BY key").fetchall()
+    return tuple(key for (key,) in rows)
+
+
+def select_rows(
+    engine: duckdb.DuckDBPyConnection,
+    source: SourceFile,
+    used: Sequence[str],
+    preset: Preset | None,
+) -> str:
+    """SQL with `row`, from 1; `is_bad`, whether it cannot be read; and the columns as `c<n>`."""
+    if preset is not None and preset.rows is not None:
+        listed = "".join(f", {quote_identifier(name)} AS c{n}" for n, name in enumerate(used))
+        return (
+            f"WITH lines AS (SELECT row_number() OVER () AS row, json FROM {_lines(source)})"
+            f" SELECT row, {quote_identifier(preset.fields[0])} IS NULL AS is_bad{listed}"
+            f" FROM ({preset.rows})"
+        )
+    if source.format == "csv":
+        return _select_csv(source, used)
+    if source.format == "parquet":
+        return _select_parquet(engine, source, used)
+    pointers = ", ".join(sql_text(_pointer(name)) for name in used)
+    listed = "".join(f", fields[{n + 1}] AS c{n}" for n in range(len(used)))
+    return (
+        f"SELECT row_number() OVER () AS row, json IS NULL AS is_bad{listed} FROM"
+        f" (SELECT json, json_extract_string(json, [{pointers}]::VARCHAR[]) AS fields"
+        f" FROM {_lines(source)})"
+    )
+
+
+def _select_csv(source: SourceFile, used: Sequence[str]) -> str:
+    """All lines by RFC 4180; broken ones go to the table of rejects."""
+    names = ", ".join(f"'h{n}': 'VARCHAR'" for n in range(len(source.header)))
+    listed = "".join(f", h{source.header.index(name)} AS c{n}" for n, name in enumerate(used))
+    return (
+        f"SELECT row_number() OVER () AS row, FALSE AS is_bad{listed} FROM read_csv("
+        f"{_name(source)}, auto_detect = false, header = true, columns = {{{names}}},"
+        f" delim = {sql_text(source.delimiter)}, quote = '\"', escape = '\"', nullstr = '',"
+        f" allow_quoted_nulls = false, store_rejects = true, rejects_table = '{REJECTS}',"
+        f" max_line_size = {_LONGEST_LINE}, buffer_size = {2 * _LONGEST_LINE})"
+    )
+
+
+def _select_parquet(
+    engine: duckdb.DuckDBPyConnection, source: SourceFile, used: Sequence[str]
+) -> str:
+    described = engine.execute(f"DESCRIBE FROM {_parquet(source)}").fetchall()
+    types = {name: str(type_) for name, type_, *_ in described}
+    listed = "".join(f", {_as_text(name, types[name])} AS c{n}" for n, name in enumerate(used))
+    row = "file_row_number + 1 AS row, FALSE AS is_bad"
+    return f"SELECT {row}{listed} FROM {_parquet(source)}"
+
+
+def _as_text(name: str, type_: str) -> str:
+    quoted = quote_identifier(name)
+    if type_.startswith(_NESTED) or type_.endswith("]"):
+        return f"to_json({quoted})::VARCHAR"
+    return f"{quoted}::VARCHAR"
+
+
+def _lines(source: SourceFile) -> str:
+    """JSON lines as `json`: null where the line is no object."""
+    return (
+        "(SELECT CASE WHEN json_type(json) = 'OBJECT' THEN json END AS json"
+        f" FROM read_ndjson_objects({_name(source)}, ignore_errors = true,"
+        f" maximum_object_size = {_LONGEST_LINE}))"
+    )
+
+
+def _parquet(source: SourceFile) -> str:
+    return f"read_parquet({_name(source)}, file_row_number = true, hive_partitioning = false)"
+
+
+def _name(source: SourceFile) -> str:
+    """The file's name as SQL; the engine would read `*` and the like as a pattern."""
+    return sql_text(glob.escape(str(source.path.absolute())))
+
+
+def _pointer(key: str) -> str:
+    return "/" + key.replace("~", "~0").replace("/", "~1")

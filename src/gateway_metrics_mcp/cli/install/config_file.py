@@ -1,0 +1,132 @@
+"""A client's configuration file: read whole, replaced whole, with a backup beside it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway_metrics_mcp.errors import SettingsError
+
+_BOM: Final = "\ufeff"
+
+
+_PRIVATE: Final = 0o600
+
+
+_ANY_WRITER: Final = 0o222
+
+
+_MOST_BACKUPS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file as it was found; `path` is the one that a link leads to."""
+
+    path: Path
+    content: bytes | None
+
+    @classmethod
+    def read(cls, path: Path) -> ConfigFile:
+        """The file, or that there is none.
+
+        Raises:
+            SettingsError: if it is there and cannot be read.
+        """
+        path = Path(os.path.realpath(path))
+        try:
+            return cls(path, path.read_bytes())
+        except FileNotFoundError:
+            return cls(path, None)
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+    @property
+    def text(self) -> str:
+        """Its text without the byte order mark; an empty object where there is none.
+
+        Raises:
+            SettingsError: if it is no UTF-8.
+        """
+        try:
+            text = (self.content or b"").decode("utf-8")
+        except UnicodeDecodeError:
+            raise SettingsError(f"{self.path} is not UTF-8 text: left as it is") from None
+        text = text.removeprefix(_BOM)
+        return text if text.strip() else "{}\n"
+
+    def replace(self, text: str, *, is_private: bool) -> Path | None:
+        """Write the new text, all or nothing; the backup's path, where one was made.
+
+        Raises:
+            SettingsError: if it cannot be written, or has changed since it was read.
+        """
+        mark = _BOM if (self.content or b"").startswith(_BOM.encode()) else ""
+        try:
+            content = (mark + text).encode("utf-8")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._check_unchanged()
+            mode = _PRIVATE if is_private else self._mode()
+            backup = self._back_up()
+            self._swap(content, mode)
+        except UnicodeEncodeError:
+            raise SettingsError("a path or a value is not UTF-8 text: nothing is changed") from None
+        except OSError as error:
+            raise SettingsError(f"{self.path} cannot be written: {error.strerror}") from None
+        return backup
+
+    def check_writable(self) -> None:
+        """Whoever took the right to write it away meant that; its folder would let us.
+
+        Raises:
+            SettingsError: if the file is read-only.
+        """
+        with suppress(OSError):  # what it is when it is written counts
+            if not self._mode() & _ANY_WRITER:
+                raise SettingsError(f"{self.path} is read-only: it is left as it is")
+
+    def _mode(self) -> int:
+        return _PRIVATE if self.content is None else self.path.stat().st_mode & 0o777
+
+    def _back_up(self) -> Path | None:
+        """A copy of what was there, under a name that no other copy has."""
+        if self.content is None:
+            return None
+        mode = self._mode()
+        for number in range(1, _MOST_BACKUPS):
+            suffix = ".bak" if number == 1 else f".bak{number}"
+            path = self.path.with_name(self.path.name + suffix)
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            except FileExistsError:
+                if path.is_file() and path.read_bytes() == self.content:
+                    return path
+                continue
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self.content)
+            return path
+        raise SettingsError(f"{self.path} has too many backups beside it: take some away")
+
+    def _check_unchanged(self) -> None:
+        """Clients write their files too, some of them often."""
+        if ConfigFile.read(self.path).content != self.content:
+            raise SettingsError(f"{self.path} was changed meanwhile: run the command again")
+
+    def _swap(self, content: bytes, mode: int) -> None:
+        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(mode)
+            self._check_unchanged()
+            Path(name).replace(self.path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise

@@ -1,0 +1,152 @@
+"""The command line: one command of several, of which serve is the default."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from gateway_metrics_mcp import __version__
+from gateway_metrics_mcp.backends.address import explain_revealed
+from gateway_metrics_mcp.cli.flags import add_setting_flags, flag_of
+from gateway_metrics_mcp.cli.serve import _api, _serve
+from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
+from gateway_metrics_mcp.query.suggestions import explain_choice, find_near
+from gateway_metrics_mcp.runtime.logs import announce, configure_logging
+from gateway_metrics_mcp.settings import PREFIX, Settings, flag_names, read_settings
+
+_COMMANDS = {
+    "serve": "serve MCP over stdio, or with --transport http or sse over HTTP (the default)",
+    "api": "serve the metrics query API itself over HTTP, from an engine",
+    "check": "try the configured backend and say what works",
+    "demo": "ask five questions of generated data, as an MCP client",
+}
+
+
+_INTERRUPTED = 130
+"""What shells say of a command that Ctrl-C ended."""
+
+
+_OTHERS = {
+    "ask": "ask one question and print the answer (ask --help)",
+    "import": "load your own logs into a data directory (import --help)",
+    "install": "put this server into an MCP client's configuration (install --help)",
+    "token": "make a token for a caller of api or of MCP over HTTP (token --help)",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command: 0 success, 1 a failure that was explained, 2 wrong usage, 130 Ctrl-C."""
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    # A print that stays in the buffer would reach the wire after the server's end.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
+    code = _INTERRUPTED
+    try:
+        with suppress(KeyboardInterrupt):
+            code = _run(sys.argv[1:] if argv is None else argv)
+    except* BrokenPipeError:  # whoever read the output has gone, as in `demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    if argv and argv[0] in _OWN_FLAGS:
+        return _OWN_FLAGS[argv[0]](argv[1:])
+    arguments = _parse(argv)
+    command = arguments.pop("command")
+    try:
+        settings = read_settings(arguments, os.environ)
+        if revealed := explain_revealed(settings.backend or ""):
+            raise SettingsError(revealed)
+        configure_logging(settings.log_level, settings.log_format)
+        return _RUN[command](settings)
+    except GatewayMetricsError as error:
+        announce(str(error))
+        return 1
+
+
+def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
+    """The command and the flags; argparse takes what follows an unknown flag for a command."""
+    parser = _build_parser()
+    known, rest = parser.parse_known_args(argv)
+    if known.command in _OWN_FLAGS:
+        parser.error(f"{known.command} has flags of its own: it stands first")
+    flags = [flag_of(name) for name in ("config", *flag_names())]
+    for word in (word.partition("=")[0] for word in rest):  # what follows may be a secret
+        near = " or ".join(find_near(word, flags))
+        parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
+    if known.command not in _COMMANDS:
+        if set(known.command) & set("@:/\\"):  # there may be a password in it
+            parser.error("an address or a directory is given as --backend ADDRESS")
+        choice = explain_choice(known.command, _COMMANDS | _OTHERS)
+        parser.error(f"unknown command {known.command}. {choice}")
+    return vars(known)
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    """A flag per setting; the text is the setting's own."""
+    parser = argparse.ArgumentParser(
+        prog="gateway-metrics-mcp",
+        description="Answers questions about an LLM gateway's metrics over MCP.",
+        epilog=f"Each flag is also a variable, {PREFIX}<FLAG>, and a key of the --config file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = "; ".join(f"{name}: {text}" for name, text in (_COMMANDS | _OTHERS).items())
+    names = f"{{{','.join(_COMMANDS | _OTHERS)}}}"
+    parser.add_argument("command", nargs="?", metavar=names, default="serve", help=commands)
+    add_setting_flags(parser)
+    return parser
+
+
+def _import(argv: Sequence[str]) -> int:
+    from gateway_metrics_mcp.cli.ingest.command import main as load  # likewise
+
+    return load(argv)
+
+
+def _ask(argv: Sequence[str]) -> int:
+    from gateway_metrics_mcp.cli.ask.command import main as ask  # likewise
+
+    return ask(argv)
+
+
+def _install(argv: Sequence[str]) -> int:
+    from gateway_metrics_mcp.cli.install.command import main as install  # likewise
+
+    return install(argv)
+
+
+def _token(argv: Sequence[str]) -> int:
+    from gateway_metrics_mcp.cli.token import main as make  # likewise
+
+    return make(argv)
+
+
+def _check(settings: Settings) -> int:
+    from gateway_metrics_mcp.cli.check import check  # not for the server's start
+
+    findings = anyio.run(check, settings)
+    for finding in findings:
+        print(finding)  # noqa: T201 - the command's output
+    return 0 if all(finding.is_good for finding in findings) else 1
+
+
+def _demo(settings: Settings) -> int:
+    from gateway_metrics_mcp.cli.demo import run_demo  # a client, not the server
+
+    return anyio.run(run_demo, settings, sys.stdout)
+
+
+_OWN_FLAGS = {"ask": _ask, "import": _import, "install": _install, "token": _token}
+
+
+_RUN = {"api": _api, "serve": _serve, "check": _check, "demo": _demo}

@@ -1,0 +1,43 @@
+"""`token`: a new token for callers, shown once, and its entry for the tokens file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from gateway_metrics_mcp.auth.tokens import explain_entry, make_token, read_lifetime
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the token and its entry; nothing is kept."""
+    parser = argparse.ArgumentParser(
+        prog="gateway-metrics-mcp token", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--subject", required=True, help="an e-mail address, or an account's name")
+    parser.add_argument("--type", choices=("user", "virtualaccount"), default="user")
+    parser.add_argument("--team", action="append", default=[], help="a team of the subject; repeat")
+    parser.add_argument("--tenant-admin", action="store_true", help="may see all rows")
+    parser.add_argument("--expires", metavar="LIFETIME", help="90d or 12h; default never")
+    arguments = parser.parse_args(argv)
+    expires = None
+    if arguments.expires is not None:
+        try:
+            expires = datetime.now(UTC) + read_lifetime(arguments.expires)
+        except ValueError as error:
+            parser.error(str(error))
+    try:
+        token, entry = make_token(
+            arguments.subject,
+            arguments.type,
+            arguments.team,
+            is_tenant_admin=arguments.tenant_admin,
+            expires=expires,
+        )
+    except ValidationError as error:
+        parser.error(explain_entry(error))
+    sys.stdout.write(f"# The token, shown this once: {token}\n\n{entry.to_toml()}\n")
+    return 0

@@ -1,1 +1,0 @@
-"""Completions: what an argument may be, by the letters so far."""

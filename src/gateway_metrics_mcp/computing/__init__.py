@@ -1,1 +1,0 @@
-"""From a question to figures: the calls it takes, and what their answers come to."""

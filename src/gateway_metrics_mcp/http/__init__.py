@@ -1,0 +1,1 @@
+"""The server over HTTP: transports, the metrics API, health, metrics and shutdown."""

@@ -1,0 +1,118 @@
+"""The HTTP server's end: calls under way are answered within a set time, then all is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final
+
+import uvicorn
+from sse_starlette.sse import AppStatus
+
+from gateway_metrics_mcp.runtime.tasks import STOPPING
+
+_LOOK_EVERY_S: Final = 0.05
+
+
+_QUIET_LOOKS: Final = 3
+
+
+_FAREWELL_S: Final = 1
+"""For the answers of calls that were ended, and then for the streams' own ends."""
+
+
+_START: Final = "http.response.start"
+
+
+class DrainingServer(uvicorn.Server):
+    """Streams stay open at a signal for as long as calls are under way, up to `drain_s`.
+
+    sse-starlette would cut them at once, and with them the answers; one without a call, such as an
+    idle SSE session, would hold up the end. What outlasts the time is told so by `end_calls`; what
+    is left even then, such as a body that never comes, uvicorn cancels.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        drain_s: int,
+        calls_under_way: Callable[[], int],
+        end_calls: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._drain_s = drain_s
+        self._calls_under_way = calls_under_way
+        self._end_calls = end_calls
+        self._is_over = False
+        config = uvicorn.Config(
+            self._say_goodbye,
+            interface="asgi3",
+            log_config=None,
+            timeout_graceful_shutdown=drain_s + 2 * _FAREWELL_S,
+            server_header=False,
+        )
+        super().__init__(config)
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # its own
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, let the calls end, and close."""
+        ending = asyncio.create_task(self._end_streams())
+        self._is_over = True
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_streams(self) -> None:
+        await self._quiet(self._drain_s)
+        self._end_calls()
+        await self._quiet(_FAREWELL_S)
+        AppStatus.should_exit = True
+
+    async def _quiet(self, patience_s: int) -> None:
+        """Wait until no call is under way: an answer over SSE is sent just after its call ended."""
+        quiet, end = 0, monotonic() + patience_s
+        while quiet < _QUIET_LOOKS and monotonic() < end:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            quiet = 0 if self._calls_under_way() else quiet + 1
+
+    async def _say_goodbye(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application; what the end cuts off gets an answer, or its stream an end."""
+        has_begun = is_complete = False
+
+        async def watch(message: Any) -> None:
+            nonlocal has_begun, is_complete
+            if has_begun and message["type"] == _START:
+                return  # the SDK's SSE answers once more when its stream has ended
+            has_begun = True
+            is_complete = not message.get("more_body", message["type"] == _START)
+            await send(message)
+
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, watch)
+        except asyncio.CancelledError:
+            if not self._is_over:
+                raise
+        if self._is_over and not is_complete:
+            # Who has gone, or takes nothing, is not waited for.
+            with suppress(asyncio.CancelledError, Exception):
+                await _close(send, has_begun=has_begun)
+
+
+async def _close(send: Any, *, has_begun: bool) -> None:
+    """The end of a stream, or the refusal of a request that nothing was said to."""
+    text = b"" if has_begun else f"{STOPPING}\n".encode()
+    if not has_begun:
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", str(len(text)).encode()),
+            (b"retry-after", b"60"),
+            (b"connection", b"close"),
+        ]
+        await send({"type": _START, "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

@@ -1,1 +1,0 @@
-"""`install`: puts this server into the configuration files of MCP clients, and takes it out."""

@@ -1,0 +1,1 @@
+"""Instants, periods, zones and intervals."""

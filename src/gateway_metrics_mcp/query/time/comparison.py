@@ -1,0 +1,276 @@
+"""The words of `compareTo` -> the earlier window that a window is compared with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, cast
+from zoneinfo import ZoneInfo
+
+from gateway_metrics_mcp.errors import InvalidQueryError
+from gateway_metrics_mcp.query.suggestions import find_near, quote
+from gateway_metrics_mcp.query.time.instant import read_date_maths, read_instant
+from gateway_metrics_mcp.query.time.period import NUMBER_WORDS, Period, read_period
+from gateway_metrics_mcp.query.time.window import STARTS, Window, format_length, read_window, tidy
+from gateway_metrics_mcp.query.time.zone import (
+    CALENDAR_UNITS,
+    CLOCK_LENGTHS,
+    CLOCK_UNITS,
+    FIRST_YEAR,
+    LONGEST,
+    CalendarUnit,
+    Clock,
+    floor_wall,
+    format_minute,
+    settle,
+    shift_instant,
+    shift_wall,
+    wall_of,
+)
+
+PREVIOUS: Final = "previous"
+
+
+EARLIER: Final = (
+    "Give previous, 1 day, 1 week, 1 month, 1 year, or a period: yesterday, last week, "
+    "last month, 2026-06, 2026-W30, 2026-Q3, 2026-06-01..2026-06-07"
+)
+"""What `compareTo` may be."""
+
+
+_DATE_LETTERS: Final = len("2026-06-01")
+
+
+_UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
+
+
+_SHIFT: Final = re.compile(rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?")
+
+
+_LOOSE_SHIFT: Final = re.compile(
+    r"(?:an? |[-+] ?)?([0-9]{0,9}) ?([a-z]+?)s?(?: (?:ago|earlier|before|back))?"
+)
+
+
+_LOOSE_UNITS: Final = {"hr": "hour", "mo": "month", "mon": "month", "wk": "week", "yr": "year"}
+
+
+_SAID: Final = {
+    "before": PREVIOUS,
+    "last": PREVIOUS,
+    "last period": PREVIOUS,
+    "preceding": PREVIOUS,
+    "prev": PREVIOUS,
+    "prior": PREVIOUS,
+    "true": PREVIOUS,
+    "dod": "1 day",
+    "day over day": "1 day",
+    "wow": "1 week",
+    "week over week": "1 week",
+    "mom": "1 month",
+    "month over month": "1 month",
+    "yoy": "1 year",
+    "year over year": "1 year",
+}
+
+
+def read_earlier(text: object, window: Window, *, now: datetime) -> Window:
+    """The earlier window that a text means, in the zone of the window.
+
+    `previous` is the time before of the same kind, `1 month` the window so much earlier, and a
+    date or an instant the start of a window as long.
+
+    Raises:
+        ValueError: with a message for the asker, if it is none, or not earlier.
+    """
+    if not isinstance(text, str):
+        raise ValueError(  # noqa: TRY004 - the asker's slip, told like the others
+            f"expected text, got {quote(text)}. {EARLIER}"
+        )
+    given = tidy(text)
+    if not given or len(given) > LONGEST:
+        wrong = f"longer than {LONGEST} letters" if given else "the text is empty"
+        raise ValueError(f"{wrong}. {EARLIER}")
+    clock = Clock(now.astimezone(UTC).replace(microsecond=0), window.zone)
+    try:
+        earlier = _read(given, window, clock)
+    except OverflowError:
+        raise ValueError(f"{quote(given)} leads to before {FIRST_YEAR}") from None
+    if earlier.start.year < FIRST_YEAR:
+        raise ValueError(f"{quote(given)} leads to before {FIRST_YEAR}")
+    if earlier.start >= window.start:
+        raise ValueError(
+            f"{quote(given)} is from {format_minute(earlier.start)}, which is not earlier than the"
+            f" window itself, from {format_minute(window.start)}. {EARLIER}"
+        )
+    return earlier
+
+
+def explain_earlier(window: Window, earlier: Window) -> tuple[str, ...]:
+    """What makes the two windows unlike, for the answer; days are the zone's own."""
+    notes = []
+    lengths = [format_length(one.start, one.end, one.zone) for one in (window, earlier)]
+    # Where the clocks change, as many days differ by an hour, or as many hours on the clocks.
+    is_equal = window.end - window.start == earlier.end - earlier.start or _wall_length(
+        window
+    ) == _wall_length(earlier)
+    if not is_equal and lengths[0] != lengths[1]:
+        notes.append(f"the windows differ in length: {lengths[0]} against {lengths[1]}")
+    elif window.end - window.start != earlier.end - earlier.start and is_equal:
+        hours = [(one.end - one.start).total_seconds() / 3600 for one in (window, earlier)]
+        notes.append(f"the clocks changed: {hours[0]:g} h against {hours[1]:g} h")
+    if earlier.end > window.start:
+        shared = format_length(window.start, min(window.end, earlier.end), window.zone)
+        notes.append(f"the windows overlap by {shared}: what is in both hides change")
+    return tuple(notes)
+
+
+def _read(text: str, window: Window, clock: Clock) -> Window:
+    words = text.lower()
+    if words == PREVIOUS:
+        return _find_previous(window)
+    shift = _SHIFT.fullmatch(words)
+    if shift is not None:
+        count = int(shift[1]) if shift[1].isdigit() else NUMBER_WORDS.index(shift[1]) + 1
+        if count == 0:
+            raise ValueError(f"{quote(text)} is no time at all. {EARLIER}")
+        return _shift(window, count, shift[2])
+    ends = _read_ends(text, clock)
+    if ends is not None:
+        return _make(window, ends[0], min(ends[1], clock.now))
+    if read_period(text, clock) is None:
+        instant = read_date_maths(text, clock, is_end=False) or read_instant(text, clock.zone)
+        if instant is not None:
+            return _make(window, instant, min(_end_as_long(instant, window), clock.now))
+    try:
+        return read_window(text, None, clock.zone.key, now=clock.now)
+    except InvalidQueryError as error:
+        meant = _respell(words)
+        message = error.problems[0].message.replace(STARTS, EARLIER)
+        if meant is not None:
+            message = f'{quote(text)} is no earlier time. Did you mean "{meant}"? {EARLIER}'
+        raise ValueError(message) from None
+
+
+def _read_ends(text: str, clock: Clock) -> tuple[datetime, datetime] | None:
+    """The two instants of `2026-06-01T00:00Z..2026-06-15T09:30Z`; two dates are a period's."""
+    first, _, last = (part.strip() for part in text.partition(".."))
+    if min(len(first), len(last)) <= _DATE_LETTERS:
+        return None
+    start, end = read_instant(first, clock.zone), read_instant(last, clock.zone)
+    if start is None or end is None:
+        return None
+    if end <= start:
+        raise ValueError(f"{quote(text)} is empty: {quote(last)} is not after {quote(first)}")
+    return start, end
+
+
+def _respell(words: str) -> str | None:
+    """`1 week` for `1w`, `wow` and `a week ago`; None if nothing is near."""
+    if words in _SAID:
+        return _SAID[words]
+    match = _LOOSE_SHIFT.fullmatch(words)
+    if match is not None:
+        word = _LOOSE_UNITS.get(match[2], match[2])
+        unit = next((unit for unit in (*CALENDAR_UNITS, "hour") if unit.startswith(word)), None)
+        if unit is not None:
+            count = int(match[1] or 1) or 1
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return PREVIOUS if find_near(words, (PREVIOUS,)) else None
+
+
+def _find_previous(window: Window) -> Window:
+    """The period before, or the time of the same length before."""
+    period, zone = window.period, window.zone
+    if period is None:
+        days = _whole_days(window)
+        if days is None:
+            return _make(window, window.start - (window.end - window.start), window.start)
+        return _make(window, shift_instant(window.start, "day", -days, zone), window.start)
+    start, count = window.start, 0
+    while start >= window.start:  # a period that the clocks skipped whole is none
+        count += period.count
+        start = shift_instant(window.start, period.unit, -count, zone)
+    if not period.is_running:
+        return _make(window, start, window.start, period)
+    return _make(window, start, _elapsed_end(window, start, window.start), period)
+
+
+def _elapsed_end(window: Window, start: datetime, latest: datetime) -> datetime:
+    """The end of as much of an earlier period as the running one has run, by its clocks."""
+    elapsed = wall_of(window.end, window.zone) - wall_of(window.start, window.zone)
+    end = min(settle(wall_of(start, window.zone) + elapsed), latest)
+    if end <= start:  # the clocks skipped the whole of it
+        end = min(start + (window.end - window.start), latest)
+    return end
+
+
+def cut_to_elapsed(window: Window, earlier: Window) -> Window:
+    """The part of a whole period that a running one of its kind has had so far: else as it is."""
+    ours, theirs = window.period, earlier.period
+    if ours is None or theirs is None or not ours.is_running:
+        return earlier
+    if (ours.unit, ours.count) != (theirs.unit, theirs.count):
+        return earlier
+    end = _elapsed_end(window, earlier.start, earlier.end)
+    if end == earlier.end:
+        return earlier
+    note = f"the {ours.unit} is not over: compared with as much of the earlier {theirs.unit}"
+    return replace(earlier, end=end, period=None, notes=(*earlier.notes, note))
+
+
+def _shift(window: Window, count: int, unit: str) -> Window:
+    if unit in CLOCK_UNITS:
+        length = CLOCK_LENGTHS[unit] * count
+        return _make(window, window.start - length, window.end - length)
+    calendar_unit = cast("CalendarUnit", unit)
+    start = shift_instant(window.start, calendar_unit, -count, window.zone)
+    wall = wall_of(window.end, window.zone)
+    moved = shift_wall(wall, calendar_unit, -count)
+    if unit not in ("day", "week") and moved.day != wall.day and wall == floor_wall(wall, "day"):
+        # The midnight after a day that the month lacks is the midnight after its last.
+        moved = shift_wall(moved, "day", 1)
+    end = settle(moved)
+    return _make(window, start, end if end > start else _end_as_long(start, window), window.period)
+
+
+def _make(window: Window, start: datetime, end: datetime, like: Period | None = None) -> Window:
+    """An earlier window, and the period it is if it is one of the same kind."""
+    return Window(
+        start=start,
+        end=end,
+        zone=window.zone,
+        notes=(),
+        is_to_now=False,
+        period=_find_period(start, end, window.zone, like),
+    )
+
+
+def _find_period(
+    start: datetime, end: datetime, zone: ZoneInfo, like: Period | None
+) -> Period | None:
+    if like is None or settle(floor_wall(wall_of(start, zone), like.unit)) != start:
+        return None
+    is_whole = shift_instant(start, like.unit, like.count, zone) == end
+    return Period(like.unit, like.count, is_running=False) if is_whole else None
+
+
+def _end_as_long(start: datetime, window: Window) -> datetime:
+    """The end of as many local days from there, or of as much time."""
+    days = _whole_days(window)
+    if days is None:
+        return start + (window.end - window.start)
+    return shift_instant(start, "day", days, window.zone)
+
+
+def _whole_days(window: Window) -> int | None:
+    """How many local days it is; None if it does not run from midnight to midnight."""
+    walls = wall_of(window.start, window.zone), wall_of(window.end, window.zone)
+    if any(wall != floor_wall(wall, "day") for wall in walls):
+        return None
+    return (walls[1].date() - walls[0].date()).days
+
+
+def _wall_length(window: Window) -> timedelta:
+    return wall_of(window.end, window.zone) - wall_of(window.start, window.zone)

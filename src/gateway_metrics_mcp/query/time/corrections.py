@@ -1,0 +1,239 @@
+"""What a time that cannot be read was probably meant to be.
+
+Respellings are only guesses: whoever asks for them reads each one and offers the first that reads.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from itertools import pairwise
+from typing import Final
+
+from gateway_metrics_mcp.query.suggestions import find_near
+from gateway_metrics_mcp.query.time.instant import UNIT_LETTERS
+from gateway_metrics_mcp.query.time.period import NUMBER_WORDS
+from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CLOCK_UNITS, format_minute
+
+_UNITS: Final = (*CLOCK_UNITS, *CALENDAR_UNITS)
+
+
+_WORDS: Final = (
+    *("last", "past", "previous", "this", "today", "yesterday", "tomorrow", "next", "now", "ago"),
+    *(f"{unit}{ending}" for unit in _UNITS for ending in ("", "s")),
+    *NUMBER_WORDS,
+)
+
+
+_SHORT: Final = {
+    "current": "this",
+    "d": "days",
+    "h": "hours",
+    "hr": "hour",
+    "hrs": "hours",
+    "min": "minute",
+    "mins": "minutes",
+    "mo": "months",
+    "preceding": "previous",
+    "prior": "previous",
+    "rolling": "last",
+    "sec": "second",
+    "secs": "seconds",
+    "trailing": "last",
+    "w": "weeks",
+    "wk": "week",
+    "wks": "weeks",
+    "y": "years",
+    "yr": "year",
+    "yrs": "years",
+}
+
+
+_SAID: Final = {
+    "mtd": "this month",
+    "qtd": "this quarter",
+    "right now": "now",
+    "wtd": "this week",
+    "ytd": "this year",
+}
+
+
+_FILLERS: Final = frozenset(
+    ("calendar", "complete", "during", "far", "for", "full", "in", "of", "over", "so", "the")
+)
+
+
+_MONTH_NAMES: Final = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+
+
+_LETTERS_OF_A_MONTH: Final = 3
+
+
+_DIGITS_OF_A_YEAR: Final = 4
+
+
+_DIGITS_OF_A_DAY: Final = 2
+
+
+_TO_DATE: Final = re.compile(rf"({'|'.join(CALENDAR_UNITS)})[ -]to[ -]date")
+
+
+_LENGTH: Final = re.compile(r"(now)? ?([+-])? ?([0-9]{1,9}) ?([A-Za-z]+)( ago)?")
+
+
+_DATE: Final = re.compile(
+    r"([0-9]{4})(?:([-/. ])([0-9]{1,2})\2([0-9]{1,2})|([0-9]{2})([0-9]{2}))(?:[t ,_-]+(.*)|t(.*))?"
+)
+
+
+_MONTH: Final = re.compile(r"([0-9]{4})[-/. ]?([0-9]{1,2})")
+
+
+_MONTHS: Final = re.compile(r"([0-9]{4})-([0-9]{2}) ?(?:\.\.+|to|/) ?([0-9]{4})-([0-9]{2})")
+
+
+_WEEK: Final = re.compile(r"([0-9]{4})[- ]?w(?:eek)? ?([0-9]{1,2})(?:-?([1-7]))?")
+
+
+_QUARTER: Final = re.compile(r"(?:q([1-4])[-/ ]?([0-9]{4})|([0-9]{4})[-/ ]?q([1-4]))")
+
+
+_DATES: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+_PARTS_OF_A_DATE: Final = 3
+
+
+# The digits of an epoch number tell its unit, for the years 1973 to 5138.
+_EPOCH: Final = re.compile(r"([0-9]{9,20})(?:\.[0-9]*)?")
+
+
+_EPOCH_UNITS: Final = ((11, 1, "seconds"), (14, 10**3, "milliseconds"), (17, 10**6, "microseconds"))
+
+
+_NANOSECONDS: Final = (20, 10**9, "nanoseconds")
+
+
+def is_ahead(text: str) -> bool:
+    """Whether the words mean the future: `tomorrow`, `next week`, also misspelt."""
+    first = text.lower().partition(" ")[0]
+    return first == "next" or _correct_word(first) == "tomorrow"
+
+
+def explain_epoch(text: str) -> str | None:
+    """`an epoch number, 2026-07-01T00:00Z if in seconds`; None if it is not one."""
+    match = _EPOCH.fullmatch(text)
+    if match is None:
+        return None
+    fits = (unit for unit in _EPOCH_UNITS if len(match[1]) <= unit[0])
+    _, parts, name = next(fits, _NANOSECONDS)
+    try:
+        instant = datetime.fromtimestamp(int(match[1]) // parts, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "an epoch number"
+    return f'an epoch number, in {name} "{format_minute(instant)}"'
+
+
+def respell(text: str) -> Iterator[str]:
+    """What may have been meant, the likeliest first; not every one can be read."""
+    words = text.lower()
+    if words in _SAID:
+        yield _SAID[words]
+    to_date = _TO_DATE.fullmatch(words)
+    if to_date is not None:
+        yield f"this {to_date[1]}"
+    yield from _lengths(text)
+    yield from _dates(words)
+    yield from _by_month_name(words)
+    corrected = _correct(words)
+    yield " ".join(corrected)
+    yield " ".join(word for word in corrected if word not in _FILLERS)
+
+
+def _lengths(text: str) -> Iterator[str]:
+    """`7d`, `7 days ago` and `now - 7 days` are Grafana's; `7 days` are the last ones."""
+    match = _LENGTH.fullmatch(text)
+    if match is None:
+        return
+    now, sign, count, unit, ago = match.groups()
+    if unit in UNIT_LETTERS or unit.lower() in UNIT_LETTERS:
+        yield f"now{sign if now and sign else '-'}{count}{unit}"
+        return
+    word = _correct(unit)[0].removesuffix("s")
+    letter = next((letter for letter, name in UNIT_LETTERS.items() if name == word), None)
+    if letter is not None and (now or sign or ago):
+        yield f"now{sign if now and sign else '-'}{count}{letter}"
+    elif letter is not None:
+        yield f"last {count} {word}{'' if int(count) == 1 else 's'}"
+
+
+def _dates(words: str) -> Iterator[str]:
+    """Dates, months, weeks and quarters with other separators, or with digits left out."""
+    if (match := _DATE.fullmatch(words)) is not None:
+        year, month, day = match[1], match[3] or match[5], match[4] or match[6]
+        time = match[7] or match[8]
+        yield f"{year}-{int(month):02}-{int(day):02}" + (f"T{time.upper()}" if time else "")
+    if (match := _MONTH.fullmatch(words)) is not None:
+        yield f"{match[1]}-{int(match[2]):02}"
+    if (match := _WEEK.fullmatch(words)) is not None:
+        yield _week(int(match[1]), int(match[2]), match[3])
+    if (match := _QUARTER.fullmatch(words)) is not None:
+        yield f"{match[2] or match[3]}-Q{match[1] or match[4]}"
+    if (match := _MONTHS.fullmatch(words)) is not None and 1 <= int(match[4]) <= len(_MONTH_NAMES):
+        last = monthrange(int(match[3]), int(match[4]))[1]
+        yield f"{match[1]}-{match[2]}-01..{match[3]}-{match[4]}-{last}"
+    dates = _DATES.findall(words)
+    if len(dates) > 1:
+        yield f"{dates[0]}..{dates[-1]}"
+
+
+def _week(year: int, week: int, weekday: str | None) -> str:
+    if weekday is not None:
+        try:
+            return date.fromisocalendar(year, week, int(weekday)).isoformat()
+        except ValueError:
+            pass
+    return f"{year:04}-W{week:02}"
+
+
+def _by_month_name(words: str) -> Iterator[str]:
+    """`july 2026`, `july 1st, 2026`, `1 jul 2026`."""
+    parts = re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[0-9])(?:st|nd|rd|th)\b", "", words))
+    years = [part for part in parts if len(part) == _DIGITS_OF_A_YEAR and part.isdigit()]
+    days = [part for part in parts if len(part) <= _DIGITS_OF_A_DAY and part.isdigit()]
+    months = [
+        number
+        for number, name in enumerate(_MONTH_NAMES, 1)
+        for part in parts
+        if len(part) >= _LETTERS_OF_A_MONTH and name.startswith(part)
+    ]
+    if len(years) != 1 or len(months) != 1 or len(parts) > _PARTS_OF_A_DATE:
+        return
+    month = f"{years[0]}-{months[0]:02}"
+    yield f"{month}-{int(days[0]):02}" if days else month
+
+
+def _correct(text: str) -> list[str]:
+    """The words of the text, each as the nearest one that periods are made of."""
+    words = [_correct_word(word) for word in re.findall(r"[a-z]+|[0-9]+", text.lower())]
+    return [_agree(word, before) for before, word in pairwise(["", *words])]
+
+
+def _agree(word: str, before: str) -> str:
+    """`7 day` -> `days`, as a number before it asks."""
+    unit = word.removesuffix("s")
+    is_counted = unit in _UNITS and before.isdigit()
+    return f"{unit}{'' if int(before) == 1 else 's'}" if is_counted else word
+
+
+def _correct_word(word: str) -> str:
+    if word in _SHORT:
+        return _SHORT[word]
+    if word.isdigit() or word in _FILLERS or word in _WORDS:
+        return word
+    return next(iter(find_near(word, _WORDS)), word)

@@ -1,0 +1,321 @@
+"""The words for time of a question -> the window [start, end) they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar, cast
+from zoneinfo import ZoneInfo
+
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.query.suggestions import quote
+from gateway_metrics_mcp.query.time.corrections import explain_epoch, is_ahead, respell
+from gateway_metrics_mcp.query.time.instant import read_date, read_date_maths, read_instant
+from gateway_metrics_mcp.query.time.period import Period, Span, read_period
+from gateway_metrics_mcp.query.time.zone import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    LONGEST,
+    Clock,
+    format_minute,
+    read_zone,
+    settle,
+    shift_wall,
+    wall_of,
+)
+
+STARTS: Final = (
+    'Give ISO 8601 ("2026-07-01T00:00:00Z"), a date, "now-7d", or a period: today, yesterday, '
+    "this week, last 7 days, last month, 2026-07, 2026-W30, 2026-Q3, 2026-07-01..2026-07-15"
+)
+"""What `startTs` may be."""
+
+
+ENDS: Final = (
+    'Give ISO 8601 ("2026-07-01T00:00:00Z"), a date (which leaves that day out), '
+    '"now" or "now-1d", or leave it out'
+)
+"""What `endTs` may be."""
+
+
+_LARGEST: Final = 10**20
+
+
+_T = TypeVar("_T")
+
+
+_Reader = Callable[[str, Clock], _T | None]
+
+
+def read_start(value: object, clock: Clock) -> Span:
+    """The period of a `startTs`; one that names an instant runs from there to now.
+
+    Raises:
+        ValueError: with a message for the asker, if it is neither.
+    """
+    return _read(value, clock, _start, STARTS)
+
+
+def read_end(value: object, clock: Clock) -> datetime:
+    """The instant of an `endTs`, in UTC; the name of a calendar period means its start.
+
+    Raises:
+        ValueError: with a message for the asker, if it is none.
+    """
+    return _read(value, clock, _end, ENDS)
+
+
+def tidy(value: object) -> str:
+    """Text without outer spaces and with single inner ones; empty if it is no text."""
+    return " ".join(value.split()) if isinstance(value, str) else ""
+
+
+def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str) -> _T:
+    text = _text(value, forms)
+    try:
+        found = reader(text, clock)
+    except OverflowError:
+        raise ValueError(
+            f"{quote(text)} is outside the years {FIRST_YEAR} to {LAST_YEAR}"
+        ) from None
+    if found is not None:
+        return found
+    if is_ahead(text):
+        raise ValueError(f"{quote(text)} is in the future, where there are no data. {forms}")
+    epoch = explain_epoch(text)
+    if epoch is not None:
+        raise ValueError(f"{quote(text)} is {epoch}. {forms}")
+    meant = next((near for near in respell(text) if _reads(near, clock, reader)), None)
+    hint = "" if meant is None else f'Did you mean "{meant}"? '
+    raise ValueError(f"{quote(text)} is not a time that is known here. {hint}{forms}")
+
+
+def _text(value: object, forms: str) -> str:
+    # Beyond the bound are infinities and integers too long for a message.
+    if type(value) in (int, float) and -_LARGEST < cast("float", value) < _LARGEST:
+        epoch = explain_epoch(str(int(cast("float", value))))
+        raise ValueError(f"{quote(value)} is {epoch or 'a number, not text'}. {forms}")
+    if not isinstance(value, str):
+        wrong = "missing" if value is None else f"expected text, got {quote(value)}"
+        raise ValueError(f"{wrong}. {forms}")  # noqa: TRY004 - the asker's slip, told like the others
+    text = tidy(value)
+    if not text:
+        raise ValueError(f"the text is empty. {forms}")
+    if len(text) > LONGEST:
+        raise ValueError(f"{len(text)} letters are more than the {LONGEST} of a time. {forms}")
+    return text
+
+
+def _reads(text: str, clock: Clock, reader: _Reader[_T]) -> bool:
+    """Whether a respelling would be taken; a start at now or later would not."""
+    try:
+        found = reader(text, clock)
+    except (ValueError, OverflowError):
+        return False
+    return found is not None and not (isinstance(found, Span) and found.start >= clock.now)
+
+
+def _start(text: str, clock: Clock) -> Span | None:
+    span = read_period(text, clock)
+    if span is None:
+        instant = _instant(text, clock, is_end=False)
+        span = None if instant is None else Span(instant, clock.now)
+    if span is not None:
+        _check_year(span.start)
+    return span
+
+
+def _end(text: str, clock: Clock) -> datetime | None:
+    # Before the periods: as an end, Grafana's now/d is the end of the day.
+    instant = _instant(text, clock, is_end=True)
+    if instant is None:
+        span = read_period(text, clock)
+        if span is None:
+            return None
+        if not span.is_point:
+            start, end = format_minute(span.start), format_minute(span.end)
+            raise ValueError(
+                f"{quote(text)} is a stretch of time, from {start} to {end}, and an end is an "
+                "instant. Give it as startTs and leave endTs out, or give one of the two"
+            )
+        instant = span.start
+    _check_year(instant)
+    return instant
+
+
+def _instant(text: str, clock: Clock, *, is_end: bool) -> datetime | None:
+    instant = read_date_maths(text, clock, is_end=is_end)
+    return instant or read_instant(text, clock.zone)
+
+
+def _check_year(instant: datetime) -> None:
+    if not FIRST_YEAR <= instant.year <= LAST_YEAR:
+        raise OverflowError
+
+
+_DAY: Final = timedelta(days=1)
+
+
+_FEWEST_DAYS: Final = 2
+"""From here on a length is told in days and hours, below it in hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time range [start, end) in UTC, and what the answer has to say of it."""
+
+    start: datetime
+    end: datetime
+    zone: ZoneInfo
+    """The zone of dates and periods."""
+    notes: tuple[str, ...]
+    """Our sentences for the answer: what was cut or left out."""
+    is_to_now: bool
+    """Whether the window ends at now, so that its last minutes may still fill."""
+    period: Period | None
+    """The calendar period it is; None for any other window."""
+
+
+def read_window(
+    start_ts: object,
+    end_ts: object,
+    timezone: object,
+    *,
+    now: datetime,
+    default_zone: str = "UTC",
+) -> Window:
+    """The window that a question's times mean; None stands for a time that was not given.
+
+    `now` is aware, and taken to the whole second below it.
+
+    Raises:
+        InvalidQueryError: with every problem, at `startTs`, `endTs` or `timezone`.
+    """
+    problems: list[Problem] = []
+    zone = _collect(
+        problems, "timezone", lambda: read_zone(default_zone if timezone is None else timezone)
+    )
+    utc = now.astimezone(UTC).replace(microsecond=0)
+    clock = Clock(utc, zone or ZoneInfo("UTC"))
+    span = _collect(problems, "startTs", lambda: read_start(start_ts, clock))
+    end = None
+    if end_ts is not None:
+        end = _collect(problems, "endTs", lambda: read_end(end_ts, clock))
+    if problems or span is None:
+        raise InvalidQueryError(problems)
+    problem = _find_emptiness(span, end, (tidy(start_ts), tidy(end_ts)), clock)
+    if problem is not None:
+        raise InvalidQueryError([problem])
+    return _whole(span, clock) if end is None else _free(span, end, clock)
+
+
+def _collect(problems: list[Problem], place: str, read: Callable[[], _T]) -> _T | None:
+    try:
+        return read()
+    except ValueError as error:
+        problems.append(Problem(place, str(error)))
+        return None
+
+
+def _whole(span: Span, clock: Clock) -> Window:
+    """The window of a period alone, up to now if it is not over."""
+    note = span.running_note if span.end > clock.now else span.note
+    return Window(
+        start=span.start,
+        end=min(span.end, clock.now),
+        zone=clock.zone,
+        notes=(note,) if note else (),
+        is_to_now=span.end >= clock.now,
+        period=_period(span, clock),
+    )
+
+
+def _period(span: Span, clock: Clock) -> Period | None:
+    return None if span.unit is None else Period(span.unit, span.count, span.end > clock.now)
+
+
+def _free(span: Span, end: datetime, clock: Clock) -> Window:
+    """The window between two given times; the whole period if that is what they enclose."""
+    cut = f"endTs {format_minute(end)} is in the future: cut to now, {format_minute(clock.now)}"
+    is_whole = min(end, clock.now) == min(span.end, clock.now)
+    return Window(
+        start=span.start,
+        end=min(end, clock.now),
+        zone=clock.zone,
+        notes=(cut,) if end > clock.now else (),
+        is_to_now=end >= clock.now,
+        period=_period(span, clock) if is_whole else None,
+    )
+
+
+def _find_emptiness(
+    span: Span, end: datetime | None, texts: tuple[str, str], clock: Clock
+) -> Problem | None:
+    """Why no time lies in the window, with the correction; None if some does."""
+    start_text, end_text = texts
+    start, now = format_minute(span.start), format_minute(clock.now)
+    if span.start >= clock.now:
+        when = f"in the future: now is {now}" if span.start > clock.now else "now: nothing follows"
+        return Problem("startTs", f"{quote(start_text)}, {start}, is {when}. {STARTS}")
+    if end is None:
+        if span.end > span.start:
+            return None
+        skipped = f"{quote(start_text)} is empty: the clocks of {clock.zone.key} skipped it"
+        return Problem("startTs", skipped)
+    if end > span.start:
+        return None
+    wrong = f"{quote(end_text)}, {format_minute(end)}, is not after startTs, {start}"
+    return Problem("endTs", f"{wrong}. {_correct(span, end, texts, clock)}")
+
+
+def _correct(span: Span, end: datetime, texts: tuple[str, str], clock: Clock) -> str:
+    """What to ask instead of a window that ends before it begins."""
+    start_text, end_text = texts
+    day = read_date(end_text)
+    if day is not None and span.start < settle(shift_wall(end.astimezone(clock.zone), "day", 1)):
+        return f'A date as endTs leaves that day out. Did you mean "{day + _DAY}"?'
+    if span.unit is not None and end == span.start:
+        return f"Leave endTs out: {quote(start_text)} alone is the whole period"
+    if end < span.start and span.unit is None:
+        return f"Did you swap them? startTs {quote(end_text)}, endTs {quote(start_text)}"
+    return "Give a later one or leave it out"
+
+
+def format_window(window: Window) -> str:
+    """`2026-11-13T00:00Z to 2026-11-20T00:00Z (7 days)`, for the header of an answer."""
+    about = [format_length(window.start, window.end, window.zone)]
+    if window.zone.key != "UTC":
+        about.append(window.zone.key)
+    start, end = format_minute(window.start), format_minute(window.end)
+    return f"{start} to {end} ({', '.join(about)})"
+
+
+def format_length(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+    """`7 days`, `6 h 30 min`, `about 19 days 14 h`; days are the zone's own."""
+    days, rest = _whole_days(start, end, zone)
+    if rest and days < _FEWEST_DAYS:
+        # The hours are meant: 24 of them are no local day where the clocks change.
+        days, rest = 0, end - start
+    seconds = int(rest.total_seconds())
+    amounts = (days, seconds // 3600, seconds // 60 % 60, seconds % 60)
+    largest = next((index for index, amount in enumerate(amounts) if amount), None)
+    if largest is None:
+        return "under 1 s"
+    units = ("day" if days == 1 else "days", "h", "min", "s")
+    shown = list(zip(amounts, units, strict=True))[largest : largest + 2]
+    text = " ".join(f"{amount} {unit}" for amount, unit in shown if amount)
+    is_exact = not any(amounts[largest + 2 :]) and not rest.microseconds
+    return text if is_exact else f"about {text}"
+
+
+def _whole_days(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[int, timedelta]:
+    """The local days from start to end, and the time that remains."""
+    first = wall_of(start, zone)
+    days = (end.astimezone(zone).date() - first.date()).days
+    while days > 0:
+        reached = settle(shift_wall(first, "day", days))
+        if reached <= end:
+            return days, end - reached
+        days -= 1
+    return 0, end - start

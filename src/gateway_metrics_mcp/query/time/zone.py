@@ -1,0 +1,287 @@
+"""The zone of dates and periods: an IANA name, or why it is none."""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from functools import cache
+from typing import Final, Literal, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+from gateway_metrics_mcp.query.suggestions import MOST, find_near, quote
+
+LONGEST: Final = 64
+"""Letters in a name or a time; longer text is refused unread."""
+
+
+# Every name of the tz database has this form; a path outside it, `posix/...` and `right/...`
+# (which counts leap seconds) do not.
+_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){0,2}")
+
+
+_OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
+
+
+_EXAMPLE: Final = 'an IANA name, such as "Europe/Berlin" or "UTC"'
+
+
+_NO_ZONES: Final = frozenset(("Factory",))
+
+
+_WESTERNMOST: Final = 12
+
+
+_EASTERNMOST: Final = 14
+
+
+# Abbreviations, also those the tz database keeps: its EST knows no summer time, the asker's does.
+_ABBREVIATIONS: Final = {
+    "ACST": "Australia/Adelaide",
+    "AEDT": "Australia/Sydney",
+    "AEST": "Australia/Sydney",
+    "AKST": "America/Anchorage",
+    "AWST": "Australia/Perth",
+    "BRT": "America/Sao_Paulo",
+    "BST": "Europe/London",
+    "CDT": "America/Chicago",
+    "CEST": "Europe/Berlin",
+    "CET": "Europe/Berlin",
+    "CST": "America/Chicago",
+    "EDT": "America/New_York",
+    "EEST": "Europe/Helsinki",
+    "EET": "Europe/Helsinki",
+    "EST": "America/New_York",
+    "ET": "America/New_York",
+    "HKT": "Asia/Hong_Kong",
+    "HST": "Pacific/Honolulu",
+    "IST": "Asia/Kolkata",
+    "JST": "Asia/Tokyo",
+    "KST": "Asia/Seoul",
+    "MDT": "America/Denver",
+    "MET": "Europe/Berlin",
+    "MSK": "Europe/Moscow",
+    "MST": "America/Denver",
+    "NZST": "Pacific/Auckland",
+    "PDT": "America/Los_Angeles",
+    "PST": "America/Los_Angeles",
+    "PT": "America/Los_Angeles",
+    "SGT": "Asia/Singapore",
+    "WET": "Europe/Lisbon",
+}
+
+
+def read_zone(value: object) -> ZoneInfo:
+    """The zone of an IANA name.
+
+    Raises:
+        ValueError: with a message for the asker, if it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 - the asker's slip, told like the others
+            f"expected text, got {quote(value)}. Give {_EXAMPLE}"
+        )
+    name = value.strip()
+    if len(name) > LONGEST:
+        raise ValueError(f"longer than {LONGEST} letters. Give {_EXAMPLE}")
+    if name.upper() == "UTC":
+        return ZoneInfo("UTC")
+    _refuse_lookalikes(name)
+    zone = _find(name)
+    if zone is None:
+        near = _near_names(name)
+        meant = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise ValueError(f"{quote(name)} is not a known time zone. {meant}Give {_EXAMPLE}")
+    return zone
+
+
+def _find(name: str) -> ZoneInfo | None:
+    if _NAME.fullmatch(name) is None or name in _NO_ZONES:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        return None
+
+
+def _refuse_lookalikes(name: str) -> None:
+    """Refuse what people take for a zone: this computer's, an abbreviation, an offset."""
+    if name.lower() in ("local", "localtime"):
+        raise ValueError(
+            f"{quote(name)} is not a time zone: no local one is known. Give {_EXAMPLE}"
+        )
+    place = _ABBREVIATIONS.get(name.upper())
+    if place is not None:
+        raise ValueError(
+            f"{quote(name)} is an abbreviation, which may mean several zones. "
+            f'Did you mean "{place}"? Give {_EXAMPLE}'
+        )
+    offset = _OFFSET.fullmatch(name)
+    if offset is not None:
+        raise ValueError(
+            f"{quote(name)} is an offset, not a time zone. Give {_EXAMPLE}{_fixed(offset)}"
+        )
+
+
+def _fixed(offset: re.Match[str]) -> str:
+    """The name of a whole offset: `Etc/GMT-2` is two hours ahead of UTC."""
+    hours, is_east = int(offset[2]), offset[1] == "+"
+    if int(offset[3] or 0) or not 0 < hours <= (_EASTERNMOST if is_east else _WESTERNMOST):
+        return ""
+    return f', or "Etc/GMT{"-" if is_east else "+"}{hours}" for UTC{offset[1]}{hours} all year'
+
+
+@cache
+def zone_names() -> tuple[str, ...]:
+    """Every zone that can be asked, by name, but for abbreviations."""
+    names = available_timezones() - _NO_ZONES - {"localtime"} - _ABBREVIATIONS.keys()
+    return tuple(sorted(names))
+
+
+def _near_names(name: str) -> tuple[str, ...]:
+    """Up to three zones that resemble the name; a city alone finds its zone."""
+    zones: dict[str, list[str]] = {}
+    for zone in zone_names():
+        if zone.lower() == name.lower():
+            return (zone,)
+        zones.setdefault(_city(zone), []).append(zone)
+    cities = (_city(name),) if _city(name) in zones else find_near(_city(name), zones)
+    return tuple(zone for city in cities for zone in zones[city])[:MOST]
+
+
+def _city(name: str) -> str:
+    return name.rpartition("/")[2].replace(" ", "_").lower()
+
+
+CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
+"""Units whose length in seconds the zone decides."""
+
+
+ClockUnit = Literal["second", "minute", "hour"]
+"""Units of a fixed length."""
+
+
+CALENDAR_UNITS: Final[tuple[CalendarUnit, ...]] = get_args(CalendarUnit)
+
+
+CLOCK_UNITS: Final[tuple[ClockUnit, ...]] = get_args(ClockUnit)
+
+
+CLOCK_LENGTHS: Final[dict[ClockUnit, timedelta]] = {
+    "second": timedelta(seconds=1),
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+}
+
+
+FIRST_YEAR: Final = 1970
+
+
+LAST_YEAR: Final = 2999
+
+
+_DAYS: Final[dict[CalendarUnit, int]] = {"day": 1, "week": 7}
+
+
+_MONTHS: Final[dict[CalendarUnit, int]] = {"month": 1, "quarter": 3, "year": 12}
+
+
+_SECOND: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The present of one call: the instant, in UTC, and the zone of dates and periods."""
+
+    now: datetime
+    zone: ZoneInfo
+
+    @property
+    def wall(self) -> datetime:
+        """The present as the zone's clocks show it."""
+        return self.now.astimezone(self.zone)
+
+    def start_of(self, unit: CalendarUnit, count: int = 0) -> datetime:
+        """The instant at which the present unit starts, or the one `count` units later."""
+        return settle(shift_wall(floor_wall(self.wall, unit), unit, count))
+
+
+def settle(wall: datetime) -> datetime:
+    """The instant, in UTC, at which the zone's clocks first show this time.
+
+    A time that the clocks leave out stands for the first instant after the gap.
+
+    Raises:
+        OverflowError: far outside the years that can be asked.
+    """
+    if not FIRST_YEAR - 1 <= wall.year <= LAST_YEAR + 1:
+        raise OverflowError
+    first = wall.replace(fold=0)
+    instant = first.astimezone(UTC)
+    # Two times of one zone are compared by their hands, as meant here.
+    if instant.astimezone(wall.tzinfo).replace(fold=0) == first:
+        return instant
+    return _end_of_gap(first)
+
+
+def _end_of_gap(wall: datetime) -> datetime:
+    """Find the change of offset, which lies between the two readings of a skipped time."""
+    before, after = wall.replace(fold=1).astimezone(UTC), wall.astimezone(UTC)
+    offset = after.astimezone(wall.tzinfo).utcoffset()
+    while after - before > _SECOND:
+        middle = before + (after - before) / 2
+        if middle.astimezone(wall.tzinfo).utcoffset() == offset:
+            after = middle
+        else:
+            before = middle
+    return after.replace(microsecond=0)
+
+
+def floor_wall(wall: datetime, unit: CalendarUnit) -> datetime:
+    """The midnight at which the unit that holds the time starts; weeks start on Monday."""
+    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if unit == "week":
+        return shift_wall(midnight, "day", -midnight.weekday())
+    if unit in _MONTHS:
+        months = _MONTHS[unit]
+        return midnight.replace(month=(midnight.month - 1) // months * months + 1, day=1)
+    return midnight
+
+
+def shift_wall(wall: datetime, unit: CalendarUnit, count: int) -> datetime:
+    """The same time of day `count` units later; a day the month lacks becomes its last.
+
+    Raises:
+        OverflowError: outside the years that a datetime can hold.
+    """
+    if unit in _DAYS:
+        return wall.replace(fold=0) + timedelta(days=count * _DAYS[unit])
+    year, month = divmod(wall.year * 12 + wall.month - 1 + count * _MONTHS[unit], 12)
+    if not MINYEAR <= year <= MAXYEAR:
+        raise OverflowError
+    day = min(wall.day, monthrange(year, month + 1)[1])
+    return wall.replace(year=year, month=month + 1, day=day, fold=0)
+
+
+def shift_instant(instant: datetime, unit: CalendarUnit, count: int, zone: ZoneInfo) -> datetime:
+    """The instant `count` calendar units later in the zone.
+
+    Raises:
+        OverflowError: far outside the years that can be asked.
+    """
+    return settle(shift_wall(wall_of(instant, zone), unit, count)) if count else instant
+
+
+def wall_of(instant: datetime, zone: ZoneInfo) -> datetime:
+    """What the zone's clocks show; midnight for the first instant of a day that lacks it."""
+    wall = instant.astimezone(zone)
+    midnight = floor_wall(wall, "day")
+    return midnight if settle(midnight) == instant else wall
+
+
+def format_minute(instant: datetime) -> str:
+    """`2026-11-13T00:00Z`; seconds and their fraction only when they are not zero."""
+    utc = instant.astimezone(UTC).replace(tzinfo=None)
+    text = utc.isoformat(timespec="auto" if utc.second or utc.microsecond else "minutes")
+    return f"{text.rstrip('0') if utc.microsecond else text}Z"

@@ -1,0 +1,1 @@
+"""From a report to an answer, and from an answer to text, JSON and CSV."""

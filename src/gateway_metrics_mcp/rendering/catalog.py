@@ -1,0 +1,62 @@
+"""What may be asked of a datasource, in as few tokens as it can be said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from gateway_metrics_mcp.query.catalog import Catalog, Column
+from gateway_metrics_mcp.query.measures import SHARE, measures_of
+from gateway_metrics_mcp.query.vocabulary import RATE_TYPES, DatasourceName
+from gateway_metrics_mcp.rendering.cells import add_unit
+
+
+def write_datasources(catalog: Catalog) -> str:
+    """All datasources, a line each."""
+    lines = ["# datasources; ask list_fields with one of them for its fields"]
+    lines += [
+        f"{name}: {datasource.title}; a row counts {datasource.rows}"
+        for name, datasource in catalog.datasources.items()
+    ]
+    return "\n".join(lines)
+
+
+def write_fields(name: DatasourceName, catalog: Catalog) -> str:
+    """Columns with units and functions, measures, group-by fields, filters, traps."""
+    datasource = catalog.datasources[name]
+    lines = [f"# {name}: {datasource.title}; a row counts {datasource.rows}", "## aggregations"]
+    columns = _by_value({n: c.aggregations for n, c in datasource.columns.items()})
+    for functions, names in columns:
+        lines.append(f"{_functions(functions)}: {_columns(names, datasource.columns)}")
+    lines += ["## measures", ", ".join([*measures_of(name, catalog), SHARE])]
+    lines += ["## groupBy", ", ".join([*datasource.group_by, "metadata.<key>"])]
+    lines.append("## filters")
+    filters = {
+        n: (*f.operators, *(("IS_NULL",) if f.is_null else ()))
+        for n, f in datasource.filters.items()
+    }
+    filters["metadata.<key>"] = catalog.metadata_operators
+    for operators, names in _by_value(filters):
+        lines.append(f"{' '.join(operators)}: {', '.join(names)}")
+    lines += ["## traps", *(f"- {trap}" for trap in datasource.traps)]
+    return "\n".join(lines)
+
+
+def _by_value(
+    values: Mapping[str, Sequence[str]],
+) -> Iterable[tuple[Sequence[str], list[str]]]:
+    """The names that share a value, in the order they come."""
+    groups: dict[Sequence[str], list[str]] = {}
+    for name, value in values.items():
+        groups.setdefault(tuple(value), []).append(name)
+    return groups.items()
+
+
+def _functions(functions: Sequence[str]) -> str:
+    rates = [name for name in functions if name in RATE_TYPES]
+    plain = " ".join(name for name in functions if name not in RATE_TYPES)
+    return f"{plain} (timeseries also {' '.join(rates)})" if rates else plain
+
+
+def _columns(names: Sequence[str], columns: Mapping[str, Column]) -> str:
+    """The names, with a unit where the name has none."""
+    return ", ".join(add_unit(name, columns[name].unit) for name in names)

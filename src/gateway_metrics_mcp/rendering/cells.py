@@ -1,0 +1,219 @@
+"""How one value stands in an answer: rounding, units, and the quoting of foreign text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Final
+
+from gateway_metrics_mcp.query.result import Key, Number
+from gateway_metrics_mcp.reports.report import Asked
+
+NULL: Final = "null"
+
+
+NOT_APPLICABLE: Final = "n/a"
+
+
+LONGEST_NAME: Final = 80
+
+
+SHORT_NAME: Final = 8
+"""The length of names where a budget has no room for even one row of longer ones."""
+
+
+_PARTS: Final = {"ratio": 100, "pp": 100, "%": 1}
+"""Units that are shown in percent, and what a value is multiplied by."""
+
+
+_FEW_PERCENT: Final = 0.995
+"""What is less does not round to 1.0."""
+
+
+_MOST_DECIMALS: Final = 12
+
+
+_PART_SIGNS: Final = {"ratio": "%", "pp": "pp", "%": "%"}
+
+
+_OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
+
+
+_BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
+
+
+_INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
+
+
+# Letters and marks that show nothing, though their category says they would: fillers, the
+# blank braille cell, joiners and variation selectors.
+_BLANK: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+_ESCAPE: Final = re.compile(r"\\(.)")
+
+
+def format_number(value: Number | None, unit: str | None = None, *, exact: bool = False) -> str:
+    """Integers with all digits, floats with four significant ones, money with two decimals.
+
+    `exact` gives the digits of the source. A value that is not zero never prints as 0.
+    """
+    if value is None:
+        return NULL
+    if isinstance(value, int):
+        return str(value)
+    if not math.isfinite(value):
+        return NOT_APPLICABLE
+    if exact:
+        return json.dumps(value)
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e15 or size < 1e-12:
+        return f"{value:.3e}"
+    if unit == "USD" and size >= 10:
+        return f"{value:.2f}"
+    if size >= 1000:
+        return f"{value:.0f}"
+    decimals = 3 - math.floor(math.log10(size))
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def format_value(
+    value: Number | None, unit: str | None, *, exact: bool = False, signed: bool = False
+) -> str:
+    """A number by its unit: parts of a whole in percent, differences with their sign."""
+    if value is None or not math.isfinite(value):
+        return format_number(value)
+    if unit in _PARTS:
+        text = _format_percent(value * _PARTS[unit], exact=exact) + _PART_SIGNS[unit]
+    else:
+        text = format_number(value, unit, exact=exact)
+    return f"+{text}" if signed and value > 0 else text
+
+
+def format_cell(asked: Asked, value: Number | None, value_name: str) -> str:
+    """A value as the answer shows it: rounded by its unit, or with all digits."""
+    return cell_formatter(asked, value_name)(value)
+
+
+def cell_formatter(asked: Asked, value_name: str) -> Callable[[Number | None], str]:
+    """What formats the values of one name."""
+    is_exact = asked.question.format in ("exact", "json")
+    known = asked.value(value_name)
+    unit, is_signed = known.unit, known.is_signed
+
+    def form(value: Number | None) -> str:
+        if type(value) is int and not is_signed:
+            return str(value)
+        return format_value(value, unit, exact=is_exact, signed=is_signed)
+
+    return form
+
+
+def _format_percent(value: Number, *, exact: bool) -> str:
+    """One decimal; below 1 two significant digits, so that what is not zero never shows as 0."""
+    if exact:
+        return json.dumps(value)
+    if value == 0 or abs(value) >= _FEW_PERCENT:
+        return f"{value:.1f}" if value else "0"
+    decimals = 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}" if decimals < _MOST_DECIMALS else f"{value:.1e}"
+
+
+def format_key(key: Key, longest: int = LONGEST_NAME) -> str:
+    """A group key: bare where it cannot be mistaken for anything else, else quoted."""
+    if key is None:
+        return NULL
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, int | float):
+        return format_number(key, exact=True)
+    return quote_text(key, longest)
+
+
+def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
+    r"""Text of third parties as data: `unquote_text` gives it back, unless it was cut.
+
+    Bare are one to three words of letters, digits and `_ . / : @ + -`. The rest is quoted as
+    in JSON, with `|` as `\|` and everything invisible as an escape; beyond `longest` characters it
+    is cut and `…(+n)` counts the rest.
+    """
+    shown, rest = text[:longest], len(text) - longest
+    if rest <= 0 and _is_plain(text):
+        return text
+    quoted = "".join(_escape(letter) for letter in json.dumps(shown, ensure_ascii=False))
+    return f"{quoted}…(+{rest})" if rest > 0 else quoted
+
+
+def describe_age(age_s: float) -> str:
+    """How old an answer from the cache is, in a note."""
+    if age_s < 1:
+        age = "under 1 s"
+    elif age_s < 120:
+        age = f"{age_s:.0f} s"
+    elif age_s < 7200:
+        age = f"{age_s / 60:.0f} min"
+    else:
+        age = f"{age_s / 3600:.0f} h"
+    return f"from the cache, {age} old"
+
+
+def add_unit(name: str, unit: str | None) -> str:
+    """A column's heading: its name, with the unit where the name has none."""
+    heading = quote_column(name)
+    if unit is None or unit in _PARTS:  # of these, the cells say it
+        return heading
+    is_in_name = re.sub("(?<=..)s$", "", unit).lower() in name.lower()
+    return heading if is_in_name else f"{heading} ({unit})"
+
+
+def quote_column(name: str) -> str:
+    """The name of a column; that of a change ends with our own `%`."""
+    return f"{quote_text(name[:-1])}%" if name.endswith("%") else quote_text(name)
+
+
+def keep_on_line(text: str) -> str:
+    """The text as one line in which everything can be seen; `|` stands as it is."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if letter == "|" else _escape(letter) for letter in text)
+
+
+def unquote_text(cell: str) -> str:
+    """The text behind a cell that `quote_text` made and did not cut."""
+    if not cell.startswith('"'):
+        return cell
+    plain = _ESCAPE.sub(lambda match: "|" if match[1] == "|" else match[0], cell)
+    text: str = json.loads(plain)
+    return text
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the text reads as a name and cannot be mistaken for one of our words."""
+    if _BARE.fullmatch(text) is None or text.casefold() in _OUR_WORDS:
+        return False
+    if ": " in text or text.endswith(":"):  # would read as one of our `name: value` lines
+        return False
+    if text.isascii():
+        return True
+    is_seen = all(letter.isascii() or letter.isalpha() for letter in text)
+    return is_seen and _BLANK.search(text) is None
+
+
+def _escape(letter: str) -> str:
+    """A letter of a JSON string, escaped where it would break a row or cannot be seen."""
+    if letter == "|":
+        return "\\|"
+    if " " <= letter <= "~":
+        return letter
+    if unicodedata.category(letter) not in _INVISIBLE and _BLANK.match(letter) is None:
+        return letter
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

@@ -1,0 +1,1 @@
+"""Charts: an answer as a picture."""

@@ -1,0 +1,171 @@
+"""A distribution as bars: a panel per value, a bar per group, both windows of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_metrics_mcp.query.arithmetic import add_up
+from gateway_metrics_mcp.query.result import Number
+from gateway_metrics_mcp.rendering.cells import format_cell
+from gateway_metrics_mcp.rendering.charts.chart import (
+    MOST_PANELS,
+    MOST_SERIES,
+    OTHER,
+    Chart,
+    Drawn,
+    Mark,
+    Panel,
+    finite,
+    group_by_unit,
+    name_axis,
+    say_rest,
+    values_to_draw,
+    write_exactly,
+)
+from gateway_metrics_mcp.rendering.charts.labels import (
+    name_groups,
+    shorten,
+    write_subtitle,
+    write_title,
+)
+from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
+from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, CHANGE_PERCENT, RATIO
+from gateway_metrics_mcp.reports.report import Asked
+
+NOW: Final = "this window"
+
+
+EARLIER: Final = "the earlier window"
+
+
+def choose_bars(asked: Asked) -> Chart:
+    """What is drawn of a distribution."""
+    return _Bars(asked).choose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A group to draw: its name and its values."""
+
+    name: str
+    values: Sequence[Number | None]
+    is_rest: bool = False
+
+
+class _Bars:
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._names = asked.result.value_names
+        self._is_compared = asked.question.earlier is not None
+        points, question = sort_points(asked), asked.question
+        first = question.offset
+        most = min(question.limit or MOST_SERIES, MOST_SERIES)
+        self._shown = points[first : first + most]
+        self._hidden = [*points[:first], *points[first + most :]]
+
+    def choose(self) -> Chart:
+        asked = self._asked
+        drawn = values_to_draw(asked)
+        is_one = not asked.result.key_names
+        groups = group_by_unit(drawn) if is_one else [[one] for one in drawn]
+        shown = [one for group in groups[:MOST_PANELS] for one in group]
+        rest = self._name_rest(shown)
+        make = self._of_values if is_one else self._of_groups
+        extent = self._extent()
+        return Chart(
+            "bars",
+            write_title(asked, shown),
+            write_subtitle(asked, self._say_which(extent, shown)),
+            (),
+            "",
+            tuple(make(group) for group in groups[:MOST_PANELS]),
+            rest,
+            self._note(extent, len(shown), len(drawn)),
+        )
+
+    def _say_which(self, extent: str, shown: Sequence[Drawn]) -> str:
+        """Which groups are drawn, by what they were chosen, and what becomes of the rest.
+
+        Bars that fall from the first to the last show their order themselves: those of a
+        comparison, which are sorted by the change, do not.
+        """
+        order = describe_order(self._asked)
+        if extent:
+            rest = say_rest([*map(self._adds_up, shown)])
+            return ", ".join(filter(None, (extent, order, rest)))
+        return order if self._is_compared and len(self._shown) > 1 else ""
+
+    def _extent(self) -> str:
+        """Which groups have a bar of how many: `12 of 14 groups`, `groups 13-14 of 14`."""
+        first, shown = self._asked.question.offset, len(self._shown)
+        count = shown + len(self._hidden)
+        if first == 0:
+            return f"{shown} of {count} groups" if self._hidden else ""
+        which = f"group {first + 1}" if shown == 1 else f"groups {first + 1}-{first + shown}"
+        return f"{which} of {count}"
+
+    def _note(self, extent: str, shown: int, values: int) -> str | None:
+        cut = f"the first {shown} of {values} values" if shown < values else ""
+        return ", ".join(part for part in (extent, cut) if part) or None
+
+    def _name_rest(self, drawn: Sequence[Drawn]) -> str | None:
+        """The name of the bar for the groups that have none, if it adds up anywhere."""
+        can = any(self._adds_up(one) for one in drawn)
+        return f"{OTHER} ({len(self._hidden)})" if self._hidden and can else None
+
+    def _adds_up(self, one: Drawn) -> bool:
+        return one.value.is_additive and not self._asked.rows_overlap
+
+    def _of_groups(self, group: Sequence[Drawn]) -> Panel:
+        """One value: a bar per group, then the rest."""
+        (one,) = group
+        names = name_groups([point.keys for point in self._shown])
+        rows = [_Row(n, p.values) for n, p in zip(names, self._shown, strict=True)]
+        if self._hidden and self._adds_up(one):
+            name = f"{OTHER} ({len(self._hidden)})"
+            rows.append(_Row(name, self._add_up_hidden(), is_rest=True))
+        marks = [mark for row in rows for mark in self._marks(one, row)]
+        return Panel(name_axis(group), one.value.unit, self._series(), tuple(marks))
+
+    def _of_values(self, group: Sequence[Drawn]) -> Panel:
+        """No groups: a bar per value of one unit."""
+        point = self._shown[0]
+        names = shorten([one.name for one in group])
+        marks = [
+            mark
+            for one, name in zip(group, names, strict=True)
+            for mark in self._marks(one, _Row(name, point.values))
+        ]
+        return Panel(name_axis(group), group[0].value.unit, self._series(), tuple(marks))
+
+    def _series(self) -> tuple[str, ...]:
+        return (NOW, EARLIER) if self._is_compared else ("",)
+
+    def _add_up_hidden(self) -> list[Number | None]:
+        columns = zip(*(point.values for point in self._hidden), strict=True)
+        return [add_up(column) for column in columns]
+
+    def _marks(self, one: Drawn, row: _Row) -> list[Mark]:
+        """The bar of a group; in a comparison also what it was, and the change at its end."""
+        now = self._mark(one, one.position, row, NOW if self._is_compared else "")
+        if not self._is_compared:
+            return [now]
+        earlier = self._names.index(one.name + BEFORE)
+        return [now, self._mark(one, earlier, row, EARLIER)]
+
+    def _mark(self, one: Drawn, position: int, row: _Row, series: str) -> Mark:
+        value = row.values[position]
+        label = format_cell(self._asked, value, one.name)
+        if self._is_compared and series == NOW:
+            label += self._say_change(one, row)
+        return Mark(row.name, series, finite(value), write_exactly(value, one.value), label)
+
+    def _say_change(self, one: Drawn, row: _Row) -> str:
+        """` (+12.5%)`, of a part ` (-0.50pp)`; nothing for the rest, where these do not add up."""
+        if row.is_rest:
+            return ""
+        name = one.name + (CHANGE if one.value.unit == RATIO else CHANGE_PERCENT)
+        change = row.values[self._names.index(name)]
+        return "" if finite(change) is None else f" ({format_cell(self._asked, change, name)})"

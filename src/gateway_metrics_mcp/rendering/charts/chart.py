@@ -1,0 +1,155 @@
+"""What a picture shows, before anything is said of how it is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from gateway_metrics_mcp.query.measures import Measure
+from gateway_metrics_mcp.query.model import Aggregation
+from gateway_metrics_mcp.query.result import TOTAL, Number
+from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
+from gateway_metrics_mcp.rendering.cells import format_value, quote_column
+from gateway_metrics_mcp.reports.columns import RATIO, Value
+from gateway_metrics_mcp.reports.report import Asked
+
+MOST_SERIES: Final = 12
+"""Series or groups that are drawn one by one; the rest is one more where it adds up."""
+
+
+MOST_PANELS: Final = 3
+
+
+OTHER: Final = "other"
+
+
+_MOST_WHOLE: Final = 2**53
+"""Whole numbers beyond are drawn as floats: the engine knows none so large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One figure: of a series, at a bucket's start or beside a group's name."""
+
+    place: str
+    series: str
+    value: Number | None
+    text: str
+    """The value as it stands in the answer with all digits, with its unit."""
+    label: str = ""
+    """What a bar has at its end."""
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of axes: the values of one unit."""
+
+    axis: str
+    """What the axis of the values says: a name and a unit."""
+    unit: str | None
+    series: tuple[str, ...]
+    """In the order of the answer; a single empty name where nothing is to be told apart."""
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture of one answer."""
+
+    kind: Literal["lines", "bars"]
+    title: str
+    subtitle: tuple[str, ...]
+    places: tuple[str, ...]
+    """The starts of all buckets in order; of bars each panel has its own."""
+    place_axis: str
+    panels: tuple[Panel, ...]
+    rest: str | None = None
+    """The name of the series that stands for those that are not drawn."""
+    note: str | None = None
+    """What of the answer is not in the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A value to draw: its place in a row and what it is."""
+
+    position: int
+    value: Value
+
+    @property
+    def name(self) -> str:
+        """The name of its column."""
+        return self.value.name
+
+
+def values_to_draw(asked: Asked) -> list[Drawn]:
+    """The values that were asked for; the count of rows where none was."""
+    names = asked.result.value_names
+    wanted = [v for v in asked.question.values if v.name in names and v.name != TOTAL]
+    if not wanted:
+        wanted = [v for v in asked.values if v.name in names][:1]
+    return [Drawn(names.index(value.name), value) for value in wanted]
+
+
+def say_rest(can_add: Sequence[bool]) -> str:
+    """What becomes of groups that are not drawn, by whether each drawn value adds up."""
+    if all(can_add):
+        return "the rest in other"
+    return "the rest in other where it adds up" if any(can_add) else "the rest left out"
+
+
+def group_by_unit(drawn: Sequence[Drawn]) -> list[list[Drawn]]:
+    """The values that can share an axis: of one unit, and all or none of them sums.
+
+    A measure is a ratio of its own kind, such as USD per request, so it shares with no other;
+    parts of a whole are all of one kind.
+    """
+    groups: dict[object, list[Drawn]] = {}
+    for one in drawn:
+        value = one.value
+        is_own = isinstance(value.source, Measure) and value.unit != RATIO
+        is_alone = value.unit is None or is_own
+        alike = one.name if is_alone else (name_unit(value), value.is_additive)
+        groups.setdefault(alike, []).append(one)
+    return list(groups.values())
+
+
+def name_axis(group: Sequence[Drawn]) -> str:
+    """The unit of values that share an axis; of one alone its name too."""
+    unit = name_unit(group[0].value)
+    return unit if len(group) > 1 else f"{quote_column(group[0].name)} ({unit})"
+
+
+def name_unit(value: Value) -> str:
+    """`USD`, `ms`, `%`, `tokens/s`; `count` of what has no unit and is counted."""
+    if value.unit == RATIO:
+        return "%"
+    source = value.source
+    if isinstance(source, Aggregation) and source.type in RATE_TYPES:
+        per = "min" if source.type == "ratePerMinute" else "s"
+        return f"{value.unit or 'count'}/{per}"
+    if value.unit is not None:
+        return value.unit
+    is_plain = isinstance(source, Aggregation) and not source.type.startswith("count")
+    return "no unit" if is_plain or isinstance(source, Measure) else "count"
+
+
+def finite(value: Number | None) -> Number | None:
+    """The value, if it can be drawn: not where it is missing or cannot be computed."""
+    try:
+        number = math.nan if value is None else float(value)
+    except OverflowError:
+        return None
+    if not math.isfinite(number):
+        return None
+    return value if abs(number) < _MOST_WHOLE else number
+
+
+def write_exactly(value: Number | None, kind: Value) -> str:
+    """The value with all digits and its unit."""
+    text = format_value(value, kind.unit, exact=True)
+    unit = name_unit(kind)
+    return text if finite(value) is None or unit in ("%", "count", "no unit") else f"{text} {unit}"

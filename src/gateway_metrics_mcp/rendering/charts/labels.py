@@ -1,0 +1,281 @@
+"""The names in a picture: as the answer writes them, short, and no two alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+
+from gateway_metrics_mcp.query.result import Key
+from gateway_metrics_mcp.query.time.comparison import explain_earlier
+from gateway_metrics_mcp.query.time.window import format_window
+from gateway_metrics_mcp.rendering.cells import (
+    add_unit,
+    format_key,
+    keep_on_line,
+    quote_column,
+    quote_text,
+)
+from gateway_metrics_mcp.rendering.charts.chart import Drawn, name_unit
+from gateway_metrics_mcp.rendering.header import describe_filters, shown_filters
+from gateway_metrics_mcp.rendering.notes import describe_rows
+from gateway_metrics_mcp.reports.report import Asked
+
+_CUT: Final = "…"
+
+
+_ENOUGH: Final = 8
+"""Letters by which two cut names are to differ, where the whole ones do: a word to read."""
+
+
+_LEAST_ROOM: Final = 5
+"""In less there is none for marks at both ends of what is shown."""
+
+
+_SHORTEST_PIECE: Final = 3
+"""What is shorter tells nothing: its room goes to the letters beside the difference."""
+
+
+def cut_apart(names: Sequence[str], longest: int) -> list[str]:
+    """Each name within `longest`; those that differ stay so where there is room for it.
+
+    All are cut in their middle. Those that would look alike then keep the part in which they
+    differ; if that makes others alike, all are cut around the part in which any two differ.
+    """
+    cuts: list[str] = []
+    for fewest in (min(_ENOUGH, longest // 2), 1):
+        cuts = _cut_look_alikes(names, longest, fewest)
+        if _are_apart(names, cuts):
+            return cuts
+    around = _cut_around(names, longest)
+    return around if _are_apart(names, around) else cuts
+
+
+def cut_middle(text: str, longest: int) -> str:
+    """The text, its middle left out where it is too long: names differ at their ends."""
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return f"{text[: longest - 1 - tail]}{_CUT}{text[len(text) - tail :]}"
+
+
+def cut_end(text: str, longest: int) -> str:
+    """The text up to what fits."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}{_CUT}"
+
+
+def _are_apart(names: Sequence[str], cuts: Sequence[str]) -> bool:
+    return len(set(cuts)) == len(set(names))
+
+
+def _cut_look_alikes(names: Sequence[str], longest: int, fewest: int) -> list[str]:
+    cuts = [cut_middle(name, longest) for name in names]
+    for alike in _find_look_alikes(names, cuts, fewest):
+        again = _cut_around([names[i] for i in alike], longest)
+        for i, cut in zip(alike, again, strict=True):
+            cuts[i] = cut
+    return cuts
+
+
+def _find_look_alikes(names: Sequence[str], cuts: Sequence[str], fewest: int) -> list[list[int]]:
+    """The places of names whose cuts hide most of what tells one from the next."""
+
+    def look_alike(i: int, j: int) -> bool:
+        shown = _count_differing(cuts[i], cuts[j])
+        return shown < fewest and shown < _count_differing(names[i], names[j])
+
+    groups: list[list[int]] = []
+    for i in range(len(names)):
+        near = [group for group in groups if any(look_alike(i, j) for j in group)]
+        groups = [group for group in groups if group not in near]
+        groups.append([*(j for group in near for j in group), i])
+    return [group for group in groups if len(group) > 1]
+
+
+def _count_differing(one: str, other: str) -> int:
+    """The letters between the start and the end that the two share."""
+    start, end = _find_common((one, other))
+    return max(len(one), len(other)) - start - end
+
+
+def _find_common(names: Sequence[str]) -> tuple[int, int]:
+    """How many letters all names share at their start, and at their end beside those."""
+    start = _count_common(names)
+    return start, _count_common([name[start:][::-1] for name in names])
+
+
+def _count_common(names: Sequence[str]) -> int:
+    """How many letters all names begin with: as many as the first and the last in order."""
+    first, last = min(names), max(names)
+    unlike = (i for i, letter in enumerate(first) if letter != last[i : i + 1])
+    return next(unlike, len(first))
+
+
+def _cut_around(names: Sequence[str], longest: int) -> list[str]:
+    """The names cut beside the part in which they differ; that part is cut where it is too long."""
+    start, end = _find_common(names)
+    differing = max(map(len, names)) - start - end
+    if max(differing + 2, _LEAST_ROOM) <= longest:
+        return [_cut_beside(name, start, end, differing, longest) for name in names]
+    before, after = start > 1, end > 1  # the mark would take the room of a single letter
+    if longest < _LEAST_ROOM or not (before or after):
+        return [cut_middle(name, longest) for name in names]
+    inner = [name[start * before : len(name) - end * after] for name in names]
+    cuts = cut_apart(inner, longest - before - after)
+    return [
+        name if len(name) <= longest else f"{_CUT * before}{cut}{_CUT * after}"
+        for name, cut in zip(names, cuts, strict=True)
+    ]
+
+
+def _cut_beside(name: str, start: int, end: int, differing: int, longest: int) -> str:
+    """The name with a gap in what is common before its own part, or after it, or both."""
+    if len(name) <= longest:
+        return name
+    room = longest - differing - 1
+    last = len(name) - end
+    if end <= room and (start >= end or start > room):
+        head, beside = _share(room - end)
+        return f"{name[:head]}{_CUT}{name[start - beside :]}"
+    if start <= room:
+        tail, beside = _share(room - start)
+        return f"{name[: last + beside]}{_CUT}{name[len(name) - tail :]}"
+    left = room // 2  # of one letter less, for the second mark
+    head, before = _share(left)
+    tail, after = _share(room - 1 - left)
+    window = name[start - before : last + after]
+    return f"{name[:head]}{_CUT}{window}{_CUT}{name[len(name) - tail :]}"
+
+
+def _share(room: int) -> tuple[int, int]:
+    """The letters for the far end of the name, and those beside its own part."""
+    far = room // 2
+    return (far, room - far) if far >= _SHORTEST_PIECE else (0, room)
+
+
+LONGEST: Final = 34
+
+
+_LONGEST_KEY: Final = 2_000
+
+
+_EMPTY: Final = "all"
+
+
+_BETWEEN: Final = ", "
+
+
+_PROPERTIES: Final = frozenset(
+    (
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    )
+)
+"""Names that every JavaScript object has: Vega stumbles over groups of that name."""
+
+
+def name_groups(groups: Sequence[Sequence[Key]]) -> list[str]:
+    """A name for each group's keys; keys that are the same in all of several are left out.
+
+    What cannot be seen is escaped as in the answer's cells, so that a name shows what it is.
+    """
+    width = len(groups[0]) if groups else 0
+    kinds = [{(type(keys[i]), keys[i]) for keys in groups} for i in range(width)]
+    told = [i for i in range(width) if len(kinds[i]) > 1] or list(range(width))
+    rows = [[format_key(keys[i], _LONGEST_KEY) for i in told] for keys in groups]
+    if len(told) == 1:
+        return shorten([_name(row) for row in rows])
+    names = _shorten_keys(rows)
+    is_short = all(len(name) <= LONGEST for name in names)
+    is_told = len(set(names)) == len(names)
+    return names if is_short and is_told else shorten([_name(row) for row in rows])
+
+
+def shorten(names: Sequence[str], longest: int = LONGEST) -> list[str]:
+    """The names within `longest`; those that cannot be told apart so are numbered."""
+    short, taken = [], set[str]()
+    for name in cut_apart(names, longest):
+        cut, number = name, 1
+        while cut in taken:
+            number += 1
+            mark = f" ({number})"
+            cut = cut_middle(name, longest - len(mark)) + mark
+        taken.add(cut)
+        short.append(cut)
+    return short
+
+
+def _name(keys: Sequence[str]) -> str:
+    name = _BETWEEN.join(keys) or _EMPTY
+    return f'"{name}"' if name in _PROPERTIES else name
+
+
+def _shorten_keys(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The names of several keys, each key cut among those of its field."""
+    columns = [list(dict.fromkeys(column)) for column in zip(*rows, strict=True)]
+
+    @cache
+    def cut(i: int, room: int) -> dict[str, str]:
+        return dict(zip(columns[i], cut_apart(columns[i], room), strict=True))
+
+    names = []
+    for row in rows:
+        rooms = _share_room([*map(len, row)], LONGEST - len(_BETWEEN) * (len(row) - 1))
+        is_whole = len(_name(row)) <= LONGEST
+        keys = row if is_whole else [cut(i, rooms[i])[key] for i, key in enumerate(row)]
+        names.append(_name(keys))
+    return names
+
+
+def _share_room(lengths: Sequence[int], room: int) -> list[int]:
+    """The room for each key: what short ones leave is for the long ones."""
+    rooms = [0] * len(lengths)
+    from_short = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for done, i in enumerate(from_short):
+        rooms[i] = min(lengths[i], room // (len(lengths) - done))
+        room -= rooms[i]
+    return rooms
+
+
+_LONGEST_TITLE: Final = 84
+
+
+_LONGEST_LINE: Final = 118
+"""Characters of a line of the subtitle: more would be wider than the picture."""
+
+
+def write_title(asked: Asked, drawn: Sequence[Drawn]) -> str:
+    """`sumCostInUSD by modelName`; a unit is added where the name has none."""
+    values = ", ".join(map(_label, drawn))
+    groups = ", ".join(map(quote_text, asked.question.query.group_by))
+    title = f"{values} by {groups}" if groups else values
+    return cut_end(title, _LONGEST_TITLE)
+
+
+def write_subtitle(asked: Asked, *facts: str) -> tuple[str, ...]:
+    """The datasource with its window, the filters with the scope, and what else is true."""
+    question = asked.question
+    earlier = question.earlier
+    lines = [f"{question.query.datasource}, {format_window(question.window)}"]
+    if question.query.interval is not None:
+        lines[0] += f", buckets of {asked.buckets}"
+    if earlier is not None:
+        lines.append(f"compared with {format_window(earlier)}")
+        lines += explain_earlier(question.window, earlier)
+    filters = " AND ".join(describe_filters(shown_filters(asked)))
+    limits = [part for part in (filters, question.scope) if part]
+    lines += ["; ".join(limits)] if limits else []
+    lines += map(keep_on_line, describe_rows(asked))
+    lines += [fact for fact in facts if fact]
+    return tuple(cut_end(line, _LONGEST_LINE) for line in lines)
+
+
+def _label(one: Drawn) -> str:
+    name = quote_column(one.name)
+    is_said = add_unit(one.name, one.value.unit) == name
+    return name if is_said else f"{name} ({name_unit(one.value)})"

@@ -1,0 +1,131 @@
+"""A timeseries as lines: a panel per unit, a line per series, the rest as one more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from gateway_metrics_mcp.query.time.local_buckets import Buckets, zone_of
+from gateway_metrics_mcp.rendering.charts.chart import (
+    MOST_PANELS,
+    MOST_SERIES,
+    OTHER,
+    Chart,
+    Drawn,
+    Mark,
+    Panel,
+    finite,
+    group_by_unit,
+    name_axis,
+    say_rest,
+    values_to_draw,
+    write_exactly,
+)
+from gateway_metrics_mcp.rendering.charts.labels import (
+    name_groups,
+    shorten,
+    write_subtitle,
+    write_title,
+)
+from gateway_metrics_mcp.rendering.grid import PARTIAL, Grid, Series, merge_series
+from gateway_metrics_mcp.reports.report import Asked
+
+
+def choose_lines(asked: Asked, buckets: Buckets) -> Chart:
+    """What is drawn of a timeseries."""
+    return _Lines(asked, buckets).choose()
+
+
+class _Lines:
+    def __init__(self, asked: Asked, buckets: Buckets) -> None:
+        self._asked = asked
+        self._buckets = buckets
+        self._grid = Grid(asked, buckets)
+        # The wall clock's time, as if it were UTC: so the picture shows the zone's own days.
+        zone = zone_of(buckets)
+        walls = [start.astimezone(zone).replace(tzinfo=None) for start in self._grid.starts]
+        self._places = [f"{wall:%Y-%m-%dT%H:%M:%S}Z" for wall in walls]
+        self._is_partial = [label.endswith(PARTIAL) for label in self._grid.labels]
+
+    def choose(self) -> Chart:
+        asked, grid = self._asked, self._grid
+        drawn = values_to_draw(asked)
+        groups = group_by_unit(drawn) if grid.is_ungrouped else [[one] for one in drawn]
+        shown = [one for group in groups[:MOST_PANELS] for one in group]
+        most = min(asked.question.limit or MOST_SERIES, MOST_SERIES, len(grid.series))
+        hidden = grid.series[most:]
+        can_add = [grid.has_rest(one.name) for one in shown]
+        rest = f"{OTHER} ({len(hidden)})" if hidden and any(can_add) else None
+        panels = [
+            self._ungrouped(group) if grid.is_ungrouped else self._grouped(group[0], most, rest)
+            for group in groups[:MOST_PANELS]
+        ]
+        return Chart(
+            "lines",
+            write_title(asked, shown),
+            write_subtitle(asked, self._extent(most, say_rest(can_add)), *grid.bucket_facts()),
+            tuple(self._places),
+            f"start of the bucket, {zone_of(self._buckets).key}",
+            tuple(panels),
+            rest,
+            _note(most, len(grid.series), len(shown), len(drawn)),
+        )
+
+    def _extent(self, most: int, rest: str) -> str:
+        """Which series are drawn of how many."""
+        total = len(self._grid.series)
+        if most == total:
+            return ""
+        return f"top {most} of {total} series by {self._grid.ranked_by}, {rest}"
+
+    def _ungrouped(self, group: Sequence[Drawn]) -> Panel:
+        """Values of one unit side by side, each a line."""
+        series = self._grid.series[0]
+        names = shorten([one.name for one in group]) if len(group) > 1 else [""]
+        marks = [
+            mark
+            for one, name in zip(group, names, strict=True)
+            for mark in self._marks(series, one, name)
+        ]
+        return Panel(name_axis(group), group[0].value.unit, tuple(names), tuple(marks))
+
+    def _grouped(self, one: Drawn, most: int, rest: str | None) -> Panel:
+        """One value, a line per series."""
+        series = self._grid.series
+        names = name_groups([each.keys for each in series[:most]])
+        marks = [
+            mark
+            for each, name in zip(series[:most], names, strict=True)
+            for mark in self._marks(each, one, name)
+        ]
+        if rest is not None:
+            names.append(rest)
+            if self._grid.has_rest(one.name):
+                marks += self._marks(merge_series(self._asked, series[most:]), one, rest)
+        return Panel(name_axis([one]), one.value.unit, tuple(names), tuple(marks))
+
+    def _marks(self, series: Series, one: Drawn, name: str) -> list[Mark]:
+        """A mark per bucket; one without rows has none or 0, as in the answer."""
+        gap = self._grid.gap(one.name)
+
+        def value_at(start: datetime) -> int | float | None:
+            row = series.values.get(start)
+            return gap if row is None else row[one.position]
+
+        values = [value_at(start) for start in self._grid.starts]
+        texts = [write_exactly(value, one.value) for value in values]
+        return [
+            Mark(place, name, finite(value), text, is_partial=is_partial)
+            for place, value, text, is_partial in zip(
+                self._places, values, texts, self._is_partial, strict=True
+            )
+        ]
+
+
+def _note(most: int, series: int, shown: int, values: int) -> str | None:
+    """What of the answer is not drawn by itself."""
+    parts = [
+        *([f"top {most} of {series} series"] if most < series else []),
+        *([f"the first {shown} of {values} values"] if shown < values else []),
+    ]
+    return ", ".join(parts) or None

@@ -1,0 +1,310 @@
+"""A chart as a Vega-Lite specification: plain data, in which names are never expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any, Final
+
+from gateway_metrics_mcp.rendering.charts.chart import Chart, Mark, Panel
+from gateway_metrics_mcp.rendering.charts.style import (
+    COLOURS,
+    CONFIG,
+    EARLIER_COLOUR,
+    PARTIAL,
+    REST_COLOUR,
+    WIDTH,
+    colour_series,
+    dash_series,
+)
+
+Spec = dict[str, Any]
+
+
+SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
+
+
+_LETTER_WIDTH: Final = 7.0
+
+
+_LEGEND_MARGIN: Final = 46
+
+
+_AXIS_WIDTH: Final = 74
+
+
+_HEIGHTS: Final = {1: 300, 2: 210, 3: 170}
+
+
+_BAR: Final = 26
+
+
+_PAIR: Final = 44
+
+
+_BAR_MARGIN: Final = 40
+
+
+_BAR_LABEL: Final = {
+    "type": "text",
+    "align": "left",
+    "baseline": "middle",
+    "dx": 5,
+    "fontSize": 12,
+}
+
+
+_MOST_TICKS: Final = 8
+
+
+_MOST_DOTTED: Final = 40
+"""Buckets up to which each figure has a dot."""
+
+
+_END: Final[Spec] = {"part": "partial", "dot": False, "text": ""}
+"""Of a whole bucket's row, repeated as the end of a dotted line."""
+
+
+_SHORT_FROM: Final = 10_000
+
+
+_SHORT: Final = "datum.value === 0 ? '0' : replace(datum.label, 'G', 'B')"
+"""Of a tick's own number: nothing of the data is in it."""
+
+
+_MIDNIGHT: Final = "T00:00:00Z"
+
+
+def specify(chart: Chart) -> Spec:
+    """The specification of a chart; the same for the picture and for the view."""
+    panels = [
+        _line_panel(chart, panel, is_first=i == 0, is_last=i == len(chart.panels) - 1)
+        if chart.kind == "lines"
+        else _bar_panel(chart, panel, is_first=i == 0)
+        for i, panel in enumerate(chart.panels)
+    ]
+    title: Spec = {"text": chart.title, "subtitle": list(chart.subtitle)}
+    return {
+        "$schema": SCHEMA,
+        "background": "white",
+        "padding": 14,
+        "title": title,
+        "config": CONFIG,
+        "vconcat": panels,
+        "spacing": 18,
+        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
+    }
+
+
+def _line_panel(chart: Chart, panel: Panel, *, is_first: bool, is_last: bool) -> Spec:
+    has_legend = _has_names(panel) and (is_first or panel.series != chart.panels[0].series)
+    width = WIDTH - _AXIS_WIDTH - _legend_width(chart)
+    series = _series_channel(panel, chart.rest, has_legend=has_legend)
+    is_dotted = len(chart.places) <= _MOST_DOTTED
+    return {
+        "width": width,
+        "height": _HEIGHTS[len(chart.panels)],
+        "data": {"values": _line_rows(panel, is_dotted=is_dotted)},
+        "encoding": {
+            "x": _time_channel(chart, has_title=is_last),
+            "y": _value_channel(panel),
+            "color": series,
+        },
+        "layer": [
+            {
+                "transform": [{"filter": {"field": "part", "equal": "whole"}}],
+                "mark": {"type": "line", "strokeWidth": 2.25, "strokeJoin": "round"},
+                "encoding": {"strokeDash": _dash_channel(panel, chart.rest, series)},
+            },
+            {
+                "transform": [{"filter": {"field": "part", "equal": "partial"}}],
+                "mark": {"type": "line", "strokeWidth": 2, "strokeDash": list(PARTIAL)},
+                "encoding": {"detail": {"field": "stretch", "type": "nominal"}},
+            },
+            {
+                "transform": [{"filter": {"field": "dot", "equal": True}}],
+                "mark": {"type": "point", "filled": True, "size": 30, "opacity": 1},
+            },
+        ],
+    }
+
+
+def _line_rows(panel: Panel, *, is_dotted: bool) -> list[Spec]:
+    """A row per mark; the stretches from and to a partial bucket are lines of their own.
+
+    They are numbered, so that the first and the last of a series are not joined.
+    """
+    rows: list[Spec] = []
+    for _, run in groupby(panel.marks, key=lambda mark: mark.series):
+        marks, stretch = list(run), 0
+        for i, mark in enumerate(marks):
+            beside = [*marks[max(i - 1, 0) : i], *marks[i + 1 : i + 2]]
+            is_alone = all(other.value is None for other in beside)
+            row = {
+                "place": mark.place,
+                "series": mark.series,
+                "value": mark.value,
+                "text": mark.text,
+                "part": "partial" if mark.is_partial else "whole",
+                "dot": mark.value is not None and (is_dotted or is_alone),
+            }
+            if mark.is_partial:
+                rows.append({**row, "stretch": stretch})
+                continue
+            if i and marks[i - 1].is_partial:
+                rows.append({**row, **_END, "stretch": stretch})
+            rows.append(row)
+            if i + 1 < len(marks) and marks[i + 1].is_partial:
+                stretch += 1
+                rows.append({**row, **_END, "stretch": stretch})
+    return rows
+
+
+def _time_channel(chart: Chart, *, has_title: bool) -> Spec:
+    """The starts of the buckets, of which as many are labelled as there is room for."""
+    axis: Spec = {
+        "values": _ticks(chart.places),
+        "format": _time_format(chart.places),
+        "labelFlush": True,
+        "labelOverlap": True,
+        "title": chart.place_axis if has_title else None,
+        "grid": False,
+    }
+    return {"field": "place", "type": "temporal", "scale": {"type": "utc"}, "axis": axis}
+
+
+def _ticks(places: Sequence[str]) -> list[str]:
+    """The places to label: midnights where there are several, else every so many."""
+    midnights = [place for place in places if place.endswith(_MIDNIGHT)]
+    chosen = midnights if len(midnights) > 2 else places
+    return list(chosen[:: -(-len(chosen) // _MOST_TICKS)])
+
+
+def _time_format(places: Sequence[str]) -> str:
+    """As much of the date and the time as tells the labels apart."""
+    times = [datetime.fromisoformat(place) for place in places]
+    if all(time.strftime("%d%H%M%S") == "01000000" for time in times) and len(times) > 1:
+        return "%Y-%m"
+    date = "%b %d" if times[0].year == times[-1].year else "%Y-%m-%d"
+    if all(tick.endswith(_MIDNIGHT) for tick in _ticks(places)):
+        return date
+    if times[0].date() == times[-1].date():
+        return "%H:%M:%S" if any(time.second for time in times) else "%H:%M"
+    return f"{date} %H:%M"
+
+
+def _value_channel(panel: Panel) -> Spec:
+    """From zero on; where all is zero, still with zero at its beginning."""
+    has_size = any(mark.value for mark in panel.marks)
+    return {
+        "field": "value",
+        "type": "quantitative",
+        "scale": {"zero": True, "nice": True} if has_size else {"domain": [0, 1]},
+        "axis": {"title": panel.axis, "tickCount": 5, **_number_axis(panel)},
+    }
+
+
+def _number_axis(panel: Panel) -> Spec:
+    """Parts in percent, large numbers as `2.5M`, others with all that a tick has."""
+    if panel.unit == "ratio":
+        return {"format": "~%"}
+    largest = max((abs(mark.value) for mark in panel.marks if mark.value is not None), default=0)
+    if largest < _SHORT_FROM:
+        return {"format": ",~r"}
+    return {"format": "~s", "labelExpr": _SHORT}
+
+
+def _series_channel(panel: Panel, rest: str | None, *, has_legend: bool) -> Spec:
+    legend: Spec | None = (
+        {"orient": "right", "title": None, "symbolType": "stroke"} if has_legend else None
+    )
+    colours = colour_series(panel.series, rest)
+    return {
+        "field": "series",
+        "type": "nominal",
+        "scale": {"domain": list(panel.series), "range": colours},
+        "legend": legend if has_legend else None,
+    }
+
+
+def _dash_channel(panel: Panel, rest: str | None, series: Mapping[str, Any]) -> Spec:
+    """One legend shows colour and dash: both channels are of the same series."""
+    dashes = dash_series(panel.series, rest)
+    return {**series, "scale": {"domain": list(panel.series), "range": dashes}}
+
+
+def _has_names(panel: Panel) -> bool:
+    """Whether its lines are named, be it a single one."""
+    return any(panel.series)
+
+
+def _legend_width(chart: Chart) -> int:
+    """Room for the longest name, the same beside every panel."""
+    names = [name for panel in chart.panels if _has_names(panel) for name in panel.series]
+    return _width(names) + _LEGEND_MARGIN if names else 0
+
+
+def _bar_panel(chart: Chart, panel: Panel, *, is_first: bool) -> Spec:
+    places = list(dict.fromkeys(mark.place for mark in panel.marks))
+    is_pair = len(panel.series) > 1
+    all_places = [mark.place for each in chart.panels for mark in each.marks]
+    names_width, labels_width = _width(all_places), _width([m.label for m in panel.marks])
+    y: Spec = {
+        "field": "place",
+        "type": "nominal",
+        "scale": {"domain": places, "paddingInner": 0.25},
+        "axis": {"title": None, "ticks": False, "domain": False, "minExtent": names_width},
+    }
+    x = _value_channel(panel)
+    encoding: Spec = {"y": y, "x": x, "color": _bar_colours(panel, has_legend=is_first)}
+    if is_pair:
+        series = list(panel.series)
+        encoding["yOffset"] = {"field": "series", "type": "nominal", "scale": {"domain": series}}
+    return {
+        "width": WIDTH - names_width - labels_width - _BAR_MARGIN,
+        "height": len(places) * (_PAIR if is_pair else _BAR),
+        "data": {"values": [_bar_row(mark, chart.rest) for mark in panel.marks]},
+        "encoding": encoding,
+        "layer": [
+            {"mark": {"type": "bar"}},
+            {
+                "mark": _BAR_LABEL,
+                "encoding": {
+                    "x": {**x, "field": "end"},
+                    "text": {"field": "label", "type": "nominal"},
+                    "color": {"value": "#333333"},
+                },
+            },
+        ],
+    }
+
+
+def _bar_row(mark: Mark, rest: str | None) -> Spec:
+    return {
+        "place": mark.place,
+        "series": mark.series,
+        "value": mark.value,
+        "text": mark.text,
+        "label": mark.label,
+        "end": max(mark.value or 0, 0),
+        "rest": mark.place == rest,
+    }
+
+
+def _bar_colours(panel: Panel, *, has_legend: bool) -> Spec:
+    """One colour, and grey for the rest; of a comparison grey is the earlier window."""
+    if len(panel.series) == 1:
+        rest = {"test": {"field": "rest", "equal": True}, "value": REST_COLOUR}
+        return {"condition": rest, "value": COLOURS[0]}
+    return {
+        "field": "series",
+        "type": "nominal",
+        "scale": {"domain": list(panel.series), "range": [COLOURS[0], EARLIER_COLOUR]},
+        "legend": {"orient": "top", "title": None, "symbolSize": 140} if has_legend else None,
+    }
+
+
+def _width(texts: Sequence[str]) -> int:
+    """About how wide the widest of these is, in pixels."""
+    return int(max(map(len, texts), default=0) * _LETTER_WIDTH)

@@ -1,0 +1,342 @@
+"""The cells of a timeseries: rows are buckets, columns are series, a block per value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+from gateway_metrics_mcp.query.arithmetic import add_up
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import TOTAL, Key, Number
+from gateway_metrics_mcp.query.time.interval import UNIT_MONTHS, UNIT_SECONDS
+from gateway_metrics_mcp.query.time.local_buckets import Buckets, LocalDays, end_of, zone_of
+from gateway_metrics_mcp.rendering.cells import (
+    LONGEST_NAME,
+    NULL,
+    cell_formatter,
+    format_key,
+    quote_text,
+)
+from gateway_metrics_mcp.rendering.distribution import equal_to_total, label_of
+from gateway_metrics_mcp.rendering.sorting import rank_key
+from gateway_metrics_mcp.reports.report import Asked
+
+PARTIAL: Final = " (partial)"
+"""What follows the label of a bucket that holds less than its width."""
+
+
+_DAY_S: Final = UNIT_SECONDS["day"]
+
+
+def find_buckets(query: Query, buckets: Buckets, starts: set[datetime]) -> list[datetime] | None:
+    """The starts of all buckets of the window, in order.
+
+    Ours are aligned as R4 says. A gateway may count from elsewhere, but in steps of the same
+    width. None if the rows follow neither: then only the buckets that came are known.
+    """
+    ours = list(buckets.buckets(query.start_ts, query.end_ts))
+    if starts <= set(ours):
+        return ours
+    seconds = buckets.fixed_seconds
+    if seconds is None:
+        return None
+    width = timedelta(seconds=seconds)
+    phase = (min(starts) - query.start_ts) % width
+    first = query.start_ts + phase - (width if phase else timedelta(0))
+    count = -(-(query.end_ts - first) // width)
+    theirs = [first + i * width for i in range(count)]
+    return theirs if starts <= set(theirs) else None
+
+
+def label_buckets(starts: Sequence[datetime], buckets: Buckets) -> list[str]:
+    """A label per bucket; below a day only the first of each day carries the date."""
+    if isinstance(buckets, LocalDays):
+        return _label_dates([start.astimezone(buckets.zone) for start in starts], buckets)
+    in_utc = [_in_utc(start) for start in starts]
+    if _is_by_date(in_utc, buckets):
+        return _label_dates(in_utc, buckets)
+    form = "%H:%M:%S" if any(start.second for start in in_utc) else "%H:%M"
+    labels, day = [], None
+    for start in in_utc:
+        time = start.strftime(form)
+        labels.append(time if start.date() == day else f"{start:%Y-%m-%d} {time}")
+        day = start.date()
+    return labels
+
+
+def mark_partial(
+    labels: Sequence[str], query: Query, starts: Sequence[datetime], buckets: Buckets
+) -> list[str]:
+    """The labels, the first and the last marked where their bucket is partial."""
+    marked = list(labels)
+    if starts[0] < query.start_ts:
+        marked[0] += PARTIAL
+    if end_of(starts[-1], buckets) > query.end_ts and not marked[-1].endswith(PARTIAL):
+        marked[-1] += PARTIAL
+    return marked
+
+
+def explain_labels(labels: Sequence[str]) -> str:
+    """The words on labels that are a time of day alone; nothing where there is none."""
+    short = next((label for label in labels if label[2:3] == ":"), None)
+    if short is None:
+        return ""
+    form = "HH:MM" if len(short.removesuffix(PARTIAL)) == 5 else "HH:MM:SS"
+    return f"; {form} rows belong to the date above"
+
+
+def explain_zone(buckets: Buckets, zone: str) -> list[str]:
+    """Whose clocks cut the buckets, where they are not those of the zone that was asked."""
+    if zone in ("UTC", zone_of(buckets).key):
+        return []
+    is_below_a_day = (buckets.fixed_seconds or _DAY_S) < _DAY_S
+    return [f"hours are UTC, not {zone}" if is_below_a_day else f"buckets are UTC, not {zone}"]
+
+
+def partial_notes(asked: Asked, starts: Sequence[datetime], buckets: Buckets) -> list[str]:
+    """Which of the first and last bucket hold less than their width."""
+    query, notes = asked.question.query, []
+    if starts[0] < query.start_ts:
+        notes.append(f"the first bucket is partial: only from {_clock(query.start_ts)} on")
+    last_end = end_of(starts[-1], buckets)
+    if last_end > query.end_ts:
+        why = "still running" if asked.question.window.is_to_now else "cut by the window"
+        notes.append(f"the last bucket is partial, {why}: only to {_clock(query.end_ts)}")
+    if notes and query.has_rates:
+        notes.append("rates of a partial bucket are too low: they divide by its whole width")
+    return notes
+
+
+def _clock(instant: datetime) -> str:
+    return _in_utc(instant).strftime("%Y-%m-%dT%H:%M:%SZ").replace(":00Z", "Z")
+
+
+def _in_utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC)
+
+
+def _is_by_date(in_utc: Sequence[datetime], buckets: Buckets) -> bool:
+    """Whether a date tells these buckets apart: they start at midnight and last for days."""
+    if any(start.strftime("%H%M%S") != "000000" for start in in_utc):
+        return False
+    return (buckets.fixed_seconds or _DAY_S) % _DAY_S == 0
+
+
+def _label_dates(starts: Sequence[datetime], buckets: Buckets) -> list[str]:
+    """The dates as far as the buckets need them: `2026`, `2026-07` or `2026-07-15`."""
+    form = "%Y-%m-%d"
+    if buckets.unit in UNIT_MONTHS and all(start.day == 1 for start in starts):
+        is_by_year = buckets.unit == "year" and all(start.month == 1 for start in starts)
+        form = "%Y" if is_by_year else "%Y-%m"
+    return [start.strftime(form) for start in starts]
+
+
+Values = Mapping[datetime, Sequence[Number | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The values of one group by the start of the bucket, in the order of the value names."""
+
+    keys: tuple[Key, ...]
+    values: Values
+
+    def name(self, longest: int) -> str:
+        """The keys as a cell; a key that holds a comma is quoted, so each can be told apart."""
+        return ", ".join(format_key(key, longest) for key in self.keys) or "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All series, largest first, and the value that ranks them."""
+
+    series: Sequence[Series]
+    by: str
+
+
+def rank_series(asked: Asked) -> Ranking:
+    """The series by the sum of the first value, where that adds up over buckets.
+
+    Else by the number of rows; by the highest bucket where the source does not count rows.
+    """
+    series = _gather(asked)
+    series.sort(key=lambda one: tuple(map(rank_key, one.keys)))
+    names = asked.result.value_names
+    name = asked.first_value
+    if name is not None and not asked.is_additive(name) and TOTAL in names:
+        name = TOTAL
+    if name is None:
+        return Ranking(series, "name")
+    position, is_additive = names.index(name), asked.is_additive(name)
+
+    def size(one: Series) -> Number:
+        column = [row[position] for row in one.values.values()]
+        if is_additive:
+            return add_up(column) or 0
+        return max((value for value in column if value is not None), default=0)
+
+    series.sort(key=size, reverse=True)
+    return Ranking(series, name)
+
+
+def _gather(asked: Asked) -> list[Series]:
+    """A series per group; rows that share group and bucket stand in series of their own."""
+    gathered: dict[
+        tuple[object, ...], tuple[tuple[Key, ...], dict[datetime, Sequence[Number | None]]]
+    ]
+    gathered = {}
+    for point in asked.result.points:
+        if point.start is None:
+            continue
+        # True, 1 and 1.0 are equal in Python, and three groups here.
+        identity: tuple[object, ...] = (point.keys, tuple(map(type, point.keys)))
+        while point.start in gathered.setdefault(identity, (point.keys, {}))[1]:
+            identity = (*identity, "again")
+        gathered[identity][1][point.start] = point.values
+    return [Series(keys, values) for keys, values in gathered.values()]
+
+
+def merge_series(asked: Asked, hidden: Sequence[Series]) -> Series:
+    """The rest as one series: additive values added up, null for the others."""
+    is_additive = [asked.is_additive(name) for name in asked.result.value_names]
+    rows: dict[datetime, list[Sequence[Number | None]]] = {}
+    for series in hidden:
+        for start, row in series.values.items():
+            rows.setdefault(start, []).append(row)
+    merged = {
+        start: [
+            add_up(column) if adds else None
+            for adds, column in zip(is_additive, zip(*at_start, strict=True), strict=True)
+        ]
+        for start, at_start in rows.items()
+    }
+    return Series((), merged)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One table: the cells of each bucket, a line each, without the label."""
+
+    title: str | None
+    columns: Sequence[str]
+    lines: Sequence[str]
+
+    def frame(self) -> list[str]:
+        """What stands above the rows."""
+        columns = ["time", *self.columns]
+        title = [] if self.title is None else [f"## {self.title}"]
+        return [*title, "|".join(columns), "|".join(["---"] * len(columns))]
+
+
+class Grid:
+    """All buckets and all series of an answer, of which blocks are cut."""
+
+    def __init__(self, asked: Asked, buckets: Buckets) -> None:
+        self._asked = asked
+        self._buckets = buckets
+        query = asked.question.query
+        came = {point.start for point in asked.result.points if point.start is not None}
+        starts = find_buckets(query, buckets, came)
+        self._is_aligned = starts is not None
+        self.starts: list[datetime] = sorted(came) if starts is None else starts
+        self.labels = label_buckets(self.starts, buckets)
+        if self._is_aligned:
+            self.labels = mark_partial(self.labels, query, self.starts, buckets)
+        self._missing = len(self.starts) - len(came)
+        self._equal = equal_to_total(asked)
+        names = asked.result.value_names
+        self._values = [(i, name) for i, name in enumerate(names) if name not in self._equal]
+        ranking = rank_series(asked)
+        self.series, self.ranked_by = ranking.series, quote_text(ranking.by)
+        self._has_overlap = asked.rows_overlap
+        self._columns: dict[tuple[int, int], list[str]] = {}
+
+    @property
+    def bucket_count(self) -> int:
+        """The rows of a block."""
+        return len(self.starts)
+
+    @property
+    def block_count(self) -> int:
+        """The values that are shown."""
+        return len(self._values)
+
+    @property
+    def is_ungrouped(self) -> bool:
+        """Whether each bucket has one row."""
+        return not self._asked.result.key_names and len(self.series) == 1
+
+    @cached_property
+    def rest_phrase(self) -> str:
+        """What becomes of the series that are not shown."""
+        with_rest = [self.has_rest(name) for _, name in self._values]
+        if all(with_rest):
+            return "the rest in other"
+        return "the rest in other where it adds up" if any(with_rest) else "the rest left out"
+
+    def facts(self) -> list[str]:
+        """What is true of these buckets, for the lines below the header."""
+        equal = ", ".join(map(quote_text, self._equal))
+        return [*([f"{equal} equals total everywhere"] if equal else []), *self.bucket_facts()]
+
+    def bucket_facts(self) -> list[str]:
+        """Which buckets hold less than their width, or nothing."""
+        asked, facts = self._asked, []
+        if not self._is_aligned:
+            facts.append(
+                "the gateway's buckets are aligned otherwise: only those with rows stand here"
+            )
+        else:
+            facts += partial_notes(asked, self.starts, self._buckets)
+            if self._missing:
+                facts.append(f"{self._missing} of {len(self.starts)} buckets had no rows at all")
+        return [*facts, *explain_zone(self._buckets, asked.question.window.zone.key)]
+
+    def ungrouped(self) -> Block:
+        """One table with all values as columns."""
+        columns = [self._column(0, i, name) for i, name in self._values]
+        return Block(
+            None, [label_of(self._asked, name) for _, name in self._values], _join(columns)
+        )
+
+    def blocks(self, count: int, longest: int = LONGEST_NAME) -> list[Block]:
+        """A table per value, of the largest `count` series and the rest."""
+        hidden = self.series[count:]
+        names = [series.name(longest) for series in self.series[:count]]
+        rest = merge_series(self._asked, hidden) if hidden else None
+        blocks = []
+        for i, name in self._values:
+            columns, headings = [self._column(j, i, name) for j in range(count)], names
+            if rest is not None and self.has_rest(name):
+                columns.append(self._cells(rest, i, name))
+                headings = [*names, f"other ({len(hidden)})"]
+            blocks.append(Block(label_of(self._asked, name), headings, _join(columns)))
+        return blocks
+
+    def has_rest(self, name: str) -> bool:
+        """Whether the series that are not shown may be added up in a value."""
+        return self._asked.is_additive(name) and not self._has_overlap
+
+    def _column(self, position: int, i: int, name: str) -> list[str]:
+        """The cells of one value of one series; made once, however often they are asked for."""
+        if (position, i) not in self._columns:
+            self._columns[position, i] = self._cells(self.series[position], i, name)
+        return self._columns[position, i]
+
+    def gap(self, name: str) -> Number | None:
+        """What a bucket without rows has of a value."""
+        return 0 if self._is_aligned and self._asked.is_zero_in_gaps(name) else None
+
+    def _cells(self, series: Series, i: int, name: str) -> list[str]:
+        form = cell_formatter(self._asked, name)
+        gap = NULL if self.gap(name) is None else "0"
+        rows = map(series.values.get, self.starts)
+        return [gap if row is None else form(row[i]) for row in rows]
+
+
+def _join(columns: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a block, of its columns."""
+    return ["|".join(cells) for cells in zip(*columns, strict=True)]

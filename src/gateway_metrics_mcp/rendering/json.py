@@ -1,0 +1,196 @@
+"""An answer for programs: the same facts as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway_metrics_mcp.query.model import format_instant
+from gateway_metrics_mcp.query.result import DataPoint, Key
+from gateway_metrics_mcp.rendering.budget import Room, estimate_tokens, write_link_line
+from gateway_metrics_mcp.rendering.grid import Grid, Series
+from gateway_metrics_mcp.rendering.header import pin_window
+from gateway_metrics_mcp.rendering.remarks import list_remarks
+from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
+from gateway_metrics_mcp.reports.report import Asked
+
+_LONGEST: Final = 128
+"""The most characters of a metadata value on the gateway."""
+
+
+_MOST_OF_BUDGET: Final = 0.6
+"""What stands before the rows may take no more; else the request, which was sent, gives way."""
+
+
+_MOST_NOTES: Final = 5
+
+
+_FEW_NOTES: Final = 3
+
+
+_NO_REQUEST: Final = "the request is too long to be shown"
+
+
+_SHORT_REQUEST: Final = "of the request the window, the datasource and the filters are shown"
+
+
+_SHOWN: Final = ("startTs", "endTs", "datasource", "filters")
+
+
+_NEXT_TOKENS: Final = 60
+"""Room for the arguments that continue."""
+
+
+_EARLIER_TOKENS: Final = 45
+"""Room for the window to compare with among them."""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The rows that are shown: all there are, what there is room for, and how to get on."""
+
+    count: int
+    shown: list[list[Any]] = field(default_factory=list)
+    following: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def write_json(asked: Asked, budget: int) -> str:
+    """Columns once, a list per row; rows beyond the budget are counted, never cut in half.
+
+    `next` are the arguments that continue, to be merged into those of this call; `csv`, only
+    where rows are left out, the URI of all.
+    """
+    question = asked.question
+    grid = None if asked.buckets is None else Grid(asked, asked.buckets)
+    names = [*asked.result.key_names, *asked.result.value_names]
+    body: dict[str, Any] = {
+        "request": question.query.to_body(),
+        "scope": question.scope,
+        **_describe_reading(asked),
+        "notes": list_remarks(asked, grid),
+        "columns": names if grid is None else ["startTimestamp", *names],
+        "all": None if asked.totals is None else list(map(_finite, asked.totals)),
+    }
+    if estimate_tokens(_dump(body)) > budget * _MOST_OF_BUDGET:
+        body |= _shorten(body, budget)
+    following = _NEXT_TOKENS + (_EARLIER_TOKENS if question.earlier is not None else 0)
+    room = Room(budget - following)
+    room.take(_dump(body))
+    rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
+    if len(rows.shown) < rows.count and write_link_line("", asked.link, budget):
+        body["csv"] = asked.link
+        room = Room(budget - following)
+        room.take(_dump(body))
+        rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
+    body |= rows.facts
+    body["rowCount"] = rows.count
+    body["isComplete"] = len(rows.shown) == rows.count
+    body["next"] = rows.following
+    body["rows"] = rows.shown
+    return _dump(body)
+
+
+def _describe_reading(asked: Asked) -> dict[str, Any]:
+    """What the request does not say: the window to compare with, the zone, the order of rows."""
+    earlier, zone = asked.question.earlier, asked.question.window.zone.key
+    told: dict[str, Any] = {}
+    if earlier is not None:
+        ends = (format_instant(earlier.start), format_instant(earlier.end))
+        told["comparedWith"] = dict(zip(("startTs", "endTs"), ends, strict=True))
+    if zone != "UTC":
+        told["timezone"] = zone
+    order = "" if asked.buckets is not None else describe_order(asked)
+    return told | ({"order": order} if order else {})
+
+
+def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
+    """Less of the request, and fewer notes: what the rows cannot be read without stays longest."""
+    request, notes = body["request"], body["notes"]
+    part = {name: request[name] for name in _SHOWN if name in request}
+    ways = ((part, _SHORT_REQUEST, _MOST_NOTES), (part, _SHORT_REQUEST, _FEW_NOTES))
+    for shown, said, most in (*ways, (None, _NO_REQUEST, _MOST_NOTES)):
+        rest = len(notes) - most
+        more = [f"and {rest} more notes, for which the budget is too small"] if rest > 0 else []
+        short = {"request": shown, "notes": [said, *notes[:most], *more]}
+        if estimate_tokens(_dump(body | short)) <= budget * _MOST_OF_BUDGET:
+            break
+    return short
+
+
+def _groups(asked: Asked, room: Room) -> _Rows:
+    """The rows of a distribution from `offset` on; at least one, so that a next call gets on."""
+    points, question = sort_points(asked), asked.question
+    first = min(question.offset, len(points))
+    last = None if question.limit is None else first + question.limit
+    rows = _Rows(len(points), facts={"offset": question.offset})
+    for point in points[first:last]:
+        row = _row(point, room)
+        if not room.fits(_dump(row)) and rows.shown:
+            break
+        rows.shown.append(row)
+    reached = first + len(rows.shown)
+    if reached < len(points):
+        rows.following = {"offset": reached}
+        if question.window.is_to_now:
+            rows.following |= _pinned(asked)
+    return rows
+
+
+def _buckets(asked: Asked, series: Sequence[Series], room: Room) -> _Rows:
+    """The rows of the largest series, whole buckets of them; at least one bucket of one series."""
+    most = min(asked.question.limit or len(series), len(series))
+    rows = _cut_buckets(asked, series[:most], room, must_get_on=most == 1)
+    while most > 1 and not rows.shown:
+        most //= 2
+        rows = _cut_buckets(asked, series[:most], room, must_get_on=most == 1)
+    rows.facts = {"seriesShown": most, "seriesCount": len(series)}
+    return rows
+
+
+def _cut_buckets(asked: Asked, series: Sequence[Series], room: Room, *, must_get_on: bool) -> _Rows:
+    """The buckets that fit, each with the rows of all these series."""
+    rows = _Rows(len(asked.result.points))
+    for start in sorted({start for one in series for start in one.values}):
+        added = [
+            _row(DataPoint(one.keys, tuple(one.values[start]), start), room)
+            for one in series
+            if start in one.values
+        ]
+        if not room.fits(_dump(added)) and (rows.shown or not must_get_on):
+            rows.following = _pinned(asked) | {"startTs": format_instant(start)}
+            break
+        rows.shown += added
+    return rows
+
+
+def _pinned(asked: Asked) -> dict[str, str]:
+    """The window, and the buckets, of this answer as arguments."""
+    interval = asked.question.query.interval
+    arguments = pin_window(asked.question)
+    return arguments if interval is None else arguments | {"interval": interval.wire}
+
+
+def _row(point: DataPoint, room: Room) -> list[Any]:
+    start = [] if point.start is None else [format_instant(point.start)]
+    show = _finite if room.is_unlimited else _cut
+    return [*start, *map(show, point.keys), *map(_finite, point.values)]
+
+
+def _cut(key: Key) -> Key:
+    """Longer text than any name has is cut, and the rest counted."""
+    if isinstance(key, str) and len(key) > _LONGEST:
+        return f"{key[:_LONGEST]}…(+{len(key) - _LONGEST})"
+    return _finite(key)
+
+
+def _finite(value: Key) -> Key:
+    """JSON has no number for NaN and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

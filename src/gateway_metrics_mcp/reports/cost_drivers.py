@@ -1,0 +1,200 @@
+"""What a change of cost is made of: calls, tokens per call, and price or mix.
+
+    C1 - C0 = dN*t0*p0 + N1*dt*p0 + N1*t1*dp
+
+N calls that have a price, t tokens per call, p USD per token; groups that only one window has
+stand apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_metrics_mcp.query.arithmetic import FLOAT_NOISE, add_up
+from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result
+from gateway_metrics_mcp.query.time.window import Window
+from gateway_metrics_mcp.reports.assembly import Identity, Sheet, identify
+from gateway_metrics_mcp.reports.columns import COST, TOKENS, asks_cost
+from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS
+from gateway_metrics_mcp.reports.plan import Call
+from gateway_metrics_mcp.reports.request import Question
+
+NEEDED: Final = (
+    Aggregation(type="sum", column=COST),
+    Aggregation(type="count", column=COST),
+    *(Aggregation(type="sum", column=name) for name in TOKENS),
+)
+"""What the split is made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What calls with a price came to: their number, their tokens, their cost in USD."""
+
+    calls: float = 0
+    tokens: float = 0
+    cost: float = 0
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The parts of a change, in USD; together they are the whole of it.
+
+    `tokens` is None where calls have no tokens: then `price` is all that calls do not explain.
+    """
+
+    now: Spend
+    before: Spend
+    calls: float
+    tokens: float | None
+    price: float
+    new: float
+    vanished: float
+
+    @property
+    def whole(self) -> float:
+        """The change of cost."""
+        return sum(self._parts)
+
+    @property
+    def largest(self) -> float:
+        """The size of the largest part; 0 where none is more than the order of adding floats."""
+        size = max(map(abs, (*self._parts, self.whole)))
+        costs = max(abs(self.now.cost), abs(self.before.cost))
+        return 0 if size <= costs * FLOAT_NOISE else size
+
+    @property
+    def _parts(self) -> tuple[float, ...]:
+        return self.calls, self.tokens or 0, self.price, self.new, self.vanished
+
+
+def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | None:
+    """What each group came to, or all where the result is not grouped; None if not known."""
+    keys = [aggregation.key for aggregation in NEEDED]
+    if keys[1] not in result.value_names:  # rows of none but calls with a price
+        keys[1] = TOTAL
+    if not set(keys) <= set(result.value_names):
+        return None
+    positions = [result.value_names.index(key) for key in keys]
+    found: dict[Identity, Spend] = {}
+    for point in result.points:
+        cost, calls, *tokens = (_number(point, i) for i in positions)
+        group = identify(point, len(point.keys) if is_grouped else 0)
+        found[group] = found.get(group, Spend()) + Spend(calls, sum(tokens), cost)
+    return found
+
+
+def split_results(ours: Result, theirs: Result, *, is_grouped: bool) -> Split | None:
+    """The parts of the change between two answers to what costs are made of."""
+    now = read_spend(ours, is_grouped=is_grouped)
+    before = read_spend(theirs, is_grouped=is_grouped)
+    return None if now is None or before is None else split_change(now, before)
+
+
+def split_change(now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]) -> Split | None:
+    """The split of the change; None if one of the windows has no call with a price.
+
+    Where no group is in both, what came and what went is all there is to tell.
+    """
+    both = [g for g in now if g in before and now[g].calls and before[g].calls]
+    new = _sum(spend for group, spend in now.items() if group not in both)
+    vanished = _sum(spend for group, spend in before.items() if group not in both)
+    ours, theirs = _sum(now[g] for g in both), _sum(before[g] for g in both)
+    if not ours.calls:
+        is_told = new.calls and vanished.calls
+        return Split(ours, theirs, 0, None, 0, new.cost, -vanished.cost) if is_told else None
+    of_calls = (ours.calls - theirs.calls) * theirs.cost / theirs.calls
+    of_tokens = None
+    if ours.tokens and theirs.tokens:
+        per_call = ours.tokens / ours.calls - theirs.tokens / theirs.calls
+        of_tokens = ours.calls * per_call * theirs.cost / theirs.tokens
+    rest = ours.cost - theirs.cost - of_calls - (of_tokens or 0)
+    return Split(ours, theirs, of_calls, of_tokens, rest, new.cost, -vanished.cost)
+
+
+def _sum(spends: Iterable[Spend]) -> Spend:
+    return sum(spends, Spend())
+
+
+def _number(point: DataPoint, position: int) -> Number:
+    value = point.values[position]
+    return 0 if value is None else value
+
+
+_COSTED: Final = Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
+
+
+_COUNT: Final = Aggregation(type="count", column=COST).key
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The calls that have a price, and all calls.
+
+    `is_exact`: each call counts once, as it does not in the rows of its caller's teams, or in
+    those of one kind of subject.
+    """
+
+    priced: Number
+    calls: Number
+    is_exact: bool = True
+
+
+def count_priced(question: Question, sheet: Sheet) -> Priced | None:
+    """The calls that have a price, of all; None if that is not known or not asked."""
+    if not asks_cost(question.values):
+        return None
+    priced, calls, is_exact = sheet.of_all(_COUNT), sheet.of_all(TOTAL), True
+    if calls is None and {_COUNT, TOTAL} <= set(sheet.raw.value_names):
+        priced, calls = add_up(sheet.raw.column(_COUNT)), add_up(sheet.raw.column(TOTAL))
+        is_exact = not {"team", *SUBJECT_KINDS} & set(question.query.group_by)
+    return None if priced is None or calls is None else Priced(priced, calls, is_exact)
+
+
+def list_priced(question: Question, *sheets: Sheet) -> tuple[Priced, ...]:
+    """The same of each window of which it is known."""
+    counted = [count_priced(question, sheet) for sheet in sheets]
+    return tuple(priced for priced in counted if priced is not None)
+
+
+def is_all_priced(sheet: Sheet) -> bool:
+    """Whether every call has a price."""
+    return sheet.of_all(_COUNT) is not None and sheet.of_all(_COUNT) == sheet.of_all(TOTAL)
+
+
+def all_of(sheet: Sheet) -> Result:
+    """All calls together, as a result."""
+    if sheet.raw_all is None:
+        return sheet.raw
+    return Result((), sheet.raw.value_names, (sheet.raw_all,))
+
+
+def find_costed(
+    answers: Mapping[Call, Result], *, is_before: bool, is_grouped: bool
+) -> Result | None:
+    """The calls that have a price, where a measure has asked for them."""
+    wanted = {aggregation.key for aggregation in NEEDED} - {_COUNT} | {TOTAL}
+    for call, result in answers.items():
+        is_mine = call.is_before == is_before and call.is_all != is_grouped
+        if is_mine and call.rows.filters == (_COSTED,) and wanted <= set(result.value_names):
+            return result
+    return None
+
+
+def costed_queries(question: Question, earlier: Window, *, is_grouped: bool) -> list[Query]:
+    """The calls of both windows that have a price."""
+    costed = question.query.model_copy(
+        update={
+            "aggregations": NEEDED,
+            "filters": (*question.query.filters, _COSTED),
+            "group_by": question.query.group_by if is_grouped else (),
+        }
+    )
+    window = {"start_ts": earlier.start, "end_ts": earlier.end}
+    return [costed, costed.model_copy(update=window)]

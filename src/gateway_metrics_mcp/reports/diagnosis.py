@@ -1,0 +1,236 @@
+"""Why nothing matched: what is there without the filters, and which values come near.
+
+Empty is not zero. A value that is misspelt matches nothing, and so does a window without
+traffic; one question without filters tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from gateway_metrics_mcp.query.arithmetic import add_up
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.result import TOTAL, Number, Result
+from gateway_metrics_mcp.query.suggestions import find_near_values
+from gateway_metrics_mcp.query.virtual_models import FIELD
+from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, Operator
+from gateway_metrics_mcp.reports.request import Question
+
+_WHOLE: Final[frozenset[Operator]] = frozenset(("EQUAL", "IN", "ARRAY_HAS_ANY"))
+
+
+_PARTS: Final[dict[Operator, str]] = {
+    "STRING_CONTAINS": "__contains__",
+    "STRING_STARTS_WITH": "startswith",
+    "STRING_ENDS_WITH": "endswith",
+}
+
+
+SUBJECT_KINDS: Final = {"userEmail": "user", "virtualaccount": "virtualaccount"}
+
+
+_KIND: Final = "createdBySubjectType"
+
+
+_SUBJECT_GROUPS: Final = (*SUBJECT_KINDS, _KIND)
+
+
+_TEAM: Final = "team"
+
+
+Span = tuple[datetime, datetime]
+"""From a start on, up to an end."""
+
+
+_MOST_FIELDS: Final = 2
+"""Fields that a probe groups by: with more, it would no longer be cheap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A filter's value that no row has, and up to three that some have."""
+
+    field: str
+    value: str
+    near: tuple[str, ...] | None
+    """None where nobody looked."""
+    is_elsewhere: bool = False
+    """Whether rows have it that the other filters leave out: then it is no slip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the window holds without the asker's filters.
+
+    `total` counts rows, None if the source does not; where `is_exact` is not, some count twice.
+    `fields` are those whose values were read.
+    """
+
+    total: Number | None
+    is_exact: bool = True
+    fields: tuple[str, ...] = ()
+    unmatched: tuple[Unmatched, ...] = ()
+    is_virtual_side: bool = False
+    """Whether it counts requests to virtual models alone: 0 of those is not no traffic."""
+    is_later_alone: bool = False
+    """Whether the earlier of two windows was not looked at."""
+
+
+def group_field(name: str, question: Question, catalog: Catalog) -> str | None:
+    """The group-by field that lists the values of a filter; None if there is none."""
+    if name.startswith(METADATA_PREFIX):
+        return name
+    field = catalog.canonical("groupBy", name)
+    return field if field in question.datasource.group_by else None
+
+
+def probed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, str]]:
+    """The filters whose values a probe can look for, with the field that lists them."""
+    found: dict[str, tuple[Filter, str]] = {}
+    for filter_ in question.query.filters:
+        field = group_field(filter_.field_name, question, catalog)
+        if field is not None and _wanted(filter_):
+            found.setdefault(field, (filter_, field))
+    return list(found.values())[:_MOST_FIELDS]
+
+
+def list_spans(question: Question) -> list[Span]:
+    """The windows that are asked about, the later one first; one where they touch."""
+    now = (question.query.start_ts, question.query.end_ts)
+    earlier = question.earlier
+    if earlier is None:
+        return [now]
+    if earlier.end < now[0]:
+        return [now, (earlier.start, earlier.end)]
+    return [(earlier.start, max(earlier.end, now[1]))]
+
+
+def probe_queries(question: Question, fields: Sequence[str]) -> list[Query]:
+    """Each window of the question without the asker's filters, by these fields.
+
+    The side of virtual models stays as it is, unless it is the only filter. A subject is asked
+    with its kind: alone, either kind would leave the other out (R7).
+    """
+    group_by: dict[str, None] = {}
+    for field in fields:
+        group_by |= dict.fromkeys(_SUBJECT_GROUPS if field in SUBJECT_KINDS else (field,))
+    update = {"filters": _kept(question), "group_by": tuple(group_by)}
+    return [_count(question, span).model_copy(update=update) for span in list_spans(question)]
+
+
+def _count(question: Question, span: Span) -> Query:
+    """How many rows there are, and no other value."""
+    start, end = span
+    update = {"start_ts": start, "end_ts": end, "interval": None, "aggregations": ()}
+    return question.query.model_copy(update={"type": "distribution", **update})
+
+
+def join(results: Sequence[Result]) -> Result:
+    """The answers to one question in several windows that share no row, as one."""
+    points = tuple(point for result in results for point in result.points)
+    return replace(results[0], points=points)
+
+
+def _kept(question: Question) -> tuple[Filter, ...]:
+    filters = question.query.filters
+    sides = tuple(f for f in filters if f.field_name == FIELD and f.operator == "IS_NULL")
+    if len(sides) == len(filters) or len({side.value for side in sides}) > 1:
+        return ()  # it is the only filter; or both sides are asked, which no row is on
+    return sides
+
+
+def read_probe(
+    question: Question, catalog: Catalog, result: Result, *, is_later_alone: bool = False
+) -> Probe:
+    """What the probe found; of the values of an empty window, nothing."""
+    total = add_up(result.column(TOTAL)) or 0 if TOTAL in result.value_names else None
+    probed = probed_filters(question, catalog)
+    if is_later_alone and not result.points:
+        probed = []
+    fields = tuple(field for _, field in probed)
+    unmatched: list[Unmatched] = []
+    for filter_, field in probed:
+        seen = seen_values(question, result, field)
+        unmatched += find_unmatched(filter_, seen, seen)
+    kept = _kept(question)
+    has_one_side = bool(kept) or not question.datasource.has_virtual_models
+    is_exact = _TEAM not in fields and has_one_side
+    is_virtual_side = any(side.value is False for side in kept)
+    return Probe(total, is_exact, fields, tuple(unmatched), is_virtual_side, is_later_alone)
+
+
+def seen_values(question: Question, result: Result, field: str) -> dict[str, Number]:
+    """The values of a group-by field in a probe, the most frequent first."""
+    position = result.key_names.index(question.datasource.response_key(field))
+    kind = SUBJECT_KINDS.get(field) if _KIND in result.key_names else None
+    if kind is None:
+        return list_seen(result, position)
+    at = result.key_names.index(_KIND)
+    points = tuple(point for point in result.points if point.keys[at] == kind)
+    return list_seen(replace(result, points=points), position)
+
+
+def list_seen(result: Result, position: int) -> dict[str, Number]:
+    """The values of a key, the most frequent first."""
+    counts: dict[str, Number] = {}
+    at = result.value_names.index(TOTAL) if TOTAL in result.value_names else None
+    for point in result.points:
+        key = point.keys[position]
+        if key is not None:
+            rows = 1 if at is None else point.values[at] or 0
+            text = json.dumps(key) if isinstance(key, bool) else str(key)
+            counts[text] = counts.get(text, 0) + rows
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def find_unmatched(
+    filter_: Filter, seen: Mapping[str, Number], known: Collection[str] | None
+) -> Iterator[Unmatched]:
+    """The filter's values that are not among those seen, each with near ones of those known."""
+    method = _PARTS.get(filter_.operator)
+    for value in _wanted(filter_):
+        if method is None:
+            is_there = value in seen
+        else:
+            is_there = any(getattr(name, method)(value) for name in seen)
+        if not is_there:
+            is_elsewhere = known is not None and value in known
+            near = None if known is None else find_near_values(value, known)
+            yield Unmatched(filter_.field_name, value, near, is_elsewhere)
+
+
+def listed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, str]]:
+    """The filters of several values, of which one can match nothing and not be noticed."""
+    return [
+        (filter_, field)
+        for filter_, field in probed_filters(question, catalog)
+        if filter_.operator in _WHOLE and len(_wanted(filter_)) > 1
+    ]
+
+
+def presence_queries(question: Question, field: str) -> list[Query]:
+    """Which of the values of a field match all filters, in each window."""
+    update = {"group_by": (field,)}
+    return [_count(question, span).model_copy(update=update) for span in list_spans(question)]
+
+
+def absent_keys(result: Result) -> list[str]:
+    """The metadata fields of which every row's key is null."""
+    return [
+        name
+        for i, name in enumerate(result.key_names)
+        if name.startswith(METADATA_PREFIX) and all(p.keys[i] is None for p in result.points)
+    ]
+
+
+def _wanted(filter_: Filter) -> tuple[str, ...]:
+    """The texts that a filter looks for; none if it excludes, or compares numbers."""
+    if filter_.operator not in _WHOLE and filter_.operator not in _PARTS:
+        return ()
+    values = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
+    return tuple(value for value in values if isinstance(value, str))

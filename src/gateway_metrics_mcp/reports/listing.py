@@ -1,0 +1,193 @@
+"""The arguments of `list_values` -> one checked listing -> its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.catalog import Catalog, Datasource
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.virtual_models import apply_scope
+from gateway_metrics_mcp.query.vocabulary import (
+    DATASOURCES,
+    METADATA,
+    METADATA_PREFIX,
+    DatasourceName,
+)
+from gateway_metrics_mcp.reports.arguments import ListValuesArguments, read_arguments
+from gateway_metrics_mcp.reports.request import Terms
+
+ANY_KEY: Final = f"{METADATA_PREFIX}<key>"
+
+
+_LONGEST: Final = 256
+
+
+_NO_KEYS: Final = (
+    "the gateway's API cannot list the keys of the metadata. A key that is known works as a field:"
+    f" {ANY_KEY}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which values are listed, and which of them are shown."""
+
+    query: Query
+    """Grouped by the one field; by `metadata` alone for the keys."""
+    datasource: Datasource
+    window: Window
+    scope: str | None
+    """Which side of virtual models is listed, where the datasource has them."""
+    search: str = ""
+    limit: int | None = None
+    offset: int = 0
+
+    @property
+    def field(self) -> str:
+        """The field, as the gateway spells it."""
+        return self.query.group_by[0]
+
+    @property
+    def is_of_keys(self) -> bool:
+        """Whether the keys of the metadata are listed."""
+        return _is_keys(self.field, self.datasource)
+
+
+def read_listing(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Listing:
+    """The listing in the arguments of `list_values`.
+
+    Raises:
+        InvalidQueryError: with every problem.
+    """
+    problems: list[Problem] = []
+    arguments = read_arguments(ListValuesArguments, raw, problems)
+    name = _read_datasource(arguments.datasource, problems)
+    field = _read_text("field", arguments.field, problems)
+    if field is not None and name is not None:
+        field = _read_field(field, name, terms, problems)
+    search = _read_text("search", arguments.search, problems)
+    window = None
+    try:
+        window = read_window(
+            arguments.start_ts,
+            arguments.end_ts,
+            arguments.timezone,
+            now=now,
+            default_zone=terms.default_zone,
+        )
+    except InvalidQueryError as error:
+        problems += error.problems
+    if problems or window is None or name is None or field is None:
+        raise InvalidQueryError(problems)
+    datasource = terms.catalog.datasources[name]
+    scoped = apply_scope(_group_by(field, name, window), datasource)
+    return Listing(
+        scoped.query,
+        datasource,
+        window,
+        scoped.phrase,
+        search or "",
+        arguments.limit,
+        arguments.offset,
+    )
+
+
+def _group_by(field: str, datasource: DatasourceName, window: Window) -> Query:
+    return Query(
+        datasource=datasource,
+        type="distribution",
+        start_ts=window.start,
+        end_ts=window.end,
+        group_by=(field,),
+    )
+
+
+async def fetch_values(backend: Backend, caller: Caller, listing: Listing) -> Result:
+    """A row for each value of the field, or for each key of the metadata.
+
+    Raises:
+        InvalidQueryError: if the backend has no way to list keys.
+        GatewayMetricsError: as the backend does.
+    """
+    query = listing.query
+    if not listing.is_of_keys:
+        return await backend.query(query, caller)
+    keys = await backend.metadata_keys(query.datasource, query.start_ts, query.end_ts, caller)
+    if keys is None:
+        raise InvalidQueryError([Problem("field", _NO_KEYS)])
+    return keys
+
+
+def _is_keys(field: str, datasource: Datasource) -> bool:
+    return field == METADATA and field not in datasource.group_by
+
+
+def _read_datasource(value: object, problems: list[Problem]) -> DatasourceName | None:
+    if value in DATASOURCES:
+        return value
+    choice = explain_choice(str(value), DATASOURCES)
+    problems.append(Problem("datasource", f"{quote(value)} is unknown. {choice}"))
+    return None
+
+
+def _read_text(name: str, value: object, problems: list[Problem]) -> str | None:
+    """The text of an argument; a number is its digits. None if it was not given."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if value is None and name != "field":
+        return None
+    if value is None:
+        wrong = f"missing. Give a group-by field, {ANY_KEY}, or {METADATA} for the keys"
+    elif not isinstance(value, str):
+        wrong = f"expected text, got {quote(value)}"
+    elif len(value) > _LONGEST:
+        wrong = f"more than {_LONGEST} letters"
+    else:
+        return value
+    problems.append(Problem(name, wrong))
+    return None
+
+
+def _read_field(
+    given: str, name: DatasourceName, terms: Terms, problems: list[Problem]
+) -> str | None:
+    """The gateway's spelling of a field that rows can be split by."""
+    catalog, datasource = terms.catalog, terms.catalog.datasources[name]
+    field = catalog.canonical("groupBy", given)
+    is_key = field.startswith(METADATA_PREFIX) and field != METADATA_PREFIX
+    if is_key or field in datasource.group_by or _is_keys(field, datasource):
+        return field
+    if field == METADATA_PREFIX:
+        problems.append(Problem("field", f'the key is missing. Give "{ANY_KEY}"'))
+        return None
+    listed = (*datasource.group_by, ANY_KEY, METADATA)
+    other = _other_use(given, catalog, datasource)
+    if other is not None:
+        message = (
+            f"{quote(given)} can be {other} but not grouped, so its values have no list."
+            f" Fields with one: {', '.join(listed)}"
+        )
+    elif terms.allow_unknown and field:
+        return field
+    else:
+        message = f"{quote(given)} is no group-by field of {name}. {explain_choice(given, listed)}"
+    problems.append(Problem("field", message))
+    return None
+
+
+def _other_use(given: str, catalog: Catalog, datasource: Datasource) -> str | None:
+    """What else the name is good for, if it is one of the datasource's."""
+    if catalog.canonical("filters", given) in datasource.filters:
+        return "filtered"
+    if catalog.canonical("columns", given) in datasource.columns:
+        return "aggregated"
+    return None

@@ -1,0 +1,288 @@
+"""A question -> the upstream calls that it takes, all side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.query.arithmetic import add_up
+from gateway_metrics_mcp.query.bucketing import choose_interval
+from gateway_metrics_mcp.query.measures import Measure, Rows
+from gateway_metrics_mcp.query.model import Aggregation, Query
+from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result
+from gateway_metrics_mcp.reports.columns import Share, asks_spend
+from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
+from gateway_metrics_mcp.reports.request import Question
+
+_BUCKETS: Final = 40
+
+
+_LEAST_SHARE: Final = 0.1
+"""A shorter lull at the start of a window is no sign of anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The start of a window without rows: up to `until`, None if there is no row at all."""
+
+    until: datetime | None
+    share: float
+
+
+def spread(query: Query) -> Query:
+    """The question bucket by bucket, where its values add up; else as it is."""
+    if query.group_by or query.interval is not None:
+        return query
+    if not all(aggregation.is_additive for aggregation in query.aggregations):
+        return query
+    interval = choose_interval(query.start_ts, query.end_ts, _BUCKETS)
+    return query.model_copy(update={"type": "timeseries", "interval": interval})
+
+
+def cover(query: Query) -> Query:
+    """The cheapest question that tells when the rows begin: their number, bucket by bucket."""
+    return spread(query.model_copy(update={"group_by": (), "aggregations": (), "interval": None}))
+
+
+def fold(query: Query, result: Result) -> Result:
+    """The one row that the ungrouped question would have had (R1)."""
+    counts = {a.key for a in query.aggregations if a.type == "count"} | {TOTAL}
+    rows = [point.values for point in result.points]
+    sums: list[Number | None] = [
+        add_up(row[i] for row in rows) if rows else (0 if name in counts else None)
+        for i, name in enumerate(result.value_names)
+    ]
+    return Result(
+        (), result.value_names, (DataPoint((), tuple(sums)),), result.notes, result.is_by_rulings
+    )
+
+
+def find_gap(query: Query, result: Result) -> Gap | None:
+    """The empty start of a spread question's window; None if there is none."""
+    starts = [point.start for point in result.points if point.start is not None]
+    if not starts:
+        return Gap(None, 1.0)
+    if min(starts) <= query.start_ts:
+        return None
+    share = (min(starts) - query.start_ts) / (query.end_ts - query.start_ts)
+    return Gap(min(starts), share) if share >= _LEAST_SHARE else None
+
+
+MOST_CALLS: Final = 6
+"""Upstream calls of one tool call, by default."""
+
+
+_KEPT_FOR_SPLIT: Final = 2
+"""Calls that tell what moved a cost where some calls have no price."""
+
+
+ALL_ROWS: Final = Rows()
+"""The rows of the question itself, and not a measure's choice of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Which part of the answer an upstream call gives."""
+
+    is_before: bool = False
+    """Of the window to compare with."""
+    is_all: bool = False
+    """The same without group-by: the ALL row, or all of each bucket."""
+    rows: Rows = ALL_ROWS
+    is_coverage: bool = False
+    """When the rows of the window begin, and nothing else."""
+    present: str = ""
+    """A field of whose filtered values those are told that some row has."""
+
+
+def plan_calls(
+    question: Question,
+    *,
+    has_all_row: bool = True,
+    most: int = MOST_CALLS,
+    present: Sequence[str] = (),
+) -> dict[Call, Query]:
+    """The queries of a question; where calls run short, ALL rows of measures are left out.
+
+    `present` are fields of which is asked which filtered values some row has.
+
+    Raises:
+        InvalidQueryError: if it takes more calls than `most` even so.
+    """
+    needs_all = bool(question.query.group_by) and _needs_all(question, has_all_row=has_all_row)
+    extras = needed_rows(question)
+    calls: dict[Call, Query] = {}
+    optional: dict[Call, Query] = {}
+    for is_before in (False, True) if question.earlier is not None else (False,):
+        query = _at(question, is_before=is_before)
+        is_spread = is_before or (question.earlier is not None and is_extrapolated(question))
+        calls[Call(is_before)] = spread(query) if is_before else query
+        if needs_all:
+            whole = _whole(query)
+            calls[Call(is_before, is_all=True)] = spread(whole) if is_spread else whole
+        for rows, aggregations in extras.items():
+            calls[Call(is_before, rows=rows)] = choose_rows(query, rows, aggregations)
+            if needs_all and query.interval is None:
+                whole = choose_rows(_ungrouped(query), rows, aggregations)
+                optional[Call(is_before, is_all=True, rows=rows)] = whole
+    count = count_queries(calls)
+    if count > most:
+        raise InvalidQueryError([_too_many(question, count, most)])
+    if count_queries(calls | optional) <= most:
+        calls |= optional
+    _add_checks(question, calls, most, present)
+    return calls
+
+
+def find_way_to_split(question: Question, *, has_all_row: bool, most: int) -> str:
+    """What to ask where calls ran out before it could be told what moved a cost."""
+    plain = tuple(v for v in question.values if not isinstance(v.source, Measure | Share))
+    ungrouped = _ungrouped(question.query)
+    ways = {
+        "ask sum costInUSD alone": replace(question, values=plain),
+        "ask it without group-by": replace(question, query=ungrouped),
+        "ask sum costInUSD alone, without group-by": replace(
+            question, values=plain, query=ungrouped
+        ),
+    }
+    for way, less in ways.items():
+        with suppress(InvalidQueryError):
+            calls = plan_calls(less, has_all_row=has_all_row, most=most)
+            if count_queries(calls) + _KEPT_FOR_SPLIT <= most:
+                return way
+    return f"it takes more than the {most} upstream calls that there may be"
+
+
+def _add_checks(
+    question: Question, calls: dict[Call, Query], most: int, present: Sequence[str]
+) -> None:
+    """What keeps an answer from misleading, as far as there are calls left for it."""
+    for is_before in _uncovered(question, calls):
+        if count_queries(calls) < most:
+            covering = cover(_at(question, is_before=is_before))
+            calls[Call(is_before, is_coverage=True)] = covering
+    kept = _KEPT_FOR_SPLIT if question.earlier is not None and asks_spend(question.values) else 0
+    left = max(most - count_queries(calls) - kept, 0)
+    for field in present[: left // len(list_spans(question))]:
+        for number, query in enumerate(presence_queries(question, field)):
+            calls[Call(is_before=number > 0, present=field)] = query
+
+
+def _uncovered(question: Question, calls: Mapping[Call, Query]) -> list[bool]:
+    """The windows of which it has to be asked when their rows begin, unless their ALL tells."""
+    if question.query.interval is not None:
+        return _dated(question)
+    told = {call.is_before for call, query in calls.items() if query.interval is not None}
+    return [window for window in _dated(question) if window not in told]
+
+
+def _dated(question: Question) -> list[bool]:
+    """The earlier window of a comparison (True); the present one of a run rate."""
+    windows = [False] if is_extrapolated(question) else []
+    return [*windows, *([True] if question.earlier is not None else [])]
+
+
+def list_unasked(question: Question, told: Container[bool]) -> list[str]:
+    """What is not known of the windows when calls ran out; `told` are those that it is known of."""
+    texts = {
+        True: "where the rows of the earlier window begin was not asked, calls ran out: if the"
+        " data begin there, these are no changes",
+        False: "where the rows of the month begin was not asked, calls ran out: if they begin"
+        " late, the run rate is too low",
+    }
+    return [texts[window] for window in _dated(question) if window not in told]
+
+
+def is_extrapolated(question: Question) -> bool:
+    """Whether the answer has a run rate: money of a month that is not over."""
+    period = question.window.period
+    is_open = period is not None and period.is_running and period.unit == "month"
+    return is_open and asks_spend(question.values)
+
+
+def count_queries(calls: Mapping[Call, Query]) -> int:
+    """The calls that are made: two parts of an answer can come from the same query."""
+    return len(set(calls.values()))
+
+
+def needed_rows(question: Question) -> dict[Rows, tuple[Aggregation, ...]]:
+    """The second questions of the measures asked, each with what is asked of its rows."""
+    needed: dict[Rows, dict[Aggregation, None]] = {}
+    for value in question.values:
+        if isinstance(value.source, Measure):
+            for term in value.source.terms:
+                if not term.rows.is_all:
+                    needed.setdefault(term.rows, {}).update(dict.fromkeys(term.aggregations))
+    return {rows: tuple(aggregations) for rows, aggregations in needed.items()}
+
+
+def choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]) -> Query:
+    """The same question of the rows that are meant; a spelling is read from its groups."""
+    group_by = query.group_by
+    if rows.spelling is not None and rows.spelling.field not in group_by:
+        group_by = (*group_by, rows.spelling.field)
+    return query.model_copy(
+        update={
+            "aggregations": aggregations,
+            "filters": (*query.filters, *rows.filters),
+            "group_by": group_by,
+        }
+    )
+
+
+def _needs_all(question: Question, *, has_all_row: bool) -> bool:
+    """A timeseries shows no ALL row, but shares are parts of one."""
+    if any(isinstance(value.source, Share) for value in question.values):
+        return True
+    return has_all_row and question.query.interval is None
+
+
+def _at(question: Question, *, is_before: bool) -> Query:
+    if not is_before or question.earlier is None:
+        return question.query
+    window = question.earlier
+    return question.query.model_copy(update={"start_ts": window.start, "end_ts": window.end})
+
+
+def _ungrouped(query: Query) -> Query:
+    return query.model_copy(update={"group_by": ()})
+
+
+def _whole(query: Query) -> Query:
+    """The same of all; of buckets only what shares are parts of, which adds up."""
+    whole = _ungrouped(query)
+    if query.interval is None:
+        return whole
+    additive = tuple(a for a in query.aggregations if a.is_additive)
+    return whole.model_copy(update={"aggregations": additive})
+
+
+def _too_many(question: Question, count: int, most: int) -> Problem:
+    names = [v.name for v in question.values if isinstance(v.source, Measure)]
+    ways = "without compareTo, or " if question.earlier is not None else ""
+    return Problem(
+        "aggregations",
+        f"this takes {count} upstream calls, the most are {most}. Ask {', '.join(names)}"
+        f" {ways}in calls of their own",
+    )
+
+
+def describe_call(call: Call) -> str:
+    """What a call is for."""
+    what = "ALL, asked without group-by" if call.is_all else "the rows"
+    parts = [what]
+    if call.is_coverage:
+        return "when the rows of the window begin"
+    if call.present:
+        parts = [f"which of the filtered values of {call.present} some row has"]
+    if call.rows.spelling is not None:
+        parts.append(f"by {call.rows.spelling.field}, of which a measure takes some values")
+    if call.rows.filters:
+        parts.append("with the filter of a measure")
+    if call.is_before:
+        parts.append("in the window to compare with")
+    return ", ".join(parts)

@@ -1,0 +1,141 @@
+"""A question with its results: what the answer is written from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
+from gateway_metrics_mcp.query.time.local_buckets import Buckets
+from gateway_metrics_mcp.reports.assembly import Spelt
+from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, Value
+from gateway_metrics_mcp.reports.cost_drivers import Priced, Split
+from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched
+from gateway_metrics_mcp.reports.plan import Gap
+from gateway_metrics_mcp.reports.request import Question
+
+_TEAM: Final = "team"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked and what came back.
+
+    `values` are what the result's values are, in its order. `totals` is the row of the same
+    question without group-by; None where there is no ALL row. `now` is when the question was
+    asked.
+    """
+
+    question: Question
+    result: Result
+    totals: tuple[Number | None, ...] | None
+    now: datetime
+    values: tuple[Value, ...]
+    notes: tuple[str, ...] = ()
+    """What was changed of the question, and other sentences of ours."""
+    spelt: Mapping[str, Spelt] = field(default_factory=dict)
+    """By measure: the values it took of a field whose spelling is not documented."""
+    earlier_spelt: Mapping[str, Spelt] = field(default_factory=dict)
+    """The same in the earlier window."""
+    of_all: tuple[Number | None, ...] | None = None
+    """The row without group-by, also where it is not shown since there is but one row."""
+    priced: tuple[Priced, ...] = ()
+    """The calls that have a price, where cost was asked: of the window, and of the earlier one."""
+    new: tuple[tuple[Key, ...], ...] = ()
+    """The groups that only the present window of a comparison has."""
+    vanished: tuple[tuple[Key, ...], ...] = ()
+    """The groups that only the earlier window has."""
+    split: Split | None = None
+    """What a change of cost is made of."""
+    way_to_split: str = ""
+    """What to ask to be told, where that would take more calls than there may be."""
+    gap: Gap | None = None
+    """The start of the window without rows, where it was asked for."""
+    earlier_gap: Gap | None = None
+    """The same of the earlier window."""
+    probe: Probe | None = None
+    """What the window holds without filters, where nothing matched them."""
+    unmatched: tuple[Unmatched, ...] = ()
+    """Values among a filter's that no row has, where the others match some."""
+    near_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By metadata field that no row has: the keys that come near, where they can be listed."""
+    is_restricted: bool = False
+    """Whether the caller sees a part of the rows, by rules of ours."""
+    link: str | None = None
+    """The URI of all rows, for an answer that has to leave some out."""
+
+    def compared_with(
+        self,
+        result: Result,
+        totals: tuple[Number | None, ...] | None,
+        values: tuple[Value, ...],
+        **facts: Any,
+    ) -> Asked:
+        """The same question, with the answer of two windows."""
+        return replace(self, result=result, totals=totals, values=values, **facts)
+
+    @property
+    def buckets(self) -> Buckets | None:
+        """The buckets of a timeseries: the zone's own days, or the query's."""
+        return self.question.local or self.question.query.interval
+
+    def value(self, name: str) -> Value:
+        """What a value of the result is."""
+        return next(value for value in self.values if value.name == name)
+
+    def unit_of(self, value_name: str) -> str | None:
+        """The unit of a value: `USD`, `ms`, `tokens`; None for counts and unknown columns."""
+        return self.value(value_name).unit
+
+    def is_additive(self, value_name: str) -> bool:
+        """Whether the value of disjoint rows may be added up."""
+        return self.value(value_name).is_additive
+
+    def is_zero_in_gaps(self, value_name: str) -> bool:
+        """Whether a bucket without rows means 0 rather than no data (R3)."""
+        return self.value(value_name).is_zero_in_gaps
+
+    @property
+    def first_value(self) -> str | None:
+        """The first requested value; `total` where none was; None if the rows have no value."""
+        names = [value.name for value in (*self.question.values[1:], *self.values)]
+        return next((name for name in names if name in self.result.value_names), None)
+
+    @property
+    def order_column(self) -> str | None:
+        """The column that orders the rows: as asked, else the first value, or its change."""
+        wanted = self.question.order_by
+        if wanted in (*self.result.key_names, *self.result.value_names):
+            return wanted
+        first = self.first_value
+        return first if first is None or self.question.earlier is None else first + CHANGE
+
+    @property
+    def is_by_size(self) -> bool:
+        """Whether rows are ordered by size whatever the sign: changes, unless asked otherwise."""
+        return self.question.earlier is not None and self.question.order_by is None
+
+    @property
+    def rows_overlap(self) -> bool:
+        """Whether one row of the source can count in several rows of the answer (R5).
+
+        A caller is in several teams, so any two teams can share calls.
+        """
+        if _TEAM not in self.question.query.group_by or _TEAM not in self.result.key_names:
+            return False
+        position = self.result.key_names.index(_TEAM)
+        teams = {point.keys[position] for point in self.result.points}
+        return len(teams - {None}) > 1
+
+
+def is_empty(asked: Asked) -> bool:
+    """Whether nothing matched: no rows, or an ungrouped row that counts none (R1)."""
+    result = asked.result
+    if result.key_names or len(result.points) != 1 or TOTAL not in result.value_names:
+        return not result.points
+    if result.points[0].start is not None:
+        return False
+    counts = [name for name in (TOTAL, TOTAL + BEFORE) if name in result.value_names]
+    return all(result.column(name) == (0,) for name in counts)

@@ -1,0 +1,253 @@
+"""A timeseries over local buckets, out of the UTC buckets and windows that a backend answers."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import anyio
+
+from gateway_metrics_mcp.errors import (
+    InvalidQueryError,
+    Problem,
+    ResponseTooLargeError,
+    TooManyRowsError,
+    UnreadableResponseError,
+)
+from gateway_metrics_mcp.query.arithmetic import add_up
+from gateway_metrics_mcp.query.bucketing import (
+    BUCKETS_BY_DEFAULT,
+    INTERVALS,
+    MOST_POINTS,
+    can_ask_each,
+    check_local,
+    choose_step,
+    localise,
+)
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number, Result, value_names_of
+from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query.time.local_buckets import Buckets, LocalDays, end_of
+from gateway_metrics_mcp.reports.request import Question
+
+MOST_AT_ONCE: Final = 6
+"""Upstream calls under way side by side."""
+
+
+Fetch = Callable[[Query], Awaitable[Result]]
+
+
+async def ask_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
+    """The rows of a timeseries in local buckets, each at its bucket's start in UTC.
+
+    Raises:
+        InvalidQueryError: before anything is sent, if it cannot be had.
+        GatewayMetricsError: the first failure; all other calls are cancelled then.
+    """
+    refusal = check_local(query, local)
+    if refusal is not None:
+        raise InvalidQueryError([Problem("interval", refusal)])
+    step = choose_step(query, local)
+    if step is None:
+        return await _ask_each(fetch, query, local)
+    try:
+        narrow = await fetch(query.model_copy(update={"interval": step}))
+    except (TooManyRowsError, ResponseTooLargeError):
+        # The narrow buckets were too many; the local ones are far fewer.
+        if not can_ask_each(query, local):
+            raise
+        return await _ask_each(fetch, query, local)
+    result = _regroup(narrow, query, local, step)
+    if result is None and can_ask_each(query, local):
+        return await _ask_each(fetch, query, local)
+    if result is None:
+        raise UnreadableResponseError(
+            f"the gateway's buckets of {step} do not begin where they are documented to, so they"
+            f' do not add up to the {local.unit}s of {local.zone.key}. Give timezone "UTC"'
+        )
+    return result
+
+
+async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
+    """The results in the order of the queries, a few of them under way at once.
+
+    Raises:
+        Exception: the first failure, as itself; the rest is cancelled then.
+    """
+    if len(queries) == 1:
+        return [await fetch(queries[0])]
+    results: dict[int, Result] = {}
+    failures: list[Exception] = []
+    waiting = iter(range(len(queries)))
+
+    async def run() -> None:
+        for position in waiting:
+            try:
+                results[position] = await fetch(queries[position])
+            except Exception as error:  # noqa: BLE001 - raised again below, without a group around it
+                failures.append(error)
+                group.cancel_scope.cancel()
+                return
+
+    async with anyio.create_task_group() as group:
+        for _ in range(min(len(queries), MOST_AT_ONCE) - 1):
+            group.start_soon(run)
+        await run()
+    if failures:
+        raise failures[0]
+    return [results[position] for position in range(len(queries))]
+
+
+def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> Result | None:
+    """The rows added up by local bucket and keys; None if a row lies in two buckets."""
+    edges = list(local.buckets(query.start_ts, query.end_ts))
+    rows: dict[tuple[int, tuple[Key, ...], tuple[type, ...]], list[tuple[Number | None, ...]]] = {}
+    for point in narrow.points:
+        if point.start is None:
+            return None
+        # The first narrow bucket may begin before the window does.
+        bucket = bisect_right(edges, max(point.start, query.start_ts)) - 1
+        if bucket + 1 < len(edges) and end_of(point.start, step) > edges[bucket + 1]:
+            return None
+        # By type as well: True, 1 and 1.0 are equal in Python, and three groups here.
+        identity = bucket, point.keys, tuple(map(type, point.keys))
+        rows.setdefault(identity, []).append(point.values)
+    points = [
+        DataPoint(keys, tuple(map(add_up, zip(*values, strict=True))), edges[bucket])
+        for (bucket, keys, _), values in rows.items()
+    ]
+    return replace(narrow, points=_sorted(points, narrow.value_names))
+
+
+async def _ask_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:
+    """One distribution query per local bucket, the first and last clipped to the window."""
+    edges = list(local.buckets(query.start_ts, query.end_ts))
+    ends = [*edges[1:], query.end_ts]
+    queries = [
+        query.model_copy(
+            update={
+                "type": "distribution",
+                "interval": None,
+                "start_ts": max(start, query.start_ts),
+                "end_ts": end,
+            }
+        )
+        for start, end in zip(edges, ends, strict=True)
+    ]
+    return _join(query, edges, await fetch_all(fetch, queries))
+
+
+def _join(query: Query, edges: Sequence[datetime], results: Sequence[Result]) -> Result:
+    """The rows of all buckets, under the names that any of them has."""
+    came = {name for result in results if result.points for name in result.value_names}
+    names = tuple(name for name in value_names_of(query) if name in came or not came)
+    points = [
+        DataPoint(point.keys, values, start)
+        for start, result in zip(edges, results, strict=True)
+        for point, values in zip(result.points, _pick(result, names), strict=True)
+        # Without group-by an empty window has a row, an empty bucket has none (R3).
+        if query.group_by or any(values)
+    ]
+    ages = [result.age_s for result in results if result.age_s is not None]
+    return Result(
+        key_names=results[0].key_names,
+        value_names=names,
+        points=_sorted(points, names),
+        notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
+        is_by_rulings=all(result.is_by_rulings for result in results),
+        age_s=max(ages, default=None),
+    )
+
+
+def _pick(result: Result, names: Sequence[str]) -> Iterable[tuple[Number | None, ...]]:
+    """The values of each row under these names; null for one that the result lacks."""
+    if result.value_names == names:
+        return [point.values for point in result.points]
+    places = [result.value_names.index(n) if n in result.value_names else None for n in names]
+    return [
+        tuple(None if place is None else point.values[place] for place in places)
+        for point in result.points
+    ]
+
+
+def _sorted(points: list[DataPoint], names: Sequence[str]) -> tuple[DataPoint, ...]:
+    """By bucket, then total descending (R15); rows of one total in the order they came."""
+    place = names.index(TOTAL) if TOTAL in names else None
+
+    def rank(point: DataPoint) -> tuple[datetime, Number]:
+        if point.start is None:
+            raise TypeError("a row of a timeseries has a start")
+        return point.start, 0 if place is None else -(point.values[place] or 0)
+
+    return tuple(sorted(points, key=rank))
+
+
+def needs_group_count(question: Question) -> bool:
+    """Whether the number of groups decides if the answer is too large."""
+    return question.query.interval is not None and bool(question.query.group_by)
+
+
+def count_query(question: Question) -> Query:
+    """The cheapest question that tells the groups: a distribution of them, without values."""
+    update = {"type": "distribution", "interval": None, "aggregations": ()}
+    return question.query.model_copy(update=update)
+
+
+def settle_buckets(question: Question, groups: int = 1) -> tuple[Question, tuple[str, ...]]:
+    """The question with buckets that fit, and what was changed.
+
+    An interval that was left to us is widened; one that was asked stands.
+
+    Raises:
+        InvalidQueryError: with what fits, if it does not.
+    """
+    wrong = _find_wrong(question, groups)
+    if wrong is None:
+        return question, ()
+    better = _find_better(question, groups)
+    if better is None:
+        raise InvalidQueryError([Problem("interval", wrong)])
+    interval = better.query.interval
+    reason, _, advice = wrong.partition(". ")
+    if question.is_interval_ours:
+        return better, (f"buckets of {interval}: {reason}",)
+    advice = advice or "Give a shorter window"
+    proposal = f"Use {interval}, or {advice[0].lower()}{advice[1:]}"
+    raise InvalidQueryError([Problem("interval", f"{reason}. {proposal}")])
+
+
+def _find_better(question: Question, groups: int) -> Question | None:
+    """The same in the narrowest usual buckets that fit."""
+    for interval in INTERVALS:
+        better = _with_interval(question, interval)
+        buckets = buckets_of(better)
+        window = (better.query.start_ts, better.query.end_ts)
+        is_usual = buckets is not None and buckets.count_buckets(*window) <= BUCKETS_BY_DEFAULT
+        if is_usual and _find_wrong(better, groups) is None:
+            return better
+    return None
+
+
+def _with_interval(question: Question, interval: Interval) -> Question:
+    query = question.query.model_copy(update={"interval": interval})
+    return replace(question, query=query, local=localise(interval, question.window.zone))
+
+
+def buckets_of(question: Question) -> Buckets | None:
+    """The buckets of the answer: the zone's own, or the query's; None in a distribution."""
+    return question.local or question.query.interval
+
+
+def _find_wrong(question: Question, groups: int) -> str | None:
+    """Why these buckets cannot be had."""
+    buckets = buckets_of(question)
+    if buckets is None:
+        return None
+    count = buckets.count_buckets(question.query.start_ts, question.query.end_ts)
+    if count * groups > MOST_POINTS:
+        of = f"{groups} groups x {count} buckets" if groups > 1 else f"{count} buckets"
+        return f"{of} of {question.query.interval} are more than {MOST_POINTS} points"
+    return None if question.local is None else check_local(question.query, question.local)

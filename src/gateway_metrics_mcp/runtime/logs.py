@@ -1,0 +1,150 @@
+"""Log lines on stderr, as text or as JSON; each names the tool call it belongs to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+from gateway_metrics_mcp.runtime.metrics import CANCELLED, Meter
+from gateway_metrics_mcp.runtime.tracing import current_trace_id
+
+logger = logging.getLogger("gateway_metrics_mcp.calls")
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One tool call: who made it and what it asked for is not in here."""
+
+    tool: str
+    request_id: str = field(default_factory=lambda: uuid4().hex[:16])
+    """Of our making: the client's own could hold anything."""
+    datasource: str | None = None
+    rows: int | None = None
+    """Of the answer, before any are left out for its budget."""
+    code: str = CANCELLED
+    """Until the call has an outcome."""
+    size: int = 0
+    """Bytes of the answer's text."""
+
+
+_CURRENT: Final[ContextVar[CallRecord | None]] = ContextVar("call_record", default=None)
+
+
+def current_call() -> CallRecord | None:
+    """The call that this task works for."""
+    return _CURRENT.get()
+
+
+def describe_call(*, datasource: str | None = None, rows: int | None = None) -> None:
+    """Say of the call under way what is known by now; `datasource` is one of the catalog's."""
+    record = _CURRENT.get()
+    if record is not None:
+        record.datasource = datasource or record.datasource
+        record.rows = record.rows if rows is None else rows
+
+
+@contextmanager
+def watch_call(tool: str, meter: Meter) -> Iterator[CallRecord]:
+    """Count and log one call of a tool of the registry; the block sets its code and size."""
+    record = CallRecord(tool)
+    token = _CURRENT.set(record)
+    begun = perf_counter()
+    meter.calls_in_flight += 1
+    try:
+        yield record
+    finally:
+        seconds = perf_counter() - begun
+        meter.calls_in_flight -= 1
+        meter.count_call(tool, record.code, seconds, record.size)
+        if logger.isEnabledFor(logging.INFO):
+            _log(record, seconds)
+        _CURRENT.reset(token)
+
+
+def _log(record: CallRecord, seconds: float) -> None:
+    fields = {
+        "tool": record.tool,
+        "datasource": record.datasource,
+        "code": record.code,
+        "duration_ms": round(seconds * 1000, 1),
+        "rows": record.rows,
+        "bytes": record.size,
+        "trace_id": current_trace_id(),
+    }
+    known = {name: value for name, value in fields.items() if value is not None}
+    logger.info("tool call", extra={"fields": known})
+
+
+Format = Literal["text", "json"]
+
+
+_CONTROLS: Final = (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+
+
+_ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
+"""In a message they would let whoever wrote it forge the next line, or rule the terminal."""
+
+
+def configure_logging(level: str, format_: Format) -> None:
+    """Before the SDK configures it: our format and stream win."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if format_ == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler])
+    # At DEBUG it logs the headers of the gateway's answers, cookies among them.
+    logging.getLogger("httpcore").setLevel(logging.INFO)
+    if level == "INFO":  # there it says of each request only that it came and went
+        logging.getLogger("mcp").setLevel(logging.WARNING)
+
+
+def announce(text: str) -> None:
+    """A line that operators get at any level: plain, or JSON where the log is."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonFormatter):
+            values = ("gateway_metrics_mcp", logging.INFO, __file__, 0, text, (), None)
+            handler.handle(logging.LogRecord(*values))
+            return
+    print(f"gateway-metrics-mcp: {text}", file=sys.stderr)  # noqa: T201 - stderr is ours
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, logger, message, then `name=value` of what else is known."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line itself; a traceback follows on lines of its own."""
+        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        return super().formatMessage(record).translate(_ESCAPED) + fields
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line, whatever the message holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The object: a traceback is one of its strings."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    call = current_call()
+    request = {} if call is None else {"request_id": call.request_id}
+    return {**request, **getattr(record, "fields", {})}

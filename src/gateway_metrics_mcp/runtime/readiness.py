@@ -1,0 +1,92 @@
+"""Whether the server can answer questions now, as a load balancer asks it every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    GatewayError,
+    GatewayMetricsError,
+    SettingsError,
+)
+from gateway_metrics_mcp.runtime.metrics import Meter
+
+logger = logging.getLogger(__name__)
+
+
+_FRESH_S: Final = 5
+"""How long a finding holds: probes come often, from every node that may send us work."""
+
+
+_PROOF_S: Final = 15
+"""How long a question that the backend answered proves it: a busy one must not fall out."""
+
+
+_PATIENCE_S: Final = 3
+
+
+_SLOW: Final = f"the backend gave no answer within {_PATIENCE_S} seconds"
+
+
+Probe = Callable[[], Awaitable[object]]
+
+
+class Readiness:
+    """Asks the backend a cheap question, at most one at a time."""
+
+    def __init__(self, probe: Probe, meter: Meter) -> None:
+        self._probe = probe
+        self._meter = meter
+        self._task: asyncio.Task[str | None] | None = None
+        self._found_at = 0.0
+        self._ours_at: float | None = None
+        """When the backend answered this probe, which proves no more than a finding does."""
+        self._told: str | None = None
+
+    async def find_obstacle(self) -> str | None:
+        """Why questions cannot be answered now, without names or addresses; None if they can."""
+        now, answered_at = self._meter.clock(), self._meter.answered_at
+        is_callers = answered_at != self._ours_at
+        if answered_at is not None and is_callers and now - answered_at < _PROOF_S:
+            return None
+        task = self._task
+        if task is None or (task.done() and now - self._found_at > _FRESH_S):
+            # It outlives the probe that began it: a backend that takes long to open is opened
+            # once, and the next probe waits for the same.
+            task = self._task = asyncio.create_task(self._ask())
+        await asyncio.wait([task], timeout=_PATIENCE_S)
+        return task.result() if task.done() else _SLOW
+
+    async def _ask(self) -> str | None:
+        obstacle = None
+        try:
+            await self._probe()
+            self._ours_at = self._meter.answered_at
+        except GatewayMetricsError as error:
+            obstacle = _describe(error)
+            if obstacle != self._told:
+                logger.warning("not ready: %s", error)
+        except Exception:
+            obstacle = "a fault of this server; its log says more"
+            if obstacle != self._told:
+                logger.exception("not ready")
+        if obstacle is None and self._told is not None:
+            logger.warning("ready again")
+        self._told = obstacle
+        self._found_at = self._meter.clock()
+        return obstacle
+
+
+def _describe(error: GatewayMetricsError) -> str:
+    """Who must act; the error's own text may name a path, and is in the log."""
+    if isinstance(error, SettingsError):
+        return "the set-up is wrong; the log says more"
+    if isinstance(error, BackendTimeoutError):
+        return "the backend gave no answer in time"
+    if isinstance(error, GatewayError):
+        return f"the backend fails ({error.code})"
+    return f"the backend cannot be used ({error.code}); the log says more"

@@ -1,0 +1,110 @@
+"""Work over very many rows: beside the event loop, in pieces, so that nobody else waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, ParamSpec, TypeVar
+
+import anyio
+from anyio import to_thread
+
+from gateway_metrics_mcp.errors import UnavailableError
+
+_MANY: Final = 2_000
+"""Rows that take about as long as a question of somebody else does."""
+
+
+P = ParamSpec("P")
+
+
+T = TypeVar("T")
+
+
+async def work_aside(rows: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work` returns; with many rows it runs beside the event loop.
+
+    Raises:
+        Exception: whatever `work` raises.
+    """
+    if rows < _MANY:
+        return work(*args, **kwargs)
+    return await to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
+
+
+STOPPING: Final = "this server is stopping: ask again in a minute"
+
+
+class Endable:
+    """Work that lasts until it is done, or until the end of all such work."""
+
+    def __init__(self) -> None:
+        self._scopes: set[anyio.CancelScope] = set()
+        self._is_over = False
+
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Run the block, unless the end comes first.
+
+        Raises:
+            UnavailableError: if it does.
+        """
+        scope = anyio.CancelScope()
+        if self._is_over:
+            scope.cancel()
+        self._scopes.add(scope)
+        try:
+            with scope:
+                yield
+        finally:
+            self._scopes.discard(scope)
+        if scope.cancelled_caught:
+            raise UnavailableError(STOPPING)
+
+    def end(self) -> None:
+        """End all that is under way, and what begins later at once."""
+        self._is_over = True
+        for scope in list(self._scopes):
+            scope.cancel()
+
+
+logger = logging.getLogger(__name__)
+
+
+PERIOD_S: Final = 1.0
+
+
+Report = Callable[[float, float | None, str | None], Awaitable[None]]
+
+
+async def report_while(work: Callable[[], Awaitable[T]], report: Report) -> T:
+    """What `work` gives; each second until then, how many seconds have passed.
+
+    Most calls end before the first: those cost a timer, and no task.
+    """
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        tasks.append(asyncio.create_task(_report(report)))
+
+    timer = asyncio.get_running_loop().call_later(PERIOD_S, begin)
+    try:
+        return await work()
+    finally:
+        timer.cancel()
+        for task in tasks:
+            task.cancel()
+
+
+async def _report(report: Report) -> None:
+    passed = 0
+    while True:
+        passed += 1
+        try:
+            await report(passed, None, f"waiting for the backend, {passed} s so far")
+        except Exception:  # noqa: BLE001 - nobody may be listening any more; the answer goes on
+            logger.debug("progress could not be reported")
+            return
+        await asyncio.sleep(PERIOD_S)

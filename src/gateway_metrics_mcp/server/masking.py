@@ -1,0 +1,295 @@
+"""Hidden e-mail addresses: within a tool call, a keyed hash stands wherever one would."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import platformdirs
+
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.errors import (
+    GatewayMetricsError,
+    InvalidQueryError,
+    Problem,
+    SettingsError,
+)
+from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Filter, Query, Scalar
+from gateway_metrics_mcp.query.result import DataPoints, Key, Result, Row
+from gateway_metrics_mcp.query.text import parse_json
+from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
+from gateway_metrics_mcp.runtime.tasks import work_aside
+from gateway_metrics_mcp.settings import Settings
+
+_DIGITS: Final = 10
+"""Forty bits: among 10,000 addresses two share a hash once in 20,000 installations."""
+
+
+_SUBJECTS: Final = frozenset(("userEmail", "virtualaccount", "createdBySubjectSlug"))
+
+
+_NOTE: Final = "e-mail addresses are hidden: a user-… stands for one, in filters too"
+
+
+_AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
+
+
+# Runs are taken whole and never given back, so that the time is linear. An escape of JSON or of a
+# cell ends a run: half of one would break what it stands in. Right before the sign it goes with the
+# address, since it may be a backslash and a name of one letter. An apostrophe is part of a name.
+_RUN: Final = r"(?:(?!%40)[^\s@\ufe6b\uff20\"'`<>()\[\]{},;:=&?/|\\]|(?<=[^\W_])'(?=[^\W_]))"
+
+
+_TOP: Final = r"(?:xn--[a-z0-9-]+|[^\W\d_]{2}[\w-]*)"
+
+
+# A wide dot ends sentences as well: it is one of the host where there is no other.
+_HOST: Final = rf"(?:{_RUN}+(?:\.|%2e){_TOP}|{_RUN}+[\u3002\uff0e\uff61]{_TOP})"
+
+
+_ADDRESS: Final = re.compile(
+    rf"metadata\.|(?:\\u[0-9a-f]{{4}}|\\.|{_RUN}++)"
+    rf"(?P<rest>(?:[@\ufe6b\uff20]|%40){_HOST})?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+_HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")
+
+
+@dataclass(slots=True)
+class Mask:
+    """The addresses of one tool call and what stands for them."""
+
+    key: bytes = field(repr=False)
+    _seen: dict[str, str] = field(default_factory=dict, repr=False)
+    _typed: set[str] = field(default_factory=set, repr=False)
+    """What the asker wrote with an `@` that makes no address: shown as it was written."""
+
+    def hide(self, text: str) -> str:
+        """The text with a hash for each address."""
+        if _AT.search(text) is None:
+            return text
+        return _ADDRESS.sub(lambda m: self._hash(m[0]) if m["rest"] else m[0], text)
+
+    def read(self, value: Any) -> Any:
+        """The asker's JSON value with its addresses hidden, names of keys as well."""
+        if isinstance(value, str):
+            return self._read_text(value)
+        if isinstance(value, Mapping):
+            return {self.read(name): self.read(item) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.read(item) for item in value]
+        return value
+
+    def _read_text(self, text: str) -> str:
+        """Text, which may be JSON text, where an escape can stand for any letter."""
+        hidden = self.hide(text)
+        parsed = parse_json(text)
+        if not isinstance(parsed, str):
+            read = self.read(parsed)
+            if read != parse_json(hidden):
+                hidden = json.dumps(read, ensure_ascii=False)
+        if _AT.search(hidden) is not None:
+            self._typed.add(hidden)
+        return hidden
+
+    def hide_error(self, error: GatewayMetricsError) -> None:
+        """Hide the addresses in all that an error may be shown by."""
+        error.args = tuple(self.hide(str(part)) for part in error.args)
+        if isinstance(error, InvalidQueryError):
+            error.problems = tuple(
+                Problem(self.hide(one.place), self.hide(one.message)) for one in error.problems
+            )
+        if isinstance(error, SettingsError):
+            error.public = self.hide(error.public)
+
+    def hide_key(self, key: Key, *, is_subject: bool) -> Key:
+        """A value of a row; of a user, all that has an `@` is taken for an address."""
+        if not isinstance(key, str) or _AT.search(key) is None:
+            return key
+        hidden = self.hide(key)
+        is_left = is_subject and _AT.search(hidden) is not None and hidden not in self._typed
+        return self._hash(key) if is_left else hidden
+
+    def reveal(self, text: str) -> str:
+        """The text with the addresses of this call back in their places."""
+        return _HIDDEN.sub(lambda match: self._seen.get(match[0], match[0]), text)
+
+    def is_open(self, text: str) -> bool:
+        """Whether a hash in it stands for an address that this call has not met."""
+        return any(name not in self._seen for name in _HIDDEN.findall(text))
+
+    def _hash(self, address: str) -> str:
+        digest = hmac.new(self.key, address.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        name = f"user-{digest.hexdigest()[:_DIGITS]}"
+        self._seen[name] = address
+        return name
+
+
+class HidingBackend:
+    """A backend of one tool call: takes and gives hashes where the other has addresses."""
+
+    def __init__(self, backend: Backend, mask: Mask, catalog: Catalog) -> None:
+        self._backend = backend
+        self._catalog = catalog
+        self._mask = mask
+        self._lock = anyio.Lock()
+        self._listed: set[tuple[DatasourceName, str, datetime, datetime]] = set()
+
+    @property
+    def description(self) -> str:
+        """The other's."""
+        return self._backend.description
+
+    async def query(self, query: Query, caller: Caller) -> Result:
+        """The rows, with hashes; a hash in a filter is looked up among the window's values."""
+        await self._look_up(query, caller)
+        revealed = query.model_copy(
+            update={
+                "group_by": tuple(map(self._mask.reveal, query.group_by)),
+                "filters": tuple(map(self._reveal_filter, query.filters)),
+            }
+        )
+        return await self._hide(await self._backend.query(revealed, caller))
+
+    def explain(self, query: Query, caller: Caller) -> str:
+        """What would be sent, with hashes."""
+        return self._mask.hide(self._backend.explain(query, caller))
+
+    async def metadata_keys(
+        self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
+    ) -> Result | None:
+        """The keys, with hashes."""
+        keys = await self._backend.metadata_keys(datasource, start, end, caller)
+        return None if keys is None else await self._hide(keys)
+
+    async def aclose(self) -> None:
+        """The other is not of this call: it stays open."""
+
+    async def _hide(self, result: Result) -> Result:
+        return await work_aside(len(result.points), self._hide_rows, result)
+
+    def _hide_rows(self, result: Result) -> Result:
+        is_subject = [name in _SUBJECTS for name in result.key_names]
+        has_hidden = False
+        rows: list[Row] = []
+        for point in result.points:
+            keys = tuple(
+                self._mask.hide_key(key, is_subject=is_subject[i])
+                for i, key in enumerate(point.keys)
+            )
+            if keys != point.keys:
+                has_hidden = True
+            rows.append((keys, point.values, point.start))
+        return replace(
+            result,
+            key_names=tuple(map(self._mask.hide, result.key_names)),
+            points=DataPoints(rows),
+            notes=(*map(self._mask.hide, result.notes), *((_NOTE,) if has_hidden else ())),
+        )
+
+    async def _look_up(self, query: Query, caller: Caller) -> None:
+        """Meet the addresses behind hashes of earlier answers, once per field and window.
+
+        One that no row of the window has stays a hash, and matches what its address would:
+        nothing.
+        """
+        for one in query.filters:
+            name = self._catalog.canonical("groupBy", one.field_name)
+            known = self._catalog.datasources[query.datasource].group_by
+            if name not in known and not name.startswith(METADATA_PREFIX):
+                continue
+            place = (query.datasource, name, query.start_ts, query.end_ts)
+            async with self._lock:
+                if place in self._listed or not any(map(self._mask.is_open, _texts(one))):
+                    continue
+                listing = Query(
+                    datasource=query.datasource,
+                    type="distribution",
+                    start_ts=query.start_ts,
+                    end_ts=query.end_ts,
+                    group_by=(self._mask.reveal(name),),
+                )
+                await self._hide(await self._backend.query(listing, caller))
+                self._listed.add(place)
+
+    def _reveal_filter(self, one: Filter) -> Filter:
+        value = one.value
+        if isinstance(value, tuple):
+            value = tuple(map(self._reveal_scalar, value))
+        else:
+            value = self._reveal_scalar(value)
+        name = self._mask.reveal(one.field_name)
+        return one.model_copy(update={"field_name": name, "value": value})
+
+    def _reveal_scalar(self, value: Scalar) -> Scalar:
+        return self._mask.reveal(value) if isinstance(value, str) else value
+
+
+def _texts(one: Filter) -> list[str]:
+    values = one.value if isinstance(one.value, tuple) else (one.value,)
+    return [value for value in values if isinstance(value, str)]
+
+
+_LEAST: Final = 16
+
+
+_NAME: Final = "hidden-emails.key"
+
+
+_MAKE: Final = "Make one: openssl rand -hex 32 > FILE"
+
+
+def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes | None:
+    """The key; None if addresses are not hidden.
+
+    Without a file of the operator's it is made in the user's state directory, for the user alone.
+
+    Raises:
+        SettingsError: if the file cannot be read or made, or is too short to be a key.
+    """
+    if not settings.hide_emails:
+        if settings.hide_emails_key is not None:
+            raise SettingsError("hide_emails_key hides nothing alone: --hide-emails true as well")
+        return None
+    path = settings.hide_emails_key
+    try:
+        if path is None:
+            path = _make_key(state or Path(platformdirs.user_state_dir("gateway-metrics-mcp")))
+        key = path.read_bytes().strip()
+    except OSError as error:
+        reason = error.strerror or "not possible"
+        where = f"the key file of hidden addresses {path or _NAME}"
+        raise SettingsError(f"{where} cannot be read or made: {reason}. {_MAKE}") from None
+    if len(key) < _LEAST:
+        raise SettingsError(f"the key file {path} has fewer than {_LEAST} bytes. {_MAKE}")
+    return key
+
+
+def _make_key(directory: Path) -> Path:
+    """The kept key; of processes that start together the first one makes it."""
+    kept = directory / _NAME
+    if kept.exists():
+        return kept
+    directory.mkdir(parents=True, exist_ok=True)
+    made = directory / f"{_NAME}.{os.getpid()}.{secrets.token_hex(4)}"
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{secrets.token_hex(32)}\n")
+    with suppress(FileExistsError):
+        os.link(made, kept)  # whole or not at all
+    made.unlink()
+    return kept

@@ -1,0 +1,1 @@
+"""Prompts: Markdown files with parameters."""

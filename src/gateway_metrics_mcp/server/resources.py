@@ -1,0 +1,231 @@
+"""The registry of resources: each one's URI, what it holds, and who writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote as percent_encode
+from urllib.parse import unquote
+
+from anyio import to_thread
+from mcp import MCPError
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, ResourceTemplate
+from mcp_types import Resource as PublishedResource
+
+from gateway_metrics_mcp.errors import AskerError, TooManyRowsError
+from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.rendering.answer import Answer
+from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
+from gateway_metrics_mcp.rendering.csv import write_beside, write_csv
+from gateway_metrics_mcp.reports.executor import Asker
+from gateway_metrics_mcp.reports.rows_uri import (
+    BARE,
+    ROWS,
+    read_link,
+    read_linked,
+    read_plain,
+    write_plain,
+)
+from gateway_metrics_mcp.runtime.logs import describe_call
+from gateway_metrics_mcp.runtime.tracing import trace_step
+from gateway_metrics_mcp.server.context import Desk, hide_addresses
+from gateway_metrics_mcp.server.masking import Mask
+
+CATALOG: Final = "gateway-metrics://catalog"
+
+
+NOTES_META: Final = "gateway-metrics/notes"
+"""Where the contents of a CSV say what its rows cannot."""
+
+
+MOST_BYTES: Final = 5_000_000
+"""Of a CSV: clients hold it whole."""
+
+
+_TEXT: Final = "text/markdown"
+
+
+_CSV: Final = "text/csv"
+
+
+_UNKNOWN: Final = "unknown"
+
+
+_READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), f"{ROWS}{{query}}")
+
+
+Reader = Callable[[Desk, Any, Caller], Awaitable[Answer]]
+
+
+class UnknownResourceError(AskerError):
+    """No resource has this URI."""
+
+    code = "unknown_resource"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a URI names: `name` is one of ours, whatever the client wrote."""
+
+    name: str
+    mime_type: str
+    reader: Reader
+    raw: Any
+    """What the URI says beside the name: not checked yet, and with addresses as they came."""
+
+    async def read(self, desk: Desk, caller: Caller) -> Answer:
+        """Its text, read with the caller's rights.
+
+        Raises:
+            GatewayMetricsError: as the tools do.
+        """
+
+        async def work(ours: Desk, raw: Any) -> Answer:
+            return await self.reader(ours, raw, caller)
+
+        return await hide_addresses(desk, self.raw, work)
+
+
+def find_resource(uri: str) -> Found:
+    """The resource of a URI; one that says that there is none is found in the end."""
+    if uri == CATALOG:
+        return Found("catalog", _TEXT, _read_catalog, None)
+    if uri.startswith(f"{CATALOG}/"):
+        name = unquote(uri.removeprefix(f"{CATALOG}/"))
+        return Found("catalog", _TEXT, _read_datasource, name)
+    linked = read_link(uri)
+    if linked is not None:
+        return Found("rows", _CSV, _read_rows, linked)
+    plain = read_plain(uri)
+    if plain is not None:
+        return Found(_UNKNOWN, _TEXT, _refuse_plain, plain)
+    return Found(_UNKNOWN, _TEXT, _refuse, uri)
+
+
+def list_resources() -> list[PublishedResource]:
+    """The resources that can be named in full."""
+    whole = PublishedResource(
+        name="catalog",
+        title="Catalog of all datasources",
+        uri=CATALOG,
+        description="every datasource with its columns, measures, fields, filters and traps",
+        mime_type=_TEXT,
+    )
+    return [whole, *map(_publish_datasource, DATASOURCES)]
+
+
+def list_templates() -> list[ResourceTemplate]:
+    """The resources of which a part is to be filled in."""
+    return [
+        ResourceTemplate(
+            name="catalog-of-datasource",
+            title="Catalog of one datasource",
+            uri_template=f"{CATALOG}/{{datasource}}",
+            description="its columns, measures, group-by fields, filters and traps",
+            mime_type=_TEXT,
+        ),
+        ResourceTemplate(
+            name="rows",
+            title="All rows of an answer",
+            uri_template=f"{ROWS}{{query}}",
+            description="CSV of a query asked again; the last line of a cut answer has its URI",
+            mime_type=_CSV,
+        ),
+    ]
+
+
+def _publish_datasource(name: str) -> PublishedResource:
+    return PublishedResource(
+        name=f"catalog-{name}",
+        title=f"Catalog of {name}",
+        uri=f"{CATALOG}/{name}",
+        description=f"{name}: columns, measures, group-by fields, filters and traps",
+        mime_type=_TEXT,
+    )
+
+
+def explain_refusal(desk: Desk, uri: str, text: str, code: str) -> MCPError:
+    """The protocol's error, which blames the request where that has to change."""
+    askers = {AskerError.code, *(kind.code for kind in AskerError.__subclasses__())}
+    if code not in askers:
+        return MCPError(INTERNAL_ERROR, text)
+    return MCPError(INVALID_PARAMS, text, {"uri": _hide_uri(uri, desk.hiding_key)})
+
+
+def hide_uris(key: bytes | None) -> ServerMiddleware[Any]:
+    """Middleware: the SDK repeats the URI as it was asked for, with any address in it."""
+
+    async def hide(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        result = await call_next(ctx)
+        if key is None or ctx.method != "resources/read" or not isinstance(result, dict):
+            return result
+        contents = [{**one, "uri": _hide_uri(one["uri"], key)} for one in result["contents"]]
+        return {**result, "contents": contents}
+
+    return hide
+
+
+def _hide_uri(uri: str, key: bytes | None) -> str:
+    """The URI with hashes, which names the same; percent-encoded addresses are hidden too."""
+    if key is None:
+        return uri
+    mask, plain = Mask(key), unquote(uri)
+    hidden = mask.hide(plain)
+    return mask.hide(uri) if hidden == plain else percent_encode(hidden, safe=f"/{BARE}")
+
+
+async def _read_catalog(desk: Desk, _raw: Any, _caller: Caller) -> Answer:
+    catalog = desk.terms().catalog
+    fields = [write_fields(name, catalog) for name in DATASOURCES]
+    return Answer("\n\n".join([write_datasources(catalog), *fields]))
+
+
+async def _read_datasource(desk: Desk, raw: Any, _caller: Caller) -> Answer:
+    for name in DATASOURCES:
+        if name == raw:
+            describe_call(datasource=name)
+            return Answer(write_fields(name, desk.terms().catalog))
+    choice = explain_choice(raw, DATASOURCES)
+    raise UnknownResourceError(f"no datasource {quote(raw)}. {choice}")
+
+
+async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> Answer:
+    """All rows of the question in the URI, which is asked again."""
+    now = desk.clock()
+    with trace_step("validate"):
+        question = read_linked(raw, desk.terms(), now)
+    describe_call(datasource=question.query.datasource)
+    backend, catalog = await desk.backend(), desk.terms().catalog
+    asker = Asker(backend, caller, catalog, now, has_all_row=False, most_calls=desk.most_calls)
+    asked = await asker.ask(question)
+    describe_call(rows=len(asked.result.points))
+    with trace_step("render"):
+        text = await to_thread.run_sync(write_csv, asked)
+    size = len(text.encode())
+    if size > MOST_BYTES:
+        raise TooManyRowsError(
+            f"all rows take {size / 1e6:.1f} MB as CSV, the most are {MOST_BYTES / 1e6:.0f} MB."
+            " Ask a shorter window, fewer group-by fields, or filter"
+        )
+    return Answer(text, notes=await to_thread.run_sync(write_beside, asked))
+
+
+async def _refuse_plain(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
+    """The JSON of a question with its own signs, in which addresses are hidden by now."""
+    swapped = write_plain(raw)
+    way = "shorten it" if swapped is None else f"Read {swapped}"
+    raise UnknownResourceError(
+        f"no rows have this URI: the signs of its JSON have to be swapped. {way}"
+    )
+
+
+async def _refuse(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
+    if str(raw).startswith(ROWS):
+        raise UnknownResourceError(
+            "no rows have this URI: give one whole, as the last line of an answer has it"
+        )
+    raise UnknownResourceError(f"no resource {quote(raw)}. {explain_choice(raw, _READABLE)}")

@@ -1,0 +1,1 @@
+"""The interactive view of an answer, for hosts that show MCP Apps."""

@@ -1,0 +1,52 @@
+"""The interactive view of an answer: one page without any address, fed by a result's `_meta`."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from mcp.server.apps import Apps
+
+VIEW_URI: Final = "ui://gateway-metrics/view"
+
+
+VIEW_META: Final = "gateway-metrics/view"
+"""Where a result has the specification that the view draws."""
+
+
+_FOLDER: Final = Path(__file__).parent
+
+
+_SCRIPTS: Final = ("scales.js", "drawing.js", "controls.js", "host.js")
+
+
+def link_view(uri: str) -> dict[str, Any]:
+    """The `_meta` of a tool whose answers the page shows; older hosts read the flat name."""
+    return {"ui": {"resourceUri": uri}, "ui/resourceUri": uri}
+
+
+@cache
+def read_page() -> str:
+    """The page with its style and its scripts within."""
+    scripts = "\n".join(_read(name) for name in _SCRIPTS)
+    page = _read("page.html").replace("/* style.css */", _read("style.css"))
+    return page.replace("/* scripts */", f'"use strict";\n(() => {{\n{scripts}\n}})();')
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text("utf-8")
+
+
+def offer_view(uri: str) -> Apps:
+    """The extension with the page; it asks for no address and no permission."""
+    apps = Apps()
+    apps.add_html_resource(
+        uri,
+        read_page(),
+        name="view",
+        title="View of an answer",
+        description="draws the answer of a query tool, for hosts that show MCP Apps",
+        prefers_border=True,
+    )
+    return apps
