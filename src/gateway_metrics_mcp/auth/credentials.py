@@ -12,19 +12,10 @@ from gateway_metrics_mcp.query.caller import Caller
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-
 TOKEN_HEADER: Final = "X-TFY-API-Key"  # noqa: S105 - the header's name
-
-
 BEARER_HEADER: Final = "Authorization"
-
-
 _VISIBLE: Final = re.compile(r"[!-~]*")
-
-
 _LONGEST_TOKEN: Final = 16_384
-
-
 _SHOWN_DIGITS: Final = 12
 
 

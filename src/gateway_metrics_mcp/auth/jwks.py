@@ -17,35 +17,19 @@ from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
-
 ALGORITHMS: Final = {"RS256": "RSA", "ES256": "EC"}
 """What tokens may be signed with, and the keys for it; never `none`, never a shared secret."""
 
-
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-
-
 _MOST_BYTES: Final = 256 * 1024
-
-
 _MOST_KEYS: Final = 100
-
-
 _TIMEOUT_S: Final = 5
-
-
 _FRESH_S: Final = 600
 """Then the keys are fetched again, so that one that was taken back is not good for long."""
-
-
 _STALE_S: Final = 3600
 """So long they are used if the provider does not answer."""
-
-
 _REFETCH_S: Final = 10
 """At most so often, whatever keys the tokens name."""
-
-
 _RSA_BITS: Final = 2048
 
 

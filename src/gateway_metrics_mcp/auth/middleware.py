@@ -20,19 +20,10 @@ from gateway_metrics_mcp.query.caller import ASKED_FOR, LOCAL, Caller
 
 logger = logging.getLogger(__name__)
 
-
 _KEY: Final = "gateway_metrics_mcp.caller"
-
-
 _OWNER: Final = "gateway_metrics_mcp.owner"
-
-
 _OPEN_PATHS: Final = ("/livez", "/readyz", "/metrics")
-
-
 _WELL_KNOWN: Final = "/.well-known/"
-
-
 _SECRET_HEADERS: Final = (TOKEN_HEADER.lower().encode(), BEARER_HEADER.lower().encode())
 
 

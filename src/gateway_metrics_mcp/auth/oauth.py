@@ -29,8 +29,6 @@ from gateway_metrics_mcp.settings import Settings
 
 _LEEWAY_S: Final = 30
 """How far apart the clocks of two machines may be."""
-
-
 _NEEDED: Final = ["exp", "iss", "aud", "sub"]
 
 

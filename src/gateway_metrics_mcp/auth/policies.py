@@ -27,8 +27,6 @@ from gateway_metrics_mcp.auth.tokens import ExpiredTokenError, TokenBook, Unknow
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 
 _BEARER: Final = 'Bearer realm="gateway-metrics"'
-
-
 _API_KEY: Final = f'ApiKey realm="gateway-metrics", header="{TOKEN_HEADER}"'
 
 

@@ -33,16 +33,11 @@ from gateway_metrics_mcp.query.caller import LOCAL, Caller, SubjectType
 
 logger = logging.getLogger(__name__)
 
-
 PREFIX: Final = "gmm_"
 """So that scanners for leaked secrets can tell these tokens."""
 
-
 _BYTES: Final = 32
-
-
 _LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})\s*(d|days?|h|hours?)")
-
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 

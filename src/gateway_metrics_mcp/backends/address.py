@@ -13,28 +13,18 @@ from urllib.request import getproxies, proxy_bypass
 from gateway_metrics_mcp.errors import SettingsError
 
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):/{1,3}")
-
-
 _HOST: Final = re.compile(r"(?:[^:]*|\[[0-9a-fA-F:.]*\])(?::\d+)?")
-
-
 _GATEWAYS: Final = ("http", "https")
-
-
 _OF_ENGINE: Final = (
     "the backend's address holds a password, which others can read in the process list. Give"
     " user@host, and put the password into GATEWAY_METRICS_CLICKHOUSE_PASSWORD, or its file's name"
     " into GATEWAY_METRICS_CLICKHOUSE_PASSWORD_FILE"
 )
-
-
 _OF_GATEWAY: Final = (
     "the gateway's address holds a user name, a password or a token, which others can read in the"
     " process list. Give the address alone, and put the token into TFY_API_KEY, or its file's name"
     " into --token-file"
 )
-
-
 _IN_QUERY: Final = (
     "the backend's address has a ?query in which a secret may stand. Give the address alone"
     " (?secure=true is known to clickhouse://), and passwords and tokens apart"
@@ -77,17 +67,12 @@ def _has_parameters(rest: str) -> bool:
 
 SCHEMES: Final = ("clickhouse://", "clickhouses://")
 
-
 _FORM: Final = "clickhouse://user@host:8123/database, with ?secure=true or clickhouses:// for TLS"
-
-
 _REVEALED: Final = (
     "the backend's URL holds a password, which others can read in the process list. Put it into"
     " GATEWAY_METRICS_CLICKHOUSE_PASSWORD, or its file's name into"
     " GATEWAY_METRICS_CLICKHOUSE_PASSWORD_FILE"
 )
-
-
 _SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -146,10 +131,7 @@ def _read_secure(url: SplitResult) -> bool:
 
 EXAMPLE_HOST: Final = "https://<org>.truefoundry.cloud"
 
-
 _VISIBLE: Final = re.compile(r"[!-~]+")
-
-
 _NOT_IN_PATHS: Final = re.compile(r'["<>\\^`{|}]')
 
 

@@ -25,11 +25,7 @@ from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 
 if TYPE_CHECKING:
     from gateway_metrics_mcp.backends.gateway.probe import GatewayReach
-
-
 _CLOSING_TIMEOUT_S: Final = 5
-
-
 _FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
     " directory of Parquet, clickhouse://user@host:8123/database, or demo: for generated data"

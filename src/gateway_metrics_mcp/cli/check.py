@@ -28,8 +28,6 @@ from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.settings import Settings
 
 _MOST_SKEW: Final = timedelta(minutes=5)
-
-
 _OF_THE_WHOLE: Final = (
     SettingsError,
     UnauthorizedError,
@@ -41,7 +39,6 @@ _OF_THE_WHOLE: Final = (
     UnavailableError,
 )
 """What stops every question to a gateway alike: said once, and the rest is not asked."""
-
 
 Clock = Callable[[], datetime]
 

@@ -11,7 +11,6 @@ from gateway_metrics_mcp.settings import Settings
 
 _WEEK: Final = {"startTs": "last 7 days"}
 
-
 QUESTIONS: Final[tuple[tuple[str, tuple[str, dict[str, Any]]], ...]] = (
     (
         "What did each model cost last week, and what does a million tokens cost with it?",

@@ -28,10 +28,8 @@ _COMMANDS = {
     "demo": "ask five questions of generated data, as an MCP client",
 }
 
-
 _INTERRUPTED = 130
 """What shells say of a command that Ctrl-C ended."""
-
 
 _OTHERS = {
     "ask": "ask one question and print the answer (ask --help)",
@@ -147,6 +145,4 @@ def _demo(settings: Settings) -> int:
 
 
 _OWN_FLAGS = {"ask": _ask, "import": _import, "install": _install, "token": _token}
-
-
 _RUN = {"api": _api, "serve": _serve, "check": _check, "demo": _demo}

@@ -47,22 +47,11 @@ from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-
-
 _HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(?::[0-9]*)?")
-
-
 _ROWS_AT_ONCE: Final = 250
-
-
 _RETRY_AFTER_S: Final = 5
-
-
 _READY_TIMEOUT_S: Final = 5
-
-
 _LONGEST_MESSAGE: Final = 2000
 
 

@@ -21,37 +21,26 @@ from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, MOST_ENTRIES, MO
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 
-
 _TIME: Final = {
     "type": "string",
     "format": "date-time",
     "description": "ISO 8601 with an offset",
     "examples": ["2026-07-01T00:00:00.000Z"],
 }
-
-
 _INTERVAL: Final = {
     "type": "string",
     "pattern": "^([1-9][0-9]{0,3} (second|minute|hour|day)s?"
     "|[1-9][0-9]{0,2} (week|month)s?|[1-9][0-9]? years?)$",
     "examples": ["1 hour"],
 }
-
-
 _TEXT: Final = {"type": "string", "pattern": "^[^\\u0000]*$"}
-
-
 _METADATA: Final = {"type": "string", "pattern": "^metadata\\.[^\\u0000]+$"}
-
-
 _SCALARS: Final[dict[FieldType, dict[str, Any]]] = {
     "string": _TEXT,
     "array": _TEXT,
     "number": {"type": "number"},
     "boolean": {"type": "boolean"},
 }
-
-
 _ERRORS: Final = {
     "400": "The query does not fit (every reason is listed), or is too large",
     "401": "No token, or an unknown one",

@@ -15,32 +15,17 @@ from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.settings import Settings
 
 LIVE: Final = "/livez"
-
-
 READY: Final = "/readyz"
-
-
 METRICS: Final = "/metrics"
 
-
 _REFUSED: Final = 400
-
-
 _FRESH: Final = {"cache-control": "no-store"}
-
-
 _LATER: Final = {"retry-after": "5", "cache-control": "no-store"}
-
-
 _CROWDED: Final = {
     "error": "busy",
     "error_description": "too many requests at once: ask again in a few seconds",
 }
-
-
 _NO_PACKAGE: Final = "no metrics here: pip install 'gateway-metrics-mcp[ops]'\n"
-
-
 _SWITCHED_OFF: Final = "no metrics here: they are switched off\n"
 
 

@@ -15,15 +15,9 @@ from sse_starlette.sse import AppStatus
 from gateway_metrics_mcp.runtime.tasks import STOPPING
 
 _LOOK_EVERY_S: Final = 0.05
-
-
 _QUIET_LOOKS: Final = 3
-
-
 _FAREWELL_S: Final = 1
 """For the answers of calls that were ended, and then for the streams' own ends."""
-
-
 _START: Final = "http.response.start"
 
 

@@ -18,7 +18,6 @@ from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
 MOST_CALLS: Final = 31
 """Local buckets that are asked one by one: a month of days."""
 
-
 MOST_STEPS: Final = 5_000
 """From here on a query per local bucket is less work, where there are few of these."""
 
@@ -78,13 +77,10 @@ def check_local(query: Query, local: LocalDays) -> str | None:
 MOST_POINTS: Final = 5_000
 """Buckets times groups: beyond that nothing is fetched."""
 
-
 BUCKETS_BY_DEFAULT: Final = 62
 """About 60, and two months of days still fit."""
 
-
 UTC_KEY: Final = "UTC"
-
 
 INTERVALS: Final = tuple(
     Interval.parse(text)

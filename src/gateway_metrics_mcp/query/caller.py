@@ -27,6 +27,5 @@ class Caller:
 LOCAL: Final = Caller(subject="local", is_tenant_admin=True)
 """The caller on stdio: whoever started the server."""
 
-
 ASKED_FOR: Final[ContextVar[str]] = ContextVar("asked_for", default="")
 """Who stands behind the question under way, where several ask as one caller: a name for limits."""

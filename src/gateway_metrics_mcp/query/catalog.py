@@ -25,30 +25,18 @@ from gateway_metrics_mcp.query.vocabulary import (
 TableType = Literal[
     "TEXT", "BIGINT", "INTEGER", "DOUBLE PRECISION", "BOOLEAN", "TIMESTAMPTZ", "Array(Text)"
 ]
-
-
 _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
     "string": "TEXT",
     "number": "DOUBLE PRECISION",
     "boolean": "BOOLEAN",
     "array": "Array(Text)",
 }
-
-
 _UNUSABLE: Final = (
     "the catalog file of this server cannot be used: whoever runs it finds the reason in its log"
 )
-
-
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+ -]{0,79}")
-
-
 _UNIT: Final = re.compile(r"[A-Za-z0-9%/$ ]{0,20}")
-
-
 _KINDS: Final = ("columns", "groupBy", "filters")
-
-
 AliasKind = Literal["columns", "groupBy", "filters"]
 
 

@@ -17,7 +17,6 @@ from gateway_metrics_mcp.query.vocabulary import DatasourceName
 SHARE: Final = "share"
 """The part of ALL that a row has of the additive value before it."""
 
-
 SHARE_FORMULA: Final = "the row's part of ALL, of the additive value before it"
 
 

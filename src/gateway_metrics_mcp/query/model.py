@@ -28,8 +28,6 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
-
-
 FilterValue = Scalar | tuple[Scalar, ...]
 
 

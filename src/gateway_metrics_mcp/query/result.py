@@ -17,14 +17,10 @@ from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 
 TOTAL: Final = "total"
 
-
 _LARGEST: Final = sys.float_info.max
 """Beyond that an integer is no count of anything, and cannot be divided."""
 
-
 Key = str | int | float | bool | None
-
-
 Number = int | float
 
 

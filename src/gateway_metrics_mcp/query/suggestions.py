@@ -10,23 +10,12 @@ from typing import Final
 FLOOR: Final = 0.6
 """Names less alike than this are not offered: a bad suggestion is worse than none."""
 
-
 MOST: Final = 3
-
-
 _MOST_COMPARED: Final = 1_000
-
-
 _LONGEST: Final = 256
-
-
 _LEAST_PART: Final = 4
 """Letters of a name that is looked for within others, where none is like it."""
-
-
 _PARTS: Final = re.compile(r"[/@:]")
-
-
 _HASH: Final = re.compile(r"user-[0-9a-f]{10}")
 """A hidden e-mail address: that its letters resemble another's says nothing."""
 

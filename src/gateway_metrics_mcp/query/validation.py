@@ -30,16 +30,12 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 _KEYS: Final = ("fieldName", "metadataKey", "operator", "value")
-
-
 _EXAMPLES: Final[dict[FieldType, str]] = {
     "string": "text",
     "array": "text",
     "number": "a finite number of at most 64 bits",
     "boolean": "true or false",
 }
-
-
 Add = Callable[[str, str], None]
 
 
@@ -182,7 +178,6 @@ def _fits(value: object, type_: FieldType | None) -> bool:
 
 _KEY: Final = re.compile(r"[A-Za-z]\w{0,63}")
 """What a metadata key is like, usually."""
-
 
 BODY_KEYS: Final = (
     "startTs",

@@ -13,20 +13,12 @@ from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 
 FIELD: Final = "virtualModelName"
-
-
 COLUMN: Final = "virtualModel"
 
-
 REAL: Final = "models only, virtual-model rows left out"
-
-
 VIRTUAL: Final = "virtual models only, the model calls under them left out"
-
-
 VIRTUAL_ROWS: Final = "requests to virtual models"
 """What a row of a virtual model is."""
-
 
 NEITHER: Final = "no rows: the filters on virtualModelName exclude each other"
 

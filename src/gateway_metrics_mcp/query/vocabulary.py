@@ -6,7 +6,6 @@ from typing import Final, Literal, get_args
 
 QueryType = Literal["distribution", "timeseries"]
 
-
 DatasourceName = Literal[
     "modelMetrics",
     "mcpMetrics",
@@ -15,7 +14,6 @@ DatasourceName = Literal[
     "configMetrics",
     "agentMetrics",
 ]
-
 
 AggregationType = Literal[
     "sum",
@@ -40,7 +38,6 @@ AggregationType = Literal[
     "ratePerMinute",
 ]
 
-
 Operator = Literal[
     "EQUAL",
     "NOT_EQUAL",
@@ -62,33 +59,20 @@ Operator = Literal[
     "IS_NULL",
 ]
 
-
 FieldType = Literal["string", "number", "boolean", "array"]
-
 
 IntervalUnit = Literal["second", "minute", "hour", "day", "week", "month", "year"]
 
-
 QUERY_TYPES: Final[tuple[QueryType, ...]] = get_args(QueryType)
-
-
 DATASOURCES: Final[tuple[DatasourceName, ...]] = get_args(DatasourceName)
-
-
 AGGREGATION_TYPES: Final[tuple[AggregationType, ...]] = get_args(AggregationType)
-
-
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
-
-
 INTERVAL_UNITS: Final[tuple[IntervalUnit, ...]] = get_args(IntervalUnit)
-
 
 RATE_TYPES: Final[frozenset[AggregationType]] = frozenset(
     ("rateSum", "rateAvg", "rateMin", "rateMax", "ratePerMinute")
 )
 """Aggregations that divide by the bucket's length, so only a timeseries has them (R14)."""
-
 
 PERCENTILES: Final[dict[AggregationType, float]] = {
     "p5": 0.05,
@@ -102,12 +86,10 @@ PERCENTILES: Final[dict[AggregationType, float]] = {
     "p999": 0.999,
 }
 
-
 LIST_OPERATORS: Final[frozenset[Operator]] = frozenset(
     ("IN", "NOT_IN", "ARRAY_HAS_ANY", "ARRAY_HAS_NONE")
 )
 """Operators whose value is a list of any length from one."""
-
 
 NEGATIVE_OPERATORS: Final[frozenset[Operator]] = frozenset(
     (
@@ -120,8 +102,5 @@ NEGATIVE_OPERATORS: Final[frozenset[Operator]] = frozenset(
 )
 """Operators that negate a whole subject filter (R8)."""
 
-
 METADATA: Final = "metadata"
-
-
 METADATA_PREFIX: Final = f"{METADATA}."

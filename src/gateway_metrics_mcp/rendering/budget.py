@@ -18,10 +18,7 @@ _FOLLOWERS: Final = (
 So words stay whole, and random letters break at about every second one.
 """
 
-
 _STEPS: Final = "|".join(f"{pair[0]}(?=[{pair[1:]}])" for pair in _FOLLOWERS.split())
-
-
 _PIECE: Final = re.compile(
     r"[0-9]{1,3}"
     r"|(?<=\\)u"  # of an escape: stands alone
@@ -31,11 +28,8 @@ _PIECE: Final = re.compile(
     r"|\s|[^\sA-Za-z0-9]"
 )
 
-
 # What characters outside of ASCII take beyond the one that `_PIECE` counts.
 _PICTURES: Final = "\U0001d400-\U0001d7ff\U0001f000-\U0001ffff"
-
-
 _MORE: Final = (
     (1, re.compile("[\u0080-\u024f\u0300-\u036f\u0800-\uffff]")),
     (1, re.compile("[\u0e80-\u10cf\u1100-\u1fff\u2c00-\u2dff\u3400-\u4dbf\ua000-\uabff]")),
@@ -56,10 +50,8 @@ def estimate_tokens(text: str) -> int:
 MOST_BYTES: Final = 32_000
 """Some clients cut the middle out of longer results."""
 
-
 UNLIMITED: Final = 10**9
 """The budget of an answer that no model reads."""
-
 
 _MOST_FOR_LINK: Final = 5
 """A link to all rows may take such a part of the budget; it must not take the rows' place."""

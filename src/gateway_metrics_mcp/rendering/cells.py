@@ -13,48 +13,27 @@ from gateway_metrics_mcp.query.result import Key, Number
 from gateway_metrics_mcp.reports.report import Asked
 
 NULL: Final = "null"
-
-
 NOT_APPLICABLE: Final = "n/a"
-
-
 LONGEST_NAME: Final = 80
-
-
 SHORT_NAME: Final = 8
 """The length of names where a budget has no room for even one row of longer ones."""
-
 
 _PARTS: Final = {"ratio": 100, "pp": 100, "%": 1}
 """Units that are shown in percent, and what a value is multiplied by."""
 
-
 _FEW_PERCENT: Final = 0.995
 """What is less does not round to 1.0."""
 
-
 _MOST_DECIMALS: Final = 12
-
-
 _PART_SIGNS: Final = {"ratio": "%", "pp": "pp", "%": "%"}
-
-
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
-
-
 _BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
-
-
 _INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
-
-
 # Letters and marks that show nothing, though their category says they would: fillers, the
 # blank braille cell, joiners and variation selectors.
 _BLANK: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-
-
 _ESCAPE: Final = re.compile(r"\\(.)")
 
 

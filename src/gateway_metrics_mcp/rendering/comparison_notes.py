@@ -16,11 +16,7 @@ from gateway_metrics_mcp.reports.cost_drivers import Spend, Split
 from gateway_metrics_mcp.reports.report import Asked
 
 _MOST_NAMES: Final = 3
-
-
 _LONGEST: Final = 40
-
-
 _MILLION: Final = 1_000_000
 
 

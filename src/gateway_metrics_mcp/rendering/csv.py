@@ -21,8 +21,6 @@ from gateway_metrics_mcp.reports.report import Asked
 # A spreadsheet takes text for a formula by its first letter; where it splits at semicolons, by
 # that of each part. A quote is read as the beginning of a part, not as its first letter.
 _FORMULA: Final = re.compile('(^|;)(?=[\\s"]*[=+\\-@\uff1d\uff0b\uff0d\uff20])')
-
-
 _NEEDS_QUOTES: Final = re.compile('[",;]|^\\s|\\s$')
 
 

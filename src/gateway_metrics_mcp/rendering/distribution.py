@@ -31,7 +31,6 @@ from gateway_metrics_mcp.reports.report import Asked, is_empty
 _FEWEST_ROWS: Final = 20
 """From so many rows on, one domain of all addresses is said once: that saves a tenth."""
 
-
 _DOMAIN: Final = re.compile(r"[^@]+(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 
 
@@ -106,10 +105,7 @@ def _find_domains(
 
 ALL: Final = "ALL"
 
-
 _FEW_ROWS: Final = 100
-
-
 _LONGER_SUM_TOKENS: Final = 4
 """By so much the sum of some rows can be longer than that of all, for which room is kept."""
 

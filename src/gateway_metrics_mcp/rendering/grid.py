@@ -27,7 +27,6 @@ from gateway_metrics_mcp.reports.report import Asked
 PARTIAL: Final = " (partial)"
 """What follows the label of a bucket that holds less than its width."""
 
-
 _DAY_S: Final = UNIT_SECONDS["day"]
 
 

@@ -14,11 +14,7 @@ from gateway_metrics_mcp.reports.report import Asked
 from gateway_metrics_mcp.reports.request import Question
 
 _MOST_VALUES: Final = 10
-
-
 _FEW_VALUES: Final = 2
-
-
 _MOST_LETTERS: Final = 600
 """The asker knows what was sent; the room is the rows'."""
 

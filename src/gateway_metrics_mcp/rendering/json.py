@@ -20,29 +20,16 @@ from gateway_metrics_mcp.reports.report import Asked
 _LONGEST: Final = 128
 """The most characters of a metadata value on the gateway."""
 
-
 _MOST_OF_BUDGET: Final = 0.6
 """What stands before the rows may take no more; else the request, which was sent, gives way."""
 
-
 _MOST_NOTES: Final = 5
-
-
 _FEW_NOTES: Final = 3
-
-
 _NO_REQUEST: Final = "the request is too long to be shown"
-
-
 _SHORT_REQUEST: Final = "of the request the window, the datasource and the filters are shown"
-
-
 _SHOWN: Final = ("startTs", "endTs", "datasource", "filters")
-
-
 _NEXT_TOKENS: Final = 60
 """Room for the arguments that continue."""
-
 
 _EARLIER_TOKENS: Final = 45
 """Room for the window to compare with among them."""

@@ -87,22 +87,11 @@ def _quoted(value: str) -> str:
 STILL_FILLING: Final = timedelta(minutes=10)
 """Data this young may be incomplete: the API does not say how far it reaches."""
 
-
 _MOST_OF_BUDGET: Final = 0.5
-
-
 _FEWEST_NOTES: Final = 3
-
-
 _NEW_DATA_SHARE: Final = 0.01
-
-
 _LEAST_SHARE: Final = 0.0005
-
-
 _OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"}
-
-
 _RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))
 
 

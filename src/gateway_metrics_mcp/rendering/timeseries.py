@@ -18,13 +18,10 @@ from gateway_metrics_mcp.reports.report import Asked
 _FEWEST_SERIES: Final = 3
 """Below that, buckets are left out rather than series."""
 
-
 _FEWEST_BUCKETS: Final = 2
 """With fewer than that, series are left out after all."""
 
-
 _ALL: Final = "all buckets of all series"
-
 
 _LEAST_NAME: Final = 4
 """The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say."""

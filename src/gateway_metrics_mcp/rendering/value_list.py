@@ -27,10 +27,7 @@ from gateway_metrics_mcp.reports.listing import Listing
 LONGEST_VALUE: Final = 256
 """Values are listed to be filtered by, so they are cut later than elsewhere."""
 
-
 _MOST_COMPARED: Final = 500
-
-
 _TEAM: Final = "team"
 
 

@@ -20,23 +20,12 @@ from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 from gateway_metrics_mcp.reports.size_limits import MOST_ENTRIES
 
 Format = Literal["table", "exact", "json", "chart", "explain"]
-
-
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
-
-
 _LONGEST_NAME: Final = 256
-
-
 _MOST_DIGITS: Final = 19
 
-
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
-
-
 _TEXTS: Final[dict[str, Any]] = {"type": "array", "items": _TEXT}
-
-
 _KEPT: Final = ("type", "description", "enum", "items", "properties", "required")
 
 
@@ -81,10 +70,7 @@ def _read_whole_number(value: object) -> object:
 Text = Annotated[Any, WithJsonSchema(_TEXT)]
 """Text by its schema; what is no text is refused where its meaning is known."""
 
-
 Names = Annotated[list[Any], BeforeValidator(_read_names), WithJsonSchema(_TEXTS)]
-
-
 _Filters = WithJsonSchema(
     {
         "type": "array",
@@ -99,11 +85,7 @@ _Filters = WithJsonSchema(
         },
     }
 )
-
-
 Datasource = Annotated[Any, WithJsonSchema({"type": "string", "enum": list(DATASOURCES)})]
-
-
 WholeNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(strict=True)]
 
 

@@ -31,17 +31,11 @@ from gateway_metrics_mcp.query.vocabulary import (
 RATIO: Final = "ratio"
 """The unit of a part of a whole, 0 to 1 for all that is honest; shown in percent."""
 
-
 PERCENT: Final = "%"
 """The unit of a change against what was before: 12.5 is 12.5 %."""
 
-
 BEFORE: Final = "_before"
-
-
 CHANGE: Final = "_change"
-
-
 CHANGE_PERCENT: Final = "_change%"
 
 
@@ -108,8 +102,6 @@ def compared(value: Value) -> tuple[Value, ...]:
 
 
 _CALL: Final = re.compile(r"(\w+)\s*\(\s*([^()]+?)\s*\)")
-
-
 _TOTAL_NAMES: Final = frozenset((TOTAL, "count", "count(*)", "count *"))
 
 
@@ -138,11 +130,7 @@ def split_aggregation(item: object) -> object:
 
 
 COST: Final = "costInUSD"
-
-
 SPEND: Final = "sumCostInUSD"
-
-
 TOKENS: Final = ("inputTokens", "outputTokens")
 
 

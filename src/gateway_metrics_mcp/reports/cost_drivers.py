@@ -128,8 +128,6 @@ def _number(point: DataPoint, position: int) -> Number:
 
 
 _COSTED: Final = Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
-
-
 _COUNT: Final = Aggregation(type="count", column=COST).key
 
 

@@ -22,30 +22,17 @@ from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, Operator
 from gateway_metrics_mcp.reports.request import Question
 
 _WHOLE: Final[frozenset[Operator]] = frozenset(("EQUAL", "IN", "ARRAY_HAS_ANY"))
-
-
 _PARTS: Final[dict[Operator, str]] = {
     "STRING_CONTAINS": "__contains__",
     "STRING_STARTS_WITH": "startswith",
     "STRING_ENDS_WITH": "endswith",
 }
-
-
 SUBJECT_KINDS: Final = {"userEmail": "user", "virtualaccount": "virtualaccount"}
-
-
 _KIND: Final = "createdBySubjectType"
-
-
 _SUBJECT_GROUPS: Final = (*SUBJECT_KINDS, _KIND)
-
-
 _TEAM: Final = "team"
-
-
 Span = tuple[datetime, datetime]
 """From a start on, up to an end."""
-
 
 _MOST_FIELDS: Final = 2
 """Fields that a probe groups by: with more, it would no longer be cheap."""

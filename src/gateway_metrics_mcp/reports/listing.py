@@ -26,11 +26,7 @@ from gateway_metrics_mcp.reports.arguments import ListValuesArguments, read_argu
 from gateway_metrics_mcp.reports.request import Terms
 
 ANY_KEY: Final = f"{METADATA_PREFIX}<key>"
-
-
 _LONGEST: Final = 256
-
-
 _NO_KEYS: Final = (
     "the gateway's API cannot list the keys of the metadata. A key that is known works as a field:"
     f" {ANY_KEY}"

@@ -19,8 +19,6 @@ from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
 from gateway_metrics_mcp.reports.request import Question
 
 _BUCKETS: Final = 40
-
-
 _LEAST_SHARE: Final = 0.1
 """A shorter lull at the start of a window is no sign of anything."""
 
@@ -75,10 +73,8 @@ def find_gap(query: Query, result: Result) -> Gap | None:
 MOST_CALLS: Final = 6
 """Upstream calls of one tool call, by default."""
 
-
 _KEPT_FOR_SPLIT: Final = 2
 """Calls that tell what moved a cost where some calls have no price."""
-
 
 ALL_ROWS: Final = Rows()
 """The rows of the question itself, and not a measure's choice of them."""

@@ -45,8 +45,6 @@ from gateway_metrics_mcp.reports.columns import (
 )
 
 _BOOLEANS: Final = {"true": True, "false": False}
-
-
 _SEVERAL: Final = (*LIST_OPERATORS, "BETWEEN")
 """Operators that take a list; a tuple, for what is asked about may be unhashable."""
 
@@ -95,14 +93,8 @@ def _read_scalar(value: object, type_: str | None) -> object:
 
 
 FIELDS: Final = frozenset(("userEmail", "virtualAccount"))
-
-
 _GROUP_OF: Final = {"userEmail": "userEmail", "virtualAccount": "virtualaccount"}
-
-
 _GROUPS: Final = frozenset(_GROUP_OF.values())
-
-
 _WHOLE_VALUES: Final = frozenset(("EQUAL", "NOT_EQUAL", "IN", "NOT_IN"))
 
 

@@ -29,38 +29,20 @@ from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import Question, Terms, read_distribution, read_timeseries
 
 ROWS: Final = "gateway-metrics://rows/"
-
-
 LONGEST: Final = 1_500
 """The most letters of a URI: a question with longer filters has none."""
-
 
 _LONGEST_READ: Final = LONGEST * 2
 """Letters of a URI that is read: a client may encode more signs."""
 
-
 _SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
-
-
 BARE: Final = "()!;'+,:@$*="
 """The signs that stand in such a URI as they are."""
-
-
 _WINDOW: Final = ("startTs", "endTs")
-
-
 _COMMON: Final = ("datasource", "aggregations", "groupBy", "filters", *_WINDOW)
-
-
 _DISTRIBUTION: Final = (*_COMMON, "timezone", "compareTo", "orderBy")
-
-
 _TIMESERIES: Final = (*_COMMON, "timezone", "interval")
-
-
 _ABSOLUTE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z)?", re.ASCII)
-
-
 _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
 
 

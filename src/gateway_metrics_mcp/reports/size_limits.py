@@ -9,20 +9,12 @@ from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 
 MOST_BYTES: Final = 256 * 1024
 """Of a request's body."""
-
-
 MOST_KEYS: Final = 20
 """Of any object."""
-
-
 MOST_ENTRIES: Final = 100
 """Of aggregations, groupBy and filters."""
-
-
 MOST_VALUES: Final = 1000
 """Of one filter."""
-
-
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 

@@ -36,7 +36,6 @@ from gateway_metrics_mcp.reports.request import Question
 MOST_AT_ONCE: Final = 6
 """Upstream calls under way side by side."""
 
-
 Fetch = Callable[[Query], Awaitable[Result]]
 
 

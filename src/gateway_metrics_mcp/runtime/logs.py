@@ -86,10 +86,7 @@ def _log(record: CallRecord, seconds: float) -> None:
 
 Format = Literal["text", "json"]
 
-
 _CONTROLS: Final = (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-
-
 _ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
 """In a message they would let whoever wrote it forge the next line, or rule the terminal."""
 

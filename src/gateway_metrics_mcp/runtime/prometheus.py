@@ -18,8 +18,6 @@ from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.runtime.metrics import Histogram, Meter
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
 _PREFIX: Final = "gateway_metrics"
 
 

@@ -17,20 +17,12 @@ from gateway_metrics_mcp.runtime.metrics import Meter
 
 logger = logging.getLogger(__name__)
 
-
 _FRESH_S: Final = 5
 """How long a finding holds: probes come often, from every node that may send us work."""
-
-
 _PROOF_S: Final = 15
 """How long a question that the backend answered proves it: a busy one must not fall out."""
-
-
 _PATIENCE_S: Final = 3
-
-
 _SLOW: Final = f"the backend gave no answer within {_PATIENCE_S} seconds"
-
 
 Probe = Callable[[], Awaitable[object]]
 

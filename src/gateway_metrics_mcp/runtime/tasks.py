@@ -16,10 +16,7 @@ from gateway_metrics_mcp.errors import UnavailableError
 _MANY: Final = 2_000
 """Rows that take about as long as a question of somebody else does."""
 
-
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
 
 
@@ -72,10 +69,7 @@ class Endable:
 
 logger = logging.getLogger(__name__)
 
-
 PERIOD_S: Final = 1.0
-
-
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
 
 

@@ -14,7 +14,6 @@ from gateway_metrics_mcp import __version__
 
 Step = Literal["validate", "upstream", "render"]
 
-
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 """Of the trace alone: baggage could carry what the asker wrote to the gateway."""
 

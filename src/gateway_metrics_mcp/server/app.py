@@ -63,28 +63,16 @@ from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-
 Work: TypeAlias = Callable[[Caller], Awaitable[Answer]]
-
-
 Outcome: TypeAlias = tuple[Answer, str]
 """An answer or what is wrong, and the code of that."""
 
-
 NAME: Final = "gateway-metrics"
-
-
 _UNKNOWN: Final = "unknown"
 """In counts and logs, for a tool that is none: its name is whatever the client wrote."""
-
-
 _MOST_PROBLEMS: Final = 20
-
-
 _MOST_LETTERS: Final = 1_000
 """Of one problem: an error is read by a model, whose room it must not fill."""
-
-
 _LISTS_FRESH_MS: Final = 3_600_000
 """The lists change only with a new version: clients may keep them for an hour."""
 

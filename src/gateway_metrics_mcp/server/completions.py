@@ -41,17 +41,9 @@ _RANGES: Final = (
     *("this month", "last month", "this quarter", "last quarter", "this year", "last year"),
     *("last 24 hours", "last 60 minutes", "now-7d"),
 )
-
-
 _COMPARISONS: Final = ("previous", "1 day", "1 week", "1 month", "1 year")
-
-
 _LAST: Final = re.compile(r"\s*last ([1-9][0-9]{0,2})\b.*", re.IGNORECASE)
-
-
 _UNITS: Final = ("days", "hours", "weeks", "months")
-
-
 _MONTHS: Final = 12
 
 
@@ -99,21 +91,13 @@ def _counted(so_far: str) -> list[str]:
 
 logger = logging.getLogger(__name__)
 
-
 Reference = PromptReference | ResourceTemplateReference
-
 
 LIMIT_S: Final = 0.28
 """People wait for a completion while they type: after this long there is none."""
-
-
 MOST_VALUES: Final = 100
 """The protocol's own limit."""
-
-
 _PARTS: Final = re.compile(r"[/@:. _-]")
-
-
 _CATALOG: Final = "gateway-metrics://catalog/{datasource}"
 """The resource template with a variable that can be completed."""
 
@@ -236,8 +220,6 @@ def rank(so_far: str, values: list[str]) -> list[str]:
 
 
 _METHOD: Final = "completion/complete"
-
-
 _REQUEST: Final[ContextVar[ServerRequestContext[Any, Any] | None]] = ContextVar("completed_request")
 
 

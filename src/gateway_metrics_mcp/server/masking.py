@@ -37,36 +37,22 @@ from gateway_metrics_mcp.settings import Settings
 _DIGITS: Final = 10
 """Forty bits: among 10,000 addresses two share a hash once in 20,000 installations."""
 
-
 _SUBJECTS: Final = frozenset(("userEmail", "virtualaccount", "createdBySubjectSlug"))
-
-
 _NOTE: Final = "e-mail addresses are hidden: a user-… stands for one, in filters too"
-
-
 _AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
-
 
 # Runs are taken whole and never given back, so that the time is linear. An escape of JSON or of a
 # cell ends a run: half of one would break what it stands in. Right before the sign it goes with the
 # address, since it may be a backslash and a name of one letter. An apostrophe is part of a name.
 _RUN: Final = r"(?:(?!%40)[^\s@\ufe6b\uff20\"'`<>()\[\]{},;:=&?/|\\]|(?<=[^\W_])'(?=[^\W_]))"
-
-
 _TOP: Final = r"(?:xn--[a-z0-9-]+|[^\W\d_]{2}[\w-]*)"
-
-
 # A wide dot ends sentences as well: it is one of the host where there is no other.
 _HOST: Final = rf"(?:{_RUN}+(?:\.|%2e){_TOP}|{_RUN}+[\u3002\uff0e\uff61]{_TOP})"
-
-
 _ADDRESS: Final = re.compile(
     rf"metadata\.|(?:\\u[0-9a-f]{{4}}|\\.|{_RUN}++)"
     rf"(?P<rest>(?:[@\ufe6b\uff20]|%40){_HOST})?",
     re.IGNORECASE | re.DOTALL,
 )
-
-
 _HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")
 
 
@@ -246,11 +232,7 @@ def _texts(one: Filter) -> list[str]:
 
 
 _LEAST: Final = 16
-
-
 _NAME: Final = "hidden-emails.key"
-
-
 _MAKE: Final = "Make one: openssl rand -hex 32 > FILE"
 
 

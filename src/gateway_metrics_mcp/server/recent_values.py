@@ -18,8 +18,6 @@ from gateway_metrics_mcp.server.prompts.arguments import datasource_of
 from gateway_metrics_mcp.server.prompts.model import Argument, Template
 
 _DAYS: Final = 7
-
-
 _STEP_S: Final = 300
 """Windows end at whole steps, so that each next letter finds the answer to the last one kept."""
 

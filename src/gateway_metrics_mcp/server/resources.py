@@ -36,27 +36,16 @@ from gateway_metrics_mcp.server.context import Desk, hide_addresses
 from gateway_metrics_mcp.server.masking import Mask
 
 CATALOG: Final = "gateway-metrics://catalog"
-
-
 NOTES_META: Final = "gateway-metrics/notes"
 """Where the contents of a CSV say what its rows cannot."""
-
 
 MOST_BYTES: Final = 5_000_000
 """Of a CSV: clients hold it whole."""
 
-
 _TEXT: Final = "text/markdown"
-
-
 _CSV: Final = "text/csv"
-
-
 _UNKNOWN: Final = "unknown"
-
-
 _READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), f"{ROWS}{{query}}")
-
 
 Reader = Callable[[Desk, Any, Caller], Awaitable[Answer]]
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Final
 
 _PACKAGED: Final = Path(__file__).parents[1] / "_prompts"
-
-
 _REPOSITORY: Final = Path(__file__).parents[3] / "prompts"
 
 

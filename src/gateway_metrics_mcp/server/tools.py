@@ -163,7 +163,6 @@ TOOLS: Final = {
     )
 }
 
-
 READERS: Final[Mapping[str, Callable[[Mapping[str, Any], Terms, datetime], object]]] = {
     "query_distribution": read_distribution,
     "query_timeseries": read_timeseries,

@@ -47,19 +47,10 @@ from gateway_metrics_mcp.query.result import Result
 
 logger = logging.getLogger(__name__)
 
-
 _COLUMNS_AGE_S: Final = 60
-
-
 _KILL_TIMEOUT_S: Final = 2
-
-
 _UNQUOTED: Final = (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
-
-
 _KILL: Final = "KILL QUERY WHERE query_id = {id:String} AND user = currentUser() ASYNC"
-
-
 _MEANING: Final = {
     "aggregate_functions_null_for_empty": "0",
     "distributed_group_by_no_merge": "0",
@@ -77,7 +68,6 @@ _MEANING: Final = {
     "transform_null_in": "0",
 }
 """Settings without which an answer could be another one, or a part of it; these are the usual."""
-
 
 _BYTES: Final = {
     "KB": 10**3,

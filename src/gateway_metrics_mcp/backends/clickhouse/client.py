@@ -27,10 +27,7 @@ from gateway_metrics_mcp.backends.address import Address
 CONCURRENCY: Final = 8
 """Queries of one backend at a time, and connections that are kept."""
 
-
 _CONNECT_TIMEOUT_S: Final = 10
-
-
 _GRACE_S: Final = 5
 """How much longer than a query may take its socket waits: the server's own answer is better."""
 
@@ -117,8 +114,6 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 _call: ContextVar[Call | None] = ContextVar("call", default=None)
-
-
 _lock: Final = threading.Lock()
 
 

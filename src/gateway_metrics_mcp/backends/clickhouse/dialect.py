@@ -22,12 +22,10 @@ from gateway_metrics_mcp.query.time.interval import EPOCH, Interval
 _TEAMS: Final = f'arrayDistinct(arrayFilter(t -> isNotNull(t), "{TEAMS_COLUMN}"))'
 """The row's teams, each once."""
 
-
 _METADATA_KEYS: Final = (
     f'arrayDistinct(mapKeys(mapFilter((k, v) -> isNotNull(v), "{METADATA_COLUMN}")))'
 )
 """The row's metadata keys, each once: one without a value is none (R6)."""
-
 
 _NOTHING: Final = {
     "TEXT": "CAST(NULL, 'Nullable(String)')",
@@ -40,8 +38,6 @@ _NOTHING: Final = {
     "Map(Text, Text)": "CAST(map(), 'Map(String, String)')",
     "Map(Text, Array(Text))": "CAST(map(), 'Map(String, Array(String))')",
 }
-
-
 _TEXT: Final[dict[TextPlace, str]] = {
     "anywhere": "position({text}, {part}) > 0",
     "start": "startsWith({text}, {part})",

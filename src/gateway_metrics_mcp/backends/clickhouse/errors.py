@@ -27,62 +27,32 @@ from gateway_metrics_mcp.errors import (
 
 logger = logging.getLogger(__name__)
 
-
 UNKNOWN_IDENTIFIER: Final = 47
 
-
 _TIMES: Final = (159, 160, 209)
-
-
 _MEMORY: Final = (241,)
-
-
 _LARGE: Final = (158, 307, 396)
-
-
 _BUSY: Final = (201, 202)
-
-
 _LOGIN: Final = (192, 193, 194, 516)
-
-
 _ACCESS: Final = (291, 497)
-
-
 _SETTINGS: Final = (115, 164, 452)
-
-
 _TABLES: Final = (60, 81)
-
-
 _COLUMNS: Final = (UNKNOWN_IDENTIFIER, 43, 44, 53, 70, 386)
-
-
 _SHARDS: Final = (210, 279, 394)
 
-
 _TOO_LATE: Final = "no answer in time. Ask a shorter window or fewer groups"
-
-
 _TOO_HEAVY: Final = (
     "the question needs more memory than a query may use. Ask a shorter window, fewer percentiles"
     " or fewer groups, or raise the memory limit"
 )
-
-
 _TOO_LARGE: Final = (
     "the question exceeds a limit of the ClickHouse user's profile; the log names it. Ask a shorter"
     " window or fewer groups"
 )
-
-
 _FORBIDDEN_SETTING: Final = (
     "the ClickHouse user's profile forbids a setting that queries need; the log names it"
 )
-
-
 _WRONG_COLUMN: Final = "a column of {table} is not of the published type; the log names it"
-
 
 _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]] = (
     (_TIMES, BackendTimeoutError, _TOO_LATE),

@@ -21,13 +21,10 @@ _DDL_TYPES: Final = {
     "Map(Text, Text)": "Map(LowCardinality(String), String)",
     "Map(Text, Array(Text))": "Map(LowCardinality(String), Array(String))",
 }
-
-
 _OWN_VALUES: Final = frozenset(
     ("TraceId", "SpanId", "ConversationId", "CreatedBySubject", "RequestPath", "McpServerUrl")
 )
 """Texts that differ from row to row: a dictionary of them would be as large as they are."""
-
 
 _FITTING: Final = {
     "TEXT": r"String",
@@ -40,8 +37,6 @@ _FITTING: Final = {
     "Map(Text, Text)": r"Map\(String, String\)",
     "Map(Text, Array(Text))": r"Map\(String, Array\(String\)\)",
 }
-
-
 _WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\(((?:[^()]|\([^()]*\))*)\)")
 
 

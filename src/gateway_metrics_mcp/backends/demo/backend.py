@@ -26,10 +26,7 @@ from gateway_metrics_mcp.query.result import Result
 
 logger = logging.getLogger(__name__)
 
-
 DEFAULT_SEED: Final = 7
-
-
 _FORM: Final = re.compile(r"demo:(\d{1,9})?")
 
 

@@ -25,7 +25,6 @@ from gateway_metrics_mcp.errors import EngineError
 FORMAT_VERSION: Final = 3
 """Part of the directory's name: raise it with every change of what is generated."""
 
-
 _STEPS: Final = (
     "surroundings",
     "traffic",
@@ -35,10 +34,7 @@ _STEPS: Final = (
     "outcomes",
     "mcp_requests",
 )
-
-
 _DAY_S: Final = 24 * 60 * 60
-
 
 T = TypeVar("T")
 

@@ -74,14 +74,8 @@ def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
 
 
 _MOST_ON_DISK: Final = "4GB"
-
-
 _INTERRUPT_EVERY_S: Final = 0.005
-
-
 _ROWS_AT_ONCE: Final = 500
-
-
 _TURN_OF_OTHERS_S: Final = 0.0005
 
 

@@ -21,21 +21,11 @@ _DUCK_TYPES: Final = {
     "Map(Text, Text)": "MAP(VARCHAR, VARCHAR)",
     "Map(Text, Array(Text))": "MAP(VARCHAR, VARCHAR[])",
 }
-
-
 _DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
-
-
 _TEAM: Final = "unnested_team"
-
-
 FILES: Final = "files"
 """The rows of the files, in a statement."""
-
-
 _KEY: Final = "unnested_key"
-
-
 _METADATA_KEYS: Final = (
     'list_filter(list_distinct(map_keys("Metadata")), lambda k: "Metadata"[k] IS NOT NULL)'
 )

@@ -15,36 +15,20 @@ from gateway_metrics_mcp.errors import EngineError, SettingsError
 
 logger = logging.getLogger(__name__)
 
-
 IMPORT_RUN: Final = re.compile(
     r"import-\d{8}T\d{6}Z-[0-9a-f]{8}(-\d{4}-\d\d-\d\d-to-\d{4}-\d\d-\d\d)?"
 )
 """The folder of a run of `import`, with its first and last day; older ones do not say them."""
 
-
 _RUN: Final = "import-"
-
-
 _LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15")
-
-
 _PARTITION: Final = "date="
-
-
 _DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
-
-
 _LONG_PARTITION: Final = len("date=2026-07-14")
-
-
 _GLOB: Final = frozenset("*?[]{}")
-
-
 _UNUSABLE: Final = (
     "the data directory of this server cannot be used: whoever runs it finds the reason in its log"
 )
-
-
 _MARGIN: Final = timedelta(days=1)
 """Partitions may be cut at local midnights, but for those of `import`."""
 

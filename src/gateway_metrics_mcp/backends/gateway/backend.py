@@ -42,29 +42,14 @@ from gateway_metrics_mcp.runtime.tasks import work_aside
 from gateway_metrics_mcp.runtime.tracing import trace_headers
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
-
-
 SCOPE_NOTE: Final = "figures cover what this token may see"
 
-
 _LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
-
-
 _CONNECT_TIMEOUT_S: Final = 10
-
-
 _STOPPING: Final = "this server is stopping: ask again in a minute"
-
-
 _ERROR_BODY_BYTES: Final = 64_000
-
-
 _BYTES_OF_ROW: Final = 200
-
-
 _ERROR_BODY_TIMEOUT_S: Final = 2
-
-
 _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 
 

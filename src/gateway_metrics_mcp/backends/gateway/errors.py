@@ -39,22 +39,12 @@ WRONG_HOST: Final = (
     f"tenant: it must be the control plane, such as {EXAMPLE_HOST}"
 )
 
-
 _LOG: Final = logging.getLogger(__name__)
-
-
 _LONGEST_LOG: Final = 1_000
-
-
 _LONGEST_WAIT_S: Final = 86_400
-
-
 _MOST_REASONS: Final = 5
 
-
 _FIELD: Final = r"([A-Za-z]\w{0,63}(?:\.[\w-]{1,64})?)"
-
-
 _DOCUMENTED: Final = (
     (
         re.compile(
@@ -67,17 +57,9 @@ _DOCUMENTED: Final = (
         "Unsupported gateway config filter name: {}",
     ),
 )
-
-
 _TOO_MANY: Final = 429
-
-
 _FAILED: Final = 500
-
-
 _PASSING: Final = (502, 503, 504)
-
-
 _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
     401: (
         UnauthorizedError,
@@ -186,8 +168,6 @@ def _messages(text: str) -> list[str]:
 
 
 _PASSING_CODES: Final = ("502", "503", "504")
-
-
 _BY_VERDICT: Final = {
     9: (
         "the gateway's certificate is not valid yet, by this machine's clock: set the clock right, "

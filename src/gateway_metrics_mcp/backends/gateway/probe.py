@@ -18,8 +18,6 @@ from gateway_metrics_mcp.backends.gateway.errors import explain_failure
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 
 _TIMEOUT_S: Final = 3
-
-
 _NO_SUCH_METHOD: Final = 501
 """Said of HEAD: what is there may take a POST all the same."""
 

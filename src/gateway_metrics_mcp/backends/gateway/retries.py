@@ -15,14 +15,9 @@ from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.runtime.metrics import DEADLINE, Meter
 
 _FIRST_WAIT_S: Final = 0.2
-
-
 _LONGEST_WAIT_S: Final = 8
-
-
 _LATER: Final = 0.1
 """By how much of the wait that the gateway asks for one comes later, so that not all do at once."""
-
 
 Ask = Callable[[], Awaitable[Result | None]]
 

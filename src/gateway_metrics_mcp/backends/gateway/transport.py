@@ -15,11 +15,7 @@ import httpx
 from gateway_metrics_mcp.errors import ResponseTooLargeError, UnreadableResponseError
 
 _KEEPALIVE_S: Final = 30
-
-
 _MOST_IDLE: Final = 200
-
-
 _ERRORS: Final = (
     httpcore.TimeoutException,
     httpcore.NetworkError,

@@ -14,8 +14,6 @@ from gateway_metrics_mcp.query.result import DataPoint, Result
 
 _ENTRY_BYTES: Final = 1_000
 """Of the key's parts, the entry and its places in the cache's own tables, about."""
-
-
 _MOST_MEASURED: Final = 1_000
 
 

@@ -19,8 +19,6 @@ from gateway_metrics_mcp.runtime.metrics import Meter
 from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[[], Awaitable[Result | None]]
-
-
 Key = tuple[bool, Caller, bytes]
 """Whose question it is, and the question to the letter: as queries 1 and True are equal."""
 

@@ -14,14 +14,12 @@ from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS, Operator
 
 Bind = Callable[[object], str]
 
-
 SUBJECT_KINDS: Final = {
     "userEmail": "user",
     "virtualaccount": "virtualaccount",
     "virtualAccount": "virtualaccount",
 }
 """Names that mean the subject's slug and one kind of subject (R7, R8)."""
-
 
 _POSITIVE: Final[dict[Operator, Operator]] = {
     "NOT_EQUAL": "EQUAL",
@@ -30,8 +28,6 @@ _POSITIVE: Final[dict[Operator, Operator]] = {
     "STRING_NOT_STARTS_WITH": "STRING_STARTS_WITH",
     "STRING_NOT_ENDS_WITH": "STRING_ENDS_WITH",
 }
-
-
 _COMPARISONS: Final[dict[Operator, str]] = {
     "EQUAL": "=",
     "GREATER_THAN": ">",
@@ -39,8 +35,6 @@ _COMPARISONS: Final[dict[Operator, str]] = {
     "GREATER_THAN_EQUAL": ">=",
     "LESS_THAN_EQUAL": "<=",
 }
-
-
 _TEXT_PLACES: Final[dict[Operator, TextPlace]] = {
     "STRING_CONTAINS": "anywhere",
     "STRING_STARTS_WITH": "start",

@@ -8,11 +8,7 @@ from typing import Literal, Protocol
 from gateway_metrics_mcp.query.time.interval import Interval
 
 MICROSECONDS = 1_000_000
-
-
 TextPlace = Literal["anywhere", "start", "end"]
-
-
 Function = Literal["sum", "count", "countDistinct", "min", "max", "avg"]
 
 

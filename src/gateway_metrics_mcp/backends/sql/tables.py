@@ -12,20 +12,10 @@ from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 
 TIME_COLUMN: Final = "CreatedAt"
-
-
 TEAMS_COLUMN: Final = "Teams"
-
-
 METADATA_COLUMN: Final = "Metadata"
-
-
 SLUG_COLUMN: Final = "CreatedBySubjectSlug"
-
-
 SUBJECT_TYPE_COLUMN: Final = "CreatedBySubjectType"
-
-
 INTEGERS: Final = ("INTEGER", "BIGINT")
 
 

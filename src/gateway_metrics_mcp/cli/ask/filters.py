@@ -21,11 +21,7 @@ _SIGNS: Final[Mapping[str, Operator]] = {
     ">": "GREATER_THAN",
     "<": "LESS_THAN",
 }
-
-
 _IS_NOT_NULL: Final = "is not null"
-
-
 _HELD: Final[Mapping[Operator, Operator]] = {
     "EQUAL": "ARRAY_HAS_ANY",
     "IN": "ARRAY_HAS_ANY",
@@ -34,16 +30,9 @@ _HELD: Final[Mapping[Operator, Operator]] = {
 }
 """What is meant of a field that holds several values, such as team."""
 
-
 _FIELD: Final = re.compile(r'\s*(?:"([^"]+)"|\'([^\']+)\'|([^\s=!<>"\']+))\s*')
-
-
 _SIGN: Final = re.compile("|".join(map(re.escape, _SIGNS)))
-
-
 _RUN: Final = re.compile(r"[=<>!~]+(?:\s+=+)?")
-
-
 _MEANT: Final = {
     "===": "=",
     "!==": "!=",
@@ -56,33 +45,16 @@ _MEANT: Final = {
 }
 """What is meant by the signs of other languages."""
 
-
 _ITEM: Final = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,"']*[^,"'\s])|)\s*(,|$)""")
-
-
 _BETWEEN: Final = re.compile(r"\s+and\s+|\s*,\s*", re.IGNORECASE)
-
-
 _QUOTED: Final = re.compile(r""""[^"]*"|'[^']*'""")
-
-
 _JOINED: Final = re.compile(r"\s(?:and|or|&&|\|\|)\s+", re.IGNORECASE)
-
-
 _OR: Final = ("or", "||")
-
-
 _ANOTHER: Final = re.compile(r"\s*(,|or\b|and\b|\|\||&&)", re.IGNORECASE)
-
-
 _BY_PARTS: Final = re.compile(
     r"""("[^"]*"|'[^']*')|\s*(?:,|\bor\b|\band\b|\|\||&&)\s*""", re.IGNORECASE
 )
-
-
 _BRACKETS: Final = {"(": ")", "[": "]"}
-
-
 _SEVERAL: Final = (*LIST_OPERATORS, "BETWEEN")
 
 
@@ -102,8 +74,6 @@ _WORDS: Final[Mapping[str, Operator]] = {
     "does not contain": "STRING_NOT_CONTAINS",
     _IS_NOT_NULL: "IS_NULL",
 }
-
-
 _WORD: Final = re.compile(
     "(?:"
     + "|".join(
@@ -112,8 +82,6 @@ _WORD: Final = re.compile(
     + r")(?=[\s(\[\"']|$)",
     re.IGNORECASE,
 )
-
-
 _LISTED: Final = (
     *(sign for sign in _SIGNS if sign not in ("==", "<>")),
     *(_plain(operator) for operator in OPERATORS if operator not in _SIGNS.values()),

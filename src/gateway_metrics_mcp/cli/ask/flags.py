@@ -18,18 +18,13 @@ from gateway_metrics_mcp.reports.arguments import Arguments
 from gateway_metrics_mcp.server.tools import TOOLS
 
 PROGRAM: Final = "gateway-metrics-mcp ask"
-
-
 QUESTIONS: Final[Mapping[str, str]] = {
     "distribution": "query_distribution",
     "timeseries": "query_timeseries",
     "fields": "list_fields",
     "values": "list_values",
 }
-
-
 WRONG_USAGE: Final = 2
-
 
 FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "groupBy": ("--by",),
@@ -41,7 +36,6 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The arguments whose flags are shorter than their names."""
 
-
 _HELP: Final[Mapping[str, str]] = {
     "--by": "split by a field; repeat, or separate by commas",
     "--where": "a filter: 'modelName = openai/gpt-4o', 'team in a, b', 'latencyMs > 500',"
@@ -50,8 +44,6 @@ _HELP: Final[Mapping[str, str]] = {
     "--start": "the same, or ISO 8601; without --end a date reaches to now",
     "--limit": "rows (of a timeseries: series) to show",
 }
-
-
 _METAVARS: Final[Mapping[str, str]] = {
     "--by": "FIELD",
     "--where": "CONDITION",
@@ -64,14 +56,8 @@ _METAVARS: Final[Mapping[str, str]] = {
     "--interval": "LENGTH",
     "--search": "TEXT",
 }
-
-
 _MEASURE: Final = "a measure: errorRate, costPerRequest, share, ...; repeat, or separate by commas"
-
-
 _SHOWN: Final = ("backend", "token_file", "catalog", "budget", "all_row", "hide_emails", "timeout")
-
-
 _EPILOG: Final = (
     "Exit codes: 0 answered; 1 failed; 2 wrong usage or question; 3 a --fail-if limit is passed;"
     " 4 no rows, with --fail-if-empty. Every other setting of the server is a flag here too."

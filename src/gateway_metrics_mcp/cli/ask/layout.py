@@ -10,31 +10,18 @@ from dataclasses import dataclass
 from typing import Final
 
 FORMATS: Final = ("table", "aligned", "exact", "csv", "json", "markdown", "explain")
-
-
 FORMATS_OF_VALUES: Final = ("table", "aligned", "csv", "json", "markdown")
-
-
 FORMATS_OF_FIELDS: Final = ("table", "markdown")
 
-
 _RULE: Final = re.compile(r"---(?:\|---)*")
-
-
 _CELL: Final = re.compile(r"((?:\\.|[^|\\])*)(\||$)", re.DOTALL)
-
-
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]\d+)?(?:%|pp)?|null|n/a")
-
-
 _MARKS: Final = re.compile(
     r"\\\|"  # ours already, in a table and out of it
     r"|[\\`*<\[\]~]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # within a word it is none
     r"|&(?=#?\w+;)"
 )
-
-
 _OURS: Final = ("# ", "## ")
 
 

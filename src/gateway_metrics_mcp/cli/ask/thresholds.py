@@ -36,14 +36,10 @@ _COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-
-
 _LIMIT: Final = re.compile(
     rf"\s*(?P<any>any\s+)?(?P<name>\S.*?)\s*(?P<comparison>{'|'.join(_COMPARISONS)})"
     r"\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<percent>%|pp)?\s*"
 )
-
-
 _PARTS: Final = (RATIO, "pp", PERCENT)
 
 

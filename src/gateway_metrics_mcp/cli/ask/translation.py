@@ -19,29 +19,13 @@ from gateway_metrics_mcp.query.suggestions import quote
 _SPOKEN: Final[Mapping[str, str]] = {name: flags[0] for name, flags in FLAGS.items()} | {
     "aggregations": "--sum and the like",
 }
-
-
 _ARGUMENT: Final = re.compile(rf"\b({'|'.join(_SPOKEN)})\b")
-
-
 _QUOTED: Final = re.compile(r'("[^"]*")')
-
-
 _CONTINUED: Final = re.compile(r"same arguments with ([^;]+)")
-
-
 _PAIR: Final = re.compile(r"(\w+)=([^,]+)")
-
-
 _REST: Final = re.compile(r"the rest in other(?: where it adds up)?$")
-
-
 _WINDOW: Final = ("startTs", "endTs", "compareTo")
-
-
 _EXACT: Final = "(format exact: all digits)"
-
-
 _LISTING: Final = re.compile(r"\b(?:ask )?list_(values|fields)\b")
 
 

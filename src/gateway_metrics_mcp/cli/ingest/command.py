@@ -15,8 +15,6 @@ from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query.suggestions import find_near
 
 PROGRAM: Final = "gateway-metrics-mcp import"
-
-
 _INTERRUPTED: Final = 130
 
 

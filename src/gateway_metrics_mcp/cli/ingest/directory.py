@@ -29,8 +29,6 @@ from gateway_metrics_mcp.backends.duckdb.files import IMPORT_RUN, read_directory
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 
 _WORKING: Final = ".importing"
-
-
 _RECORD: Final = "_import.json"
 
 

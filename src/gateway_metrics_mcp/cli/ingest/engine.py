@@ -30,8 +30,6 @@ from gateway_metrics_mcp.cli.ingest.statements import (
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 
 _EVERY_S: Final = 0.2
-
-
 _WIDTH: Final = 30
 
 
@@ -64,12 +62,8 @@ def show_progress(engine: duckdb.DuckDBPyConnection, label: str, stream: TextIO)
 
 
 _ROW_GROUP: Final = 122_880
-
-
 _VECTOR: Final = 2048
 """A row group is a multiple of this many rows."""
-
-
 _INTERRUPTED: Final = "Query interrupted"
 """What the engine makes of Ctrl-C while it is at work."""
 

@@ -21,7 +21,6 @@ from gateway_metrics_mcp.errors import SettingsError
 
 Format = Literal["csv", "jsonl", "parquet"]
 
-
 _FORMATS: Final[dict[str, Format]] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -29,11 +28,7 @@ _FORMATS: Final[dict[str, Format]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-
-
 _DELIMITERS: Final = ",\t;|"
-
-
 _LONGEST_HEADER: Final = 1_000_000
 
 
@@ -140,11 +135,7 @@ def _open_text(path: Path) -> io.TextIOWrapper:
 
 
 REJECTS: Final = "rejects"
-
-
 _LONGEST_LINE: Final = 16_000_000
-
-
 _NESTED: Final = ("STRUCT", "MAP", "UNION", "JSON", "VARIANT")
 
 

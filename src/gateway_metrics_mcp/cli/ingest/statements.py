@@ -15,22 +15,11 @@ from gateway_metrics_mcp.cli.ingest.mapping import Match, sql_text
 from gateway_metrics_mcp.cli.ingest.sources import REJECTS, SourceFile
 
 STAGED: Final = "staged"
-
-
 GOOD: Final = '"_verdict" IS NULL'
-
-
 LEFT_OUT: Final = "\"_verdict\" = ''"
-
-
 REFUSED: Final = "\"_verdict\" <> ''"
-
-
 BROKEN_LINE: Final = "the line: "
-
-
 NO_OBJECT: Final = "the line is not a JSON object"
-
 
 # Type of a column -> the macro that reads it, and what a text is that it cannot read.
 _READERS: Final = {

@@ -34,11 +34,7 @@ from gateway_metrics_mcp.query.suggestions import find_near
 from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 _PATIENCE_S: Final = 60
-
-
 _POOR_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
-
-
 _POOR: Final = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG")
 
 
@@ -70,14 +66,8 @@ def _surroundings(client: Client, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 PROGRAM: Final = "gateway-metrics-mcp install"
-
-
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
 _PRINT: Final = "print"
-
-
 _SHOWN: Final = ("backend", "token_file", "catalog", "prompts", "timezone", "budget")
 
 

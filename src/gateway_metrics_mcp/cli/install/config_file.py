@@ -12,14 +12,8 @@ from typing import Final
 from gateway_metrics_mcp.errors import SettingsError
 
 _BOM: Final = "\ufeff"
-
-
 _PRIVATE: Final = 0o600
-
-
 _ANY_WRITER: Final = 0o222
-
-
 _MOST_BACKUPS: Final = 1000
 
 

@@ -11,17 +11,12 @@ from gateway_metrics_mcp.cli.install.entry import is_secret
 from gateway_metrics_mcp.cli.install.jsonc import Node, Text
 
 _HIDDEN: Final = '"…"'
-
-
 _CONTEXT: Final = 2
-
-
 _WORDS: Final[Mapping[str, Sequence[object]]] = {
     "type": ("stdio", "http", "sse", "promptString"),
     "description": ("The gateway token", "The password"),
     "password": (True, False),
 }
-
 
 Span = tuple[int, int, str]
 

@@ -37,33 +37,18 @@ from gateway_metrics_mcp.settings import (
 
 PACKAGE: Final = "gateway-metrics-mcp"
 
-
 _GATEWAY: Final = ("the gateway token", GATEWAY_TOKEN, TOKEN_FILE, "--token-file")
-
-
 _CLICKHOUSE: Final = (
     "the password",
     CLICKHOUSE_PASSWORD,
     CLICKHOUSE_PASSWORD_FILE,
     "--password-file",
 )
-
-
 _PLAIN: Final = (GATEWAY_HOST, TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
-
-
 _WITH_CLICKHOUSE: Final = f"{PACKAGE}[clickhouse]"
-
-
 _MODULE: Final = "gateway_metrics_mcp"
-
-
 _WORDS: Final = ("--from", _WITH_CLICKHOUSE, PACKAGE, "-m", _MODULE)
-
-
 _PARTS: Final = ("type", "command", "args", "env")
-
-
 _REFERENCE: Final = re.compile(
     r"\$\{(?:(?:env|(input)):)?([A-Za-z0-9_-]+)\}"
 )  # with no default in it
@@ -245,11 +230,7 @@ def is_passing(prefix: str) -> bool:
 
 
 _FROM_ENVIRONMENT: Final = (GATEWAY_HOST, f"{PREFIX}BACKEND")
-
-
 _APART: Final = ("backend", "token_file", "transport")
-
-
 _ENGINES: Final = (*REMOTE_SCHEMES, *SCHEMES, "demo:")
 
 

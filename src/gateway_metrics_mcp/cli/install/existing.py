@@ -22,48 +22,27 @@ from gateway_metrics_mcp.settings import (
 )
 
 CONFIG: Final = "config"
-
-
 TOKEN_FILE: Final = f"{PREFIX}TOKEN_FILE"
-
-
 SECRETS: Final = (GATEWAY_TOKEN, TOKEN_FILE, CLICKHOUSE_PASSWORD, CLICKHOUSE_PASSWORD_FILE)
-
-
 REMOTE_PARTS: Final = (
     *("url", "serverUrl", "httpUrl", "headers", "headersHelper", "auth", "oauth"),
     *("authProviderType", "transport", "transportType"),
 )
 """What clients know of a server that is reached over HTTP: an entry with a command has none."""
 
-
 _ORDER: Final = (*flag_names(), CONFIG)
-
-
 _BY_FLAG: Final = {flag_of(name): name for name in _ORDER}
-
-
 _BY_VARIABLE: Final = {
     **{f"{PREFIX}{name.upper()}": name for name in _ORDER},
     **{name: name for name in SECRETS if name != TOKEN_FILE},  # no settings with flags
     GATEWAY_HOST: "backend",
 }
-
-
 _ELSEWHERE: Final = ("backend", "transport", "token_file", *SECRETS)
-
-
 _REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
-
-
 _PROGRAM: Final = re.compile(
     r"(?:.*[\\/])?gateway[-_]metrics[-_]mcp(?:\[[a-z,]*\])?(?:\.exe|[@=<>~!].*)?"
 )
-
-
 _STARTERS: Final = re.compile(r"(?:.*[\\/])?(?:uvx?|pipx|python[0-9.]*|pythonw)(?:\.exe)?")
-
-
 _FLAG: Final = re.compile(r"--[a-z]+(?:-[a-z]+)*")
 
 

@@ -9,17 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-
-
 _COMMENT: Final = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
-
-
 _WORD: Final = re.compile(r"-?[0-9][0-9.eE+-]*|true\b|false\b|null\b")
-
-
 _DECODER: Final = json.JSONDecoder()
-
-
 _DEEPEST: Final = 200
 
 

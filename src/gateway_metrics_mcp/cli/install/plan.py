@@ -17,8 +17,6 @@ from gateway_metrics_mcp.cli.install.jsonc import JsoncError, Text
 from gateway_metrics_mcp.errors import SettingsError
 
 _INPUTS: Final = "inputs"
-
-
 _WITH_WORDS: Final = re.compile(r"=| -|://")  # a command that is more than a path
 
 

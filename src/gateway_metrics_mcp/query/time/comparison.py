@@ -30,32 +30,19 @@ from gateway_metrics_mcp.query.time.zone import (
 )
 
 PREVIOUS: Final = "previous"
-
-
 EARLIER: Final = (
     "Give previous, 1 day, 1 week, 1 month, 1 year, or a period: yesterday, last week, "
     "last month, 2026-06, 2026-W30, 2026-Q3, 2026-06-01..2026-06-07"
 )
 """What `compareTo` may be."""
 
-
 _DATE_LETTERS: Final = len("2026-06-01")
-
-
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
-
-
 _SHIFT: Final = re.compile(rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?")
-
-
 _LOOSE_SHIFT: Final = re.compile(
     r"(?:an? |[-+] ?)?([0-9]{0,9}) ?([a-z]+?)s?(?: (?:ago|earlier|before|back))?"
 )
-
-
 _LOOSE_UNITS: Final = {"hr": "hour", "mo": "month", "mon": "month", "wk": "week", "yr": "year"}
-
-
 _SAID: Final = {
     "before": PREVIOUS,
     "last": PREVIOUS,

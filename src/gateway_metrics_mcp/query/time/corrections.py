@@ -18,15 +18,11 @@ from gateway_metrics_mcp.query.time.period import NUMBER_WORDS
 from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CLOCK_UNITS, format_minute
 
 _UNITS: Final = (*CLOCK_UNITS, *CALENDAR_UNITS)
-
-
 _WORDS: Final = (
     *("last", "past", "previous", "this", "today", "yesterday", "tomorrow", "next", "now", "ago"),
     *(f"{unit}{ending}" for unit in _UNITS for ending in ("", "s")),
     *NUMBER_WORDS,
 )
-
-
 _SHORT: Final = {
     "current": "this",
     "d": "days",
@@ -49,8 +45,6 @@ _SHORT: Final = {
     "yr": "year",
     "yrs": "years",
 }
-
-
 _SAID: Final = {
     "mtd": "this month",
     "qtd": "this quarter",
@@ -58,64 +52,32 @@ _SAID: Final = {
     "wtd": "this week",
     "ytd": "this year",
 }
-
-
 _FILLERS: Final = frozenset(
     ("calendar", "complete", "during", "far", "for", "full", "in", "of", "over", "so", "the")
 )
-
-
 _MONTH_NAMES: Final = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
-
-
 _LETTERS_OF_A_MONTH: Final = 3
-
-
 _DIGITS_OF_A_YEAR: Final = 4
-
-
 _DIGITS_OF_A_DAY: Final = 2
 
-
 _TO_DATE: Final = re.compile(rf"({'|'.join(CALENDAR_UNITS)})[ -]to[ -]date")
-
-
 _LENGTH: Final = re.compile(r"(now)? ?([+-])? ?([0-9]{1,9}) ?([A-Za-z]+)( ago)?")
-
-
 _DATE: Final = re.compile(
     r"([0-9]{4})(?:([-/. ])([0-9]{1,2})\2([0-9]{1,2})|([0-9]{2})([0-9]{2}))(?:[t ,_-]+(.*)|t(.*))?"
 )
-
-
 _MONTH: Final = re.compile(r"([0-9]{4})[-/. ]?([0-9]{1,2})")
-
-
 _MONTHS: Final = re.compile(r"([0-9]{4})-([0-9]{2}) ?(?:\.\.+|to|/) ?([0-9]{4})-([0-9]{2})")
-
-
 _WEEK: Final = re.compile(r"([0-9]{4})[- ]?w(?:eek)? ?([0-9]{1,2})(?:-?([1-7]))?")
-
-
 _QUARTER: Final = re.compile(r"(?:q([1-4])[-/ ]?([0-9]{4})|([0-9]{4})[-/ ]?q([1-4]))")
-
-
 _DATES: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
 _PARTS_OF_A_DATE: Final = 3
-
 
 # The digits of an epoch number tell its unit, for the years 1973 to 5138.
 _EPOCH: Final = re.compile(r"([0-9]{9,20})(?:\.[0-9]*)?")
-
-
 _EPOCH_UNITS: Final = ((11, 1, "seconds"), (14, 10**3, "milliseconds"), (17, 10**6, "microseconds"))
-
-
 _NANOSECONDS: Final = (20, 10**9, "nanoseconds")
 
 

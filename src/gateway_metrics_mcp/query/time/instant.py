@@ -21,8 +21,6 @@ from gateway_metrics_mcp.query.time.zone import (
 )
 
 _DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
-
-
 _ISO: Final = re.compile(
     r"(?P<date>[0-9-]{10})"
     r"(?:[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
@@ -30,17 +28,9 @@ _ISO: Final = re.compile(
     r" ?(?P<offset>Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)?)?",
     re.IGNORECASE,
 )
-
-
 _MIDNIGHT_OF_NEXT: Final = 24
-
-
 _MONTHS: Final = 12
-
-
 _MINUTES: Final = 60
-
-
 _FARTHEST: Final = 14
 
 
@@ -110,8 +100,6 @@ def _offset(text: str, offset: str | None) -> tzinfo | None:
 
 
 _CLOCK_LETTERS: Final[dict[str, ClockUnit]] = {"s": "second", "m": "minute", "h": "hour"}
-
-
 _CALENDAR_LETTERS: Final[dict[str, CalendarUnit]] = {
     "d": "day",
     "w": "week",
@@ -119,18 +107,11 @@ _CALENDAR_LETTERS: Final[dict[str, CalendarUnit]] = {
     "Q": "quarter",
     "y": "year",
 }
-
-
 UNIT_LETTERS: Final[dict[str, str]] = {**_CLOCK_LETTERS, **_CALENDAR_LETTERS}
 """The units of date maths."""
 
-
 _FORM: Final = re.compile(r"[nN][oO][wW]((?:[+/-][0-9]*f?[A-Za-z])*)")
-
-
 _TERM: Final = re.compile(r"([+/-])([0-9]*)(f?)([A-Za-z])")
-
-
 _INSTANT: Final = timedelta(microseconds=1)
 
 

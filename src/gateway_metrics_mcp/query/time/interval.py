@@ -12,11 +12,7 @@ from gateway_metrics_mcp.query.suggestions import explain_choice, quote
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS, IntervalUnit
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 FIRST_MONDAY: Final = datetime(1970, 1, 5, tzinfo=UTC)
-
-
 UNIT_SECONDS: Final[dict[IntervalUnit, int]] = {
     "second": 1,
     "minute": 60,
@@ -24,23 +20,12 @@ UNIT_SECONDS: Final[dict[IntervalUnit, int]] = {
     "day": 86_400,
     "week": 604_800,
 }
-
-
 UNIT_MONTHS: Final[dict[IntervalUnit, int]] = {"month": 1, "year": 12}
-
-
 LONGEST_YEARS: Final = 100
-
-
 _YEAR_SECONDS: Final = 31_536_000
 
-
 _FORM: Final = re.compile(r"(\d{1,12})\s+([A-Za-z]+)")
-
-
 _SHORT_FORM: Final = re.compile(r"(\d{0,6})\s*([A-Za-z]+)")
-
-
 _EXAMPLE: Final = 'a positive whole number and one unit, such as "1 hour" or "15 minutes"'
 
 

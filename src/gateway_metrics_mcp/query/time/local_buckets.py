@@ -21,10 +21,8 @@ from gateway_metrics_mcp.query.vocabulary import IntervalUnit
 LOCAL_UNITS: Final[frozenset[IntervalUnit]] = frozenset(("day", "week", "month", "year"))
 """Units whose start the zone decides."""
 
-
 STEPS: Final = (Interval(1, "hour"), Interval(30, "minute"), Interval(15, "minute"))
 """Buckets in UTC of which local ones are put together, the widest first."""
-
 
 _INSTANT: Final = timedelta(microseconds=1)
 

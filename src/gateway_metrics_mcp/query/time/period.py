@@ -34,8 +34,6 @@ NUMBER_WORDS: Final = (
     "nine",
     "ten",
 )
-
-
 PRESENT: Final[dict[CalendarUnit, str]] = {
     "day": "today",
     "week": "this week",
@@ -44,36 +42,19 @@ PRESENT: Final[dict[CalendarUnit, str]] = {
     "year": "this year",
 }
 
-
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
-
-
 _LAST: Final = re.compile(
     rf"(?:the )?(?:last|past|previous) (?:([0-9]+|{'|'.join(NUMBER_WORDS)}) )?({_UNITS})(s?)"
 )
-
-
 _PRESENT: Final = re.compile(rf"this ({'|'.join(CALENDAR_UNITS)})")
-
-
 _ROUNDED: Final = re.compile(r"now/1?([dwMQy])")
-
-
 _ROUNDED_UNITS: Final[dict[str, CalendarUnit]] = {unit[0]: unit for unit in CALENDAR_UNITS} | {
     "M": "month",
     "Q": "quarter",
 }
-
-
 _NAMED: Final = re.compile(r"([0-9]{4})(?:-(?:([0-9]{2})|w([0-9]{2})|q([0-9])))?")
-
-
 _RANGE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ?\.\. ?([0-9]{4}-[0-9]{2}-[0-9]{2})")
-
-
 _MONTHS: Final = 12
-
-
 _QUARTERS: Final = 4
 
 

@@ -31,20 +31,14 @@ STARTS: Final = (
 )
 """What `startTs` may be."""
 
-
 ENDS: Final = (
     'Give ISO 8601 ("2026-07-01T00:00:00Z"), a date (which leaves that day out), '
     '"now" or "now-1d", or leave it out'
 )
 """What `endTs` may be."""
 
-
 _LARGEST: Final = 10**20
-
-
 _T = TypeVar("_T")
-
-
 _Reader = Callable[[str, Clock], _T | None]
 
 
@@ -155,8 +149,6 @@ def _check_year(instant: datetime) -> None:
 
 
 _DAY: Final = timedelta(days=1)
-
-
 _FEWEST_DAYS: Final = 2
 """From here on a length is told in days and hours, below it in hours."""
 

@@ -15,26 +15,14 @@ from gateway_metrics_mcp.query.suggestions import MOST, find_near, quote
 LONGEST: Final = 64
 """Letters in a name or a time; longer text is refused unread."""
 
-
 # Every name of the tz database has this form; a path outside it, `posix/...` and `right/...`
 # (which counts leap seconds) do not.
 _NAME: Final = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){0,2}")
-
-
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
-
-
 _EXAMPLE: Final = 'an IANA name, such as "Europe/Berlin" or "UTC"'
-
-
 _NO_ZONES: Final = frozenset(("Factory",))
-
-
 _WESTERNMOST: Final = 12
-
-
 _EASTERNMOST: Final = 14
-
 
 # Abbreviations, also those the tz database keeps: its EST knows no summer time, the asker's does.
 _ABBREVIATIONS: Final = {
@@ -157,36 +145,21 @@ def _city(name: str) -> str:
 CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
 """Units whose length in seconds the zone decides."""
 
-
 ClockUnit = Literal["second", "minute", "hour"]
 """Units of a fixed length."""
 
-
 CALENDAR_UNITS: Final[tuple[CalendarUnit, ...]] = get_args(CalendarUnit)
-
-
 CLOCK_UNITS: Final[tuple[ClockUnit, ...]] = get_args(ClockUnit)
-
-
 CLOCK_LENGTHS: Final[dict[ClockUnit, timedelta]] = {
     "second": timedelta(seconds=1),
     "minute": timedelta(minutes=1),
     "hour": timedelta(hours=1),
 }
-
-
 FIRST_YEAR: Final = 1970
-
-
 LAST_YEAR: Final = 2999
 
-
 _DAYS: Final[dict[CalendarUnit, int]] = {"day": 1, "week": 7}
-
-
 _MONTHS: Final[dict[CalendarUnit, int]] = {"month": 1, "quarter": 3, "year": 12}
-
-
 _SECOND: Final = timedelta(seconds=1)
 
 

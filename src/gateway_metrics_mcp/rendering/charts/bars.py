@@ -35,8 +35,6 @@ from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, CHANGE_PERCENT, 
 from gateway_metrics_mcp.reports.report import Asked
 
 NOW: Final = "this window"
-
-
 EARLIER: Final = "the earlier window"
 
 

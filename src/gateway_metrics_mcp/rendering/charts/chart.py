@@ -18,13 +18,8 @@ from gateway_metrics_mcp.reports.report import Asked
 MOST_SERIES: Final = 12
 """Series or groups that are drawn one by one; the rest is one more where it adds up."""
 
-
 MOST_PANELS: Final = 3
-
-
 OTHER: Final = "other"
-
-
 _MOST_WHOLE: Final = 2**53
 """Whole numbers beyond are drawn as floats: the engine knows none so large."""
 

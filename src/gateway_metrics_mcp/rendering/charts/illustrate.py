@@ -18,7 +18,6 @@ from gateway_metrics_mcp.runtime.tasks import work_aside
 _MOST_MARKS: Final = 4_000
 """Figures of a view: about 600 kB in the result, which the host holds."""
 
-
 _NOTHING: Final = "the answer has no value to draw"
 
 

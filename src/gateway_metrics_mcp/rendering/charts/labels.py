@@ -22,15 +22,11 @@ from gateway_metrics_mcp.rendering.notes import describe_rows
 from gateway_metrics_mcp.reports.report import Asked
 
 _CUT: Final = "…"
-
-
 _ENOUGH: Final = 8
 """Letters by which two cut names are to differ, where the whole ones do: a word to read."""
 
-
 _LEAST_ROOM: Final = 5
 """In less there is none for marks at both ends of what is shown."""
-
 
 _SHORTEST_PIECE: Final = 3
 """What is shorter tells nothing: its room goes to the letters beside the difference."""
@@ -154,17 +150,9 @@ def _share(room: int) -> tuple[int, int]:
 
 
 LONGEST: Final = 34
-
-
 _LONGEST_KEY: Final = 2_000
-
-
 _EMPTY: Final = "all"
-
-
 _BETWEEN: Final = ", "
-
-
 _PROPERTIES: Final = frozenset(
     (
         "constructor",
@@ -243,8 +231,6 @@ def _share_room(lengths: Sequence[int], room: int) -> list[int]:
 
 
 _LONGEST_TITLE: Final = 84
-
-
 _LONGEST_LINE: Final = 118
 """Characters of a line of the subtitle: more would be wider than the picture."""
 

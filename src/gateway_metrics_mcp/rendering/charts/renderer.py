@@ -20,22 +20,13 @@ from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 logger = logging.getLogger(__name__)
 
-
 PATIENCE_S: Final = 20.0
-
-
 _ENGINE: Final = "gateway_metrics_mcp.rendering.charts.worker"
-
-
 ABSENT: Final = (
     "this server has no engine for pictures. Install it with the extra:"
     ' pip install "gateway-metrics-mcp[charts]"'
 )
-
-
 _FAILED: Final = "it could not be drawn; the log of this server says more"
-
-
 _LARGE: Final = "it would be too large"
 
 

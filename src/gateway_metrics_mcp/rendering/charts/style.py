@@ -11,33 +11,19 @@ SCALES: Final = (2, 1.75, 1.5, 1)
 Two is sharp where clients show it at half its size.
 """
 
-
 MOST_BYTES: Final = 700_000
 """Of one image, which is sent as base64: some clients refuse results beyond a megabyte."""
 
-
 WIDTH: Final = 820
-
-
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 """Those of Okabe and Ito, without the yellow, which white swallows."""
 
-
 REST_COLOUR: Final = "#8C8C8C"
-
-
 EARLIER_COLOUR: Final = "#B5BDC6"
-
-
 SOLID: Final = (1, 0)
-
-
 DASHED: Final = (7, 3)
-
-
 PARTIAL: Final = (2, 3)
 """The last stretch of a line, to or from a bucket that holds less than its width."""
-
 
 CONFIG: Final[dict[str, Any]] = {
     "font": "sans-serif",

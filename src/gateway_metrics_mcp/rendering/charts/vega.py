@@ -21,31 +21,14 @@ from gateway_metrics_mcp.rendering.charts.style import (
 
 Spec = dict[str, Any]
 
-
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
-
-
 _LETTER_WIDTH: Final = 7.0
-
-
 _LEGEND_MARGIN: Final = 46
-
-
 _AXIS_WIDTH: Final = 74
-
-
 _HEIGHTS: Final = {1: 300, 2: 210, 3: 170}
-
-
 _BAR: Final = 26
-
-
 _PAIR: Final = 44
-
-
 _BAR_MARGIN: Final = 40
-
-
 _BAR_LABEL: Final = {
     "type": "text",
     "align": "left",
@@ -53,25 +36,16 @@ _BAR_LABEL: Final = {
     "dx": 5,
     "fontSize": 12,
 }
-
-
 _MOST_TICKS: Final = 8
-
-
 _MOST_DOTTED: Final = 40
 """Buckets up to which each figure has a dot."""
-
 
 _END: Final[Spec] = {"part": "partial", "dot": False, "text": ""}
 """Of a whole bucket's row, repeated as the end of a dotted line."""
 
-
 _SHORT_FROM: Final = 10_000
-
-
 _SHORT: Final = "datum.value === 0 ? '0' : replace(datum.label, 'G', 'B')"
 """Of a tick's own number: nothing of the data is in it."""
-
 
 _MIDNIGHT: Final = "T00:00:00Z"
 

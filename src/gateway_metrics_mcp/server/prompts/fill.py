@@ -14,11 +14,7 @@ from gateway_metrics_mcp.server.prompts.model import Call, Template
 from gateway_metrics_mcp.server.prompts.parser import PLACE
 
 _MISSING: Final = object()
-
-
 _BARE: Final = ("number", "choice")
-
-
 _BLANK: Final = re.compile(r"\n{3,}")
 
 

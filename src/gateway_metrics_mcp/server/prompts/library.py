@@ -20,14 +20,8 @@ from gateway_metrics_mcp.server.texts import find_templates
 from gateway_metrics_mcp.server.tools import READERS
 
 _MOST_BYTES: Final = 100_000
-
-
 _MOST_FILES: Final = 200
-
-
 _MOST_FAULTS: Final = 20
-
-
 _SAMPLES: Final[Mapping[Kind, str]] = {
     "number": "1",
     "range": "last 7 days",
@@ -37,8 +31,6 @@ _SAMPLES: Final[Mapping[Kind, str]] = {
     "field": "userEmail",
     "measure": SHARE,
 }
-
-
 _OPEN_KINDS: Final = ("datasource", "field", "measure")
 """A call that names one of these cannot be checked without its value."""
 

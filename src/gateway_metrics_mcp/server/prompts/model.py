@@ -24,7 +24,6 @@ Kind = Literal[
 """What a value has to be, and so how it is checked and completed. `compare` is what `compareTo`
 takes, `field` a group-by field, `key` one of the metadata, `value` a value of a field."""
 
-
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 

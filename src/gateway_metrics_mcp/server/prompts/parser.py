@@ -23,22 +23,12 @@ from gateway_metrics_mcp.server.tools import TOOLS
 
 MOST_LETTERS: Final = 256
 """Of a title, of a description, and of an argument's value."""
-
-
 _KEYS: Final = ("title", "description", "datasource", "arguments")
-
-
 _ARGUMENT_KEYS: Final = (
     *("name", "description", "kind", "required", "default", "choices", "field", "of"),
 )
-
-
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
 _TOML_LINE: Final = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)")
-
-
 _ENTRY: Final = re.compile(r"\s*\[\[\s*arguments\s*\]\]")
 
 
@@ -188,20 +178,10 @@ class _Reader:
 
 
 FENCE: Final = "+++"
-
-
 PLACE: Final = re.compile(r"\{\{([^{}]*)\}\}")
-
-
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
-
-
 _OPENING: Final = re.compile(r"```json (\S+)\s*")
-
-
 _IF: Final = re.compile(r"\{\{if ([a-z_0-9]+)(?: = ([^{}]+))?\}\}")
-
-
 _IF_FORMS: Final = "{{if name}} or {{if name = value}}"
 
 

@@ -20,7 +20,6 @@ from gateway_metrics_mcp.server.prompts.model import Argument, Template
 
 logger = logging.getLogger(__name__)
 
-
 _MOST_PROBLEMS: Final = 20
 
 

@@ -9,15 +9,10 @@ from typing import Any, Final
 from mcp.server.apps import Apps
 
 VIEW_URI: Final = "ui://gateway-metrics/view"
-
-
 VIEW_META: Final = "gateway-metrics/view"
 """Where a result has the specification that the view draws."""
 
-
 _FOLDER: Final = Path(__file__).parent
-
-
 _SCRIPTS: Final = ("scales.js", "drawing.js", "controls.js", "host.js")
 
 
