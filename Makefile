@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check verify browser conformance versions lowest newest \
+.PHONY: help demo test lint check golden verify browser conformance versions lowest newest \
 	bench load soak wheel bundle clean
 
 help: ## list the targets
@@ -45,8 +45,12 @@ lint: .venv/.tests ## lint and check the types
 
 check: lint test ## lint, check the types, then run the whole suite
 
+golden: .venv/.tests ## compare what the product answers with the record of it
+	$(BIN)/python tests/golden/record.py --check
+
 verify: lint .venv/.automation ## the suite at length, others' tools, versions, benchmarks, soak: before a release
 	$(BIN)/python $(PYTEST) --hypothesis-profile=thorough -m "thorough or not thorough"
+	$(MAKE) golden
 	$(MAKE) versions
 	$(MAKE) bench
 	$(MAKE) load
