@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.auth.tokens import TokenEntry, Tokens, make_token
@@ -222,7 +222,6 @@ def disguise(row: Row, own: Sequence[Row], chance: Random) -> Row:
     return {**model, **{column: row[column] for column in WHO if column in row}}
 
 
-@settings(max_examples=max(60, settings().max_examples // 10))
 @given(choices=st.binary(min_size=24, max_size=24))
 def test_rows_of_others_change_no_answer(desk: Desk, make_example: Make, choices: bytes) -> None:
     example = make_example(choices)

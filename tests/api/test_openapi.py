@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.auth.tokens import OPEN, Tokens
@@ -193,7 +193,6 @@ async def test_what_is_taken_fits_a_schema(
 def test_every_query_of_the_catalog_fits_exactly_one(
     fits: Callable[[object], list[str]], make_example: Callable[[bytes], Any]
 ) -> None:
-    @settings(deadline=None, max_examples=100)
     @given(st.binary(min_size=24, max_size=24))
     def fits_one(choices: bytes) -> None:
         body = make_example(choices).query.to_body()

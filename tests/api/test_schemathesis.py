@@ -30,7 +30,7 @@ from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
 
 OFF: Final = "positive_data_acceptance"
-EXAMPLES: Final = max(150, settings().max_examples)
+EXAMPLES: Final = settings().max_examples
 
 
 @pytest.fixture(scope="module")

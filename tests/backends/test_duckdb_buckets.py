@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
@@ -128,7 +128,6 @@ async def instants(
 )
 @example(interval=Interval(1, "week"), window=(INSTANTS[0], INSTANTS[-1]))
 @example(interval=Interval(1, "second"), window=(INSTANTS[0], INSTANTS[-1]))
-@settings(max_examples=60, deadline=None)
 async def test_r4_the_engine_fills_the_buckets_that_the_interval_computes(
     instants: DuckDBBackend, interval: Interval, window: tuple[datetime, datetime]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
@@ -197,7 +197,6 @@ async def _matching(
 @example(operator="STRING_STARTS_WITH", value="a_")
 @example(operator="STRING_ENDS_WITH", value="\\")
 @example(operator="EQUAL", value="A")
-@settings(max_examples=100, deadline=None)
 async def test_r10_text_compares_as_python_compares_it(
     texts: DuckDBBackend, make_query: Make, operator: str, value: str
 ) -> None:
@@ -212,7 +211,6 @@ async def test_r10_text_compares_as_python_compares_it(
     operator=st.sampled_from([name for name in sorted(_IN_PYTHON) if "THAN" not in name]),
     value=_VALUES,
 )
-@settings(max_examples=60, deadline=None)
 async def test_r10_metadata_compares_likewise(
     texts: DuckDBBackend, make_query: Make, operator: str, value: str
 ) -> None:
@@ -224,7 +222,6 @@ async def test_r10_metadata_compares_likewise(
 
 
 @given(values=st.lists(_VALUES, min_size=1, max_size=5))
-@settings(max_examples=40, deadline=None)
 async def test_r10_a_list_holds_its_literal_members(
     texts: DuckDBBackend, make_query: Make, values: list[str]
 ) -> None:
@@ -236,7 +233,6 @@ async def test_r10_a_list_holds_its_literal_members(
 
 
 @given(bounds=st.tuples(_VALUES, _VALUES).map(sorted))
-@settings(max_examples=40, deadline=None)
 async def test_r11_between_texts_holds_both_ends(
     texts: DuckDBBackend, make_query: Make, bounds: list[str]
 ) -> None:
@@ -277,7 +273,6 @@ async def numbers(
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False),
 )
-@settings(max_examples=80, deadline=None)
 async def test_r11_numbers_compare_as_python_compares_them_and_nan_never_matches(
     numbers: DuckDBBackend, make_query: Make, operator: str, value: float
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
@@ -27,7 +27,6 @@ Write = Callable[..., Path]
 
 JULY: Final = (datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 8, 1, tzinfo=UTC))
 JUNE: Final = datetime(2026, 6, 30, 12, tzinfo=UTC)
-EXAMPLES: Final = min(60, settings().max_examples)
 
 
 async def list_keys(
@@ -145,7 +144,6 @@ def may_see(caller: Caller, row: Mapping[str, Any]) -> bool:
     return caller.is_tenant_admin or is_own or bool(caller.teams & {*(row["Teams"] or ())})
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, caller=CALLERS)
 def test_a_caller_sees_the_keys_of_rows_they_may_see(
     write_rows: Callable[..., Path], rows: Sequence[Row], caller: Caller

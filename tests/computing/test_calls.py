@@ -7,14 +7,13 @@ from random import Random
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 World = Any
 
 WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
 START: Final = datetime(2026, 6, 29, tzinfo=UTC)
-EXAMPLES: Final = min(2000, settings().max_examples)
 
 ASKED: Final = (
     "sum costInUSD",
@@ -86,7 +85,6 @@ def is_by_days(arguments: dict[str, Any]) -> bool:
     return arguments.get("timezone") == "Asia/Tokyo" and arguments.get("interval") == "1 day"
 
 
-@settings(max_examples=EXAMPLES)
 @given(arguments=ARGUMENTS.filter(lambda a: not is_by_days(a)), most=st.integers(4, 8))
 @example(arguments=WORST, most=6)
 @example(

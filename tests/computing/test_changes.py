@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from hypothesis import example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 from mcp.client import Client
 from mcp_types import TextContent
@@ -30,7 +30,6 @@ Group = Callable[[Sequence[Row], Sequence[str]], dict[tuple[Any, ...], list[Row]
 START: Final = datetime(2026, 6, 29, tzinfo=UTC)
 HALF: Final = START + timedelta(days=7)
 QUESTION: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13", "compareTo": "1 week"}
-EXAMPLES: Final = min(2000, settings().max_examples)
 
 ROW: Final = st.fixed_dictionaries(
     {
@@ -117,7 +116,6 @@ def at(start: datetime, model: str | None, cost: float | None) -> Row:
     }
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, group_by=GROUP_BY)
 def test_every_group_is_compared_with_itself(
     world: World, group_rows: Group, rows: list[Row], group_by: list[str]
@@ -152,7 +150,6 @@ def test_every_group_is_compared_with_itself(
         assert_compares(body["all"], come_to(now), come_to(before), names)
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS)
 def test_the_changes_of_a_partition_add_up_to_that_of_all(world: World, rows: list[Row]) -> None:
     priced = [{**row, "CostInUSD": row["CostInUSD"] or 0.0} for row in rows]
@@ -170,7 +167,6 @@ def test_the_changes_of_a_partition_add_up_to_that_of_all(world: World, rows: li
             assert math.isclose(whole, body["all"][i], rel_tol=1e-9, abs_tol=1e-9)
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, group_by=GROUP_BY)
 def test_rows_are_sorted_by_the_size_of_their_change(
     world: World, rows: list[Row], group_by: list[str]
@@ -186,7 +182,6 @@ def test_rows_are_sorted_by_the_size_of_their_change(
     assert all(a >= b for a, b in pairwise(present))
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, group_by=GROUP_BY)
 @example(rows=[at(START, "gpt", 5.0), at(HALF, "gpt", None)], group_by=["modelName"])
 @example(

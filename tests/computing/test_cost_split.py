@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 Row = dict[str, Any]
@@ -25,7 +25,6 @@ QUESTION: Final = {
     "compareTo": "1 week",
     "aggregations": ["sum costInUSD"],
 }
-EXAMPLES: Final = min(2000, settings().max_examples)
 LINE: Final = re.compile(r"# of the (\S+) USD of ALL: ([^(\n]*?)(?: \((.*), then (.*)\))?\n")
 PART: Final = re.compile(r"([a-z][a-z ]*) ([+-][0-9.]+)")
 PARTS: Final = {
@@ -101,7 +100,6 @@ def parse(text: str) -> tuple[Decimal, dict[str, Decimal]] | None:
     return Decimal(found[1]), parts
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, group_by=GROUP_BY)
 @example(
     rows=[
@@ -136,7 +134,6 @@ def test_the_parts_add_up_to_the_change_of_all(
     assert ("tokens per call" in parts) <= ("price or mix" in parts)
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS)
 def test_each_part_is_what_it_says(world: World, group_rows: Group, rows: list[Row]) -> None:
     world.fill(rows)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 Row = dict[str, Any]
@@ -18,7 +18,6 @@ Number = int | float
 
 START: Final = datetime(2026, 7, 6, tzinfo=UTC)
 WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
-EXAMPLES: Final = min(2000, settings().max_examples)
 
 ROW: Final = st.fixed_dictionaries(
     {
@@ -132,7 +131,6 @@ OVERLAP: Final = [
 """Rows by team and user add up to ALL by chance: one call counts twice, another not at all."""
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, group_by=GROUP_BY, asked=ASKED)
 @example(rows=OVERLAP, group_by=["team", "userEmail"], asked=[*RATIOS])
 def test_every_cell_of_a_distribution_is_a_ratio_of_sums(
@@ -172,7 +170,6 @@ TRUTHS: Final = {name: name for name in RATIOS} | {
 }
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, group_by=GROUP_BY, asked=ASKED)
 def test_every_cell_of_a_timeseries_is_a_ratio_of_sums(
     world: World, group_rows: Group, rows: list[Row], group_by: list[str], asked: list[str]
@@ -213,7 +210,6 @@ def test_a_measure_of_other_datasources_names_them_all(
     assert world.recorder.calls == 0
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS, field=st.sampled_from(["modelName", "team", "userEmail", "metadata.env"]))
 def test_a_share_is_a_part_of_all_and_not_of_the_rows(
     world: World, group_rows: Group, rows: list[Row], field: str
@@ -234,7 +230,6 @@ def test_a_share_is_a_part_of_all_and_not_of_the_rows(
         assert body["all"][2] == (1 if whole else None)
 
 
-@settings(max_examples=EXAMPLES)
 @given(rows=ROWS)
 def test_a_share_of_a_bucket_is_a_part_of_that_bucket(
     world: World, group_rows: Group, rows: list[Row]

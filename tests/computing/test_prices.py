@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 Row = dict[str, Any]
@@ -15,7 +15,6 @@ World = Any
 
 WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
 NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
-EXAMPLES: Final = min(2000, settings().max_examples)
 ROWS: Final = st.lists(
     st.tuples(
         st.sampled_from(["gpt", "claude", None]),
@@ -53,7 +52,6 @@ def percent(part: float) -> str:
     return f"{part * 100:.2g}%" if part < 0.01 else f"{part * 100:.1f}%"
 
 
-@settings(max_examples=EXAMPLES)
 @given(
     made=ROWS,
     group_by=st.sampled_from([[], ["modelName"], ["team"]]),

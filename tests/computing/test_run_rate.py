@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 World = Any
 
 RATE: Final = re.compile(r"# run rate: at the pace so far sumCostInUSD would be (\S+) by (\S+): ")
-EXAMPLES: Final = min(500, settings().max_examples)
 COST: Final = ["sum costInUSD"]
 MONTH_S: Final = 31 * 86_400
 
@@ -33,7 +32,6 @@ def spend(world: World, *costs: tuple[datetime, float | None]) -> None:
     )
 
 
-@settings(max_examples=EXAMPLES)
 @given(
     seconds=st.integers(1, MONTH_S - 1),
     cost=st.floats(0.001, 10_000),

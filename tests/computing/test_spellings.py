@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 Row = dict[str, Any]
@@ -16,7 +16,6 @@ World = Any
 
 NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
 WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
-EXAMPLES: Final = min(1000, settings().max_examples)
 CACHE: Final = {**WEEK, "datasource": "cacheMetrics", "aggregations": ["cacheHitRate"]}
 STATUSES: Final = ("HIT", "Hit", "hit", " hits ", "miss", "MISS", "error", "white", "partial hit")
 HITS: Final = ("HIT", "Hit", "hit", " hits ")
@@ -182,7 +181,6 @@ def test_two_rates_of_one_field_share_their_questions(world: World) -> None:
     assert rates == {"x": [1 / 3, 0, 0.5, 0.5], "y": [0, 1, None, None]}
 
 
-@settings(max_examples=EXAMPLES)
 @given(
     made=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from([*STATUSES, None]))),
     group_by=st.sampled_from([[], ["modelName"]]),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.faults.conftest import NOW, TOKEN, Ask, Connect
 from tests.faults.faulty_gateway import Gateway, http, say, start_gateway
@@ -228,7 +228,6 @@ def rows_of(token: str) -> Callable[..., Awaitable[None]]:
     return say(http(b'{"data":{"dataPoints":[{"total":%d}]}}' % int(token)))
 
 
-@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.booleans()), max_size=25))
 def test_no_caller_is_given_another_ones_rows(steps: list[Step]) -> None:
     asyncio.run(_ask_at_once(steps))

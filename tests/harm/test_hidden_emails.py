@@ -339,7 +339,7 @@ def test_any_address_in_any_text_is_hidden(local: str, host: str, before: str, a
     names=st.lists(PARTS, min_size=1, max_size=6, unique=True),
     before=AROUND.filter(lambda t: not re.search("[\0\ud800-\udfff]", t)),  # no table has these
 )
-@settings(max_examples=25, suppress_health_check=[*HealthCheck])
+@settings(suppress_health_check=[*HealthCheck])
 def test_no_planted_address_is_in_any_output(
     tmp_path_factory: pytest.TempPathFactory,
     plant: Callable[[Path, Sequence[str]], None],

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.cli.ingest.command import main
@@ -50,7 +50,6 @@ values = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl"])
-@settings(max_examples=15)  # an import takes a tenth of a second
 @given(rows=st.lists(values, min_size=1, max_size=12))
 def test_rows_come_back_as_they_were(format_: str, rows: list[dict[str, Any]]) -> None:
     numbered = [row | {"TraceId": f"row-{number}"} for number, row in enumerate(rows)]

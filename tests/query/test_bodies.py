@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -76,7 +76,6 @@ def test_the_generated_bodies_use_every_aggregation_and_operator() -> None:
 def test_a_query_read_from_its_own_body_is_the_same_query(
     queries: st.SearchStrategy[Query], catalog: Catalog
 ) -> None:
-    @settings(deadline=None, max_examples=300)
     @given(queries)
     def identity(query: Query) -> None:
         assert read_query(json.loads(json.dumps(query.to_body())), catalog) == query

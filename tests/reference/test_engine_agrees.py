@@ -38,7 +38,7 @@ MAPS: Final = (
     "unnest(list_transform(list_zip($k{index}::VARCHAR[][], $v{index}::VARCHAR[][]),"
     " lambda m: CASE WHEN m[1] IS NOT NULL THEN map(m[1], m[2]) END))"
 )
-EXAMPLES: Final = 5000 if settings().max_examples > 100 else 200
+EXAMPLES: Final = 5000 if settings().max_examples >= 500 else settings().max_examples
 
 
 class Store:

@@ -17,7 +17,7 @@ Ask = Callable[..., Result]
 Fill = Callable[..., None]
 Same = Callable[[Result, Result, float], None]
 
-EXAMPLES: Final = 2000 if settings().max_examples > 100 else 100
+EXAMPLES: Final = 2000 if settings().max_examples >= 500 else settings().max_examples
 
 
 @settings(max_examples=EXAMPLES)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mcp.client import Client
 from mcp_types import CallToolResult
@@ -175,7 +175,6 @@ async def crowd(
 asked = st.tuples(st.sampled_from(sorted(RIGHTS)), st.integers(0, len(QUESTIONS) - 1))
 
 
-@settings(max_examples=25)
 @given(st.lists(asked, min_size=2, max_size=12))
 async def test_however_callers_ask_at_once_each_is_told_what_it_is_told_alone(
     crowd: Crowd, questions: list[tuple[str, int]]
@@ -185,7 +184,7 @@ async def test_however_callers_ask_at_once_each_is_told_what_it_is_told_alone(
     async def run(name: str, index: int) -> None:
         told.append((name, index, await crowd.ask(name, index)))
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             for name, index in questions:
                 group.start_soon(run, name, index)
