@@ -321,7 +321,7 @@ def connect() -> Callable[[int], AbstractAsyncContextManager[Exchange]]:
 
     @asynccontextmanager
     async def connect(port: int) -> AsyncIterator[Exchange]:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with await anyio.connect_tcp("127.0.0.1", port) as stream:
                 yield Exchange(stream)
 
@@ -360,7 +360,7 @@ def run_api(
     async def run(*flags: str) -> AsyncIterator[Process]:
         command = [sys.executable, "-m", "gateway_metrics_mcp", "api", "--port", "0"]
         command += ["--backend", str(directory), *flags]
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with await anyio.open_process(command, env=environment) as process:
                 running = Process(process)
                 await running.wait_for("listening at ")

@@ -115,7 +115,7 @@ def run(environment: dict[str, str]) -> Callable[..., tuple[int, str, str]]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         return done.returncode, done.stdout, done.stderr
@@ -176,7 +176,7 @@ def test_what_cannot_be_served_is_explained(run: Run, flags: tuple[str, ...], wr
 async def test_without_tokens_it_says_that_everyone_is_tenant_admin(
     run_api: RunApi, july: July
 ) -> None:
-    async with run_api() as server, httpx.AsyncClient() as client:
+    async with run_api() as server, httpx.AsyncClient(timeout=60) as client:
         response = await client.post(server.url + PATH, json=july())
 
     assert response.json() == {"data": {"dataPoints": [{"total": 5}]}}
@@ -184,7 +184,7 @@ async def test_without_tokens_it_says_that_everyone_is_tenant_admin(
 
 
 async def test_it_says_nothing_as_it_ends(run_api: RunApi, july: July) -> None:
-    async with run_api() as server, httpx.AsyncClient() as client:
+    async with run_api() as server, httpx.AsyncClient(timeout=60) as client:
         response = await client.post(f"{server.url}{PATH}", json=july())
         response.raise_for_status()
         await server.wait_for(f"{PATH}\n")

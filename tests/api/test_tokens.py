@@ -247,7 +247,7 @@ async def test_a_hangup_reads_the_tokens_again(run_api: RunApi, july: July, tmp_
     statuses = []
     async with (
         run_api("--tokens", str(file)) as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
     ):
 
         async def ask() -> None:
@@ -280,7 +280,7 @@ async def test_a_token_is_in_no_log_error_or_process_list(
     texts = []
     async with (
         run_api("--tokens", str(file), "--log-level", "DEBUG") as server,
-        httpx.AsyncClient(base_url=server.url) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
     ):
         for token in (good[0], late[0], unknown):
             for scheme in ("Bearer", "Basic", "Bearer Bearer"):

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("proxyless")
 
 TOKEN = "tok-secret-1234"  # noqa: S105  # planted: no failure may show it
 BODY = b'{"data": {"dataPoints": [{"total": 7}]}}'
-PATIENCE_S = 5
+PATIENCE_S = 60
 
 Ask = Callable[..., Awaitable[GatewayMetricsError]]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

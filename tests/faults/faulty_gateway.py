@@ -79,7 +79,7 @@ class Gateway:
 
     async def until(self, is_so: Callable[[Gateway], bool]) -> None:
         """Wait for what it was sent, or for who has gone."""
-        async with asyncio.timeout(5), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: is_so(self))
 
     async def _tell(self) -> None:

@@ -72,7 +72,7 @@ async def post_without_an_end(url: str) -> str:
 
 async def answering_has_begun(url: str) -> None:
     """Wait until the server has read what was sent before."""
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         for _ in range(3):
             assert (await http.get(httpx2.URL(url).join("/livez"))).status_code == 200
 
@@ -85,7 +85,7 @@ async def test_a_stream_that_is_open_at_the_end_is_closed_as_it_should_be(
     async with (
         serve("sse", 1) as (process, url),
         log_of(process) as log,
-        httpx2.AsyncClient(headers={"X-TFY-API-Key": TOKEN}, trust_env=False) as http,
+        httpx2.AsyncClient(headers={"X-TFY-API-Key": TOKEN}, trust_env=False, timeout=60) as http,
         http.stream("GET", url) as stream,
     ):
         parts = stream.aiter_text()

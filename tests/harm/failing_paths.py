@@ -162,7 +162,7 @@ async def ask_over_http(settings: Settings) -> None:
         while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
             await anyio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
             for headers in (
                 {"x-tfy-api-key": CALLER},
                 {"authorization": f"Bearer {CALLER}"},

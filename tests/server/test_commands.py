@@ -27,7 +27,7 @@ def run(environment: dict[str, str]) -> Callable[..., tuple[int, str, str]]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         return done.returncode, done.stdout, done.stderr

@@ -336,7 +336,7 @@ async def test_any_json_gives_one_text_soon(
     arguments: dict[str, Any],
     has_window: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         window = {"startTs": "2025-03-01", "endTs": "2025-03-03"} if has_window else {}
         text, is_error = text_of(await engine.call_tool(tool, {**arguments, **window}))
 

@@ -36,7 +36,7 @@ def run(*arguments: str, **variables: str) -> tuple[int, str, str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

@@ -81,7 +81,7 @@ async def connect(
 
 
 async def wait(event: Any) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await anyio.to_thread.run_sync(event.wait, abandon_on_cancel=True)
 
 

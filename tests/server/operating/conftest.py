@@ -81,7 +81,7 @@ class Served:
                 yield c
             return
         async with (
-            httpx2.AsyncClient(headers=headers, timeout=30) as bare,
+            httpx2.AsyncClient(headers=headers, timeout=120) as bare,
             Client(streamable_http_client(f"{self.url}/mcp", http_client=bare), mode=mode) as c,
         ):
             yield c
@@ -101,7 +101,7 @@ def open_server(listen: Listen) -> Serve:
         server = build_server(settings)
         async with listen(build(server, settings)) as port:
             url = f"http://127.0.0.1:{port}"
-            async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as bare:
+            async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=120) as bare:
                 yield Served(url, server.meter, bare, transport)
 
     return open_server

@@ -138,7 +138,7 @@ def _run(directory: Path, environment: dict[str, str], *flags: str) -> list[str]
             process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
         process.stdin.flush()
         answers = [json.loads(process.stdout.readline()) for _ in range(2)]
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
     assert not answers[1]["result"]["isError"]
     return errors.splitlines()
 
@@ -216,7 +216,7 @@ def test_what_is_said_at_the_start_is_json_too(environment: dict[str, str]) -> N
         env=environment,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
 
@@ -230,7 +230,7 @@ async def test_over_http_a_call_is_one_line_and_none_of_a_request_or_a_probe(
 ) -> None:
     flags = ("--transport", "http", "--port", "0", "--log-format", "json", "--log-level", "INFO")
     command = [*COMMAND, *flags, "--backend", gateway.url]
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with await anyio.open_process(command, env=environment) as process:
             assert process.stderr is not None
             stderr = BufferedByteReceiveStream(process.stderr)
@@ -238,7 +238,7 @@ async def test_over_http_a_call_is_one_line_and_none_of_a_request_or_a_probe(
             url = first["message"].split()[-1]
             headers = {"X-TFY-API-Key": "tok-1"}
             async with (
-                httpx2.AsyncClient(headers=headers, trust_env=False) as bare,
+                httpx2.AsyncClient(headers=headers, trust_env=False, timeout=60) as bare,
                 Client(streamable_http_client(url, http_client=bare), mode="legacy") as client,
             ):
                 await bare.get(url.replace("/mcp", "/readyz"))

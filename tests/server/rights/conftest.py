@@ -98,7 +98,7 @@ class Served:
             async with Client(sse_client(f"{self.url}/sse", headers=sent), mode=self.mode) as own:
                 yield own
             return
-        async with httpx2.AsyncClient(headers=sent, timeout=20, trust_env=False) as http:
+        async with httpx2.AsyncClient(headers=sent, timeout=120, trust_env=False) as http:
             transport = streamable_http_client(f"{self.url}/mcp", http_client=http)
             async with Client(transport, mode=self.mode) as own:
                 yield own
@@ -106,7 +106,7 @@ class Served:
     @asynccontextmanager
     async def http(self) -> AsyncIterator[httpx2.AsyncClient]:
         """A bare HTTP client."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=20, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=self.url, timeout=120, trust_env=False) as client:
             yield client
 
     async def post(self, **headers: str) -> httpx2.Response:

@@ -95,7 +95,7 @@ class Running:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent |= {"accept": "application/json, text/event-stream"}
         body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
             return (await client.post(self.url, json=body, headers=sent)).status_code
 
 
@@ -110,7 +110,7 @@ def run(environment: dict[str, str]) -> Run:
     async def run(*flags: str, **variables: str) -> AsyncIterator[Running]:
         command = [sys.executable, "-m", "gateway_metrics_mcp", "--transport", "http"]
         command += ["--port", "0", *flags]
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with await anyio.open_process(command, env={**environment, **variables}) as own:
                 running = Running(own)
                 try:
