@@ -8,7 +8,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +33,13 @@ SIMPLE: Final = {
     "data": {"values": [{"a": 1}]},
     "mark": "point",
 }
+
+
+@pytest.fixture(autouse=True)
+def painting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn by processes of their own here, which a busy machine may hold up."""
+    init = Painter.__init__
+    monkeypatch.setattr(init, "__defaults__", (300.0, *(init.__defaults__ or ())[1:]))
 
 
 def crowd(count: int) -> dict[str, Any]:
@@ -143,21 +149,19 @@ async def test_an_offset_past_the_last_row_is_no_picture(
 
 async def test_drawing_leaves_the_loop_free() -> None:
     images: list[bytes | str] = []
-    gaps = [0.0]
+    beats = 0
 
     async def draw() -> None:
-        images.append(await Painter().draw(crowd(3_000)))
+        images.append(await Painter().draw(SIMPLE))
 
-    begun = time.perf_counter()
     async with anyio.create_task_group() as group:
         group.start_soon(draw)
         while not images:
-            before = time.perf_counter()
-            await anyio.lowlevel.checkpoint()
-            gaps.append(time.perf_counter() - before)
+            await anyio.sleep(0.005)
+            beats += 1
 
     assert isinstance(images[0], bytes)
-    assert max(gaps) < (time.perf_counter() - begun) / 2
+    assert beats > 10
 
 
 async def test_the_engine_is_given_none_of_our_variables(
