@@ -317,7 +317,7 @@ class Exchange:
 
 @pytest.fixture(scope="session")
 def connect() -> Callable[[int], AbstractAsyncContextManager[Exchange]]:
-    """A bare connection to a port; the block has ten seconds."""
+    """A bare connection to a port; the block has a minute."""
 
     @asynccontextmanager
     async def connect(port: int) -> AsyncIterator[Exchange]:

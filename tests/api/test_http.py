@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -25,6 +26,8 @@ July = Callable[..., dict[str, Any]]
 Listen = Callable[..., AbstractAsyncContextManager[int]]
 Connect = Callable[[int], AbstractAsyncContextManager[Any]]
 
+MOST_CPU_S: Final = 1.5
+"""For what is given up on the way; whole, it takes nearly three seconds of a processor."""
 HEAD: Final = f"POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 ROW: Final = '{"data":{"dataPoints":[{"total":5}]}}'
 
@@ -188,12 +191,13 @@ async def test_a_caller_who_goes_away_takes_the_query_along(
             async with connect(port) as exchange:
                 await exchange.send(f"{HEAD}content-length: {len(body)}\r\n\r\n{body}")
                 await backend.has_begun.wait()
-            with anyio.fail_after(60):
-                await backend.has_ended.wait()
+            worked = time.process_time()
+            await backend.has_ended.wait()
             # The one thread is free again: the query was interrupted, not left behind.
             async with httpx.AsyncClient(timeout=60) as client:
                 after = await client.post(f"http://127.0.0.1:{port}{PATH}", json=july())
 
+    assert time.process_time() - worked < MOST_CPU_S
     assert backend.ended == ["cancelled", "answered"]
     assert after.json() == {"data": {"dataPoints": [{"total": 2_000_000}]}}
 
@@ -321,7 +325,7 @@ async def test_who_waits_for_a_thread_of_the_engine_is_503_however_many_queries_
 ) -> None:
     backend = Watching(DuckDBBackend(long_directory, catalog, threads=1))
     async with (
-        listen(backend=backend, most_queries=8, patience_s=0.1, timeout_s=0.6) as port,
+        listen(backend=backend, most_queries=8, patience_s=0.1, timeout_s=60) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
         anyio.create_task_group() as group,
     ):
@@ -352,7 +356,7 @@ async def test_who_goes_away_frees_the_place(
     listen: Listen, connect: Connect, gate: Gate, body: str, july: July
 ) -> None:
     request = f"{HEAD}content-length: {len(body)}\r\n\r\n{body}"
-    async with listen(backend=gate, most_queries=1, patience_s=5) as port:
+    async with listen(backend=gate, most_queries=1, patience_s=60) as port:
         async with connect(port) as runs:
             await runs.send(request)
             await gate.arrived.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ import pytest
 July = Callable[..., dict[str, Any]]
 Serve = Callable[..., Any]
 ReadError = Callable[[Any], dict[str, Any]]
+
+MOST_CPU_S: Final = 1.5
 
 
 async def test_r20_every_problem_of_a_query_is_listed_in_the_one_shape(
@@ -223,9 +226,10 @@ async def test_a_value_of_any_kind_anywhere_is_answered_or_400(
 async def test_more_entries_than_anyone_needs_are_refused_at_once(
     serve: Serve, july: July, changes: dict[str, Any], wrong: str, read_error: ReadError
 ) -> None:
-    with anyio.fail_after(60):
-        response = await serve().post(july(**changes))
+    begun = time.process_time()
+    response = await serve().post(july(**changes))
 
+    assert time.process_time() - begun < MOST_CPU_S
     assert response.status_code == 400
     assert read_error(response)["details"] == [wrong]
 

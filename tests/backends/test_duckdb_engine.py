@@ -44,7 +44,9 @@ HEAVY: Final[dict[str, Any]] = {
         for name in ("countDistinct", "p50", "p99")
     ],
 }
-"""Takes several seconds: every value of a million rows is another."""
+"""Takes more than three seconds of a processor: every value of a million rows is another."""
+MOST_CPU_S: Final = 1.6
+"""For what is given up on the way, whatever else the machine does meanwhile."""
 LIGHT: Final[dict[str, Any]] = {"datasource": "mcpMetrics", "groupBy": ["method"]}
 LIGHT_ROWS: Final = [{"method": "tools/call", "total": 2}, {"method": "initialize", "total": 1}]
 
@@ -74,14 +76,14 @@ async def test_a_time_out_frees_the_engine_for_the_next_question_at_once(
     backend = engine(heavy, timeout_s=0.4, threads=1)  # one slot: whoever holds it blocks the rest
 
     for _ in range(2):
-        started = anyio.current_time()
+        begun = time.process_time()
         with pytest.raises(BackendTimeoutError, match=r"no answer within 0\.4 s"):
             await ask(backend, **HEAVY)
-        assert anyio.current_time() - started < 1.2
         assert await ask(backend, **LIGHT) == LIGHT_ROWS
+        assert time.process_time() - begun < MOST_CPU_S
 
 
-async def test_a_cancelled_question_ends_within_a_second_and_harms_no_other(
+async def test_a_cancelled_question_ends_at_once_and_harms_no_other(
     heavy_engine: DuckDBBackend, ask: Ask
 ) -> None:
     answers: list[list[Row]] = []
@@ -93,14 +95,14 @@ async def test_a_cancelled_question_ends_within_a_second_and_harms_no_other(
     enough = anyio.Event()
     async with anyio.create_task_group() as group:
         group.start_soon(ask_on, enough)
-        started = anyio.current_time()
+        begun = time.process_time()
         with anyio.move_on_after(0.3) as scope:
             await ask(heavy_engine, **HEAVY)
-        took = anyio.current_time() - started
+        worked = time.process_time() - begun
         enough.set()
 
     assert scope.cancelled_caught
-    assert took < 1.3
+    assert worked < MOST_CPU_S
     assert answers
     assert all(rows == LIGHT_ROWS for rows in answers)
 
@@ -125,16 +127,16 @@ async def test_a_question_that_several_wait_for_is_interrupted_when_the_last_one
     with anyio.fail_after(60):
         while worked_s() - seen < 0.2:  # it goes on for the others
             await anyio.wait_all_tasks_blocked()
-    started = anyio.current_time()
+    begun = time.process_time()
     for task in asking:
         task.cancel()
     await asyncio.wait(asking)
     light = await ask(bare, **LIGHT)
-    took = anyio.current_time() - started
+    worked = time.process_time() - begun
 
     assert all(task.cancelled() for task in asking)
     assert light == LIGHT_ROWS
-    assert took < 1.3
+    assert worked < MOST_CPU_S
 
 
 async def test_a_question_cancelled_in_the_queue_never_starts_and_frees_its_place(
@@ -171,7 +173,8 @@ async def test_a_cancellation_at_any_moment_is_a_cancellation_or_an_answer(
     for turn in range(30):
         async with anyio.create_task_group() as group:
             for number in range(8):
-                group.start_soon(ask_until, (turn * 8 + number) * 37 % 300 / 5000)
+                # From half a millisecond to a minute, which is never waited for.
+                group.start_soon(ask_until, 2 ** ((turn * 8 + number) * 37 % 170 / 10) / 2000)
 
     assert set(outcomes) == {True, False}
     assert len(await ask(backend, groupBy=["modelName"])) == 4000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,9 +95,7 @@ async def test_without_retries_waiting_for_a_place_is_part_of_the_time_limit(
     gateway.usual = Gate()
     limits = {"caller_calls": 1, "patience": 600, "timeout": 0.3, "retries": 0}
     async with connect(gateway.url, **limits) as ask:
-        begun = time.monotonic()
         answers = await asyncio.gather(*(ask(**question(f"2026-07-0{day}")) for day in range(1, 7)))
-        took_s = time.monotonic() - begun
 
     assert [text.split(":")[0] for text, _ in answers] == ["Error (timeout)"] * 6
-    assert took_s < 1.2  # one after the other they would take 1.8
+    assert len(gateway.requests) < 6  # who waits so long has no time left to ask

@@ -228,7 +228,7 @@ async def test_addresses_are_hidden_and_a_hash_narrows_as_its_address_would(
 
 async def test_a_gateway_that_hangs_is_not_waited_for(mode: str) -> None:
     async with start_gateway(usual=stay_silent) as gateway:
-        server = build_server(Settings(backend=gateway.url, token="tok", timeout=60))  # noqa: S106
+        server = build_server(Settings(backend=gateway.url, token="tok", timeout=600))  # noqa: S106
         async with Client(server, mode=mode, cache=None) as client:
             with anyio.fail_after(60):
                 found = await complete_until_asked(client, gateway)

@@ -93,7 +93,7 @@ Start = Callable[..., AbstractAsyncContextManager[Process]]
 
 @pytest.fixture
 def start(environment: dict[str, str]) -> Start:
-    """Start the server; the block has to end it, within ten seconds."""
+    """Start the server; the block has to end it. A minute is for what hangs."""
 
     @asynccontextmanager
     async def start(*arguments: str, **more: str) -> AsyncIterator[Process]:
@@ -223,7 +223,7 @@ async def test_the_end_of_its_input_ends_it(start: Start) -> None:
 async def test_the_end_of_its_input_ends_a_running_call(start: Start) -> None:
     async with (
         _gateway() as gateway,
-        start("--backend", gateway.url, TFY_API_KEY=TOKEN) as server,
+        start("--backend", gateway.url, "--timeout", "600", TFY_API_KEY=TOKEN) as server,
     ):
         await server.send(INITIALIZE, INITIALIZED, call(1, "query_distribution", startTs="today"))
         await server.receive()
@@ -240,7 +240,7 @@ async def test_an_interrupt_ends_it_at_once_without_a_trace(
 ) -> None:
     async with (
         _gateway() as gateway,
-        start("--backend", gateway.url, TFY_API_KEY=TOKEN) as server,
+        start("--backend", gateway.url, "--timeout", "600", TFY_API_KEY=TOKEN) as server,
     ):
         await server.send(INITIALIZE, INITIALIZED)
         await server.receive()
@@ -248,8 +248,7 @@ async def test_an_interrupt_ends_it_at_once_without_a_trace(
             await server.send(call(1, "query_distribution", startTs="today"))
             await gateway.is_asked.wait()
         server.process.send_signal(signal.SIGINT)
-        with anyio.fail_after(60):
-            code = await server.wait()
+        code = await server.wait()
 
     assert (code, server.err) == (-signal.SIGINT, b"")
 
@@ -257,7 +256,7 @@ async def test_an_interrupt_ends_it_at_once_without_a_trace(
 async def test_an_interrupt_ends_a_command_without_a_trace(start: Start) -> None:
     async with (
         _gateway() as gateway,
-        start("check", "--backend", gateway.url, TFY_API_KEY=TOKEN) as command,
+        start("check", "--backend", gateway.url, "--timeout", "600", TFY_API_KEY=TOKEN) as command,
     ):
         await gateway.is_asked.wait()
         command.process.send_signal(signal.SIGINT)
