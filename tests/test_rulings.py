@@ -16,15 +16,15 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.api import Api
-from gateway_metrics_mcp.auth import OPEN, Tokens, make_token
-from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.backends.duckdb import DuckDBBackend
-from gateway_metrics_mcp.backends.gateway import GatewayBackend
-from gateway_metrics_mcp.openapi import PATH
+from gateway_metrics_mcp.auth.tokens import OPEN, Tokens, make_token
+from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
+from gateway_metrics_mcp.http.api import Api
+from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
-from gateway_metrics_mcp.server import build_server
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
 Row = dict[str, Any]

@@ -17,7 +17,7 @@ from mcp_types import CallToolResult
 from pydantic_core import to_json
 from vl_convert import vegalite_to_png
 
-from gateway_metrics_mcp.rendering.charts import drawing
+from gateway_metrics_mcp.rendering.charts import renderer
 from gateway_metrics_mcp.rendering.charts.style import SCALES
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -164,4 +164,4 @@ def painting(monkeypatch: pytest.MonkeyPatch) -> None:
             json.loads(to_json(specification)), scale=SCALES[0], allowed_base_urls=[]
         )
 
-    monkeypatch.setattr(drawing, "_draw", draw)
+    monkeypatch.setattr(renderer, "_draw", draw)
