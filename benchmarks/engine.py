@@ -29,7 +29,7 @@ import anyio
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.cli.ingest.run import Order, run_import
+from gateway_metrics_mcp.cli.ingest.run import ImportOptions, run_import
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
@@ -71,9 +71,9 @@ def write_calls(path: Path, day: date, rows: int) -> None:
         engine.execute(ROWS.substitute(values))
 
 
-def order_of(source: Path, into: Path) -> Order:
+def order_of(source: Path, into: Path) -> ImportOptions:
     """`gateway-metrics-mcp import SOURCE --into INTO --strict --memory 4GB`."""
-    return Order(
+    return ImportOptions(
         files=(str(source),),
         into=into,
         table=None,

@@ -109,13 +109,13 @@ async def open_subjects(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitab
     from gateway_metrics_mcp.backends.gateway.backend import PATH
     from gateway_metrics_mcp.query.catalog import load_catalog
     from gateway_metrics_mcp.reports.request import (
-        Terms,
+        ParserOptions,
         read_distribution,
     )
     from gateway_metrics_mcp.server.app import build_server
     from gateway_metrics_mcp.settings import Settings
 
-    body = read_distribution(ARGUMENTS, Terms(load_catalog()), NOW).query.to_body()
+    body = read_distribution(ARGUMENTS, ParserOptions(load_catalog()), NOW).query.to_body()
     url = await stack.enter_async_context(gateway())
     bare = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
     settings = Settings(backend=url, token=TOKEN, cache_bytes=0)

@@ -15,7 +15,7 @@ import pytest
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.measures import SHARE, SHARE_FORMULA, load_measures, measures_of
 from gateway_metrics_mcp.reports.columns import RATIO
-from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.prompts.library import load_templates
 from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import GATEWAY_HOST, GATEWAY_TOKEN, Settings, flag_names
@@ -55,7 +55,9 @@ def settings_table() -> str:
 
 def prompts_table() -> str:
     lines = ["| prompt | what it finds | arguments |", "|---|---|---|"]
-    for one in load_templates(None, lambda: Terms(load_catalog()), datetime.now(UTC)).values():
+    for one in load_templates(
+        None, lambda: ParserOptions(load_catalog()), datetime.now(UTC)
+    ).values():
         marks = {
             a.name: f"**`{a.name}`**" if a.is_required else f"`{a.name}`" for a in one.arguments
         }

@@ -10,7 +10,7 @@ import pytest
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter
-from gateway_metrics_mcp.reports.request import Terms, read_distribution
+from gateway_metrics_mcp.reports.request import ParserOptions, read_distribution
 
 
 def filter_on(field: str, operator: str, *values: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def read(catalog: Catalog, *filters: dict[str, Any]) -> tuple[Filter, ...]:
     """The filters that are sent, but for the one on virtual models."""
     now = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
     arguments = {"startTs": "now-1d", "filters": list(filters)}
-    return read_distribution(arguments, Terms(catalog), now).query.filters[:-1]
+    return read_distribution(arguments, ParserOptions(catalog), now).query.filters[:-1]
 
 
 def test_an_address_that_an_answer_gave_without_its_domain_is_refused(catalog: Catalog) -> None:
@@ -64,4 +64,4 @@ def test_a_filter_on_the_kind_that_the_groups_leave_out_is_refused(
     arguments = {"startTs": "now-1d", "groupBy": [group], "filters": [filter_on(other, "IN", "x")]}
 
     with pytest.raises(InvalidQueryError, match=f"{other} matches nothing in groups by {group}"):
-        read_distribution(arguments, Terms(catalog), now)
+        read_distribution(arguments, ParserOptions(catalog), now)

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.suggestions import explain_choice
+from gateway_metrics_mcp.query.suggestions import did_you_mean
 from gateway_metrics_mcp.query.time.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
@@ -250,7 +250,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     known = (*names, f"{PREFIX}CONFIG", CLICKHOUSE_PASSWORD, CLICKHOUSE_PASSWORD_FILE)
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
-            raise SettingsError(f"unknown variable {name}. {explain_choice(name, known)}")
+            raise SettingsError(f"unknown variable {name}. {did_you_mean(name, known)}")
     return {setting: environ[name] for name, setting in names.items() if environ.get(name)}
 
 
@@ -261,7 +261,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"the file {path} cannot be read: {error}") from None
     for name in values:
         if name not in flag_names():
-            choice = explain_choice(name, flag_names())
+            choice = did_you_mean(name, flag_names())
             raise SettingsError(f"{path}: unknown setting {name}. {choice}")
     return values
 

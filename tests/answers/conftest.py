@@ -17,9 +17,14 @@ from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result, read_result, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.reports.assembly import assemble, choose_values
-from gateway_metrics_mcp.reports.plan import Call
-from gateway_metrics_mcp.reports.report import Asked
-from gateway_metrics_mcp.reports.request import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.reports.plan import QueryRole
+from gateway_metrics_mcp.reports.report import Report
+from gateway_metrics_mcp.reports.request import (
+    ParserOptions,
+    ReportRequest,
+    read_distribution,
+    read_timeseries,
+)
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -29,7 +34,7 @@ SIDE: Final = ("virtualModelName", "IS_NULL")
 
 Row = dict[str, Any]
 Ask = Callable[..., Awaitable[str]]
-MakeAsked = Callable[..., Asked]
+MakeAsked = Callable[..., Report]
 
 
 class CannedBackend:
@@ -118,12 +123,12 @@ class CannedBackend:
         return {**added, **self._totals}
 
 
-def ungrouped(question: Question) -> Question:
+def ungrouped(question: ReportRequest) -> ReportRequest:
     """The same of all groups together."""
     return replace(question, query=question.query.model_copy(update={"group_by": ()}))
 
 
-def _read(question: Question, rows: Sequence[Row]) -> Result:
+def _read(question: ReportRequest, rows: Sequence[Row]) -> Result:
     """Rows as a gateway's answer to the question."""
     query = question.query
     body = {"data": {"dataPoints": [{**_count_all(row, query), **row} for row in rows]}}
@@ -171,15 +176,15 @@ def make_asked() -> MakeAsked:
 
     def make_asked(
         rows: Sequence[Row], arguments: dict[str, Any], *, totals: Row | None = None, **facts: Any
-    ) -> Asked:
+    ) -> Report:
         read = read_timeseries if "interval" in arguments else read_distribution
-        question = read(arguments, Terms(load_catalog()), NOW)
-        answers = {Call(): _read(question, rows)}
+        question = read(arguments, ParserOptions(load_catalog()), NOW)
+        answers = {QueryRole(): _read(question, rows)}
         if totals is not None:
-            answers[Call(is_all=True)] = _read(ungrouped(question), [totals])
-        values = choose_values(question, [answers[Call()]])
+            answers[QueryRole(is_all=True)] = _read(ungrouped(question), [totals])
+        values = choose_values(question, [answers[QueryRole()]])
         sheet = assemble(question, answers, values)
         result = replace(sheet.result, **facts)
-        return Asked(question, result, sheet.totals, NOW, values, spelt=sheet.spelt)
+        return Report(question, result, sheet.totals, NOW, values, spelt=sheet.spelt)
 
     return make_asked

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
-from gateway_metrics_mcp.rendering.budget import MOST_BYTES, Room, estimate_tokens
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.rendering.budget import MOST_BYTES, TokenBudget, estimate_tokens
+from gateway_metrics_mcp.reports.report import Report
 
 Ask = Callable[..., Awaitable[str]]
-MakeAsked = Callable[..., Asked]
+MakeAsked = Callable[..., Report]
 
 WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
 CELL_BORDER: Final = re.compile(r"(?<!\\)\|")
@@ -175,14 +175,14 @@ async def test_one_row_too_large_is_shown_with_its_names_cut(ask: Ask) -> None:
 
 
 def test_room_is_what_is_left() -> None:
-    room = Room(10, bytes=100)
+    room = TokenBudget(10, bytes=100)
 
     assert room.fits("one two three")
     assert not room.fits("four five six seven eight nine")
     assert room.fits("four")
-    assert not room.is_overdrawn
+    assert not room.is_overspent
     room.take("what must be said is said")
-    assert room.is_overdrawn
+    assert room.is_overspent
 
 
 @pytest.mark.parametrize(

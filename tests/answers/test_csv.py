@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.csv import write_csv
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
-MakeAsked = Callable[..., Asked]
+MakeAsked = Callable[..., Report]
 
 WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
 TWO_DAYS: Final = {"startTs": "2026-07-01", "endTs": "2026-07-03", "interval": "1 day"}

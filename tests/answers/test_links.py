@@ -16,14 +16,19 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.reports.request import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.reports.request import (
+    ParserOptions,
+    ReportRequest,
+    read_distribution,
+    read_timeseries,
+)
 from gateway_metrics_mcp.reports.rows_uri import LONGEST, ROWS, read_link, read_linked, write_link
 
 Ask = Callable[..., Awaitable[str]]
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, 12, tzinfo=UTC)
 LATER: Final = NOW + timedelta(days=400)
-TERMS: Final = Terms(load_catalog())
+TERMS: Final = ParserOptions(load_catalog())
 WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
 
 NAMES: Final = st.text(
@@ -87,7 +92,7 @@ TIMESERIES: Final = st.fixed_dictionaries(
 )
 
 
-def read(arguments: dict[str, Any]) -> Question | None:
+def read(arguments: dict[str, Any]) -> ReportRequest | None:
     """None for the few drawn together that are no question."""
     try:
         is_timeseries = "interval" in arguments
@@ -96,7 +101,7 @@ def read(arguments: dict[str, Any]) -> Question | None:
         return None
 
 
-def essence(question: Question) -> tuple[Any, ...]:
+def essence(question: ReportRequest) -> tuple[Any, ...]:
     """What decides which rows there are, and in which order."""
     earlier = question.earlier
     return (
@@ -200,7 +205,7 @@ def test_what_is_no_object_is_refused(raw: object) -> None:
 
 @pytest.mark.parametrize("zone", [None, "UTC"])
 def test_a_time_means_the_same_on_every_server(zone: str | None) -> None:
-    elsewhere = Terms(load_catalog(), default_zone="Asia/Tokyo")
+    elsewhere = ParserOptions(load_catalog(), default_zone="Asia/Tokyo")
 
     question = read_linked({**WEEK, "timezone": zone}, elsewhere, NOW)
 

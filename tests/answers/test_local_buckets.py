@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
 from gateway_metrics_mcp.rendering.budget import estimate_tokens
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
-MakeAsked = Callable[..., Asked]
+MakeAsked = Callable[..., Report]
 
 ZONES: Final = ("Europe/Berlin", "Asia/Kathmandu", "America/New_York", "Africa/Cairo")
 LABEL: Final = re.compile(r"(\d{4}(?:-\d{2}(?:-\d{2})?)?)( \(partial\))?")
@@ -29,7 +29,7 @@ def row(start: str, zone: str, **values: Any) -> dict[str, Any]:
     return {"startTimestamp": local.isoformat(), **values}
 
 
-def asked_of(make_asked: MakeAsked, start: str, interval: str, zone: str, **more: Any) -> Asked:
+def asked_of(make_asked: MakeAsked, start: str, interval: str, zone: str, **more: Any) -> Report:
     """July in the zone, with a row for its first day."""
     question = {"startTs": start, "interval": interval, "timezone": zone, **more}
     return make_asked([row("2026-07-01", zone, total=4)], question)

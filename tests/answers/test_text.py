@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
 from gateway_metrics_mcp.rendering.cells import format_key, keep_on_line, quote_text, unquote_text
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 Ask = Callable[..., Awaitable[str]]
-MakeAsked = Callable[..., Asked]
+MakeAsked = Callable[..., Report]
 
 NASTY: Final = (
     "|\\\"'`#- \n\r\t\0\x1b\x7f\x85\u00a0\u00ad\u061c\u115f\u200b\u200d\u200e\u2028\u202e\u2066"

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 Ask = Callable[..., Awaitable[str]]
-MakeAsked = Callable[..., Asked]
+MakeAsked = Callable[..., Report]
 
 SCOPE: Final = "models only, virtual-model rows left out | counts model calls, retries included"
 DAY: Final = {"startTs": "2026-07-01", "endTs": "2026-07-02", "interval": "6 hours"}

@@ -135,7 +135,7 @@ async def test_each_request_is_answered_for_its_own_token(
 # --- rows of others change no answer ---
 
 
-class Desk:
+class ToolContext:
     """Two APIs over one directory that holds one file; the second refuses more than few rows."""
 
     def __init__(self, directory: Path, catalog: Catalog, write: Write) -> None:
@@ -195,8 +195,8 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(
     tmp_path_factory: pytest.TempPathFactory, catalog: Catalog, write_rows: Write
-) -> Iterator[Desk]:
-    desk = Desk(tmp_path_factory.mktemp("tables"), catalog, write_rows)
+) -> Iterator[ToolContext]:
+    desk = ToolContext(tmp_path_factory.mktemp("tables"), catalog, write_rows)
     yield desk
     desk.close()
 
@@ -223,7 +223,9 @@ def disguise(row: Row, own: Sequence[Row], chance: Random) -> Row:
 
 
 @given(choices=st.binary(min_size=24, max_size=24))
-def test_rows_of_others_change_no_answer(desk: Desk, make_example: Make, choices: bytes) -> None:
+def test_rows_of_others_change_no_answer(
+    desk: ToolContext, make_example: Make, choices: bytes
+) -> None:
     example = make_example(choices)
     note(repr(example))
     caller, body = narrow(example.caller), example.query.to_body()
@@ -240,7 +242,9 @@ def test_rows_of_others_change_no_answer(desk: Desk, make_example: Make, choices
         assert desk.ask(body, caller, example.table, rows) == alone
 
 
-def test_many_of_those_questions_would_tell_of_others(desk: Desk, make_example: Make) -> None:
+def test_many_of_those_questions_would_tell_of_others(
+    desk: ToolContext, make_example: Make
+) -> None:
     chance = Random(1)  # noqa: S311 - no secret
     answered = telling = refused = 0
     for _ in range(60):

@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from gateway_metrics_mcp.auth.tokens import OPEN, TokenBook, read_lifetime, read_tokens
+from gateway_metrics_mcp.auth.tokens import OPEN, TokenFile, read_lifetime, read_tokens
 from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
@@ -33,7 +33,7 @@ def test_without_a_file_everyone_is_the_local_tenant_admin() -> None:
 
 
 def test_a_book_without_a_file_stays_open() -> None:
-    book = TokenBook(None)
+    book = TokenFile(None)
     book.reload()
 
     assert book.current() is OPEN

@@ -18,8 +18,8 @@ import pytest
 
 from gateway_metrics_mcp.auth.tokens import (
     ExpiredTokenError,
-    TokenBook,
     TokenEntry,
+    TokenFile,
     Tokens,
     UnknownTokenError,
     make_token,
@@ -229,7 +229,7 @@ def test_a_file_that_became_wrong_leaves_the_old_tokens(
     token, entry = make()
     file = tmp_path / "tokens.toml"
     file.write_text(entry.to_toml(), "utf-8")
-    book = TokenBook(file)
+    book = TokenFile(file)
 
     for text in ("[[tokens", "x = " + "[" * 5000):
         file.write_text(text, "utf-8")

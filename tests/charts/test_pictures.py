@@ -18,7 +18,7 @@ from mcp.client import Client
 from mcp_types import CallToolResult, ImageContent, TextContent
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.rendering.charts.renderer import Painter
+from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -38,7 +38,7 @@ SIMPLE: Final = {
 @pytest.fixture(autouse=True)
 def painting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are drawn by processes of their own here, which a busy machine may hold up."""
-    init = Painter.__init__
+    init = ChartRenderer.__init__
     monkeypatch.setattr(init, "__defaults__", (300.0, *(init.__defaults__ or ())[1:]))
 
 
@@ -152,7 +152,7 @@ async def test_drawing_leaves_the_loop_free() -> None:
     beats = 0
 
     async def draw() -> None:
-        images.append(await Painter().draw(SIMPLE))
+        images.append(await ChartRenderer().draw(SIMPLE))
 
     async with anyio.create_task_group() as group:
         group.start_soon(draw)
@@ -174,7 +174,7 @@ async def test_the_engine_is_given_none_of_our_variables(
     for name in ("TFY_API_KEY", "GATEWAY_METRICS_TOKEN_FILE", "OF_OTHERS"):
         monkeypatch.setenv(name, "tok-secret-1234")
 
-    names = await Painter().draw(SIMPLE)
+    names = await ChartRenderer().draw(SIMPLE)
 
     assert isinstance(names, bytes)
     assert "OF_OTHERS" in json.loads(names)
@@ -182,7 +182,7 @@ async def test_the_engine_is_given_none_of_our_variables(
 
 
 async def test_a_picture_that_takes_too_long_is_given_up() -> None:
-    drawn = await Painter(patience_s=0.01).draw(crowd(20_000))
+    drawn = await ChartRenderer(patience_s=0.01).draw(crowd(20_000))
 
     assert drawn == "it was not drawn within 0.01 seconds"
 
@@ -190,7 +190,7 @@ async def test_a_picture_that_takes_too_long_is_given_up() -> None:
 async def test_what_the_engine_refuses_is_said_in_our_words(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    reason = await Painter().draw({**SIMPLE, "mark": "secret-mark"})
+    reason = await ChartRenderer().draw({**SIMPLE, "mark": "secret-mark"})
 
     assert reason == "it could not be drawn; the log of this server says more"
     assert "a picture could not be drawn" in caplog.text
@@ -320,7 +320,7 @@ async def test_the_page_names_no_address(few: Path) -> None:
 async def test_a_large_picture_loses_as_few_pixels_as_it_must(
     dots: int, least: int, most: int
 ) -> None:
-    image = await Painter().draw(confetti(dots))
+    image = await ChartRenderer().draw(confetti(dots))
 
     assert isinstance(image, bytes)
     assert len(image) <= 700_000
@@ -328,4 +328,4 @@ async def test_a_large_picture_loses_as_few_pixels_as_it_must(
 
 
 async def test_a_picture_that_is_too_large_at_half_its_pixels_is_none() -> None:
-    assert await Painter().draw(confetti(12_000)) == "it would be too large"
+    assert await ChartRenderer().draw(confetti(12_000)) == "it would be too large"

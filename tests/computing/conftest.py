@@ -24,8 +24,8 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.rendering.answer import write_answer
-from gateway_metrics_mcp.reports.executor import Asker
-from gateway_metrics_mcp.reports.request import Terms, read_distribution
+from gateway_metrics_mcp.reports.executor import QueryExecutor
+from gateway_metrics_mcp.reports.request import ParserOptions, read_distribution
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -170,8 +170,8 @@ class World:
     def ask_as(self, caller: Caller, arguments: Mapping[str, Any]) -> str:
         """The answer to a caller who may not see everything."""
         self.recorder = Recorder(self.engine)
-        question = read_distribution(arguments, Terms(load_catalog()), NOW)
-        asker = Asker(self.recorder, caller, load_catalog(), NOW)
+        question = read_distribution(arguments, ParserOptions(load_catalog()), NOW)
+        asker = QueryExecutor(self.recorder, caller, load_catalog(), NOW)
         return write_answer(self.runner.run(asker.ask(question)), BUDGET)
 
 

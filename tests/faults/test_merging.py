@@ -16,7 +16,7 @@ from tests.faults.conftest import NOW, TOKEN, Ask, Connect
 from tests.faults.faulty_gateway import Gateway, http, say, start_gateway
 
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
-from gateway_metrics_mcp.backends.middleware.stack import GuardedBackend, guard
+from gateway_metrics_mcp.backends.middleware.stack import BackendStack, wrap_backend
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnavailableError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
@@ -61,9 +61,9 @@ def question(value: object = "gpt-4o", end: str = "2026-07-02T00:00:00Z") -> Que
 
 
 @asynccontextmanager
-async def guarded(gateway: Gateway, **changes: Any) -> AsyncIterator[GuardedBackend]:
+async def guarded(gateway: Gateway, **changes: Any) -> AsyncIterator[BackendStack]:
     given = Settings(backend=gateway.url, cache_bytes=changes.pop("cache_bytes", 0), **changes)
-    backend = guard(GatewayBackend(gateway.url, TOKEN, load_catalog()), given, lambda: NOW)
+    backend = wrap_backend(GatewayBackend(gateway.url, TOKEN, load_catalog()), given, lambda: NOW)
     try:
         yield backend
     finally:

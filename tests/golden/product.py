@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.auth import policies
-from gateway_metrics_mcp.auth.tokens import TokenBook
+from gateway_metrics_mcp.auth.tokens import TokenFile
 from gateway_metrics_mcp.backends.gateway.backend import PATH as GATEWAY_PATH
 from gateway_metrics_mcp.cli import check, main, token
 from gateway_metrics_mcp.cli.ask import command as ask_command
@@ -94,7 +94,7 @@ def serve_http(backend: str, tokens: Path, **settings: Any) -> Starlette:
 
 def serve_api(backend: str, tokens: Path | None, **settings: Any) -> Starlette:
     """The metrics query API over HTTP."""
-    return build_api(_read(backend, settings), TokenBook(tokens).current)
+    return build_api(_read(backend, settings), TokenFile(tokens).current)
 
 
 def run_command(argv: Sequence[str]) -> int:

@@ -27,8 +27,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-from gateway_metrics_mcp.auth.factory import open_callers
-from gateway_metrics_mcp.auth.tokens import TokenBook
+from gateway_metrics_mcp.auth.factory import build_policy
+from gateway_metrics_mcp.auth.tokens import TokenFile
 from gateway_metrics_mcp.backends.factory import open_backend
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.http.transports import build_http_app
@@ -198,7 +198,7 @@ def read_wrong_settings() -> None:
     for text in (f"[[tokens]]\nsha256 = '{CALLER}'", f"token = {CALLER}", f"{CALLER} = 1"):
         (FOLDER / "tokens.toml").write_text(text, "utf-8")
         try:
-            show("tokens", repr(TokenBook(FOLDER / "tokens.toml")))
+            show("tokens", repr(TokenFile(FOLDER / "tokens.toml")))
         except GatewayMetricsError as error:
             show("wrong tokens", *traceback.format_exception(error))
 
@@ -235,7 +235,7 @@ async def fail_everywhere() -> None:
     await ask_backend(bad, LOCAL, Caller("ada", token=f"{CALLER}\x7f"))
     show(
         "callers",
-        repr(open_callers(read_settings({"backend": places[0], "transport": "http"}, secrets))),
+        repr(build_policy(read_settings({"backend": places[0], "transport": "http"}, secrets))),
     )
     read_wrong_settings()
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.server.masking import Mask, read_hiding_key
+from gateway_metrics_mcp.server.masking import EmailMask, read_hiding_key
 from gateway_metrics_mcp.settings import Settings
 
 BOTH: Final = {"startTs": "2026-07-01", "endTs": "2026-07-15"}
@@ -92,7 +92,7 @@ def left_in(text: str) -> list[str]:
 
 
 def hash_of(address: str, key: Path) -> str:
-    return Mask(key.read_bytes().strip()).hide(address)
+    return EmailMask(key.read_bytes().strip()).hide(address)
 
 
 @pytest.mark.parametrize("format_", ["table", "exact", "json", "explain"])
@@ -329,7 +329,7 @@ AROUND: Final = st.text(
 @example(local="u0041", host="0", before="\\", after="")
 def test_any_address_in_any_text_is_hidden(local: str, host: str, before: str, after: str) -> None:
     address = f"{local}@{host}.example"
-    hidden = Mask(b"k" * 16).hide(f"{before}{address}{after}")
+    hidden = EmailMask(b"k" * 16).hide(f"{before}{address}{after}")
 
     assert address not in hidden
     assert HASH.search(hidden)
@@ -398,8 +398,8 @@ def test_a_key_is_made_once_for_the_user_alone(tmp_path: Path) -> None:
 def test_another_key_makes_other_hashes() -> None:
     address = "ada@example.com"
 
-    assert Mask(b"a" * 16).hide(address) != Mask(b"b" * 16).hide(address)
-    assert Mask(b"a" * 16).hide(address) == Mask(b"a" * 16).hide(address)
+    assert EmailMask(b"a" * 16).hide(address) != EmailMask(b"b" * 16).hide(address)
+    assert EmailMask(b"a" * 16).hide(address) == EmailMask(b"a" * 16).hide(address)
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def test_a_key_that_hides_nothing_is_refused(key: Path) -> None:
 
 
 def test_the_key_is_in_no_repr() -> None:
-    mask = Mask(b"hunter2-hunter2-hunter2")
+    mask = EmailMask(b"hunter2-hunter2-hunter2")
     mask.hide("ada@example.com")
 
     assert repr(mask) == "Mask()"

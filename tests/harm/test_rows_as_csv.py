@@ -21,7 +21,7 @@ from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.server.app import build_server
-from gateway_metrics_mcp.server.masking import Mask
+from gateway_metrics_mcp.server.masking import EmailMask
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
@@ -42,7 +42,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hidden(key: Path) -> str:
     """What stands for one address."""
-    return Mask(key.read_bytes().strip()).hide(ADA)
+    return EmailMask(key.read_bytes().strip()).hide(ADA)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.time.window import Window, format_window, read_window
-from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CalendarUnit, settle
+from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CalendarUnit, resolve_local
 
 ZONES = st.sampled_from(
     [
@@ -142,7 +142,7 @@ def test_consecutive_days_meet_without_a_gap(zone: str, now: datetime) -> None:
 @given(ZONES, NOWS)
 def test_an_instant_survives_the_way_through_its_local_time(zone: str, now: datetime) -> None:
     local = now.astimezone(ZoneInfo(zone))
-    instant = settle(local)
+    instant = resolve_local(local)
     if local.fold == 0:
         assert instant == now
     else:

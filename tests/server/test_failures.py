@@ -18,7 +18,7 @@ from mcp.client.sse import sse_client
 from mcp_types import CallToolResult
 from starlette.applications import Starlette
 
-from gateway_metrics_mcp.backends.factory import Opening
+from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.http.transports import build_sse_app
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
@@ -205,7 +205,7 @@ async def test_one_connection_that_ends_leaves_the_backend_open_for_the_other(
 
 
 async def test_the_backend_stays_open_as_long_as_anyone_holds_it(directory: Path) -> None:
-    opening = Opening(Settings(backend=str(directory)), lambda: datetime.now(UTC))
+    opening = BackendHolder(Settings(backend=str(directory)), lambda: datetime.now(UTC))
     async with opening.hold():
         first = await opening.get()
         async with opening.hold():

@@ -25,7 +25,7 @@ from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.cells import unquote_text
 from gateway_metrics_mcp.rendering.value_list import write_values
 from gateway_metrics_mcp.reports.listing import read_listing
-from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.app import MetricsServer, build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -112,7 +112,9 @@ async def test_the_pages_hold_every_value_once_in_order(ask: Call) -> None:
     assert 1 < pages < 20
 
 
-async def test_the_header_says_what_is_listed_and_the_last_line_how_to_go_on(ask: Call) -> None:
+async def test_the_header_says_what_is_listed_and_the_last_line_how_to_go_on(
+    ask: Call,
+) -> None:
     text, _ = await ask(TOOL, {"field": "modelName", "limit": 2})
 
     count = len(set(NAMES))
@@ -332,7 +334,7 @@ def test_any_values_are_read_back_page_by_page(
     arguments: dict[str, Any] = {"field": "modelName", "limit": limit, "offset": 0}
     read: list[tuple[Value, int]] = []
     while values:
-        listing = read_listing(arguments, Terms(load_catalog()), NOW)
+        listing = read_listing(arguments, ParserOptions(load_catalog()), NOW)
         rows, more = read_page(write_values(listing, result, budget))
         read += rows
         if not more:

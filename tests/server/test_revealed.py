@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.backends.address import explain_revealed
+from gateway_metrics_mcp.backends.address import find_embedded_credentials
 
 SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
 SECRET: Final = "hush-71c0"  # noqa: S105 - planted
@@ -94,7 +94,7 @@ def test_an_address_in_the_place_of_a_command_is_not_repeated(address: str) -> N
     ],
 )
 def test_an_address_without_a_secret_is_left_alone(address: str) -> None:
-    assert explain_revealed(address) is None
+    assert find_embedded_credentials(address) is None
 
 
 passwords = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1, max_size=12)
@@ -110,9 +110,13 @@ passwords = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_si
 )
 def test_any_password_is_found(scheme: str, user: str, password: str, rest: str) -> None:
     for written in (quote(password, safe=""), password.translate(dict.fromkeys(map(ord, "/?#")))):
-        assert explain_revealed(f"{scheme}{user}:{written}@db.example.com{rest}") is not None
+        assert (
+            find_embedded_credentials(f"{scheme}{user}:{written}@db.example.com{rest}") is not None
+        )
 
 
 @pytest.mark.parametrize("password", ["a/b", "a?b", "a#b", "/", "a/b:c", "1/b@c:d"])
 def test_a_password_that_had_to_be_escaped_is_found(password: str) -> None:
-    assert explain_revealed(f"clickhouse://ana:{password}@db.example.com:8123/d") is not None
+    assert (
+        find_embedded_credentials(f"clickhouse://ana:{password}@db.example.com:8123/d") is not None
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from gateway_metrics_mcp.auth.policies import (
-    Callers,
-    GatewayTokenCallers,
-    OpenCallers,
-    TokenFileCallers,
+    AuthPolicy,
+    GatewayTokenPolicy,
+    OpenPolicy,
+    TokenFilePolicy,
 )
-from gateway_metrics_mcp.auth.tokens import TokenBook
+from gateway_metrics_mcp.auth.tokens import TokenFile
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.settings import Settings
@@ -18,7 +18,7 @@ from gateway_metrics_mcp.settings import Settings
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
-def open_callers(settings: Settings) -> Callers:
+def build_policy(settings: Settings) -> AuthPolicy:
     """The policy of these settings.
 
     Raises:
@@ -27,21 +27,21 @@ def open_callers(settings: Settings) -> Callers:
     """
     _check_choice(settings)
     if settings.oauth_issuer is not None:
-        from gateway_metrics_mcp.auth.oauth import OAuthCallers  # httpx, jwt
+        from gateway_metrics_mcp.auth.oauth import OAuthPolicy  # httpx, jwt
 
-        return OAuthCallers(settings)
+        return OAuthPolicy(settings)
     if settings.is_remote:
         return _open_remote(settings)
     if settings.tokens is not None:
-        return TokenFileCallers(TokenBook(settings.tokens))
+        return TokenFilePolicy(TokenFile(settings.tokens))
     if settings.backend is None:  # there is nothing to ask
-        return OpenCallers(None)
+        return OpenPolicy(None)
     if settings.host not in _LOOPBACK:
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
-    return OpenCallers("no --tokens: everyone who reaches it is a tenant admin")
+    return OpenPolicy("no --tokens: everyone who reaches it is a tenant admin")
 
 
-def _open_remote(settings: Settings) -> Callers:
+def _open_remote(settings: Settings) -> AuthPolicy:
     if settings.auth_token_file is not None:
         if settings.token is None:
             raise SettingsError("--shared-token needs a gateway token to share: set TFY_API_KEY")
@@ -49,9 +49,9 @@ def _open_remote(settings: Settings) -> Callers:
             "--shared-token: everyone in --auth-token-file asks with this server's gateway token"
             " and sees all that it may see"
         )
-        book = TokenBook(settings.auth_token_file)
-        return TokenFileCallers(book, shared=LOCAL, notice=notice)
-    return GatewayTokenCallers(takes_bearer=settings.accept_gateway_bearer)
+        book = TokenFile(settings.auth_token_file)
+        return TokenFilePolicy(book, shared=LOCAL, notice=notice)
+    return GatewayTokenPolicy(takes_bearer=settings.accept_gateway_bearer)
 
 
 def _check_choice(settings: Settings) -> None:

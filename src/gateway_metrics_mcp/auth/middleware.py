@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_metrics_mcp.auth.credentials import BEARER_HEADER, TOKEN_HEADER, RefusedCallerError
-from gateway_metrics_mcp.auth.policies import Callers, Identity
+from gateway_metrics_mcp.auth.policies import AuthPolicy, Identity
 from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError
 from gateway_metrics_mcp.query.caller import ASKED_FOR, LOCAL, Caller
 
@@ -27,14 +27,14 @@ _WELL_KNOWN: Final = "/.well-known/"
 _SECRET_HEADERS: Final = (TOKEN_HEADER.lower().encode(), BEARER_HEADER.lower().encode())
 
 
-class Guard:
+class AuthMiddleware:
     """Lets requests in with their caller.
 
     What comes after it sees no token: the headers that carry one are taken off. It names the
     owner in the SDK's own way, so that the SDK keeps a connection to who opened it.
     """
 
-    def __init__(self, app: ASGIApp, callers: Callers) -> None:
+    def __init__(self, app: ASGIApp, callers: AuthPolicy) -> None:
         self._app = app
         self._callers = callers
 

@@ -22,8 +22,8 @@ from gateway_metrics_mcp.auth.credentials import (
     refuse_illegal,
 )
 from gateway_metrics_mcp.auth.jwks import ALGORITHMS, Keys, check_address
-from gateway_metrics_mcp.auth.policies import Callers, Identity
-from gateway_metrics_mcp.auth.subjects import SubjectBook
+from gateway_metrics_mcp.auth.policies import AuthPolicy, Identity
+from gateway_metrics_mcp.auth.subjects import SubjectFile
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import Settings
 
@@ -85,7 +85,7 @@ class JwtVerifier(TokenVerifier):
         )
 
 
-class OAuthCallers(Callers):
+class OAuthPolicy(AuthPolicy):
     """Each brings a token of the identity provider; the operator's file says who that is."""
 
     def __init__(self, settings: Settings, *, verifier: TokenVerifier | None = None) -> None:
@@ -93,7 +93,7 @@ class OAuthCallers(Callers):
         audience = check_address(settings.oauth_audience or "", "--oauth-audience")
         if settings.oauth_subjects is None:
             raise SettingsError("OAuth needs --oauth-subjects as well")
-        self._subjects = SubjectBook(settings.oauth_subjects, is_remote=settings.is_remote)
+        self._subjects = SubjectFile(settings.oauth_subjects, is_remote=settings.is_remote)
         self.books = (self._subjects,)
         self._verifier = verifier or JwtVerifier(issuer, audience, Keys(issuer))
         self._scopes = settings.oauth_scope

@@ -23,7 +23,7 @@ from gateway_metrics_mcp.auth.credentials import (
     read_header,
     refuse_illegal,
 )
-from gateway_metrics_mcp.auth.tokens import ExpiredTokenError, TokenBook, UnknownTokenError
+from gateway_metrics_mcp.auth.tokens import ExpiredTokenError, TokenFile, UnknownTokenError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 
 _BEARER: Final = 'Bearer realm="gateway-metrics"'
@@ -50,7 +50,7 @@ class Book(Protocol):
         ...
 
 
-class Callers(ABC):
+class AuthPolicy(ABC):
     """Who may ask, and by what."""
 
     challenge: str = _BEARER
@@ -77,7 +77,7 @@ class Callers(ABC):
         return ()
 
 
-class OpenCallers(Callers):
+class OpenPolicy(AuthPolicy):
     """Everyone is the local caller: for engines on loopback."""
 
     def __init__(self, notice: str | None) -> None:
@@ -88,7 +88,7 @@ class OpenCallers(Callers):
         return Identity(LOCAL, LOCAL)
 
 
-class GatewayTokenCallers(Callers):
+class GatewayTokenPolicy(AuthPolicy):
     """Each brings a gateway token, which alone is sent to the gateway."""
 
     def __init__(self, *, takes_bearer: bool) -> None:
@@ -115,7 +115,7 @@ class GatewayTokenCallers(Callers):
         return Identity(caller, caller)
 
 
-class TokenFileCallers(Callers):
+class TokenFilePolicy(AuthPolicy):
     """Each brings a bearer token that the operator gave out.
 
     `shared` is the caller that all of them ask as, where the server's own token is shared.
@@ -123,7 +123,7 @@ class TokenFileCallers(Callers):
 
     def __init__(
         self,
-        book: TokenBook,
+        book: TokenFile,
         *,
         shared: Caller | None = None,
         notice: str | None = None,

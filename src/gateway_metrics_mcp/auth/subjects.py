@@ -39,7 +39,7 @@ class _EngineSubject(BaseModel):
     tenant_admin: StrictBool = False
 
 
-class SubjectBook:
+class SubjectFile:
     """The subjects in force; the file is read again when it is asked for."""
 
     def __init__(self, path: Path, *, is_remote: bool) -> None:

@@ -120,7 +120,7 @@ OPEN: Final = Tokens(None)
 """No tokens: whoever reaches the server is a tenant admin."""
 
 
-class TokenBook:
+class TokenFile:
     """The tokens in force; the file is read again when it is asked for."""
 
     def __init__(self, path: Path | None) -> None:

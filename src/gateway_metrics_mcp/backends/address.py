@@ -31,7 +31,7 @@ _IN_QUERY: Final = (
 )
 
 
-def explain_revealed(address: str) -> str | None:
+def find_embedded_credentials(address: str) -> str | None:
     """What to do about the secret in an address, without repeating it; None if there is none.
 
     What an address of this kind never has is taken for one: a login before a gateway's host, a

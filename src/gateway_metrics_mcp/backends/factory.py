@@ -14,17 +14,17 @@ import anyio.to_thread
 
 from gateway_metrics_mcp.backends.address import SCHEMES
 from gateway_metrics_mcp.backends.base import Backend, Engine
-from gateway_metrics_mcp.backends.middleware.instrumented import MeasuredBackend
-from gateway_metrics_mcp.backends.middleware.stack import guard
+from gateway_metrics_mcp.backends.middleware.instrumented import InstrumentedBackend
+from gateway_metrics_mcp.backends.middleware.stack import wrap_backend
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.runtime.metrics import Meter
+from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 
 if TYPE_CHECKING:
-    from gateway_metrics_mcp.backends.gateway.probe import GatewayReach
+    from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe
 _CLOSING_TIMEOUT_S: Final = 5
 _FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
@@ -32,7 +32,7 @@ _FORMS: Final = (
 )
 
 
-class Opening:
+class BackendHolder:
     """Opens the backend once, when the first question comes; a failure is tried again.
 
     Connections share it: it closes when the last one that holds it is gone.
@@ -42,11 +42,11 @@ class Opening:
         self,
         settings: Settings,
         clock: Callable[[], datetime],
-        meter: Meter | None = None,
+        meter: Metrics | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._meter = meter or Meter()
+        self._meter = meter or Metrics()
         self._backend: Backend | None = None
         self._lock = anyio.Lock()
         self._holders = 0
@@ -84,8 +84,8 @@ class Opening:
     def _open(self) -> Backend:
         catalog = load_catalog(self._settings.catalog)
         backend = open_backend(self._settings, catalog, self._clock)
-        return guard(
-            MeasuredBackend(backend, self._meter),
+        return wrap_backend(
+            InstrumentedBackend(backend, self._meter),
             self._settings,
             self._clock,
             self._meter,
@@ -103,10 +103,10 @@ def open_probe(
     """
 
     @cache
-    def open_reach() -> GatewayReach:
-        from gateway_metrics_mcp.backends.gateway.probe import GatewayReach  # a heavy door
+    def open_reach() -> GatewayProbe:
+        from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # a heavy door
 
-        return GatewayReach((settings.backend or "").strip())
+        return GatewayProbe((settings.backend or "").strip())
 
     async def reach_gateway() -> None:
         await open_reach().check()

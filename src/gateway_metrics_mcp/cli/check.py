@@ -75,13 +75,13 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
 
 async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
     """What lies between here and a gateway: the proxy, and the difference of the clocks."""
-    from gateway_metrics_mcp.backends.gateway.probe import GatewayReach  # a heavy door
+    from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # a heavy door
 
     try:
         proxy = describe_proxy(host)
         if proxy is not None:
             yield Finding("proxy", is_good=True, detail=f"requests go through {proxy}")
-        date = await GatewayReach(host).read_clock()
+        date = await GatewayProbe(host).read_clock()
     except (GatewayMetricsError, ValueError):
         return  # the questions meet the same, and tell
     skew = timedelta() if date is None else clock() - date

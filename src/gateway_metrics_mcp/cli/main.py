@@ -13,11 +13,11 @@ from typing import Any
 import anyio
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.backends.address import explain_revealed
+from gateway_metrics_mcp.backends.address import find_embedded_credentials
 from gateway_metrics_mcp.cli.flags import add_setting_flags, flag_of
-from gateway_metrics_mcp.cli.serve import _api, _serve
+from gateway_metrics_mcp.cli.serve import serve, serve_api
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
-from gateway_metrics_mcp.query.suggestions import explain_choice, find_near
+from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean
 from gateway_metrics_mcp.runtime.logs import announce, configure_logging
 from gateway_metrics_mcp.settings import PREFIX, Settings, flag_names, read_settings
 
@@ -62,7 +62,7 @@ def _run(argv: Sequence[str]) -> int:
     command = arguments.pop("command")
     try:
         settings = read_settings(arguments, os.environ)
-        if revealed := explain_revealed(settings.backend or ""):
+        if revealed := find_embedded_credentials(settings.backend or ""):
             raise SettingsError(revealed)
         configure_logging(settings.log_level, settings.log_format)
         return _RUN[command](settings)
@@ -79,12 +79,12 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
         parser.error(f"{known.command} has flags of its own: it stands first")
     flags = [flag_of(name) for name in ("config", *flag_names())]
     for word in (word.partition("=")[0] for word in rest):  # what follows may be a secret
-        near = " or ".join(find_near(word, flags))
+        near = " or ".join(closest_matches(word, flags))
         parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
     if known.command not in _COMMANDS:
         if set(known.command) & set("@:/\\"):  # there may be a password in it
             parser.error("an address or a directory is given as --backend ADDRESS")
-        choice = explain_choice(known.command, _COMMANDS | _OTHERS)
+        choice = did_you_mean(known.command, _COMMANDS | _OTHERS)
         parser.error(f"unknown command {known.command}. {choice}")
     return vars(known)
 
@@ -145,4 +145,4 @@ def _demo(settings: Settings) -> int:
 
 
 _OWN_FLAGS = {"ask": _ask, "import": _import, "install": _install, "token": _token}
-_RUN = {"api": _api, "serve": _serve, "check": _check, "demo": _demo}
+_RUN = {"api": serve_api, "serve": serve, "check": _check, "demo": _demo}

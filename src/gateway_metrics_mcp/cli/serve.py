@@ -18,7 +18,8 @@ from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.settings import Settings
 
 
-def _serve(settings: Settings) -> int:
+def serve(settings: Settings) -> int:
+    """Serve MCP over stdio or HTTP; the exit code."""
     if settings.transport == "stdio":
         # The thread that reads stdin cannot be woken: the default action ends at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -35,7 +36,7 @@ def _serve(settings: Settings) -> int:
 
 
 def _serve_http(server: Any, settings: Settings) -> int:
-    from gateway_metrics_mcp.auth.factory import open_callers  # likewise
+    from gateway_metrics_mcp.auth.factory import build_policy  # likewise
     from gateway_metrics_mcp.http.transports import (
         build_http_app,  # likewise
         build_sse_app,  # likewise
@@ -44,7 +45,7 @@ def _serve_http(server: Any, settings: Settings) -> int:
     # The paths of SSE hold its sessions; a line per call is ours to write.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     is_sse = settings.transport == "sse"
-    callers = open_callers(settings)
+    callers = build_policy(settings)
     app = (build_sse_app if is_sse else build_http_app)(server, settings, callers)
     if callers.notice:
         announce(callers.notice)
@@ -66,9 +67,9 @@ def _run_app(
     end_calls: Callable[[], None] = lambda: None,
 ) -> int:
     """Serve an application until a signal ends it."""
-    from gateway_metrics_mcp.http.shutdown import DrainingServer  # only for HTTP
+    from gateway_metrics_mcp.http.shutdown import GracefulServer  # only for HTTP
 
-    server = DrainingServer(
+    server = GracefulServer(
         app, drain_s=settings.drain, calls_under_way=calls_under_way, end_calls=end_calls
     )
     # uvicorn sends itself the signal that ended it: an asked end is no failure.
@@ -92,15 +93,16 @@ def _listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
-def _api(settings: Settings) -> int:
-    from gateway_metrics_mcp.auth.tokens import TokenBook  # likewise
+def serve_api(settings: Settings) -> int:
+    """Serve the metrics query API from an engine; the exit code."""
+    from gateway_metrics_mcp.auth.tokens import TokenFile  # likewise
     from gateway_metrics_mcp.http.api import build_api  # only for this command
     from gateway_metrics_mcp.http.openapi import PATH  # likewise
 
     is_loopback = settings.host in ("127.0.0.1", "localhost", "::1")
     if settings.tokens is None and not is_loopback:
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
-    book = TokenBook(settings.tokens)
+    book = TokenFile(settings.tokens)
     if settings.tokens is None:
         text = "no --tokens: everyone who reaches it is a tenant admin"
         announce(text)

@@ -41,7 +41,7 @@ from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoints, Result
 from gateway_metrics_mcp.query.validation import read_query
-from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, refuse_excess
+from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, check_size
 from gateway_metrics_mcp.runtime.limits import Admission
 from gateway_metrics_mcp.settings import Settings
 
@@ -228,7 +228,7 @@ def _read_query(body: bytes, catalog: Catalog) -> Query:
         value: object = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidQueryError([Problem("body", f"not JSON: {error}")]) from None
-    refuse_excess(value, "body")
+    check_size(value, "body")
     return read_query(value, catalog)
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway_metrics_mcp.runtime.metrics import Meter
+from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.settings import Settings
 
@@ -37,7 +37,7 @@ class Operations:
     """
 
     def __init__(
-        self, app: ASGIApp, *, readiness: Readiness, meter: Meter, has_metrics: bool
+        self, app: ASGIApp, *, readiness: Readiness, meter: Metrics, has_metrics: bool
     ) -> None:
         self._app = app
         self._readiness = readiness
@@ -129,7 +129,7 @@ class Crowd:
 
 
 def add_outer_layers(
-    app: Starlette, settings: Settings, readiness: Readiness, meter: Meter
+    app: Starlette, settings: Settings, readiness: Readiness, meter: Metrics
 ) -> None:
     """What stands before all checks: what browsers ask about them, and the operators' paths."""
     app.add_middleware(Crowd, most=settings.connections)

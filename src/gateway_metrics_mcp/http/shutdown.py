@@ -21,7 +21,7 @@ _FAREWELL_S: Final = 1
 _START: Final = "http.response.start"
 
 
-class DrainingServer(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """Streams stay open at a signal for as long as calls are under way, up to `drain_s`.
 
     sse-starlette would cut them at once, and with them the answers; one without a call, such as an

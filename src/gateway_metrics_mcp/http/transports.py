@@ -9,9 +9,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway_metrics_mcp.auth.factory import open_callers
-from gateway_metrics_mcp.auth.middleware import Guard
-from gateway_metrics_mcp.auth.policies import Callers
+from gateway_metrics_mcp.auth.factory import build_policy
+from gateway_metrics_mcp.auth.middleware import AuthMiddleware
+from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.http.operations import add_outer_layers
 from gateway_metrics_mcp.reports.size_limits import MOST_BYTES
@@ -22,41 +22,41 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 def build_http_app(
-    server: MetricsServer, settings: Settings, callers: Callers | None = None
+    server: MetricsServer, settings: Settings, callers: AuthPolicy | None = None
 ) -> Starlette:
     """Streamable HTTP at `/mcp`, without sessions; `callers` are those of the settings."""
     security = _security(settings)
     app = server.streamable_http_app(
         stateless_http=True, transport_security=security, max_request_body_size=MOST_BYTES
     )
-    _add_guard(app, server, callers or open_callers(settings))
-    app.add_middleware(_Doorkeeper, security=security)
+    _add_guard(app, server, callers or build_policy(settings))
+    app.add_middleware(HostOriginMiddleware, security=security)
     add_outer_layers(app, settings, server.readiness, server.meter)
     return app
 
 
 def build_sse_app(
-    server: MetricsServer, settings: Settings, callers: Callers | None = None
+    server: MetricsServer, settings: Settings, callers: AuthPolicy | None = None
 ) -> Starlette:
     """The older SSE transport at `/sse`; `callers` are those of the settings."""
     security = _security(settings)
     app = server.sse_app(transport_security=security, max_request_body_size=MOST_BYTES)
-    _add_guard(app, server, callers or open_callers(settings))
-    app.add_middleware(_Doorkeeper, security=security)
+    _add_guard(app, server, callers or build_policy(settings))
+    app.add_middleware(HostOriginMiddleware, security=security)
     add_outer_layers(app, settings, server.readiness, server.meter)
     # Each connection enters the server's lifespan: between two the backend stays open.
     app.router.lifespan_context = lambda _: server.hold()
     return app
 
 
-def _add_guard(app: Starlette, server: MetricsServer, callers: Callers) -> None:
+def _add_guard(app: Starlette, server: MetricsServer, callers: AuthPolicy) -> None:
     """Who asks, after the Host and Origin checks and before all else of the application."""
     server.is_served = True
     app.router.routes.extend(callers.routes())
-    app.add_middleware(Guard, callers=callers)
+    app.add_middleware(AuthMiddleware, callers=callers)
 
 
-class _Doorkeeper:
+class HostOriginMiddleware:
     """Refuses a foreign Host or Origin on every path; the SDK's SSE logs a traceback for each."""
 
     def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:
@@ -64,6 +64,7 @@ class _Doorkeeper:
         self._check = TransportSecurityMiddleware(security)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on."""
         refusal = None
         if scope["type"] == "http":
             refusal = await self._check.validate_request(Request(scope))

@@ -24,7 +24,7 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Spelling(_Entry):
+class ValueSet(_Entry):
     """Rows whose group-by field has one of these words, in whatever case.
 
     How the gateway spells such values is not documented, so they are read and not guessed.
@@ -59,7 +59,7 @@ class Rows(_Entry):
     """Which rows of the question are meant: all, where nothing is given."""
 
     filters: tuple[Filter, ...] = ()
-    spelling: Spelling | None = None
+    spelling: ValueSet | None = None
 
     @property
     def is_all(self) -> bool:
@@ -118,7 +118,7 @@ def _read_term(raw: dict[str, Any], shared: list[Any]) -> Term:
         ),
         rows=Rows(
             filters=tuple(filters),
-            spelling=None if spelling is None else Spelling.model_validate(spelling),
+            spelling=None if spelling is None else ValueSet.model_validate(spelling),
         ),
     )
 

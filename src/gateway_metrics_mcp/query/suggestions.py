@@ -63,7 +63,7 @@ def _likeness(wanted: str, candidate: str) -> float:
     return SequenceMatcher(None, wanted, candidate).ratio()
 
 
-def find_near(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
+def closest_matches(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
     """Up to three candidates that resemble `name`, the nearest first."""
     wanted = _fold(name)[:80]
     meant = _SAID.get(wanted)
@@ -105,10 +105,10 @@ def _likeness_of_value(wanted: str, candidate: str) -> float:
     return 0.9 if is_part else _likeness(wanted, candidate)
 
 
-def explain_choice(name: str, candidates: Iterable[str]) -> str:
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """`Did you mean x or y? Allowed: x, y, z` for a name that is none of the candidates."""
     allowed = tuple(candidates)
-    near = find_near(name, allowed)
+    near = closest_matches(name, allowed)
     listed = f"Allowed: {', '.join(allowed)}" if allowed else "Nothing is allowed here"
     return f"Did you mean {' or '.join(near)}? {listed}" if near else listed
 

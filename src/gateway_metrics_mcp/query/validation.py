@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource, FilterField
 from gateway_metrics_mcp.query.model import Aggregation, Filter, FilterValue, Query, Scalar
-from gateway_metrics_mcp.query.suggestions import explain_choice, find_near, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, quote
 from gateway_metrics_mcp.query.text import is_text
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, LAST_YEAR
@@ -54,14 +54,14 @@ def read_filter(
         return None
     for key in item:
         if key not in _KEYS:
-            add(f"{place}.{key}", f"unknown key. {explain_choice(str(key), _KEYS)}")
+            add(f"{place}.{key}", f"unknown key. {did_you_mean(str(key), _KEYS)}")
     name = _read_name(item, place, add, catalog)
     field: FilterField | None = None
     if name is not None and datasource is not None:
         field = catalog.filter_field(datasource, name)
         if field is None and not allow_unknown:
             names = [*catalog.datasources[datasource].filters, "metadata.<key>"]
-            choice = explain_choice(name, names)
+            choice = did_you_mean(name, names)
             add(f"{place}.fieldName", f"{quote(name)} is no filter of {datasource}. {choice}")
             name = None
     operator = _read_operator(item.get("operator"), name, field, f"{place}.operator", add)
@@ -96,10 +96,10 @@ def _read_operator(
     if value in allowed:
         return value
     if value in OPERATORS:
-        add(place, f"{value} is not allowed on {name}. {explain_choice(str(value), allowed)}")
+        add(place, f"{value} is not allowed on {name}. {did_you_mean(str(value), allowed)}")
         return value
     wrong = "missing" if value is None else f"{quote(value)} is unknown"
-    add(place, f"{wrong}. {explain_choice(str(value or ''), allowed)}")
+    add(place, f"{wrong}. {did_you_mean(str(value or ''), allowed)}")
     return None
 
 
@@ -219,7 +219,7 @@ class _Reading:
     def read(self) -> Query:
         for key in self._body:
             if key not in BODY_KEYS:
-                self._add(str(key), f"unknown key. {explain_choice(str(key), BODY_KEYS)}")
+                self._add(str(key), f"unknown key. {did_you_mean(str(key), BODY_KEYS)}")
         self._name = cast("DatasourceName | None", self._choice("datasource", DATASOURCES))
         query_type = self._choice("type", QUERY_TYPES)
         start, end = self._window()
@@ -252,7 +252,7 @@ class _Reading:
         if isinstance(value, str) and value in allowed:
             return value
         wrong = "missing" if value is None else f"{quote(value)} is unknown"
-        self._add(key, f"{wrong}. {explain_choice(str(value or ''), allowed)}")
+        self._add(key, f"{wrong}. {did_you_mean(str(value or ''), allowed)}")
         return None
 
     def _list(self, key: str) -> list[Any]:
@@ -334,13 +334,13 @@ class _Reading:
             return None
         for key in item:
             if key not in keys:
-                self._add(f"{place}.{key}", f"unknown key. {explain_choice(str(key), keys)}")
+                self._add(f"{place}.{key}", f"unknown key. {did_you_mean(str(key), keys)}")
         type_, column = item.get("type"), item.get("column")
         if type_ not in AGGREGATION_TYPES:
             wrong = "missing" if type_ is None else f"{quote(type_)} is unknown"
             has_rates = query_type != "distribution"
             types = [t for t in AGGREGATION_TYPES if has_rates or t not in RATE_TYPES]
-            choice = explain_choice(str(type_ or ""), types)
+            choice = did_you_mean(str(type_ or ""), types)
             self._add(f"{place}.type", f"{wrong}. {choice}")
             type_ = None
         name = self._name_of("columns", f"{place}.column", column)
@@ -367,8 +367,8 @@ class _Reading:
         if name not in known and not self._allow_unknown:
             what = "column" if kind == "columns" else "group-by field"
             names = list(known) if kind == "columns" else [*known, "metadata.<key>"]
-            choice = explain_choice(value, names)
-            if kind != "columns" and _KEY.fullmatch(value) and not find_near(value, names):
+            choice = did_you_mean(value, names)
+            if kind != "columns" and _KEY.fullmatch(value) and not closest_matches(value, names):
                 choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
             choice = f"{self._explain_place(kind, name, datasource)}{choice}"
             self._add(place, f"{quote(value)} is no {what} of {self._name}. {choice}")

@@ -10,7 +10,7 @@ from gateway_metrics_mcp.rendering.distribution import write_distribution
 from gateway_metrics_mcp.rendering.json import write_json
 from gateway_metrics_mcp.rendering.timeseries import write_timeseries
 from gateway_metrics_mcp.rendering.value_list import Listed
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Answer:
     """An answer; `text` is all that a model needs to read."""
 
     text: str
-    asked: Asked | None = field(default=None, repr=False)
+    report: Report | None = field(default=None, repr=False)
     """What it was written from, where rows were asked for."""
     listed: Listed | None = field(default=None, repr=False)
     """The same, where values of a field were listed."""
@@ -30,10 +30,10 @@ class Answer:
     """What an interactive view draws, which no model reads."""
 
 
-def write_answer(asked: Asked, budget: int) -> str:
+def write_answer(report: Report, budget: int) -> str:
     """The answer in the format that was asked for, within `budget` estimated tokens."""
-    if asked.question.format == "json":
-        return write_json(asked, budget)
-    if asked.question.query.interval is not None:
-        return write_timeseries(asked, budget)
-    return write_distribution(asked, budget)
+    if report.request.format == "json":
+        return write_json(report, budget)
+    if report.request.query.interval is not None:
+        return write_timeseries(report, budget)
+    return write_distribution(report, budget)

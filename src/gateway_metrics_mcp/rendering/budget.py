@@ -58,7 +58,7 @@ _MOST_FOR_LINK: Final = 5
 
 
 @dataclass(slots=True)
-class Room:
+class TokenBudget:
     """What is left of a budget while lines are added.
 
     A token is at least a byte. So lines are only counted once their bytes would no longer fit:
@@ -78,7 +78,7 @@ class Room:
             self.bytes = max(self.bytes, self.tokens)
 
     @property
-    def is_overdrawn(self) -> bool:
+    def is_overspent(self) -> bool:
         """Whether more was spent than there was."""
         return self.bytes < 0 or not self._has(0)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway_metrics_mcp.query.result import Key, Number
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 NULL: Final = "null"
 NOT_APPLICABLE: Final = "n/a"
@@ -77,15 +77,15 @@ def format_value(
     return f"+{text}" if signed and value > 0 else text
 
 
-def format_cell(asked: Asked, value: Number | None, value_name: str) -> str:
+def format_cell(report: Report, value: Number | None, value_name: str) -> str:
     """A value as the answer shows it: rounded by its unit, or with all digits."""
-    return cell_formatter(asked, value_name)(value)
+    return cell_formatter(report, value_name)(value)
 
 
-def cell_formatter(asked: Asked, value_name: str) -> Callable[[Number | None], str]:
+def cell_formatter(report: Report, value_name: str) -> Callable[[Number | None], str]:
     """What formats the values of one name."""
-    is_exact = asked.question.format in ("exact", "json")
-    known = asked.value(value_name)
+    is_exact = report.request.format in ("exact", "json")
+    known = report.value(value_name)
     unit, is_signed = known.unit, known.is_signed
 
     def form(value: Number | None) -> str:

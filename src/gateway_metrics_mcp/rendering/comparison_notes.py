@@ -12,40 +12,40 @@ from gateway_metrics_mcp.query.time.zone import format_minute
 from gateway_metrics_mcp.rendering.cells import format_key, format_number, format_value
 from gateway_metrics_mcp.rendering.header import shown_filters
 from gateway_metrics_mcp.reports.columns import RATIO
-from gateway_metrics_mcp.reports.cost_drivers import Spend, Split
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, Spend
+from gateway_metrics_mcp.reports.report import Report
 
 _MOST_NAMES: Final = 3
 _LONGEST: Final = 40
 _MILLION: Final = 1_000_000
 
 
-def change_notes(asked: Asked) -> list[str]:
+def change_notes(report: Report) -> list[str]:
     """The notes of a comparison; none for any other answer."""
-    earlier = asked.question.earlier
+    earlier = report.request.earlier
     if earlier is None:
         return []
-    notes = [*_gap_notes(asked), *explain_earlier(asked.question.window, earlier), *earlier.notes]
-    if any(asked.new):
-        notes.append(f"new, with no row in the earlier window: {_list(asked.new)}")
-    if any(asked.vanished):
-        notes.append(f"vanished, with no row in the later window: {_list(asked.vanished)}")
-    if asked.split is not None:
-        notes.append(_describe_split(asked.split))
-    elif asked.way_to_split:
+    notes = [*_gap_notes(report), *explain_earlier(report.request.window, earlier), *earlier.notes]
+    if any(report.new):
+        notes.append(f"new, with no row in the earlier window: {_list(report.new)}")
+    if any(report.vanished):
+        notes.append(f"vanished, with no row in the later window: {_list(report.vanished)}")
+    if report.split is not None:
+        notes.append(_describe_split(report.split))
+    elif report.way_to_split:
         notes.append(
             "what moved the cost (calls, tokens per call, price) cannot be told here:"
-            f" {asked.way_to_split}"
+            f" {report.way_to_split}"
         )
     return notes
 
 
-def _gap_notes(asked: Asked) -> list[str]:
+def _gap_notes(report: Report) -> list[str]:
     """Rows that begin in the middle of the earlier window make a change of what is none."""
-    gap = asked.earlier_gap
-    if gap is None or not asked.result.points:
+    gap = report.earlier_gap
+    if gap is None or not report.result.points:
         return []
-    rows = "rows that match" if shown_filters(asked) else "rows"
+    rows = "rows that match" if shown_filters(report) else "rows"
     lacking = f"the earlier window has no {rows} at all"
     if gap.until is not None:
         share = format_value(gap.share, RATIO)
@@ -61,7 +61,7 @@ def _list(groups: Sequence[tuple[Key, ...]]) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
-def _describe_split(split: Split) -> str:
+def _describe_split(split: CostDecomposition) -> str:
     """One line whose parts add up to its whole, as they stand there."""
     if not split.now.calls:
         return _describe_exchange(split)
@@ -83,7 +83,7 @@ def _describe_split(split: Split) -> str:
     )
 
 
-def _describe_exchange(split: Split) -> str:
+def _describe_exchange(split: CostDecomposition) -> str:
     """Where no group is in both windows: what came, and what went."""
     decimals = _decimals(split)
     whole, new = round(split.whole, decimals), round(split.new, decimals)
@@ -94,7 +94,7 @@ def _describe_exchange(split: Split) -> str:
     )
 
 
-def _decimals(split: Split) -> int:
+def _decimals(split: CostDecomposition) -> int:
     """Cents, unless the whole is so small that they would say nothing."""
     largest = split.largest
     if largest >= 10 or largest == 0:

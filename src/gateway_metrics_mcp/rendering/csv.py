@@ -16,7 +16,7 @@ from gateway_metrics_mcp.rendering.grid import Grid
 from gateway_metrics_mcp.rendering.header import write_header
 from gateway_metrics_mcp.rendering.remarks import list_remarks
 from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 # A spreadsheet takes text for a formula by its first letter; where it splits at semicolons, by
 # that of each part. A quote is read as the beginning of a part, not as its first letter.
@@ -24,49 +24,49 @@ _FORMULA: Final = re.compile('(^|;)(?=[\\s"]*[=+\\-@\uff1d\uff0b\uff0d\uff20])')
 _NEEDS_QUOTES: Final = re.compile('[",;]|^\\s|\\s$')
 
 
-def write_csv(asked: Asked, most_series: int | None = None) -> str:
+def write_csv(report: Report, most_series: int | None = None) -> str:
     """A header and every row of the answer; a timeseries has one per bucket and group.
 
     The names are the table's, the numbers as in `format: json`. The ALL row is left out: it must
     not be added up with the rows. A distribution keeps to the limit and offset of its question,
     a timeseries to its `most_series` largest series.
     """
-    lines = [write_line(_headings(asked))]
-    buckets = asked.buckets
-    rows = _groups(asked) if buckets is None else _buckets(asked, buckets, most_series)
+    lines = [write_line(_headings(report))]
+    buckets = report.buckets
+    rows = _groups(report) if buckets is None else _buckets(report, buckets, most_series)
     lines += map(write_line, rows)
     return "\n".join(lines) + "\n"
 
 
-def write_beside(asked: Asked) -> list[str]:
+def write_beside(report: Report) -> list[str]:
     """What a CSV has no place for: window, filters, scope, what is counted, and the notes."""
-    asked = replace(asked, question=replace(asked.question, format="exact"))  # nothing is rounded
-    grid = None if asked.buckets is None else Grid(asked, asked.buckets)
-    is_ordered = grid is None and len(asked.result.points) > 1
-    order = describe_order(asked) if is_ordered else ""
-    head = write_header(asked, *([order] if order else []))
-    return [head.removeprefix("# "), *list_remarks(asked, grid)]
+    report = replace(report, request=replace(report.request, format="exact"))  # nothing is rounded
+    grid = None if report.buckets is None else Grid(report, report.buckets)
+    is_ordered = grid is None and len(report.result.points) > 1
+    order = describe_order(report) if is_ordered else ""
+    head = write_header(report, *([order] if order else []))
+    return [head.removeprefix("# "), *list_remarks(report, grid)]
 
 
-def _headings(asked: Asked) -> list[Key]:
-    time = [] if asked.buckets is None else ["time"]
-    names = [add_unit(name, asked.unit_of(name)) for name in asked.result.value_names]
-    return [*time, *asked.result.key_names, *names]
+def _headings(report: Report) -> list[Key]:
+    time = [] if report.buckets is None else ["time"]
+    names = [add_unit(name, report.unit_of(name)) for name in report.result.value_names]
+    return [*time, *report.result.key_names, *names]
 
 
-def _groups(asked: Asked) -> Iterator[Sequence[Key]]:
-    question = asked.question
-    last = None if question.limit is None else question.offset + question.limit
-    for point in sort_points(asked)[question.offset : last]:
+def _groups(report: Report) -> Iterator[Sequence[Key]]:
+    request = report.request
+    last = None if request.limit is None else request.offset + request.limit
+    for point in sort_points(report)[request.offset : last]:
         yield (*point.keys, *point.values)
 
 
-def _buckets(asked: Asked, buckets: Buckets, most: int | None) -> Iterator[Sequence[Key]]:
+def _buckets(report: Report, buckets: Buckets, most: int | None) -> Iterator[Sequence[Key]]:
     """Each bucket of the window with its series, the largest first; filled as the table is."""
-    if not asked.result.points:
+    if not report.result.points:
         return
-    grid, zone = Grid(asked, buckets), zone_of(buckets)
-    gap = [grid.gap(name) for name in asked.result.value_names]
+    grid, zone = Grid(report, buckets), zone_of(buckets)
+    gap = [grid.gap(name) for name in report.result.value_names]
     for start in grid.starts:
         time = start.astimezone(zone).isoformat()
         for series in grid.series[:most]:

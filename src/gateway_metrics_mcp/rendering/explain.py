@@ -7,18 +7,18 @@ from datetime import datetime
 
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result, key_names_of
-from gateway_metrics_mcp.rendering.budget import Room
+from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import keep_on_line, quote_text
 from gateway_metrics_mcp.rendering.column_notes import measure_notes
 from gateway_metrics_mcp.rendering.header import write_header
 from gateway_metrics_mcp.reports.explain import Step, list_added, list_later_calls
-from gateway_metrics_mcp.reports.report import Asked
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.report import Report
+from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.reports.time_buckets import buckets_of
 
 
 def write_plan(
-    question: Question,
+    request: ReportRequest,
     steps: Sequence[Step],
     show: Callable[[Query], str],
     *,
@@ -31,19 +31,19 @@ def write_plan(
 
     A request beyond the budget is left out whole, and said to be.
     """
-    result = Result(key_names_of(question.query, question.datasource), (), ())
-    asked = Asked(question, result, None, now, ())
+    result = Result(key_names_of(request.query, request.datasource), (), ())
+    report = Report(request, result, None, now, ())
     calls = sum(step.times for step in steps)
-    later = list_later_calls(question, calls_left)
+    later = list_later_calls(request, calls_left)
     lines = [
-        write_header(asked, "not run"),
+        write_header(report, "not run"),
         f"# upstream calls: {calls}; {'; '.join(later) or 'no more'}",
-        f"# rows to expect: {_expect(question)}",
-        *(f"# {keep_on_line(f'added {text}')}" for text in list_added(question)),
-        *(f"# {keep_on_line(text)}" for text in (*measure_notes(asked), *notes)),
-        *(f"# {keep_on_line(text)}" for text in question.window.notes),
+        f"# rows to expect: {_expect(request)}",
+        *(f"# {keep_on_line(f'added {text}')}" for text in list_added(request)),
+        *(f"# {keep_on_line(text)}" for text in (*measure_notes(report), *notes)),
+        *(f"# {keep_on_line(text)}" for text in request.window.notes),
     ]
-    room = Room(budget)
+    room = TokenBudget(budget)
     room.take(*lines)
     for number, step in enumerate(steps, 1):
         times = f" ({step.times} times)" if step.times > 1 else ""
@@ -55,9 +55,9 @@ def write_plan(
     return "\n".join(lines)
 
 
-def _expect(question: Question) -> str:
+def _expect(request: ReportRequest) -> str:
     """Rows times buckets, as far as they are known before asking."""
-    buckets, fields = buckets_of(question), question.query.group_by
+    buckets, fields = buckets_of(request), request.query.group_by
     groups = (
         f"the groups of {', '.join(map(quote_text, fields))}, not known before asking"
         if fields
@@ -65,6 +65,6 @@ def _expect(question: Question) -> str:
     )
     if buckets is None:
         return groups
-    count = buckets.count_buckets(question.query.start_ts, question.query.end_ts)
-    of = f"at most {count} buckets of {question.query.interval}"
+    count = buckets.count_buckets(request.query.start_ts, request.query.end_ts)
+    of = f"at most {count} buckets of {request.query.interval}"
     return f"{of} x {groups}" if fields else of

@@ -22,7 +22,7 @@ from gateway_metrics_mcp.rendering.cells import (
 )
 from gateway_metrics_mcp.rendering.distribution import equal_to_total, label_of
 from gateway_metrics_mcp.rendering.sorting import rank_key
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 PARTIAL: Final = " (partial)"
 """What follows the label of a bucket that holds less than its width."""
@@ -95,14 +95,14 @@ def explain_zone(buckets: Buckets, zone: str) -> list[str]:
     return [f"hours are UTC, not {zone}" if is_below_a_day else f"buckets are UTC, not {zone}"]
 
 
-def partial_notes(asked: Asked, starts: Sequence[datetime], buckets: Buckets) -> list[str]:
+def partial_notes(report: Report, starts: Sequence[datetime], buckets: Buckets) -> list[str]:
     """Which of the first and last bucket hold less than their width."""
-    query, notes = asked.question.query, []
+    query, notes = report.request.query, []
     if starts[0] < query.start_ts:
         notes.append(f"the first bucket is partial: only from {_clock(query.start_ts)} on")
     last_end = end_of(starts[-1], buckets)
     if last_end > query.end_ts:
-        why = "still running" if asked.question.window.is_to_now else "cut by the window"
+        why = "still running" if report.request.window.is_to_now else "cut by the window"
         notes.append(f"the last bucket is partial, {why}: only to {_clock(query.end_ts)}")
     if notes and query.has_rates:
         notes.append("rates of a partial bucket are too low: they divide by its whole width")
@@ -156,20 +156,20 @@ class Ranking:
     by: str
 
 
-def rank_series(asked: Asked) -> Ranking:
+def rank_series(report: Report) -> Ranking:
     """The series by the sum of the first value, where that adds up over buckets.
 
     Else by the number of rows; by the highest bucket where the source does not count rows.
     """
-    series = _gather(asked)
+    series = _gather(report)
     series.sort(key=lambda one: tuple(map(rank_key, one.keys)))
-    names = asked.result.value_names
-    name = asked.first_value
-    if name is not None and not asked.is_additive(name) and TOTAL in names:
+    names = report.result.value_names
+    name = report.first_value
+    if name is not None and not report.is_additive(name) and TOTAL in names:
         name = TOTAL
     if name is None:
         return Ranking(series, "name")
-    position, is_additive = names.index(name), asked.is_additive(name)
+    position, is_additive = names.index(name), report.is_additive(name)
 
     def size(one: Series) -> Number:
         column = [row[position] for row in one.values.values()]
@@ -181,13 +181,13 @@ def rank_series(asked: Asked) -> Ranking:
     return Ranking(series, name)
 
 
-def _gather(asked: Asked) -> list[Series]:
+def _gather(report: Report) -> list[Series]:
     """A series per group; rows that share group and bucket stand in series of their own."""
     gathered: dict[
         tuple[object, ...], tuple[tuple[Key, ...], dict[datetime, Sequence[Number | None]]]
     ]
     gathered = {}
-    for point in asked.result.points:
+    for point in report.result.points:
         if point.start is None:
             continue
         # True, 1 and 1.0 are equal in Python, and three groups here.
@@ -198,9 +198,9 @@ def _gather(asked: Asked) -> list[Series]:
     return [Series(keys, values) for keys, values in gathered.values()]
 
 
-def merge_series(asked: Asked, hidden: Sequence[Series]) -> Series:
+def merge_series(report: Report, hidden: Sequence[Series]) -> Series:
     """The rest as one series: additive values added up, null for the others."""
-    is_additive = [asked.is_additive(name) for name in asked.result.value_names]
+    is_additive = [report.is_additive(name) for name in report.result.value_names]
     rows: dict[datetime, list[Sequence[Number | None]]] = {}
     for series in hidden:
         for start, row in series.values.items():
@@ -233,11 +233,11 @@ class Block:
 class Grid:
     """All buckets and all series of an answer, of which blocks are cut."""
 
-    def __init__(self, asked: Asked, buckets: Buckets) -> None:
-        self._asked = asked
+    def __init__(self, report: Report, buckets: Buckets) -> None:
+        self._report = report
         self._buckets = buckets
-        query = asked.question.query
-        came = {point.start for point in asked.result.points if point.start is not None}
+        query = report.request.query
+        came = {point.start for point in report.result.points if point.start is not None}
         starts = find_buckets(query, buckets, came)
         self._is_aligned = starts is not None
         self.starts: list[datetime] = sorted(came) if starts is None else starts
@@ -245,12 +245,12 @@ class Grid:
         if self._is_aligned:
             self.labels = mark_partial(self.labels, query, self.starts, buckets)
         self._missing = len(self.starts) - len(came)
-        self._equal = equal_to_total(asked)
-        names = asked.result.value_names
+        self._equal = equal_to_total(report)
+        names = report.result.value_names
         self._values = [(i, name) for i, name in enumerate(names) if name not in self._equal]
-        ranking = rank_series(asked)
+        ranking = rank_series(report)
         self.series, self.ranked_by = ranking.series, quote_text(ranking.by)
-        self._has_overlap = asked.rows_overlap
+        self._has_overlap = report.rows_overlap
         self._columns: dict[tuple[int, int], list[str]] = {}
 
     @property
@@ -266,7 +266,7 @@ class Grid:
     @property
     def is_ungrouped(self) -> bool:
         """Whether each bucket has one row."""
-        return not self._asked.result.key_names and len(self.series) == 1
+        return not self._report.result.key_names and len(self.series) == 1
 
     @cached_property
     def rest_phrase(self) -> str:
@@ -283,41 +283,41 @@ class Grid:
 
     def bucket_facts(self) -> list[str]:
         """Which buckets hold less than their width, or nothing."""
-        asked, facts = self._asked, []
+        report, facts = self._report, []
         if not self._is_aligned:
             facts.append(
                 "the gateway's buckets are aligned otherwise: only those with rows stand here"
             )
         else:
-            facts += partial_notes(asked, self.starts, self._buckets)
+            facts += partial_notes(report, self.starts, self._buckets)
             if self._missing:
                 facts.append(f"{self._missing} of {len(self.starts)} buckets had no rows at all")
-        return [*facts, *explain_zone(self._buckets, asked.question.window.zone.key)]
+        return [*facts, *explain_zone(self._buckets, report.request.window.zone.key)]
 
     def ungrouped(self) -> Block:
         """One table with all values as columns."""
         columns = [self._column(0, i, name) for i, name in self._values]
         return Block(
-            None, [label_of(self._asked, name) for _, name in self._values], _join(columns)
+            None, [label_of(self._report, name) for _, name in self._values], _join(columns)
         )
 
     def blocks(self, count: int, longest: int = LONGEST_NAME) -> list[Block]:
         """A table per value, of the largest `count` series and the rest."""
         hidden = self.series[count:]
         names = [series.name(longest) for series in self.series[:count]]
-        rest = merge_series(self._asked, hidden) if hidden else None
+        rest = merge_series(self._report, hidden) if hidden else None
         blocks = []
         for i, name in self._values:
             columns, headings = [self._column(j, i, name) for j in range(count)], names
             if rest is not None and self.has_rest(name):
                 columns.append(self._cells(rest, i, name))
                 headings = [*names, f"other ({len(hidden)})"]
-            blocks.append(Block(label_of(self._asked, name), headings, _join(columns)))
+            blocks.append(Block(label_of(self._report, name), headings, _join(columns)))
         return blocks
 
     def has_rest(self, name: str) -> bool:
         """Whether the series that are not shown may be added up in a value."""
-        return self._asked.is_additive(name) and not self._has_overlap
+        return self._report.is_additive(name) and not self._has_overlap
 
     def _column(self, position: int, i: int, name: str) -> list[str]:
         """The cells of one value of one series; made once, however often they are asked for."""
@@ -327,10 +327,10 @@ class Grid:
 
     def gap(self, name: str) -> Number | None:
         """What a bucket without rows has of a value."""
-        return 0 if self._is_aligned and self._asked.is_zero_in_gaps(name) else None
+        return 0 if self._is_aligned and self._report.is_zero_in_gaps(name) else None
 
     def _cells(self, series: Series, i: int, name: str) -> list[str]:
-        form = cell_formatter(self._asked, name)
+        form = cell_formatter(self._report, name)
         gap = NULL if self.gap(name) is None else "0"
         rows = map(series.values.get, self.starts)
         return [gap if row is None else form(row[i]) for row in rows]

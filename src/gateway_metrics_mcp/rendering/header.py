@@ -10,8 +10,8 @@ from gateway_metrics_mcp.query.model import Filter, Scalar, format_instant
 from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.query.virtual_models import FIELD, VIRTUAL, VIRTUAL_ROWS
 from gateway_metrics_mcp.rendering.cells import quote_text
-from gateway_metrics_mcp.reports.report import Asked
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.report import Report
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 _MOST_VALUES: Final = 10
 _FEW_VALUES: Final = 2
@@ -19,48 +19,48 @@ _MOST_LETTERS: Final = 600
 """The asker knows what was sent; the room is the rows'."""
 
 
-def write_header(asked: Asked, *parts: str) -> str:
+def write_header(report: Report, *parts: str) -> str:
     """`# datasource by fields | window | filter: ... | scope | what is counted | parts`."""
-    question = asked.question
-    query = question.query
+    request = report.request
+    query = request.query
     kind = " timeseries" if query.interval is not None else ""
     by = f" by {', '.join(map(quote_text, query.group_by))}" if query.group_by else ""
-    filters = describe_filters(shown_filters(asked))
-    scope = question.scope
-    earlier = question.earlier
+    filters = describe_filters(shown_filters(report))
+    scope = request.scope
+    earlier = request.earlier
     pieces = [
         f"{query.datasource}{kind}{by}",
-        format_window(question.window),
+        format_window(request.window),
         *([] if earlier is None else [f"compared with {format_window(earlier)}"]),
         *([f"filter: {' AND '.join(filters)}"] if filters else []),
         *([scope] if scope is not None else []),
-        f"counts {name_rows(question)}{_sight(asked)}",
+        f"counts {name_rows(request)}{_sight(report)}",
         *parts,
     ]
     return "# " + " | ".join(pieces)
 
 
-def name_rows(question: Question) -> str:
+def name_rows(request: ReportRequest) -> str:
     """What a row is; one of a virtual model stands for all attempts under it."""
-    rows = question.datasource.rows
-    if any(f.field_name != FIELD for f in question.query.filters):
+    rows = request.datasource.rows
+    if any(f.field_name != FIELD for f in request.query.filters):
         rows = rows.partition(" of all ")[0]
-    if question.scope != VIRTUAL:
+    if request.scope != VIRTUAL:
         return rows
     return VIRTUAL_ROWS + rows.removeprefix("model calls").partition(",")[0]
 
 
-def _sight(asked: Asked) -> str:
+def _sight(report: Report) -> str:
     """A gateway counts what the token may see, and does not say what that is."""
-    return "" if asked.result.is_by_rulings else ", as far as this token may see"
+    return "" if report.result.is_by_rulings else ", as far as this token may see"
 
 
-def pin_window(question: Question) -> dict[str, str]:
+def pin_window(request: ReportRequest) -> dict[str, str]:
     """The window as arguments, for a call that has to see the same one.
 
     The earlier one too: what was the previous period is none before a window of two instants.
     """
-    query, earlier = question.query, question.earlier
+    query, earlier = request.query, request.earlier
     pinned = {"startTs": format_instant(query.start_ts), "endTs": format_instant(query.end_ts)}
     if earlier is not None:
         ends = earlier.start, earlier.end
@@ -84,13 +84,13 @@ def describe_filters(filters: Sequence[Filter]) -> list[str]:
     return [*shown, f"…(+{rest} filters)"] if rest else shown
 
 
-def shown_filters(asked: Asked) -> list[Filter]:
+def shown_filters(report: Report) -> list[Filter]:
     """Without the one that the scope phrase stands for."""
-    question = asked.question
+    request = report.request
     return [
         f
-        for f in question.query.filters
-        if question.scope is None or f.field_name != FIELD or f.operator != "IS_NULL"
+        for f in request.query.filters
+        if request.scope is None or f.field_name != FIELD or f.operator != "IS_NULL"
     ]
 
 

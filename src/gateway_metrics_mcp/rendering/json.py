@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.result import DataPoint, Key
-from gateway_metrics_mcp.rendering.budget import Room, estimate_tokens, write_link_line
+from gateway_metrics_mcp.rendering.budget import TokenBudget, estimate_tokens, write_link_line
 from gateway_metrics_mcp.rendering.grid import Grid, Series
 from gateway_metrics_mcp.rendering.header import pin_window
 from gateway_metrics_mcp.rendering.remarks import list_remarks
 from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 _LONGEST: Final = 128
 """The most characters of a metadata value on the gateway."""
@@ -45,34 +45,34 @@ class _Rows:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def write_json(asked: Asked, budget: int) -> str:
+def write_json(report: Report, budget: int) -> str:
     """Columns once, a list per row; rows beyond the budget are counted, never cut in half.
 
     `next` are the arguments that continue, to be merged into those of this call; `csv`, only
     where rows are left out, the URI of all.
     """
-    question = asked.question
-    grid = None if asked.buckets is None else Grid(asked, asked.buckets)
-    names = [*asked.result.key_names, *asked.result.value_names]
+    request = report.request
+    grid = None if report.buckets is None else Grid(report, report.buckets)
+    names = [*report.result.key_names, *report.result.value_names]
     body: dict[str, Any] = {
-        "request": question.query.to_body(),
-        "scope": question.scope,
-        **_describe_reading(asked),
-        "notes": list_remarks(asked, grid),
+        "request": request.query.to_body(),
+        "scope": request.scope,
+        **_describe_reading(report),
+        "notes": list_remarks(report, grid),
         "columns": names if grid is None else ["startTimestamp", *names],
-        "all": None if asked.totals is None else list(map(_finite, asked.totals)),
+        "all": None if report.totals is None else list(map(_finite, report.totals)),
     }
     if estimate_tokens(_dump(body)) > budget * _MOST_OF_BUDGET:
         body |= _shorten(body, budget)
-    following = _NEXT_TOKENS + (_EARLIER_TOKENS if question.earlier is not None else 0)
-    room = Room(budget - following)
+    following = _NEXT_TOKENS + (_EARLIER_TOKENS if request.earlier is not None else 0)
+    room = TokenBudget(budget - following)
     room.take(_dump(body))
-    rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
-    if len(rows.shown) < rows.count and write_link_line("", asked.link, budget):
-        body["csv"] = asked.link
-        room = Room(budget - following)
+    rows = _groups(report, room) if grid is None else _buckets(report, grid.series, room)
+    if len(rows.shown) < rows.count and write_link_line("", report.link, budget):
+        body["csv"] = report.link
+        room = TokenBudget(budget - following)
         room.take(_dump(body))
-        rows = _groups(asked, room) if grid is None else _buckets(asked, grid.series, room)
+        rows = _groups(report, room) if grid is None else _buckets(report, grid.series, room)
     body |= rows.facts
     body["rowCount"] = rows.count
     body["isComplete"] = len(rows.shown) == rows.count
@@ -81,16 +81,16 @@ def write_json(asked: Asked, budget: int) -> str:
     return _dump(body)
 
 
-def _describe_reading(asked: Asked) -> dict[str, Any]:
+def _describe_reading(report: Report) -> dict[str, Any]:
     """What the request does not say: the window to compare with, the zone, the order of rows."""
-    earlier, zone = asked.question.earlier, asked.question.window.zone.key
+    earlier, zone = report.request.earlier, report.request.window.zone.key
     told: dict[str, Any] = {}
     if earlier is not None:
         ends = (format_instant(earlier.start), format_instant(earlier.end))
         told["comparedWith"] = dict(zip(("startTs", "endTs"), ends, strict=True))
     if zone != "UTC":
         told["timezone"] = zone
-    order = "" if asked.buckets is not None else describe_order(asked)
+    order = "" if report.buckets is not None else describe_order(report)
     return told | ({"order": order} if order else {})
 
 
@@ -108,12 +108,12 @@ def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
     return short
 
 
-def _groups(asked: Asked, room: Room) -> _Rows:
+def _groups(report: Report, room: TokenBudget) -> _Rows:
     """The rows of a distribution from `offset` on; at least one, so that a next call gets on."""
-    points, question = sort_points(asked), asked.question
-    first = min(question.offset, len(points))
-    last = None if question.limit is None else first + question.limit
-    rows = _Rows(len(points), facts={"offset": question.offset})
+    points, request = sort_points(report), report.request
+    first = min(request.offset, len(points))
+    last = None if request.limit is None else first + request.limit
+    rows = _Rows(len(points), facts={"offset": request.offset})
     for point in points[first:last]:
         row = _row(point, room)
         if not room.fits(_dump(row)) and rows.shown:
@@ -122,25 +122,27 @@ def _groups(asked: Asked, room: Room) -> _Rows:
     reached = first + len(rows.shown)
     if reached < len(points):
         rows.following = {"offset": reached}
-        if question.window.is_to_now:
-            rows.following |= _pinned(asked)
+        if request.window.is_to_now:
+            rows.following |= _pinned(report)
     return rows
 
 
-def _buckets(asked: Asked, series: Sequence[Series], room: Room) -> _Rows:
+def _buckets(report: Report, series: Sequence[Series], room: TokenBudget) -> _Rows:
     """The rows of the largest series, whole buckets of them; at least one bucket of one series."""
-    most = min(asked.question.limit or len(series), len(series))
-    rows = _cut_buckets(asked, series[:most], room, must_get_on=most == 1)
+    most = min(report.request.limit or len(series), len(series))
+    rows = _cut_buckets(report, series[:most], room, must_get_on=most == 1)
     while most > 1 and not rows.shown:
         most //= 2
-        rows = _cut_buckets(asked, series[:most], room, must_get_on=most == 1)
+        rows = _cut_buckets(report, series[:most], room, must_get_on=most == 1)
     rows.facts = {"seriesShown": most, "seriesCount": len(series)}
     return rows
 
 
-def _cut_buckets(asked: Asked, series: Sequence[Series], room: Room, *, must_get_on: bool) -> _Rows:
+def _cut_buckets(
+    report: Report, series: Sequence[Series], room: TokenBudget, *, must_get_on: bool
+) -> _Rows:
     """The buckets that fit, each with the rows of all these series."""
-    rows = _Rows(len(asked.result.points))
+    rows = _Rows(len(report.result.points))
     for start in sorted({start for one in series for start in one.values}):
         added = [
             _row(DataPoint(one.keys, tuple(one.values[start]), start), room)
@@ -148,20 +150,20 @@ def _cut_buckets(asked: Asked, series: Sequence[Series], room: Room, *, must_get
             if start in one.values
         ]
         if not room.fits(_dump(added)) and (rows.shown or not must_get_on):
-            rows.following = _pinned(asked) | {"startTs": format_instant(start)}
+            rows.following = _pinned(report) | {"startTs": format_instant(start)}
             break
         rows.shown += added
     return rows
 
 
-def _pinned(asked: Asked) -> dict[str, str]:
+def _pinned(report: Report) -> dict[str, str]:
     """The window, and the buckets, of this answer as arguments."""
-    interval = asked.question.query.interval
-    arguments = pin_window(asked.question)
+    interval = report.request.query.interval
+    arguments = pin_window(report.request)
     return arguments if interval is None else arguments | {"interval": interval.wire}
 
 
-def _row(point: DataPoint, room: Room) -> list[Any]:
+def _row(point: DataPoint, room: TokenBudget) -> list[Any]:
     start = [] if point.start is None else [format_instant(point.start)]
     show = _finite if room.is_unlimited else _cut
     return [*start, *map(show, point.keys), *map(_finite, point.values)]

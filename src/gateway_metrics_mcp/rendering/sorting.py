@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.query.result import DataPoint, DataPoints, Key, Number, Row
 from gateway_metrics_mcp.rendering.cells import quote_column
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.runtime.tasks import T
 
 _MOST_SORTED: Final = 5_000
@@ -31,10 +31,10 @@ def sort_rows(
     return runs[0] if len(runs) == 1 else list(merge(*runs, key=key, reverse=is_descending))
 
 
-def sort_points(asked: Asked) -> Sequence[DataPoint]:
+def sort_points(report: Report) -> Sequence[DataPoint]:
     """The rows in the answer's order; by their keys alone where there is no value."""
-    name = asked.order_column
-    result = asked.result
+    name = report.order_column
+    result = report.result
     rows = sort_rows(result.plain_rows(), _key_order)
     if name is None:
         return DataPoints(rows)
@@ -45,23 +45,23 @@ def sort_points(asked: Asked) -> Sequence[DataPoint]:
         position = result.value_names.index(name)
         cells = [(row[1][position], row) for row in rows]
     present = [one for one in cells if not _is_missing(one[0])]
-    is_by_size = asked.is_by_size
+    is_by_size = report.is_by_size
     ranked = sort_rows(
         present,
         lambda one: rank_key(_size(one[0]) if is_by_size else one[0]),
-        is_descending=asked.question.is_descending,
+        is_descending=report.request.is_descending,
     )
     missing = [row for cell, row in cells if _is_missing(cell)]
     return DataPoints([*(row for _, row in ranked), *missing])
 
 
-def describe_order(asked: Asked) -> str:
+def describe_order(report: Report) -> str:
     """`sorted by size of sumCostInUSD_change desc`; empty where there is no value."""
-    column = asked.order_column
+    column = report.order_column
     if column is None:
         return ""
-    direction = "desc" if asked.question.is_descending else "asc"
-    size = "size of " if asked.is_by_size else ""
+    direction = "desc" if report.request.is_descending else "asc"
+    size = "size of " if report.is_by_size else ""
     return f"sorted by {size}{quote_column(column)} {direction}"
 
 

@@ -7,13 +7,13 @@ from typing import Final
 
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.time.local_buckets import Buckets, zone_of
-from gateway_metrics_mcp.rendering.budget import Room, write_link_line
+from gateway_metrics_mcp.rendering.budget import TokenBudget, write_link_line
 from gateway_metrics_mcp.rendering.cells import LONGEST_NAME, SHORT_NAME
 from gateway_metrics_mcp.rendering.grid import Block, Grid, explain_labels
 from gateway_metrics_mcp.rendering.header import pin_window, write_header
 from gateway_metrics_mcp.rendering.no_data import write_empty
 from gateway_metrics_mcp.rendering.notes import write_notes
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 _FEWEST_SERIES: Final = 3
 """Below that, buckets are left out rather than series."""
@@ -27,32 +27,32 @@ _LEAST_NAME: Final = 4
 """The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say."""
 
 
-def write_timeseries(asked: Asked, budget: int) -> str:
+def write_timeseries(report: Report, budget: int) -> str:
     """The answer's text, within `budget` estimated tokens."""
-    buckets = asked.buckets
+    buckets = report.buckets
     if buckets is None:
         raise TypeError("a timeseries has an interval")
-    if not asked.result.points:
-        return write_empty(asked, budget)
-    return _Writer(asked, buckets, budget).write()
+    if not report.result.points:
+        return write_empty(report, budget)
+    return _Writer(report, buckets, budget).write()
 
 
 class _Writer:
     """The search for what fits, and the text of it."""
 
-    def __init__(self, asked: Asked, buckets: Buckets, budget: int) -> None:
-        self._asked = asked
+    def __init__(self, report: Report, buckets: Buckets, budget: int) -> None:
+        self._report = report
         self._buckets = buckets
         self._budget = budget
-        self._grid = Grid(asked, buckets)
-        self._notes = [*write_notes(asked, budget), *(f"# {fact}" for fact in self._grid.facts())]
-        self._link = write_link_line(_ALL, asked.link, budget)
+        self._grid = Grid(report, buckets)
+        self._notes = [*write_notes(report, budget), *(f"# {fact}" for fact in self._grid.facts())]
+        self._link = write_link_line(_ALL, report.link, budget)
 
     def write(self) -> str:
         grid = self._grid
         if grid.is_ungrouped:
             return self._fit([grid.ungrouped()], [])[0]
-        asked_for = min(self._asked.question.limit or len(grid.series), len(grid.series))
+        asked_for = min(self._report.request.limit or len(grid.series), len(grid.series))
         most = min(asked_for, max(self._most_series(), _FEWEST_SERIES))
         text, shown = self._write_series(most, asked_for)
         if shown == grid.bucket_count:
@@ -110,12 +110,12 @@ class _Writer:
         """The text with the buckets there is room for, at least one, and how many fit."""
         head, labels = self._head(parts), self._grid.labels
         frames = [line for block in blocks for line in block.frame()]
-        room = Room(self._budget)
+        room = TokenBudget(self._budget)
         room.take(*head, *frames, *tail, *link)
         rows = [[f"{label}|{block.lines[i]}" for block in blocks] for i, label in enumerate(labels)]
         fitting, last = _count_fitting(rows, room), [*tail]
         if fitting < len(rows) > 1:
-            room = Room(self._budget)
+            room = TokenBudget(self._budget)
             link = self._link
             room.take(*head, *frames, *tail, self._next_line(1), *link)
             fitting = _count_fitting(rows, room)
@@ -131,13 +131,13 @@ class _Writer:
             f"{count} bucket{'s' if count > 1 else ''} of {self._buckets}, labelled by start,"
             f" {zone_of(self._buckets).key}{explain_labels(self._grid.labels)}"
         )
-        return [write_header(self._asked, buckets, *parts), *self._notes]
+        return [write_header(self._report, buckets, *parts), *self._notes]
 
     def _next_line(self, shown: int) -> str:
         """The arguments that continue: the rest of this window in the same buckets."""
         starts = self._grid.starts
         rest = len(starts) - shown
-        end = pin_window(self._asked.question)["endTs"]
+        end = pin_window(self._report.request)["endTs"]
         return (
             f"# {rest} more bucket{'s' if rest > 1 else ''}: same arguments with"
             f" startTs={format_instant(starts[shown])}, endTs={end}, interval={self._buckets};"
@@ -145,7 +145,7 @@ class _Writer:
         )
 
 
-def _count_fitting(rows: Sequence[Sequence[str]], room: Room) -> int:
+def _count_fitting(rows: Sequence[Sequence[str]], room: TokenBudget) -> int:
     """How many buckets there is room for, from the first on."""
     for count, lines in enumerate(rows):
         if not room.fits("\n".join(lines)):

@@ -8,10 +8,10 @@ from typing import Final
 
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number, Result
-from gateway_metrics_mcp.query.suggestions import find_near
+from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
-from gateway_metrics_mcp.rendering.budget import Room
+from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     SHORT_NAME,
@@ -99,17 +99,17 @@ class _Table:
         table = ["|".join(heading), "|".join(["---"] * len(heading))]
         notes = _notes(self._listing, self._result)
         first = min(self._listing.offset, count)
-        room = Room(budget)
+        room = TokenBudget(budget)
         room.take(self._head(count, count), *notes, *table)
         rows = self._rows(first, room)
         if first + len(rows) < count:
-            room = Room(budget)
+            room = TokenBudget(budget)
             room.take(self._head(count, count), *notes, *table, self._next_line(count - 1))
             rows = self._rows(first, room)
         last = first + len(rows)
         tail = [self._next_line(last)] if last < count else []
         lines = [self._head(first + 1, last), *notes, *table, *rows, *tail]
-        return "\n".join(lines), not room.is_overdrawn
+        return "\n".join(lines), not room.is_overspent
 
     def _head(self, first: int, last: int) -> str:
         count = len(self._found)
@@ -118,7 +118,7 @@ class _Table:
             extent = f"rows none: offset is past the last of {count}"
         return _header(self._listing, *self._parts, extent)
 
-    def _rows(self, first: int, room: Room) -> list[str]:
+    def _rows(self, first: int, room: TokenBudget) -> list[str]:
         """The rows that were asked for and fit; at least one, so that the next call gets on."""
         limit = self._listing.limit
         rows: list[str] = []
@@ -218,7 +218,7 @@ def _explain_empty(listing: Listing, points: Sequence[DataPoint]) -> list[str]:
             f"# next: {wider}, or another datasource",
         ]
     texts = [_text(p.keys[0]) for p in points[:_MOST_COMPARED] if p.keys[0] is not None]
-    near = [quote_text(text, LONGEST_VALUE) for text in find_near(listing.search, texts)]
+    near = [quote_text(text, LONGEST_VALUE) for text in closest_matches(listing.search, texts)]
     nearest = f" Near: {', '.join(near)}" if near else ""
     return [
         f"none of {len(points)} values has the text.{nearest}",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from gateway_metrics_mcp.errors import Problem
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import is_text, parse_json
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 from gateway_metrics_mcp.reports.size_limits import MOST_ENTRIES
@@ -203,7 +203,7 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: list[Problem
     given, names = {}, kind.names()
     for name, value in raw.items():
         if name not in names:
-            choice = explain_choice(name, names)
+            choice = did_you_mean(name, names)
             problems.append(Problem(quote(name), f"unknown argument. {choice}"))
         elif not _is_text(value):
             problems.append(Problem(name, "holds a NUL or half a surrogate pair, which is no text"))
@@ -230,7 +230,7 @@ def _is_text(value: object) -> bool:
 
 def _explain(name: str, wrong: Any, value: object) -> str:
     if name == "format":
-        return f"{quote(value)} is unknown. {explain_choice(str(value), FORMATS)}"
+        return f"{quote(value)} is unknown. {did_you_mean(str(value), FORMATS)}"
     context = wrong.get("ctx", {})
     if "error" in context:
         return str(context["error"])

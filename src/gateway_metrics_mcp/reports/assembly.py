@@ -14,14 +14,14 @@ from gateway_metrics_mcp.query.result import TOTAL, DataPoint, DataPoints, Numbe
 from gateway_metrics_mcp.query.vocabulary import PERCENTILES
 from gateway_metrics_mcp.reports.columns import TOTAL_VALUE, Share, Value, value_of_aggregation
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS, join, list_seen
-from gateway_metrics_mcp.reports.plan import ALL_ROWS, Call
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.plan import ALL_ROWS, QueryRole
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 Identity = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Spelt:
+class ValueMatch:
     """The values of a field whose spelling is not documented: those taken, and those left."""
 
     field: str
@@ -34,12 +34,12 @@ class Spelt:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class MatchedRows:
     """The chosen rows by the groups they belong to."""
 
     names: tuple[str, ...]
     groups: Mapping[Identity, Sequence[DataPoint]]
-    spelt: Spelt | None = None
+    spelt: ValueMatch | None = None
 
     def sum_of(self, point: DataPoint, aggregations: Sequence[Aggregation]) -> Number | None:
         """What the aggregations add up to in a row's group; none of its rows chosen count 0."""
@@ -54,13 +54,13 @@ class Chosen:
         positions = [self.names.index(name) for name in wanted]
         return add_up(row.values[i] for row in rows for i in positions)
 
-    def as_one_group(self) -> Chosen:
+    def as_one_group(self) -> MatchedRows:
         """All groups together: right only where they share no rows."""
         rows = [point for group in self.groups.values() for point in group]
-        return Chosen(self.names, {identify(DataPoint((), ()), 0): rows}, self.spelt)
+        return MatchedRows(self.names, {identify(DataPoint((), ()), 0): rows}, self.spelt)
 
 
-def choose(result: Result, rows: Rows, key_count: int) -> Chosen:
+def choose(result: Result, rows: Rows, key_count: int) -> MatchedRows:
     """The rows of a second question; its own keys come after those of the question."""
     groups: dict[Identity, list[DataPoint]] = {}
     taken: dict[str | None, None] = {}
@@ -79,8 +79,8 @@ def choose(result: Result, rows: Rows, key_count: int) -> Chosen:
     if rows.spelling is not None:
         is_known = rows.spelling.is_known((*taken, *left))
         others, unknown = _sort(left), [one for one in left if not rows.spelling.leaves(one)]
-        spelt = Spelt(rows.spelling.field, _sort(taken), others, is_known, _sort(unknown))
-    return Chosen(result.value_names, groups, spelt)
+        spelt = ValueMatch(rows.spelling.field, _sort(taken), others, is_known, _sort(unknown))
+    return MatchedRows(result.value_names, groups, spelt)
 
 
 def _sort(values: Iterable[str | None]) -> tuple[str | None, ...]:
@@ -95,7 +95,7 @@ def identify(point: DataPoint, width: int) -> Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class WindowRows:
     """The answer of one window: rows of the values shown, and what the API said beneath them.
 
     `totals` is the ALL row; `raw` has all values asked; `spelt` by the measures that read them.
@@ -105,7 +105,7 @@ class Sheet:
     totals: tuple[Number | None, ...] | None
     raw: Result
     raw_all: DataPoint | None
-    spelt: Mapping[str, Spelt]
+    spelt: Mapping[str, ValueMatch]
 
     def of_all(self, name: str) -> Number | None:
         """A value of the API over all rows; of the only row where nothing is grouped."""
@@ -118,37 +118,37 @@ class Sheet:
 
 
 def assemble_windows(
-    question: Question, answers: Mapping[Call, Result], values: Sequence[Value]
-) -> tuple[Sheet, Sheet | None]:
+    request: ReportRequest, answers: Mapping[QueryRole, Result], values: Sequence[Value]
+) -> tuple[WindowRows, WindowRows | None]:
     """The sheet of the window, and that of the earlier one where two are compared."""
-    sheet = assemble(question, answers, values)
-    if question.earlier is None:
+    sheet = assemble(request, answers, values)
+    if request.earlier is None:
         return sheet, None
-    return sheet, assemble(question, answers, values, is_before=True)
+    return sheet, assemble(request, answers, values, is_before=True)
 
 
 def find_seen(
-    question: Question, answers: Mapping[Call, Result], name: str
+    request: ReportRequest, answers: Mapping[QueryRole, Result], name: str
 ) -> Mapping[str, int | float] | None:
     """The values of a field in the rows that match; None if they were not asked."""
-    if name in question.query.group_by:
-        position = answers[Call()].key_names.index(question.datasource.response_key(name))
-        mains = [r for call, r in answers.items() if call == Call(is_before=call.is_before)]
+    if name in request.query.group_by:
+        position = answers[QueryRole()].key_names.index(request.datasource.response_key(name))
+        mains = [r for call, r in answers.items() if call == QueryRole(is_before=call.is_before)]
         return {k: n for main in mains for k, n in list_seen(main, position).items()}
     present = [result for call, result in answers.items() if call.present == name]
     return list_seen(join(present), 0) if present else None
 
 
 def assemble(
-    question: Question,
-    answers: Mapping[Call, Result],
+    request: ReportRequest,
+    answers: Mapping[QueryRole, Result],
     values: Sequence[Value],
     *,
     is_before: bool = False,
-) -> Sheet:
+) -> WindowRows:
     """The sheet of one window, from the answers to its calls."""
     mine = {call: result for call, result in answers.items() if call.is_before == is_before}
-    raw = mine[Call(is_before)]
+    raw = mine[QueryRole(is_before)]
     width = len(raw.key_names)
     rows = _Parts(
         raw,
@@ -158,11 +158,11 @@ def assemble(
             if not call.is_all and call.rows != ALL_ROWS
         },
     )
-    whole = mine.get(Call(is_before, is_all=True))
+    whole = mine.get(QueryRole(is_before, is_all=True))
     everything = None
-    is_series = question.query.interval is not None
+    is_series = request.query.interval is not None
     if whole is not None and (is_series or whole.value_names == raw.value_names):
-        everything = _Parts(whole, _choose_of_all(question, mine, raw, whole, rows))
+        everything = _Parts(whole, _choose_of_all(request, mine, raw, whole, rows))
     names = tuple(value.name for value in values)
     result = replace(raw, value_names=names, points=rows.compute(values, everything))
     totals, raw_all = None, None
@@ -170,7 +170,7 @@ def assemble(
     if everything is not None and whole is not None and is_one and not is_series:
         raw_all = whole.points[0]
         totals = everything.compute(values, everything)[0].values
-    return Sheet(result, totals, raw, raw_all, rows.spelt(values))
+    return WindowRows(result, totals, raw, raw_all, rows.spelt(values))
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class _Parts:
     """What was asked of one window and grouping: the rows, and those of the measures' terms."""
 
     raw: Result
-    chosen: Mapping[Rows, Chosen | None]
+    chosen: Mapping[Rows, MatchedRows | None]
 
     def compute(self, values: Sequence[Value], everything: _Parts | None) -> Sequence[DataPoint]:
         """The rows with these values; column by column, since there can be very many."""
@@ -189,9 +189,9 @@ class _Parts:
         rows = zip(*columns, strict=True) if columns else (() for _ in points)
         return DataPoints([(p.keys, cells, p.start) for p, cells in zip(points, rows, strict=True)])
 
-    def spelt(self, values: Sequence[Value]) -> dict[str, Spelt]:
+    def spelt(self, values: Sequence[Value]) -> dict[str, ValueMatch]:
         """What the measures took that read a field's values."""
-        found: dict[str, Spelt] = {}
+        found: dict[str, ValueMatch] = {}
         for value in values:
             for term in value.source.terms if isinstance(value.source, Measure) else ():
                 chosen = self.chosen.get(term.rows)
@@ -243,12 +243,12 @@ class _Parts:
         return point.values[names.index(name)] if name in names else math.nan
 
 
-def is_partition(question: Question, rows: Result, of_all: Number | None) -> bool:
+def is_partition(request: ReportRequest, rows: Result, of_all: Number | None) -> bool:
     """Whether the groups are all calls, each in one group: they add up to ALL, and not by chance.
 
     By team calls count twice, and others can be left out: then the two can balance.
     """
-    fields = set(question.query.group_by)
+    fields = set(request.query.group_by)
     is_left_out = len(fields & SUBJECT_KINDS.keys()) == 1 or not rows.is_by_rulings
     if TOTAL not in rows.value_names or ("team" in fields and is_left_out):
         return False
@@ -256,22 +256,22 @@ def is_partition(question: Question, rows: Result, of_all: Number | None) -> boo
 
 
 def _choose_of_all(
-    question: Question,
-    answers: Mapping[Call, Result],
+    request: ReportRequest,
+    answers: Mapping[QueryRole, Result],
     raw: Result,
     whole: Result,
     rows: _Parts,
-) -> dict[Rows, Chosen | None]:
+) -> dict[Rows, MatchedRows | None]:
     """The terms over all rows: as asked, or added up where the groups share no rows.
 
     That they do not is known when they add up to ALL.
     """
-    is_whole = TOTAL in whole.value_names and is_partition(question, raw, _total(whole))
-    found: dict[Rows, Chosen | None] = {}
+    is_whole = TOTAL in whole.value_names and is_partition(request, raw, _total(whole))
+    found: dict[Rows, MatchedRows | None] = {}
     for needed, chosen in rows.chosen.items():
-        asked = [r for call, r in answers.items() if call.is_all and call.rows == needed]
-        if asked:
-            found[needed] = choose(asked[0], needed, 0)
+        report = [r for call, r in answers.items() if call.is_all and call.rows == needed]
+        if report:
+            found[needed] = choose(report[0], needed, 0)
         elif chosen is not None and is_whole:
             found[needed] = chosen.as_one_group()
         else:
@@ -287,15 +287,15 @@ FEW: Final = 100
 """A percentile of fewer values is shown with their number."""
 
 
-def choose_values(question: Question, raws: Sequence[Result]) -> tuple[Value, ...]:
+def choose_values(request: ReportRequest, raws: Sequence[Result]) -> tuple[Value, ...]:
     """The values to show of these results.
 
     `total` is left out where the source does not count rows. The number behind a percentile is
     left out where `total` says it.
     """
     shown: list[Value] = []
-    asked = {value.name for value in question.values}
-    for value in question.values:
+    report = {value.name for value in request.values}
+    for value in request.values:
         if value is TOTAL_VALUE and not all(TOTAL in raw.value_names for raw in raws):
             continue
         shown.append(value)
@@ -303,9 +303,9 @@ def choose_values(question: Question, raws: Sequence[Result]) -> tuple[Value, ..
         if not isinstance(source, Aggregation) or source.type not in PERCENTILES:
             continue
         count = Aggregation(type="count", column=source.column)
-        if count.key not in asked and _are_few(count.key, raws):
-            asked.add(count.key)
-            shown.append(value_of_aggregation(count, question.datasource))
+        if count.key not in report and _are_few(count.key, raws):
+            report.add(count.key)
+            shown.append(value_of_aggregation(count, request.datasource))
     return tuple(shown)
 
 

@@ -19,7 +19,7 @@ from gateway_metrics_mcp.query.measures import (
 )
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.query.result import TOTAL
-from gateway_metrics_mcp.query.suggestions import find_near, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, quote
 from gateway_metrics_mcp.query.vocabulary import (
     AGGREGATION_TYPES,
     DATASOURCES,
@@ -135,7 +135,7 @@ TOKENS: Final = ("inputTokens", "outputTokens")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedColumns:
     """The entries of `aggregations` by their position: API functions, and measures.
 
     `functions` are bodies' entries, still unchecked. A position that is in neither is `total`.
@@ -151,9 +151,9 @@ class Wanted:
         return tuple(self.functions)
 
 
-def read_wanted(
+def parse_columns(
     entries: Sequence[object], datasource: object, catalog: Catalog, problems: list[Problem]
-) -> Wanted:
+) -> RequestedColumns:
     """Tell measures from functions; a measure that is not to be had is a problem."""
     functions: dict[int, object] = {}
     measures: dict[int, Measure | None] = {}
@@ -177,7 +177,7 @@ def read_wanted(
                     Problem(f"aggregations[{position}]", f"{quote(name)} stands here twice")
                 )
             measures[position] = measure
-    return Wanted(functions, measures)
+    return RequestedColumns(functions, measures)
 
 
 _COUNTED: Final = ("calls", "count", "requestcount", "requests", "rows", "total", "totalrequests")
@@ -220,7 +220,7 @@ def _explain(
     if not is_bare or entry.strip() in catalog.datasources[datasource].columns:
         return None
     elsewhere = {m: None for other in DATASOURCES for m in measures_of(other, catalog)}
-    near = find_near(entry, (*allowed, SHARE)) or find_near(entry, elsewhere)
+    near = closest_matches(entry, (*allowed, SHARE)) or closest_matches(entry, elsewhere)
     if not near:
         return None
     where = "" if near[0] in (*allowed, SHARE) else ", a measure of another datasource"
@@ -231,7 +231,7 @@ def _explain(
 
 
 def list_values(
-    wanted: Wanted, aggregations: Sequence[Aggregation], datasource: Datasource
+    wanted: RequestedColumns, aggregations: Sequence[Aggregation], datasource: Datasource
 ) -> tuple[Value, ...]:
     """`total` and what was asked, in the order asked; `aggregations` are those of the functions."""
     read = dict(zip(wanted.positions, aggregations, strict=True))
@@ -306,6 +306,6 @@ def asks_spend(values: Iterable[Value]) -> bool:
     return any(value.name == SPEND for value in values)
 
 
-def as_body_entries(wanted: Wanted) -> list[Any]:
+def as_body_entries(wanted: RequestedColumns) -> list[Any]:
     """The functions, as a request body has them."""
     return list(wanted.functions.values())

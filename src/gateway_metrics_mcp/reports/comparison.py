@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gateway_metrics_mcp.query.arithmetic import subtract
 from gateway_metrics_mcp.query.result import TOTAL, DataPoint, DataPoints, Key, Number, Result
-from gateway_metrics_mcp.reports.assembly import Identity, Sheet, identify
+from gateway_metrics_mcp.reports.assembly import Identity, WindowRows, identify
 from gateway_metrics_mcp.reports.columns import TOTAL_VALUE, Share, Value, compared
 
 Row = tuple[Number | None, ...]
@@ -25,7 +25,7 @@ class Compared:
     vanished: tuple[tuple[Key, ...], ...]
 
 
-def compare(now: Sheet, before: Sheet, values: Sequence[Value]) -> Compared:
+def compare(now: WindowRows, before: WindowRows, values: Sequence[Value]) -> Compared:
     """The comparison; a group that a window lacks has 0 there of what counts or adds up."""
     ours, theirs = _by_group(now), _by_group(before)
     no_row, no_row_before = _nothing(values, now), _nothing(values, before)
@@ -65,7 +65,7 @@ def compare(now: Sheet, before: Sheet, values: Sequence[Value]) -> Compared:
     )
 
 
-def _by_group(sheet: Sheet) -> dict[Identity, DataPoint]:
+def _by_group(sheet: WindowRows) -> dict[Identity, DataPoint]:
     """The rows by their group; of rows that share one, each stands for itself."""
     found: dict[Identity, DataPoint] = {}
     for point in sheet.result.points:
@@ -76,7 +76,7 @@ def _by_group(sheet: Sheet) -> dict[Identity, DataPoint]:
     return found
 
 
-def _nothing(values: Sequence[Value], sheet: Sheet) -> Row:
+def _nothing(values: Sequence[Value], sheet: WindowRows) -> Row:
     """The values of a group that the window lacks; no share of an ALL that is nothing."""
     return tuple(
         0
@@ -86,7 +86,7 @@ def _nothing(values: Sequence[Value], sheet: Sheet) -> Row:
     )
 
 
-def _is_of_nothing(value: Value, sheet: Sheet) -> bool:
+def _is_of_nothing(value: Value, sheet: WindowRows) -> bool:
     source = value.source
     return isinstance(source, Share) and 0 in (sheet.of_all(TOTAL), sheet.of_all(source.of))
 

@@ -16,11 +16,11 @@ from gateway_metrics_mcp.query.arithmetic import FLOAT_NOISE, add_up
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
 from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result
 from gateway_metrics_mcp.query.time.window import Window
-from gateway_metrics_mcp.reports.assembly import Identity, Sheet, identify
+from gateway_metrics_mcp.reports.assembly import Identity, WindowRows, identify
 from gateway_metrics_mcp.reports.columns import COST, TOKENS, asks_cost
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS
-from gateway_metrics_mcp.reports.plan import Call
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.plan import QueryRole
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 NEEDED: Final = (
     Aggregation(type="sum", column=COST),
@@ -43,7 +43,7 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class CostDecomposition:
     """The parts of a change, in USD; together they are the whole of it.
 
     `tokens` is None where calls have no tokens: then `price` is all that calls do not explain.
@@ -90,14 +90,16 @@ def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | N
     return found
 
 
-def split_results(ours: Result, theirs: Result, *, is_grouped: bool) -> Split | None:
+def split_results(ours: Result, theirs: Result, *, is_grouped: bool) -> CostDecomposition | None:
     """The parts of the change between two answers to what costs are made of."""
     now = read_spend(ours, is_grouped=is_grouped)
     before = read_spend(theirs, is_grouped=is_grouped)
     return None if now is None or before is None else split_change(now, before)
 
 
-def split_change(now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]) -> Split | None:
+def split_change(
+    now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]
+) -> CostDecomposition | None:
     """The split of the change; None if one of the windows has no call with a price.
 
     Where no group is in both, what came and what went is all there is to tell.
@@ -108,14 +110,18 @@ def split_change(now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]
     ours, theirs = _sum(now[g] for g in both), _sum(before[g] for g in both)
     if not ours.calls:
         is_told = new.calls and vanished.calls
-        return Split(ours, theirs, 0, None, 0, new.cost, -vanished.cost) if is_told else None
+        return (
+            CostDecomposition(ours, theirs, 0, None, 0, new.cost, -vanished.cost)
+            if is_told
+            else None
+        )
     of_calls = (ours.calls - theirs.calls) * theirs.cost / theirs.calls
     of_tokens = None
     if ours.tokens and theirs.tokens:
         per_call = ours.tokens / ours.calls - theirs.tokens / theirs.calls
         of_tokens = ours.calls * per_call * theirs.cost / theirs.tokens
     rest = ours.cost - theirs.cost - of_calls - (of_tokens or 0)
-    return Split(ours, theirs, of_calls, of_tokens, rest, new.cost, -vanished.cost)
+    return CostDecomposition(ours, theirs, of_calls, of_tokens, rest, new.cost, -vanished.cost)
 
 
 def _sum(spends: Iterable[Spend]) -> Spend:
@@ -132,7 +138,7 @@ _COUNT: Final = Aggregation(type="count", column=COST).key
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
+class PriceCoverage:
     """The calls that have a price, and all calls.
 
     `is_exact`: each call counts once, as it does not in the rows of its caller's teams, or in
@@ -144,29 +150,29 @@ class Priced:
     is_exact: bool = True
 
 
-def count_priced(question: Question, sheet: Sheet) -> Priced | None:
+def count_priced(request: ReportRequest, sheet: WindowRows) -> PriceCoverage | None:
     """The calls that have a price, of all; None if that is not known or not asked."""
-    if not asks_cost(question.values):
+    if not asks_cost(request.values):
         return None
     priced, calls, is_exact = sheet.of_all(_COUNT), sheet.of_all(TOTAL), True
     if calls is None and {_COUNT, TOTAL} <= set(sheet.raw.value_names):
         priced, calls = add_up(sheet.raw.column(_COUNT)), add_up(sheet.raw.column(TOTAL))
-        is_exact = not {"team", *SUBJECT_KINDS} & set(question.query.group_by)
-    return None if priced is None or calls is None else Priced(priced, calls, is_exact)
+        is_exact = not {"team", *SUBJECT_KINDS} & set(request.query.group_by)
+    return None if priced is None or calls is None else PriceCoverage(priced, calls, is_exact)
 
 
-def list_priced(question: Question, *sheets: Sheet) -> tuple[Priced, ...]:
+def list_priced(request: ReportRequest, *sheets: WindowRows) -> tuple[PriceCoverage, ...]:
     """The same of each window of which it is known."""
-    counted = [count_priced(question, sheet) for sheet in sheets]
+    counted = [count_priced(request, sheet) for sheet in sheets]
     return tuple(priced for priced in counted if priced is not None)
 
 
-def is_all_priced(sheet: Sheet) -> bool:
+def is_all_priced(sheet: WindowRows) -> bool:
     """Whether every call has a price."""
     return sheet.of_all(_COUNT) is not None and sheet.of_all(_COUNT) == sheet.of_all(TOTAL)
 
 
-def all_of(sheet: Sheet) -> Result:
+def all_of(sheet: WindowRows) -> Result:
     """All calls together, as a result."""
     if sheet.raw_all is None:
         return sheet.raw
@@ -174,7 +180,7 @@ def all_of(sheet: Sheet) -> Result:
 
 
 def find_costed(
-    answers: Mapping[Call, Result], *, is_before: bool, is_grouped: bool
+    answers: Mapping[QueryRole, Result], *, is_before: bool, is_grouped: bool
 ) -> Result | None:
     """The calls that have a price, where a measure has asked for them."""
     wanted = {aggregation.key for aggregation in NEEDED} - {_COUNT} | {TOTAL}
@@ -185,13 +191,13 @@ def find_costed(
     return None
 
 
-def costed_queries(question: Question, earlier: Window, *, is_grouped: bool) -> list[Query]:
+def costed_queries(request: ReportRequest, earlier: Window, *, is_grouped: bool) -> list[Query]:
     """The calls of both windows that have a price."""
-    costed = question.query.model_copy(
+    costed = request.query.model_copy(
         update={
             "aggregations": NEEDED,
-            "filters": (*question.query.filters, _COSTED),
-            "group_by": question.query.group_by if is_grouped else (),
+            "filters": (*request.query.filters, _COSTED),
+            "group_by": request.query.group_by if is_grouped else (),
         }
     )
     window = {"start_ts": earlier.start, "end_ts": earlier.end}

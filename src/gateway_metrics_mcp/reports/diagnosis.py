@@ -19,7 +19,7 @@ from gateway_metrics_mcp.query.result import TOTAL, Number, Result
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.query.virtual_models import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, Operator
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 _WHOLE: Final[frozenset[Operator]] = frozenset(("EQUAL", "IN", "ARRAY_HAS_ANY"))
 _PARTS: Final[dict[Operator, str]] = {
@@ -68,28 +68,28 @@ class Probe:
     """Whether the earlier of two windows was not looked at."""
 
 
-def group_field(name: str, question: Question, catalog: Catalog) -> str | None:
+def group_field(name: str, request: ReportRequest, catalog: Catalog) -> str | None:
     """The group-by field that lists the values of a filter; None if there is none."""
     if name.startswith(METADATA_PREFIX):
         return name
     field = catalog.canonical("groupBy", name)
-    return field if field in question.datasource.group_by else None
+    return field if field in request.datasource.group_by else None
 
 
-def probed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, str]]:
+def probed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filter, str]]:
     """The filters whose values a probe can look for, with the field that lists them."""
     found: dict[str, tuple[Filter, str]] = {}
-    for filter_ in question.query.filters:
-        field = group_field(filter_.field_name, question, catalog)
+    for filter_ in request.query.filters:
+        field = group_field(filter_.field_name, request, catalog)
         if field is not None and _wanted(filter_):
             found.setdefault(field, (filter_, field))
     return list(found.values())[:_MOST_FIELDS]
 
 
-def list_spans(question: Question) -> list[Span]:
+def list_spans(request: ReportRequest) -> list[Span]:
     """The windows that are asked about, the later one first; one where they touch."""
-    now = (question.query.start_ts, question.query.end_ts)
-    earlier = question.earlier
+    now = (request.query.start_ts, request.query.end_ts)
+    earlier = request.earlier
     if earlier is None:
         return [now]
     if earlier.end < now[0]:
@@ -97,7 +97,7 @@ def list_spans(question: Question) -> list[Span]:
     return [(earlier.start, max(earlier.end, now[1]))]
 
 
-def probe_queries(question: Question, fields: Sequence[str]) -> list[Query]:
+def probe_queries(request: ReportRequest, fields: Sequence[str]) -> list[Query]:
     """Each window of the question without the asker's filters, by these fields.
 
     The side of virtual models stays as it is, unless it is the only filter. A subject is asked
@@ -106,15 +106,15 @@ def probe_queries(question: Question, fields: Sequence[str]) -> list[Query]:
     group_by: dict[str, None] = {}
     for field in fields:
         group_by |= dict.fromkeys(_SUBJECT_GROUPS if field in SUBJECT_KINDS else (field,))
-    update = {"filters": _kept(question), "group_by": tuple(group_by)}
-    return [_count(question, span).model_copy(update=update) for span in list_spans(question)]
+    update = {"filters": _kept(request), "group_by": tuple(group_by)}
+    return [_count(request, span).model_copy(update=update) for span in list_spans(request)]
 
 
-def _count(question: Question, span: Span) -> Query:
+def _count(request: ReportRequest, span: Span) -> Query:
     """How many rows there are, and no other value."""
     start, end = span
     update = {"start_ts": start, "end_ts": end, "interval": None, "aggregations": ()}
-    return question.query.model_copy(update={"type": "distribution", **update})
+    return request.query.model_copy(update={"type": "distribution", **update})
 
 
 def join(results: Sequence[Result]) -> Result:
@@ -123,8 +123,8 @@ def join(results: Sequence[Result]) -> Result:
     return replace(results[0], points=points)
 
 
-def _kept(question: Question) -> tuple[Filter, ...]:
-    filters = question.query.filters
+def _kept(request: ReportRequest) -> tuple[Filter, ...]:
+    filters = request.query.filters
     sides = tuple(f for f in filters if f.field_name == FIELD and f.operator == "IS_NULL")
     if len(sides) == len(filters) or len({side.value for side in sides}) > 1:
         return ()  # it is the only filter; or both sides are asked, which no row is on
@@ -132,28 +132,28 @@ def _kept(question: Question) -> tuple[Filter, ...]:
 
 
 def read_probe(
-    question: Question, catalog: Catalog, result: Result, *, is_later_alone: bool = False
+    request: ReportRequest, catalog: Catalog, result: Result, *, is_later_alone: bool = False
 ) -> Probe:
     """What the probe found; of the values of an empty window, nothing."""
     total = add_up(result.column(TOTAL)) or 0 if TOTAL in result.value_names else None
-    probed = probed_filters(question, catalog)
+    probed = probed_filters(request, catalog)
     if is_later_alone and not result.points:
         probed = []
     fields = tuple(field for _, field in probed)
     unmatched: list[Unmatched] = []
     for filter_, field in probed:
-        seen = seen_values(question, result, field)
+        seen = seen_values(request, result, field)
         unmatched += find_unmatched(filter_, seen, seen)
-    kept = _kept(question)
-    has_one_side = bool(kept) or not question.datasource.has_virtual_models
+    kept = _kept(request)
+    has_one_side = bool(kept) or not request.datasource.has_virtual_models
     is_exact = _TEAM not in fields and has_one_side
     is_virtual_side = any(side.value is False for side in kept)
     return Probe(total, is_exact, fields, tuple(unmatched), is_virtual_side, is_later_alone)
 
 
-def seen_values(question: Question, result: Result, field: str) -> dict[str, Number]:
+def seen_values(request: ReportRequest, result: Result, field: str) -> dict[str, Number]:
     """The values of a group-by field in a probe, the most frequent first."""
-    position = result.key_names.index(question.datasource.response_key(field))
+    position = result.key_names.index(request.datasource.response_key(field))
     kind = SUBJECT_KINDS.get(field) if _KIND in result.key_names else None
     if kind is None:
         return list_seen(result, position)
@@ -191,19 +191,19 @@ def find_unmatched(
             yield Unmatched(filter_.field_name, value, near, is_elsewhere)
 
 
-def listed_filters(question: Question, catalog: Catalog) -> list[tuple[Filter, str]]:
+def listed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filter, str]]:
     """The filters of several values, of which one can match nothing and not be noticed."""
     return [
         (filter_, field)
-        for filter_, field in probed_filters(question, catalog)
+        for filter_, field in probed_filters(request, catalog)
         if filter_.operator in _WHOLE and len(_wanted(filter_)) > 1
     ]
 
 
-def presence_queries(question: Question, field: str) -> list[Query]:
+def presence_queries(request: ReportRequest, field: str) -> list[Query]:
     """Which of the values of a field match all filters, in each window."""
     update = {"group_by": (field,)}
-    return [_count(question, span).model_copy(update=update) for span in list_spans(question)]
+    return [_count(request, span).model_copy(update=update) for span in list_spans(request)]
 
 
 def absent_keys(result: Result) -> list[str]:

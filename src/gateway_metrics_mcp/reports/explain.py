@@ -12,8 +12,8 @@ from gateway_metrics_mcp.query.virtual_models import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.reports.columns import COST, asks_spend
 from gateway_metrics_mcp.reports.diagnosis import list_spans
-from gateway_metrics_mcp.reports.plan import Call, describe_call
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.plan import QueryRole, describe_call
+from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.reports.time_buckets import count_query, needs_group_count
 
 _SIDE: Final = "virtual-model rows and the rows under them would count twice"
@@ -28,16 +28,16 @@ class Step:
     times: int = 1
 
 
-def list_steps(question: Question, planned: Mapping[Call, Query]) -> list[Step]:
+def list_steps(request: ReportRequest, planned: Mapping[QueryRole, Query]) -> list[Step]:
     """The calls in the order they are made."""
     steps = []
-    if needs_group_count(question):
-        steps.append(Step("first, how many groups there are", count_query(question)))
-    return steps + [_step(question, call, query) for call, query in planned.items()]
+    if needs_group_count(request):
+        steps.append(Step("first, how many groups there are", count_query(request)))
+    return steps + [_step(request, call, query) for call, query in planned.items()]
 
 
-def _step(question: Question, call: Call, query: Query) -> Step:
-    purpose, local = describe_call(call), question.local
+def _step(request: ReportRequest, call: QueryRole, query: Query) -> Step:
+    purpose, local = describe_call(call), request.local
     if local is None or query.interval is None:
         return Step(purpose, query)
     step = choose_step(query, local)
@@ -51,31 +51,31 @@ def _step(question: Question, call: Call, query: Query) -> Step:
     return Step(purpose, query.model_copy(update=first), count)
 
 
-def list_later_calls(question: Question, left: int) -> list[str]:
+def list_later_calls(request: ReportRequest, left: int) -> list[str]:
     """The calls that are made only if the answers need them, and if so many are left."""
     later = []
-    filtered = sum(not _is_scope(filter_) for filter_ in question.query.filters)
-    filtered *= len(list_spans(question))
+    filtered = sum(not _is_scope(filter_) for filter_ in request.query.filters)
+    filtered *= len(list_spans(request))
     if left and filtered:
         most = min(left, filtered)
         count = "1" if most == 1 else f"up to {most}"
         later.append(f"if a filter's value matches nothing: {count} without it, for near values")
-    if left and any(name.startswith(METADATA_PREFIX) for name in question.query.group_by):
+    if left and any(name.startswith(METADATA_PREFIX) for name in request.query.group_by):
         later.append("if no row has a metadata key: 1, for keys that come near")
-    if left > 1 and question.earlier is not None and asks_spend(question.values):
+    if left > 1 and request.earlier is not None and asks_spend(request.values):
         later.append("if calls have no price: 2 of those that have one, for what moved the cost")
     return later
 
 
-def list_added(question: Question) -> list[str]:
+def list_added(request: ReportRequest) -> list[str]:
     """What the request has that was not asked, and why."""
-    asked = {value.source for value in question.values if isinstance(value.source, Aggregation)}
+    report = {value.source for value in request.values if isinstance(value.source, Aggregation)}
     added = [
         f"{aggregation.type} {aggregation.column}: {_reason(aggregation)}"
-        for aggregation in question.query.aggregations
-        if aggregation not in asked
+        for aggregation in request.query.aggregations
+        if aggregation not in report
     ]
-    ours = question.scope_filter
+    ours = request.scope_filter
     if ours is not None:
         added.append(f"filter {FIELD} IS_NULL {str(ours.value).lower()}: {_SIDE}")
     return added

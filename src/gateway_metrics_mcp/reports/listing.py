@@ -13,7 +13,7 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.window import Window, read_window
 from gateway_metrics_mcp.query.virtual_models import apply_scope
 from gateway_metrics_mcp.query.vocabulary import (
@@ -23,7 +23,7 @@ from gateway_metrics_mcp.query.vocabulary import (
     DatasourceName,
 )
 from gateway_metrics_mcp.reports.arguments import ListValuesArguments, read_arguments
-from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.reports.request import ParserOptions
 
 ANY_KEY: Final = f"{METADATA_PREFIX}<key>"
 _LONGEST: Final = 256
@@ -58,7 +58,7 @@ class Listing:
         return _is_keys(self.field, self.datasource)
 
 
-def read_listing(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Listing:
+def read_listing(raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> Listing:
     """The listing in the arguments of `list_values`.
 
     Raises:
@@ -130,7 +130,7 @@ def _is_keys(field: str, datasource: Datasource) -> bool:
 def _read_datasource(value: object, problems: list[Problem]) -> DatasourceName | None:
     if value in DATASOURCES:
         return value
-    choice = explain_choice(str(value), DATASOURCES)
+    choice = did_you_mean(str(value), DATASOURCES)
     problems.append(Problem("datasource", f"{quote(value)} is unknown. {choice}"))
     return None
 
@@ -154,7 +154,7 @@ def _read_text(name: str, value: object, problems: list[Problem]) -> str | None:
 
 
 def _read_field(
-    given: str, name: DatasourceName, terms: Terms, problems: list[Problem]
+    given: str, name: DatasourceName, terms: ParserOptions, problems: list[Problem]
 ) -> str | None:
     """The gateway's spelling of a field that rows can be split by."""
     catalog, datasource = terms.catalog, terms.catalog.datasources[name]
@@ -175,7 +175,7 @@ def _read_field(
     elif terms.allow_unknown and field:
         return field
     else:
-        message = f"{quote(given)} is no group-by field of {name}. {explain_choice(given, listed)}"
+        message = f"{quote(given)} is no group-by field of {name}. {did_you_mean(given, listed)}"
     problems.append(Problem("field", message))
     return None
 

@@ -16,7 +16,7 @@ from gateway_metrics_mcp.query.model import Aggregation, Query
 from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result
 from gateway_metrics_mcp.reports.columns import Share, asks_spend
 from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 _BUCKETS: Final = 40
 _LEAST_SHARE: Final = 0.1
@@ -24,14 +24,14 @@ _LEAST_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class MissingStart:
     """The start of a window without rows: up to `until`, None if there is no row at all."""
 
     until: datetime | None
     share: float
 
 
-def spread(query: Query) -> Query:
+def bucketed(query: Query) -> Query:
     """The question bucket by bucket, where its values add up; else as it is."""
     if query.group_by or query.interval is not None:
         return query
@@ -41,9 +41,9 @@ def spread(query: Query) -> Query:
     return query.model_copy(update={"type": "timeseries", "interval": interval})
 
 
-def cover(query: Query) -> Query:
+def coverage_query(query: Query) -> Query:
     """The cheapest question that tells when the rows begin: their number, bucket by bucket."""
-    return spread(query.model_copy(update={"group_by": (), "aggregations": (), "interval": None}))
+    return bucketed(query.model_copy(update={"group_by": (), "aggregations": (), "interval": None}))
 
 
 def fold(query: Query, result: Result) -> Result:
@@ -59,15 +59,15 @@ def fold(query: Query, result: Result) -> Result:
     )
 
 
-def find_gap(query: Query, result: Result) -> Gap | None:
+def find_gap(query: Query, result: Result) -> MissingStart | None:
     """The empty start of a spread question's window; None if there is none."""
     starts = [point.start for point in result.points if point.start is not None]
     if not starts:
-        return Gap(None, 1.0)
+        return MissingStart(None, 1.0)
     if min(starts) <= query.start_ts:
         return None
     share = (min(starts) - query.start_ts) / (query.end_ts - query.start_ts)
-    return Gap(min(starts), share) if share >= _LEAST_SHARE else None
+    return MissingStart(min(starts), share) if share >= _LEAST_SHARE else None
 
 
 MOST_CALLS: Final = 6
@@ -81,7 +81,7 @@ ALL_ROWS: Final = Rows()
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class QueryRole:
     """Which part of the answer an upstream call gives."""
 
     is_before: bool = False
@@ -95,13 +95,13 @@ class Call:
     """A field of whose filtered values those are told that some row has."""
 
 
-def plan_calls(
-    question: Question,
+def plan_queries(
+    request: ReportRequest,
     *,
     has_all_row: bool = True,
     most: int = MOST_CALLS,
     present: Sequence[str] = (),
-) -> dict[Call, Query]:
+) -> dict[QueryRole, Query]:
     """The queries of a question; where calls run short, ALL rows of measures are left out.
 
     `present` are fields of which is asked which filtered values some row has.
@@ -109,80 +109,80 @@ def plan_calls(
     Raises:
         InvalidQueryError: if it takes more calls than `most` even so.
     """
-    needs_all = bool(question.query.group_by) and _needs_all(question, has_all_row=has_all_row)
-    extras = needed_rows(question)
-    calls: dict[Call, Query] = {}
-    optional: dict[Call, Query] = {}
-    for is_before in (False, True) if question.earlier is not None else (False,):
-        query = _at(question, is_before=is_before)
-        is_spread = is_before or (question.earlier is not None and is_extrapolated(question))
-        calls[Call(is_before)] = spread(query) if is_before else query
+    needs_all = bool(request.query.group_by) and _needs_all(request, has_all_row=has_all_row)
+    extras = needed_rows(request)
+    calls: dict[QueryRole, Query] = {}
+    optional: dict[QueryRole, Query] = {}
+    for is_before in (False, True) if request.earlier is not None else (False,):
+        query = _at(request, is_before=is_before)
+        is_spread = is_before or (request.earlier is not None and is_extrapolated(request))
+        calls[QueryRole(is_before)] = bucketed(query) if is_before else query
         if needs_all:
             whole = _whole(query)
-            calls[Call(is_before, is_all=True)] = spread(whole) if is_spread else whole
+            calls[QueryRole(is_before, is_all=True)] = bucketed(whole) if is_spread else whole
         for rows, aggregations in extras.items():
-            calls[Call(is_before, rows=rows)] = choose_rows(query, rows, aggregations)
+            calls[QueryRole(is_before, rows=rows)] = choose_rows(query, rows, aggregations)
             if needs_all and query.interval is None:
                 whole = choose_rows(_ungrouped(query), rows, aggregations)
-                optional[Call(is_before, is_all=True, rows=rows)] = whole
+                optional[QueryRole(is_before, is_all=True, rows=rows)] = whole
     count = count_queries(calls)
     if count > most:
-        raise InvalidQueryError([_too_many(question, count, most)])
+        raise InvalidQueryError([_too_many(request, count, most)])
     if count_queries(calls | optional) <= most:
         calls |= optional
-    _add_checks(question, calls, most, present)
+    _add_checks(request, calls, most, present)
     return calls
 
 
-def find_way_to_split(question: Question, *, has_all_row: bool, most: int) -> str:
+def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -> str:
     """What to ask where calls ran out before it could be told what moved a cost."""
-    plain = tuple(v for v in question.values if not isinstance(v.source, Measure | Share))
-    ungrouped = _ungrouped(question.query)
+    plain = tuple(v for v in request.values if not isinstance(v.source, Measure | Share))
+    ungrouped = _ungrouped(request.query)
     ways = {
-        "ask sum costInUSD alone": replace(question, values=plain),
-        "ask it without group-by": replace(question, query=ungrouped),
+        "ask sum costInUSD alone": replace(request, values=plain),
+        "ask it without group-by": replace(request, query=ungrouped),
         "ask sum costInUSD alone, without group-by": replace(
-            question, values=plain, query=ungrouped
+            request, values=plain, query=ungrouped
         ),
     }
     for way, less in ways.items():
         with suppress(InvalidQueryError):
-            calls = plan_calls(less, has_all_row=has_all_row, most=most)
+            calls = plan_queries(less, has_all_row=has_all_row, most=most)
             if count_queries(calls) + _KEPT_FOR_SPLIT <= most:
                 return way
     return f"it takes more than the {most} upstream calls that there may be"
 
 
 def _add_checks(
-    question: Question, calls: dict[Call, Query], most: int, present: Sequence[str]
+    request: ReportRequest, calls: dict[QueryRole, Query], most: int, present: Sequence[str]
 ) -> None:
     """What keeps an answer from misleading, as far as there are calls left for it."""
-    for is_before in _uncovered(question, calls):
+    for is_before in _uncovered(request, calls):
         if count_queries(calls) < most:
-            covering = cover(_at(question, is_before=is_before))
-            calls[Call(is_before, is_coverage=True)] = covering
-    kept = _KEPT_FOR_SPLIT if question.earlier is not None and asks_spend(question.values) else 0
+            covering = coverage_query(_at(request, is_before=is_before))
+            calls[QueryRole(is_before, is_coverage=True)] = covering
+    kept = _KEPT_FOR_SPLIT if request.earlier is not None and asks_spend(request.values) else 0
     left = max(most - count_queries(calls) - kept, 0)
-    for field in present[: left // len(list_spans(question))]:
-        for number, query in enumerate(presence_queries(question, field)):
-            calls[Call(is_before=number > 0, present=field)] = query
+    for field in present[: left // len(list_spans(request))]:
+        for number, query in enumerate(presence_queries(request, field)):
+            calls[QueryRole(is_before=number > 0, present=field)] = query
 
 
-def _uncovered(question: Question, calls: Mapping[Call, Query]) -> list[bool]:
+def _uncovered(request: ReportRequest, calls: Mapping[QueryRole, Query]) -> list[bool]:
     """The windows of which it has to be asked when their rows begin, unless their ALL tells."""
-    if question.query.interval is not None:
-        return _dated(question)
+    if request.query.interval is not None:
+        return _dated(request)
     told = {call.is_before for call, query in calls.items() if query.interval is not None}
-    return [window for window in _dated(question) if window not in told]
+    return [window for window in _dated(request) if window not in told]
 
 
-def _dated(question: Question) -> list[bool]:
+def _dated(request: ReportRequest) -> list[bool]:
     """The earlier window of a comparison (True); the present one of a run rate."""
-    windows = [False] if is_extrapolated(question) else []
-    return [*windows, *([True] if question.earlier is not None else [])]
+    windows = [False] if is_extrapolated(request) else []
+    return [*windows, *([True] if request.earlier is not None else [])]
 
 
-def list_unasked(question: Question, told: Container[bool]) -> list[str]:
+def list_unasked(request: ReportRequest, told: Container[bool]) -> list[str]:
     """What is not known of the windows when calls ran out; `told` are those that it is known of."""
     texts = {
         True: "where the rows of the earlier window begin was not asked, calls ran out: if the"
@@ -190,25 +190,25 @@ def list_unasked(question: Question, told: Container[bool]) -> list[str]:
         False: "where the rows of the month begin was not asked, calls ran out: if they begin"
         " late, the run rate is too low",
     }
-    return [texts[window] for window in _dated(question) if window not in told]
+    return [texts[window] for window in _dated(request) if window not in told]
 
 
-def is_extrapolated(question: Question) -> bool:
+def is_extrapolated(request: ReportRequest) -> bool:
     """Whether the answer has a run rate: money of a month that is not over."""
-    period = question.window.period
+    period = request.window.period
     is_open = period is not None and period.is_running and period.unit == "month"
-    return is_open and asks_spend(question.values)
+    return is_open and asks_spend(request.values)
 
 
-def count_queries(calls: Mapping[Call, Query]) -> int:
+def count_queries(calls: Mapping[QueryRole, Query]) -> int:
     """The calls that are made: two parts of an answer can come from the same query."""
     return len(set(calls.values()))
 
 
-def needed_rows(question: Question) -> dict[Rows, tuple[Aggregation, ...]]:
+def needed_rows(request: ReportRequest) -> dict[Rows, tuple[Aggregation, ...]]:
     """The second questions of the measures asked, each with what is asked of its rows."""
     needed: dict[Rows, dict[Aggregation, None]] = {}
-    for value in question.values:
+    for value in request.values:
         if isinstance(value.source, Measure):
             for term in value.source.terms:
                 if not term.rows.is_all:
@@ -230,18 +230,18 @@ def choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...])
     )
 
 
-def _needs_all(question: Question, *, has_all_row: bool) -> bool:
+def _needs_all(request: ReportRequest, *, has_all_row: bool) -> bool:
     """A timeseries shows no ALL row, but shares are parts of one."""
-    if any(isinstance(value.source, Share) for value in question.values):
+    if any(isinstance(value.source, Share) for value in request.values):
         return True
-    return has_all_row and question.query.interval is None
+    return has_all_row and request.query.interval is None
 
 
-def _at(question: Question, *, is_before: bool) -> Query:
-    if not is_before or question.earlier is None:
-        return question.query
-    window = question.earlier
-    return question.query.model_copy(update={"start_ts": window.start, "end_ts": window.end})
+def _at(request: ReportRequest, *, is_before: bool) -> Query:
+    if not is_before or request.earlier is None:
+        return request.query
+    window = request.earlier
+    return request.query.model_copy(update={"start_ts": window.start, "end_ts": window.end})
 
 
 def _ungrouped(query: Query) -> Query:
@@ -257,9 +257,9 @@ def _whole(query: Query) -> Query:
     return whole.model_copy(update={"aggregations": additive})
 
 
-def _too_many(question: Question, count: int, most: int) -> Problem:
-    names = [v.name for v in question.values if isinstance(v.source, Measure)]
-    ways = "without compareTo, or " if question.earlier is not None else ""
+def _too_many(request: ReportRequest, count: int, most: int) -> Problem:
+    names = [v.name for v in request.values if isinstance(v.source, Measure)]
+    ways = "without compareTo, or " if request.earlier is not None else ""
     return Problem(
         "aggregations",
         f"this takes {count} upstream calls, the most are {most}. Ask {', '.join(names)}"
@@ -267,7 +267,7 @@ def _too_many(question: Question, count: int, most: int) -> Problem:
     )
 
 
-def describe_call(call: Call) -> str:
+def describe_call(call: QueryRole) -> str:
     """What a call is for."""
     what = "ALL, asked without group-by" if call.is_all else "the rows"
     parts = [what]

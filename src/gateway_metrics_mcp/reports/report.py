@@ -9,18 +9,18 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
 from gateway_metrics_mcp.query.time.local_buckets import Buckets
-from gateway_metrics_mcp.reports.assembly import Spelt
+from gateway_metrics_mcp.reports.assembly import ValueMatch
 from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, Value
-from gateway_metrics_mcp.reports.cost_drivers import Priced, Split
+from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage
 from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched
-from gateway_metrics_mcp.reports.plan import Gap
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.plan import MissingStart
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 _TEAM: Final = "team"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Report:
     """What was asked and what came back.
 
     `values` are what the result's values are, in its order. `totals` is the row of the same
@@ -28,32 +28,32 @@ class Asked:
     asked.
     """
 
-    question: Question
+    request: ReportRequest
     result: Result
     totals: tuple[Number | None, ...] | None
     now: datetime
     values: tuple[Value, ...]
     notes: tuple[str, ...] = ()
     """What was changed of the question, and other sentences of ours."""
-    spelt: Mapping[str, Spelt] = field(default_factory=dict)
+    spelt: Mapping[str, ValueMatch] = field(default_factory=dict)
     """By measure: the values it took of a field whose spelling is not documented."""
-    earlier_spelt: Mapping[str, Spelt] = field(default_factory=dict)
+    earlier_spelt: Mapping[str, ValueMatch] = field(default_factory=dict)
     """The same in the earlier window."""
     of_all: tuple[Number | None, ...] | None = None
     """The row without group-by, also where it is not shown since there is but one row."""
-    priced: tuple[Priced, ...] = ()
+    priced: tuple[PriceCoverage, ...] = ()
     """The calls that have a price, where cost was asked: of the window, and of the earlier one."""
     new: tuple[tuple[Key, ...], ...] = ()
     """The groups that only the present window of a comparison has."""
     vanished: tuple[tuple[Key, ...], ...] = ()
     """The groups that only the earlier window has."""
-    split: Split | None = None
+    split: CostDecomposition | None = None
     """What a change of cost is made of."""
     way_to_split: str = ""
     """What to ask to be told, where that would take more calls than there may be."""
-    gap: Gap | None = None
+    gap: MissingStart | None = None
     """The start of the window without rows, where it was asked for."""
-    earlier_gap: Gap | None = None
+    earlier_gap: MissingStart | None = None
     """The same of the earlier window."""
     probe: Probe | None = None
     """What the window holds without filters, where nothing matched them."""
@@ -72,14 +72,14 @@ class Asked:
         totals: tuple[Number | None, ...] | None,
         values: tuple[Value, ...],
         **facts: Any,
-    ) -> Asked:
+    ) -> Report:
         """The same question, with the answer of two windows."""
         return replace(self, result=result, totals=totals, values=values, **facts)
 
     @property
     def buckets(self) -> Buckets | None:
         """The buckets of a timeseries: the zone's own days, or the query's."""
-        return self.question.local or self.question.query.interval
+        return self.request.local or self.request.query.interval
 
     def value(self, name: str) -> Value:
         """What a value of the result is."""
@@ -100,22 +100,22 @@ class Asked:
     @property
     def first_value(self) -> str | None:
         """The first requested value; `total` where none was; None if the rows have no value."""
-        names = [value.name for value in (*self.question.values[1:], *self.values)]
+        names = [value.name for value in (*self.request.values[1:], *self.values)]
         return next((name for name in names if name in self.result.value_names), None)
 
     @property
     def order_column(self) -> str | None:
         """The column that orders the rows: as asked, else the first value, or its change."""
-        wanted = self.question.order_by
+        wanted = self.request.order_by
         if wanted in (*self.result.key_names, *self.result.value_names):
             return wanted
         first = self.first_value
-        return first if first is None or self.question.earlier is None else first + CHANGE
+        return first if first is None or self.request.earlier is None else first + CHANGE
 
     @property
     def is_by_size(self) -> bool:
         """Whether rows are ordered by size whatever the sign: changes, unless asked otherwise."""
-        return self.question.earlier is not None and self.question.order_by is None
+        return self.request.earlier is not None and self.request.order_by is None
 
     @property
     def rows_overlap(self) -> bool:
@@ -123,16 +123,16 @@ class Asked:
 
         A caller is in several teams, so any two teams can share calls.
         """
-        if _TEAM not in self.question.query.group_by or _TEAM not in self.result.key_names:
+        if _TEAM not in self.request.query.group_by or _TEAM not in self.result.key_names:
             return False
         position = self.result.key_names.index(_TEAM)
         teams = {point.keys[position] for point in self.result.points}
         return len(teams - {None}) > 1
 
 
-def is_empty(asked: Asked) -> bool:
+def is_empty(report: Report) -> bool:
     """Whether nothing matched: no rows, or an ungrouped row that counts none (R1)."""
-    result = asked.result
+    result = report.result
     if result.key_names or len(result.points) != 1 or TOTAL not in result.value_names:
         return not result.points
     if result.points[0].start is not None:

@@ -13,7 +13,7 @@ from gateway_metrics_mcp.query.bucketing import check_buckets, choose_interval, 
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 from gateway_metrics_mcp.query.model import Filter, Query, format_instant
 from gateway_metrics_mcp.query.result import key_names_of
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import parse_json, parse_number
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.time.local_buckets import LocalDays
@@ -34,13 +34,13 @@ from gateway_metrics_mcp.reports.arguments import (
     read_arguments,
 )
 from gateway_metrics_mcp.reports.columns import (
+    RequestedColumns,
     Value,
-    Wanted,
     add_hidden,
     as_body_entries,
     compared,
     list_values,
-    read_wanted,
+    parse_columns,
     split_aggregation,
 )
 
@@ -149,7 +149,7 @@ _AGGREGATION: Final = re.compile(r"aggregations\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ParserOptions:
     """What the server holds ready to read questions: settings and the catalog."""
 
     catalog: Catalog
@@ -158,7 +158,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReportRequest:
     """One checked question: the query to send, and how its answer is to be shown.
 
     The query asks for all that `values` are made of, and for what the notes need.
@@ -187,7 +187,7 @@ class Question:
     offset: int = 0
 
 
-def read_distribution(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Question:
+def read_distribution(raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> ReportRequest:
     """The question in the arguments of `query_distribution`.
 
     Raises:
@@ -197,14 +197,14 @@ def read_distribution(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Qu
     arguments = read_arguments(DistributionArguments, raw, problems)
     window = _read_window(arguments, terms, now, problems)
     earlier = _read_earlier(arguments.compare_to, window, now, problems)
-    question = _read_question(arguments, terms, window, now, problems, earlier=earlier)
+    request = _read_question(arguments, terms, window, now, problems, earlier=earlier)
     order, is_descending = arguments.order_by, True
-    if question is not None and order is not None:
-        order, is_descending = _read_order(order, question, problems)
-    if question is None or problems:
+    if request is not None and order is not None:
+        order, is_descending = _read_order(order, request, problems)
+    if request is None or problems:
         raise InvalidQueryError(problems)
     return replace(
-        question,
+        request,
         limit=arguments.limit,
         offset=arguments.offset,
         order_by=order,
@@ -212,7 +212,7 @@ def read_distribution(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Qu
     )
 
 
-def read_timeseries(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Question:
+def read_timeseries(raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> ReportRequest:
     """The question in the arguments of `query_timeseries`.
 
     Raises:
@@ -223,29 +223,29 @@ def read_timeseries(raw: Mapping[str, Any], terms: Terms, now: datetime) -> Ques
     window = _read_window(arguments, terms, now, problems)
     span = window or _any_window(now)
     interval = arguments.interval or choose_interval(span.start, span.end).wire
-    question = _read_question(arguments, terms, window, now, problems, interval=interval)
-    if question is None or problems:
+    request = _read_question(arguments, terms, window, now, problems, interval=interval)
+    if request is None or problems:
         raise InvalidQueryError(problems)
     return replace(
-        question,
+        request,
         limit=arguments.limit,
-        local=localise(question.query.interval, question.window.zone),
+        local=localise(request.query.interval, request.window.zone),
         is_interval_ours=not arguments.interval,
     )
 
 
 def _read_question(
     arguments: QueryArguments,
-    terms: Terms,
+    terms: ParserOptions,
     window: Window | None,
     now: datetime,
     problems: list[Problem],
     *,
     interval: object = None,
     earlier: Window | None = None,
-) -> Question | None:
+) -> ReportRequest | None:
     """The question without its presentation; None if there are problems."""
-    wanted = read_wanted(arguments.aggregations, arguments.datasource, terms.catalog, problems)
+    wanted = parse_columns(arguments.aggregations, arguments.datasource, terms.catalog, problems)
     body = _body(arguments, wanted, terms.catalog, window or _any_window(now))
     if interval is not None:
         body |= {"type": "timeseries", "interval": interval}
@@ -262,7 +262,7 @@ def _read_question(
     values = list_values(wanted, query.aggregations, datasource)
     hidden = add_hidden(values, query.aggregations, datasource, is_compared=earlier is not None)
     scoped = apply_scope(query, datasource)
-    return Question(
+    return ReportRequest(
         scoped.query.model_copy(update={"aggregations": hidden}),
         datasource,
         window,
@@ -275,7 +275,7 @@ def _read_question(
 
 
 def _read_window(
-    arguments: QueryArguments, terms: Terms, now: datetime, problems: list[Problem]
+    arguments: QueryArguments, terms: ParserOptions, now: datetime, problems: list[Problem]
 ) -> Window | None:
     try:
         return read_window(
@@ -309,7 +309,7 @@ def _any_window(now: datetime) -> Window:
 
 
 def _body(
-    arguments: QueryArguments, wanted: Wanted, catalog: Catalog, window: Window
+    arguments: QueryArguments, wanted: RequestedColumns, catalog: Catalog, window: Window
 ) -> dict[str, Any]:
     """The request body that the arguments mean; what they get wrong is left for the reader."""
     datasource = arguments.datasource
@@ -324,7 +324,7 @@ def _body(
     }
 
 
-def _place(problem: Problem, wanted: Wanted) -> Problem:
+def _place(problem: Problem, wanted: RequestedColumns) -> Problem:
     """The problem at the position where the asker wrote it."""
     match = _AGGREGATION.match(problem.place)
     if match is None:
@@ -334,11 +334,11 @@ def _place(problem: Problem, wanted: Wanted) -> Problem:
 
 
 def _read_order(
-    order: object, question: Question, problems: list[Problem]
+    order: object, request: ReportRequest, problems: list[Problem]
 ) -> tuple[str | None, bool]:
     """The column of the answer and whether it descends."""
-    keys = key_names_of(question.query, question.datasource)
-    columns = (*keys, *_value_names(question))
+    keys = key_names_of(request.query, request.datasource)
+    columns = (*keys, *_value_names(request))
     if not isinstance(order, str) or not order.strip():
         problems.append(
             Problem("orderBy", f"{quote(order)} is no column. Allowed: {_list(columns)}")
@@ -352,19 +352,19 @@ def _read_order(
         if isinstance(split, dict)
         else wanted
     )
-    for name in (wanted, spelt, question.datasource.response_key(wanted)):
+    for name in (wanted, spelt, request.datasource.response_key(wanted)):
         if name in columns:
             return name, is_descending
-    choice = explain_choice(wanted, columns)
+    choice = did_you_mean(wanted, columns)
     problems.append(Problem("orderBy", f"{quote(wanted)} is no column of this answer. {choice}"))
     return None, True
 
 
-def _value_names(question: Question) -> tuple[str, ...]:
+def _value_names(request: ReportRequest) -> tuple[str, ...]:
     """The names of the answer's value columns."""
-    if question.earlier is None:
-        return tuple(value.name for value in question.values)
-    return tuple(column.name for value in question.values for column in compared(value))
+    if request.earlier is None:
+        return tuple(value.name for value in request.values)
+    return tuple(column.name for value in request.values for column in compared(value))
 
 
 def _list(names: Sequence[str]) -> str:

@@ -21,12 +21,17 @@ from pydantic_core import from_json
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.bucketing import UTC_KEY
 from gateway_metrics_mcp.query.model import Aggregation, Filter
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.instant import read_instant
 from gateway_metrics_mcp.query.time.window import Window
 from gateway_metrics_mcp.query.time.zone import format_minute
 from gateway_metrics_mcp.reports.columns import Value
-from gateway_metrics_mcp.reports.request import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.reports.request import (
+    ParserOptions,
+    ReportRequest,
+    read_distribution,
+    read_timeseries,
+)
 
 ROWS: Final = "gateway-metrics://rows/"
 LONGEST: Final = 1_500
@@ -46,9 +51,9 @@ _ABSOLUTE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z)
 _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
 
 
-def write_link(question: Question) -> str | None:
+def write_link(request: ReportRequest) -> str | None:
     """The URI of all rows of the answer; None if it would be too long."""
-    link = _write(_arguments(question))
+    link = _write(_arguments(request))
     return link if len(link) <= LONGEST else None
 
 
@@ -84,7 +89,7 @@ def _read(link: str, signs: Mapping[int, int]) -> Any:
         return None
 
 
-def read_linked(raw: Any, terms: Terms, now: datetime) -> Question:
+def read_linked(raw: Any, terms: ParserOptions, now: datetime) -> ReportRequest:
     """The question of such a JSON value, by the rules of the tools; without limit or offset.
 
     Raises:
@@ -100,7 +105,7 @@ def read_linked(raw: Any, terms: Terms, now: datetime) -> Question:
         given["compareTo"] = start
     read = read_timeseries if is_timeseries else read_distribution
     try:
-        question = read(given, terms, now)
+        request = read(given, terms, now)
     except InvalidQueryError as error:
         known = {problem.place for problem in problems}
         times = _WINDOW if known.intersection(_WINDOW) else ()
@@ -108,29 +113,29 @@ def read_linked(raw: Any, terms: Terms, now: datetime) -> Question:
         raise InvalidQueryError(problems) from None
     if problems:
         raise InvalidQueryError(problems)
-    earlier = question.earlier
+    earlier = request.earlier
     if earlier is not None:
         earlier = replace(earlier, end=_read_end(end, earlier), notes=(), period=None)
-    return replace(question, earlier=earlier, limit=None)
+    return replace(request, earlier=earlier, limit=None)
 
 
-def _arguments(question: Question) -> dict[str, Any]:
+def _arguments(request: ReportRequest) -> dict[str, Any]:
     """The tool's arguments that mean this very question, without those left at their default."""
-    query, zone = question.query, question.window.zone
+    query, zone = request.query, request.window.zone
     given: dict[str, Any] = {
         "datasource": query.datasource,
-        "aggregations": [_spell(value) for value in question.values[1:]],
+        "aggregations": [_spell(value) for value in request.values[1:]],
         "groupBy": list(query.group_by),
-        "filters": [_as_argument(one) for one in _own_filters(question)],
+        "filters": [_as_argument(one) for one in _own_filters(request)],
         "startTs": _format(query.start_ts, zone),
         "endTs": _format(query.end_ts, zone),
         "timezone": zone.key,
     }
-    if question.earlier is not None:
-        ends = question.earlier.start, question.earlier.end
+    if request.earlier is not None:
+        ends = request.earlier.start, request.earlier.end
         given["compareTo"] = "..".join(_format(end, zone) for end in ends)
-    if question.order_by is not None or not question.is_descending:
-        given["orderBy"] = f"{'' if question.is_descending else '-'}{question.order_by}"
+    if request.order_by is not None or not request.is_descending:
+        given["orderBy"] = f"{'' if request.is_descending else '-'}{request.order_by}"
     if query.interval is not None:
         given["interval"] = query.interval.wire
     usual = {"datasource": "modelMetrics", "timezone": UTC_KEY}
@@ -143,10 +148,10 @@ def _spell(value: Value) -> str:
     return value.name
 
 
-def _own_filters(question: Question) -> tuple[Filter, ...]:
+def _own_filters(request: ReportRequest) -> tuple[Filter, ...]:
     """Without the one that is added to every question of its kind."""
-    filters = question.query.filters
-    return filters if question.scope_filter is None else filters[:-1]
+    filters = request.query.filters
+    return filters if request.scope_filter is None else filters[:-1]
 
 
 def _as_argument(one: Filter) -> dict[str, Any]:
@@ -164,7 +169,7 @@ def _format(instant: datetime, zone: ZoneInfo) -> str:
 def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> list[Problem]:
     """What is no argument here, and each time that is not the same whenever it is read."""
     problems = [
-        Problem(quote(name), f"is not part of such a resource. {explain_choice(name, names)}")
+        Problem(quote(name), f"is not part of such a resource. {did_you_mean(name, names)}")
         for name in raw
         if name not in names
     ]

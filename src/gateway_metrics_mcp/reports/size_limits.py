@@ -18,7 +18,7 @@ MOST_VALUES: Final = 1000
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 
-def refuse_excess(value: object, whole: str) -> None:
+def check_size(value: object, whole: str) -> None:
     """Refuse what holds more than anyone needs; `whole` names the value itself.
 
     Raises:

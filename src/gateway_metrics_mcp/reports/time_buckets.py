@@ -31,7 +31,7 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number, Result, value_names_of
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.time.local_buckets import Buckets, LocalDays, end_of
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 MOST_AT_ONCE: Final = 6
 """Upstream calls under way side by side."""
@@ -184,18 +184,20 @@ def _sorted(points: list[DataPoint], names: Sequence[str]) -> tuple[DataPoint, .
     return tuple(sorted(points, key=rank))
 
 
-def needs_group_count(question: Question) -> bool:
+def needs_group_count(request: ReportRequest) -> bool:
     """Whether the number of groups decides if the answer is too large."""
-    return question.query.interval is not None and bool(question.query.group_by)
+    return request.query.interval is not None and bool(request.query.group_by)
 
 
-def count_query(question: Question) -> Query:
+def count_query(request: ReportRequest) -> Query:
     """The cheapest question that tells the groups: a distribution of them, without values."""
     update = {"type": "distribution", "interval": None, "aggregations": ()}
-    return question.query.model_copy(update=update)
+    return request.query.model_copy(update=update)
 
 
-def settle_buckets(question: Question, groups: int = 1) -> tuple[Question, tuple[str, ...]]:
+def settle_buckets(
+    request: ReportRequest, groups: int = 1
+) -> tuple[ReportRequest, tuple[str, ...]]:
     """The question with buckets that fit, and what was changed.
 
     An interval that was left to us is widened; one that was asked stands.
@@ -203,25 +205,25 @@ def settle_buckets(question: Question, groups: int = 1) -> tuple[Question, tuple
     Raises:
         InvalidQueryError: with what fits, if it does not.
     """
-    wrong = _find_wrong(question, groups)
+    wrong = _find_wrong(request, groups)
     if wrong is None:
-        return question, ()
-    better = _find_better(question, groups)
+        return request, ()
+    better = _find_better(request, groups)
     if better is None:
         raise InvalidQueryError([Problem("interval", wrong)])
     interval = better.query.interval
     reason, _, advice = wrong.partition(". ")
-    if question.is_interval_ours:
+    if request.is_interval_ours:
         return better, (f"buckets of {interval}: {reason}",)
     advice = advice or "Give a shorter window"
     proposal = f"Use {interval}, or {advice[0].lower()}{advice[1:]}"
     raise InvalidQueryError([Problem("interval", f"{reason}. {proposal}")])
 
 
-def _find_better(question: Question, groups: int) -> Question | None:
+def _find_better(request: ReportRequest, groups: int) -> ReportRequest | None:
     """The same in the narrowest usual buckets that fit."""
     for interval in INTERVALS:
-        better = _with_interval(question, interval)
+        better = _with_interval(request, interval)
         buckets = buckets_of(better)
         window = (better.query.start_ts, better.query.end_ts)
         is_usual = buckets is not None and buckets.count_buckets(*window) <= BUCKETS_BY_DEFAULT
@@ -230,23 +232,23 @@ def _find_better(question: Question, groups: int) -> Question | None:
     return None
 
 
-def _with_interval(question: Question, interval: Interval) -> Question:
-    query = question.query.model_copy(update={"interval": interval})
-    return replace(question, query=query, local=localise(interval, question.window.zone))
+def _with_interval(request: ReportRequest, interval: Interval) -> ReportRequest:
+    query = request.query.model_copy(update={"interval": interval})
+    return replace(request, query=query, local=localise(interval, request.window.zone))
 
 
-def buckets_of(question: Question) -> Buckets | None:
+def buckets_of(request: ReportRequest) -> Buckets | None:
     """The buckets of the answer: the zone's own, or the query's; None in a distribution."""
-    return question.local or question.query.interval
+    return request.local or request.query.interval
 
 
-def _find_wrong(question: Question, groups: int) -> str | None:
+def _find_wrong(request: ReportRequest, groups: int) -> str | None:
     """Why these buckets cannot be had."""
-    buckets = buckets_of(question)
+    buckets = buckets_of(request)
     if buckets is None:
         return None
-    count = buckets.count_buckets(question.query.start_ts, question.query.end_ts)
+    count = buckets.count_buckets(request.query.start_ts, request.query.end_ts)
     if count * groups > MOST_POINTS:
         of = f"{groups} groups x {count} buckets" if groups > 1 else f"{count} buckets"
-        return f"{of} of {question.query.interval} are more than {MOST_POINTS} points"
-    return None if question.local is None else check_local(question.query, question.local)
+        return f"{of} of {request.query.interval} are more than {MOST_POINTS} points"
+    return None if request.local is None else check_local(request.query, request.local)

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, Final, Literal
 from uuid import uuid4
 
-from gateway_metrics_mcp.runtime.metrics import CANCELLED, Meter
+from gateway_metrics_mcp.runtime.metrics import CANCELLED, Metrics
 from gateway_metrics_mcp.runtime.tracing import current_trace_id
 
 logger = logging.getLogger("gateway_metrics_mcp.calls")
@@ -53,7 +53,7 @@ def describe_call(*, datasource: str | None = None, rows: int | None = None) -> 
 
 
 @contextmanager
-def watch_call(tool: str, meter: Meter) -> Iterator[CallRecord]:
+def watch_call(tool: str, meter: Metrics) -> Iterator[CallRecord]:
     """Count and log one call of a tool of the registry; the block sets its code and size."""
     record = CallRecord(tool)
     token = _CURRENT.set(record)

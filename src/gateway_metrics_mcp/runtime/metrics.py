@@ -51,7 +51,7 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Meter:
+class Metrics:
     """The counts of one server since it started; no label ever comes from a caller."""
 
     clock: Callable[[], float] = monotonic

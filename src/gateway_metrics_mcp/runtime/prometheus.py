@@ -15,7 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.runtime.metrics import Histogram, Meter
+from gateway_metrics_mcp.runtime.metrics import Histogram, Metrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX: Final = "gateway_metrics"
@@ -24,7 +24,7 @@ _PREFIX: Final = "gateway_metrics"
 class _MeterCollector(Collector):
     """Reads the meter when it is asked: between two scrapes it costs nothing."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Metrics) -> None:
         self._meter = meter
 
     def collect(self) -> Iterable[Metric]:
@@ -37,14 +37,14 @@ class _MeterCollector(Collector):
         yield build
 
 
-def write_metrics(meter: Meter) -> bytes:
+def write_metrics(meter: Metrics) -> bytes:
     """All counts as text, out of a registry of this server's own."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_MeterCollector(meter))
     return generate_latest(registry)
 
 
-def _tool_calls(meter: Meter) -> Iterable[Metric]:
+def _tool_calls(meter: Metrics) -> Iterable[Metric]:
     calls = CounterMetricFamily(
         f"{_PREFIX}_tool_calls", "Tool calls by outcome.", labels=["tool", "code"]
     )
@@ -74,7 +74,7 @@ def _tool_calls(meter: Meter) -> Iterable[Metric]:
     )
 
 
-def _upstream_calls(meter: Meter) -> Iterable[Metric]:
+def _upstream_calls(meter: Metrics) -> Iterable[Metric]:
     calls = CounterMetricFamily(
         f"{_PREFIX}_upstream_calls", "Questions to the backend by outcome.", labels=["code"]
     )
@@ -96,7 +96,7 @@ def _upstream_calls(meter: Meter) -> Iterable[Metric]:
     )
 
 
-def _savings(meter: Meter) -> Iterable[Metric]:
+def _savings(meter: Metrics) -> Iterable[Metric]:
     lookups = CounterMetricFamily(
         f"{_PREFIX}_cache_lookups", "Questions looked up in the cache.", labels=["result"]
     )

@@ -13,7 +13,7 @@ from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
     SettingsError,
 )
-from gateway_metrics_mcp.runtime.metrics import Meter
+from gateway_metrics_mcp.runtime.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ Probe = Callable[[], Awaitable[object]]
 class Readiness:
     """Asks the backend a cheap question, at most one at a time."""
 
-    def __init__(self, probe: Probe, meter: Meter) -> None:
+    def __init__(self, probe: Probe, meter: Metrics) -> None:
         self._probe = probe
         self._meter = meter
         self._task: asyncio.Task[str | None] | None = None

@@ -20,7 +20,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def work_aside(rows: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_thread_if_large(
+    rows: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """What `work` returns; with many rows it runs beside the event loop.
 
     Raises:
@@ -34,7 +36,7 @@ async def work_aside(rows: int, work: Callable[P, T], *args: P.args, **kwargs: P
 STOPPING: Final = "this server is stopping: ask again in a minute"
 
 
-class Endable:
+class ShutdownScope:
     """Work that lasts until it is done, or until the end of all such work."""
 
     def __init__(self) -> None:

@@ -28,8 +28,8 @@ from mcp_types import Tool as PublishedTool
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.auth.middleware import caller_of
 from gateway_metrics_mcp.backends.base import Backend
-from gateway_metrics_mcp.backends.factory import Opening, open_probe
-from gateway_metrics_mcp.backends.middleware.instrumented import MeasuredBackend
+from gateway_metrics_mcp.backends.factory import BackendHolder, open_probe
+from gateway_metrics_mcp.backends.middleware.instrumented import InstrumentedBackend
 from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
     InternalError,
@@ -37,15 +37,15 @@ from gateway_metrics_mcp.errors import (
     SettingsError,
 )
 from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.runtime.logs import watch_call
-from gateway_metrics_mcp.runtime.metrics import OK, Meter
+from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
-from gateway_metrics_mcp.runtime.tasks import Endable, report_while
+from gateway_metrics_mcp.runtime.tasks import ShutdownScope, report_while
 from gateway_metrics_mcp.server.completions import Completer, remember_request, serve_completions
-from gateway_metrics_mcp.server.context import Desk, open_desk
-from gateway_metrics_mcp.server.masking import Mask
+from gateway_metrics_mcp.server.context import ToolContext, build_context
+from gateway_metrics_mcp.server.masking import EmailMask
 from gateway_metrics_mcp.server.prompts.library import load_templates
 from gateway_metrics_mcp.server.prompts.serving import Prompts
 from gateway_metrics_mcp.server.resources import (
@@ -86,10 +86,10 @@ class MetricsServer(MCPServer[None]):
 
     def __init__(
         self,
-        desk: Desk,
+        desk: ToolContext,
         *,
         hold: Callable[[], AbstractAsyncContextManager[None]],
-        meter: Meter,
+        meter: Metrics,
         readiness: Readiness,
         prompts: Prompts,
         log_level: Any = "WARNING",
@@ -99,7 +99,7 @@ class MetricsServer(MCPServer[None]):
         self.meter = meter
         self.readiness = readiness
         self._prompts = prompts
-        self.calls = Endable()
+        self.calls = ShutdownScope()
         self.is_served = False
         """Whether it answers over HTTP, where each request says who asks."""
         view = VIEW_URI if desk.has_view else None
@@ -218,8 +218,8 @@ class MetricsServer(MCPServer[None]):
         tool = TOOLS.get(name)
         if tool is None:
             key = self._desk.hiding_key
-            shown = quote(name if key is None else Mask(key).hide(name))
-            raise _UnknownToolError(f"no tool {shown}. {explain_choice(name, TOOLS)}")
+            shown = quote(name if key is None else EmailMask(key).hide(name))
+            raise _UnknownToolError(f"no tool {shown}. {did_you_mean(name, TOOLS)}")
         return await tool.answer(self._desk, arguments, caller)
 
 
@@ -248,11 +248,11 @@ def build_server(
     """
     if settings.transport != "stdio" and not settings.shared_token:
         settings = settings.model_copy(update={"token": None})  # callers bring their own
-    meter = Meter()
-    opening = Opening(settings, clock, meter)
-    get = opening.get if backend is None else _give(MeasuredBackend(backend, meter))
+    meter = Metrics()
+    opening = BackendHolder(settings, clock, meter)
+    get = opening.get if backend is None else _give(InstrumentedBackend(backend, meter))
     readiness = Readiness(open_probe(settings, get, clock), meter)
-    desk = open_desk(settings, get, clock)
+    desk = build_context(settings, get, clock)
     return MetricsServer(
         desk,
         hold=opening.hold,

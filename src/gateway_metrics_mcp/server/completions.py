@@ -28,9 +28,9 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.measures import SHARE, measures_of
 from gateway_metrics_mcp.query.time.zone import zone_names
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.reports.request import Terms
-from gateway_metrics_mcp.server.context import Desk
-from gateway_metrics_mcp.server.masking import HidingBackend, Mask
+from gateway_metrics_mcp.reports.request import ParserOptions
+from gateway_metrics_mcp.server.context import ToolContext
+from gateway_metrics_mcp.server.masking import EmailMask, MaskingBackend
 from gateway_metrics_mcp.server.prompts.arguments import datasource_of, is_plain
 from gateway_metrics_mcp.server.prompts.model import Argument, Template
 from gateway_metrics_mcp.server.prompts.parser import MOST_LETTERS
@@ -52,7 +52,7 @@ def find_choices(
     argument: Argument,
     so_far: str,
     given: Mapping[str, str],
-    terms: Terms,
+    terms: ParserOptions,
     now: datetime,
 ) -> tuple[str, ...]:
     """The known values of an argument; `given` are the other arguments."""
@@ -105,7 +105,7 @@ _CATALOG: Final = "gateway-metrics://catalog/{datasource}"
 class Completer:
     """Completes for one server; never fails, never takes longer than the limit."""
 
-    def __init__(self, desk: Desk, templates: Mapping[str, Template]) -> None:
+    def __init__(self, desk: ToolContext, templates: Mapping[str, Template]) -> None:
         self._desk = desk
         self._templates = templates
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,7 +167,7 @@ class Completer:
         place = _find_place(ref, argument.name, self._templates)
         if place is None or len(argument.value) > MOST_LETTERS:
             return []
-        mask = None if self._desk.hiding_key is None else Mask(self._desk.hiding_key)
+        mask = None if self._desk.hiding_key is None else EmailMask(self._desk.hiding_key)
         so_far = argument.value if mask is None else str(mask.read(argument.value))
         given = raw if mask is None else {name: mask.read(value) for name, value in raw.items()}
         terms, now = self._desk.terms(), self._desk.clock()
@@ -176,7 +176,7 @@ class Completer:
         if source is not None:
             backend = await self._desk.backend()
             if mask is not None:
-                backend = HidingBackend(backend, mask, terms.catalog)
+                backend = MaskingBackend(backend, mask, terms.catalog)
             live = await fetch_live(backend, ask_caller(), source, terms, now)
             values = (*values, *(live if mask is None else map(mask.hide, live)))
         return rank(so_far, [value for value in values if _is_offered(value)])

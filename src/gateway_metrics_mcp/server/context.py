@@ -12,17 +12,17 @@ from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.rendering.answer import Answer
-from gateway_metrics_mcp.rendering.charts.renderer import Painter
-from gateway_metrics_mcp.reports.request import Terms
-from gateway_metrics_mcp.server.masking import HidingBackend, Mask, read_hiding_key
+from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
+from gateway_metrics_mcp.reports.request import ParserOptions
+from gateway_metrics_mcp.server.masking import EmailMask, MaskingBackend, read_hiding_key
 from gateway_metrics_mcp.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ToolContext:
     """What a tool needs to answer: opened by the server, the same for all calls."""
 
-    terms: Callable[[], Terms]
+    terms: Callable[[], ParserOptions]
     backend: Callable[[], Awaitable[Backend]]
     clock: Callable[[], datetime]
     budget: int
@@ -30,7 +30,7 @@ class Desk:
     most_calls: int
     hiding_key: bytes | None = field(default=None, repr=False)
     """Where there is one, hashes stand for e-mail addresses."""
-    painter: Painter = field(default_factory=Painter)
+    painter: ChartRenderer = field(default_factory=ChartRenderer)
     has_view: bool = False
     """Whether answers bring what an interactive view of them draws."""
     has_links: bool = True
@@ -38,7 +38,7 @@ class Desk:
 
 
 async def hide_addresses(
-    desk: Desk, raw: Any, work: Callable[[Desk, Any], Awaitable[Answer]]
+    desk: ToolContext, raw: Any, work: Callable[[ToolContext, Any], Awaitable[Answer]]
 ) -> Answer:
     """The answer of `work`; if addresses are to be hidden, in all that it is given and gives.
 
@@ -47,10 +47,10 @@ async def hide_addresses(
     """
     if desk.hiding_key is None:
         return await work(desk, raw)
-    mask = Mask(desk.hiding_key)
+    mask = EmailMask(desk.hiding_key)
 
     async def hide() -> Backend:
-        return HidingBackend(await desk.backend(), mask, desk.terms().catalog)
+        return MaskingBackend(await desk.backend(), mask, desk.terms().catalog)
 
     try:
         answer = await work(replace(desk, backend=hide), mask.read(raw))
@@ -61,15 +61,15 @@ async def hide_addresses(
     return replace(answer, text=mask.hide(answer.text), notes=notes, view=mask.read(answer.view))
 
 
-def open_desk(
+def build_context(
     settings: Settings, backend: Callable[[], Awaitable[Backend]], clock: Callable[[], datetime]
-) -> Desk:
+) -> ToolContext:
     """The desk of these settings; it opens nothing but the key of hidden addresses.
 
     Raises:
         SettingsError: if that key cannot be had.
     """
-    return Desk(
+    return ToolContext(
         partial(_read_terms, settings),
         backend,
         clock,
@@ -81,8 +81,8 @@ def open_desk(
     )
 
 
-def _read_terms(settings: Settings) -> Terms:
-    return Terms(
+def _read_terms(settings: Settings) -> ParserOptions:
+    return ParserOptions(
         catalog=load_catalog(settings.catalog),
         default_zone=settings.timezone,
         allow_unknown=settings.unknown_fields == "pass" and settings.is_remote,

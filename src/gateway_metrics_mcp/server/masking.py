@@ -31,7 +31,7 @@ from gateway_metrics_mcp.query.model import Filter, Query, Scalar
 from gateway_metrics_mcp.query.result import DataPoints, Key, Result, Row
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
-from gateway_metrics_mcp.runtime.tasks import work_aside
+from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 from gateway_metrics_mcp.settings import Settings
 
 _DIGITS: Final = 10
@@ -57,7 +57,7 @@ _HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")
 
 
 @dataclass(slots=True)
-class Mask:
+class EmailMask:
     """The addresses of one tool call and what stands for them."""
 
     key: bytes = field(repr=False)
@@ -126,10 +126,10 @@ class Mask:
         return name
 
 
-class HidingBackend:
+class MaskingBackend:
     """A backend of one tool call: takes and gives hashes where the other has addresses."""
 
-    def __init__(self, backend: Backend, mask: Mask, catalog: Catalog) -> None:
+    def __init__(self, backend: Backend, mask: EmailMask, catalog: Catalog) -> None:
         self._backend = backend
         self._catalog = catalog
         self._mask = mask
@@ -167,7 +167,7 @@ class HidingBackend:
         """The other is not of this call: it stays open."""
 
     async def _hide(self, result: Result) -> Result:
-        return await work_aside(len(result.points), self._hide_rows, result)
+        return await run_in_thread_if_large(len(result.points), self._hide_rows, result)
 
     def _hide_rows(self, result: Result) -> Result:
         is_subject = [name in _SUBJECTS for name in result.key_names]

@@ -13,7 +13,7 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, format_instant
 from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX, DatasourceName
 from gateway_metrics_mcp.reports.listing import fetch_values, read_listing
-from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.prompts.arguments import datasource_of
 from gateway_metrics_mcp.server.prompts.model import Argument, Template
 
@@ -82,7 +82,7 @@ def _filter(
 
 
 async def fetch_live(
-    backend: Backend, caller: Caller, source: Source, terms: Terms, now: datetime
+    backend: Backend, caller: Caller, source: Source, terms: ParserOptions, now: datetime
 ) -> list[str]:
     """The values of the last days, those of most rows first.
 

@@ -16,12 +16,12 @@ from mcp_types import Resource as PublishedResource
 
 from gateway_metrics_mcp.errors import AskerError, TooManyRowsError
 from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
 from gateway_metrics_mcp.rendering.csv import write_beside, write_csv
-from gateway_metrics_mcp.reports.executor import Asker
+from gateway_metrics_mcp.reports.executor import QueryExecutor
 from gateway_metrics_mcp.reports.rows_uri import (
     BARE,
     ROWS,
@@ -32,8 +32,8 @@ from gateway_metrics_mcp.reports.rows_uri import (
 )
 from gateway_metrics_mcp.runtime.logs import describe_call
 from gateway_metrics_mcp.runtime.tracing import trace_step
-from gateway_metrics_mcp.server.context import Desk, hide_addresses
-from gateway_metrics_mcp.server.masking import Mask
+from gateway_metrics_mcp.server.context import ToolContext, hide_addresses
+from gateway_metrics_mcp.server.masking import EmailMask
 
 CATALOG: Final = "gateway-metrics://catalog"
 NOTES_META: Final = "gateway-metrics/notes"
@@ -47,7 +47,7 @@ _CSV: Final = "text/csv"
 _UNKNOWN: Final = "unknown"
 _READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), f"{ROWS}{{query}}")
 
-Reader = Callable[[Desk, Any, Caller], Awaitable[Answer]]
+Reader = Callable[[ToolContext, Any, Caller], Awaitable[Answer]]
 
 
 class UnknownResourceError(AskerError):
@@ -66,14 +66,14 @@ class Found:
     raw: Any
     """What the URI says beside the name: not checked yet, and with addresses as they came."""
 
-    async def read(self, desk: Desk, caller: Caller) -> Answer:
+    async def read(self, desk: ToolContext, caller: Caller) -> Answer:
         """Its text, read with the caller's rights.
 
         Raises:
             GatewayMetricsError: as the tools do.
         """
 
-        async def work(ours: Desk, raw: Any) -> Answer:
+        async def work(ours: ToolContext, raw: Any) -> Answer:
             return await self.reader(ours, raw, caller)
 
         return await hide_addresses(desk, self.raw, work)
@@ -137,7 +137,7 @@ def _publish_datasource(name: str) -> PublishedResource:
     )
 
 
-def explain_refusal(desk: Desk, uri: str, text: str, code: str) -> MCPError:
+def explain_refusal(desk: ToolContext, uri: str, text: str, code: str) -> MCPError:
     """The protocol's error, which blames the request where that has to change."""
     askers = {AskerError.code, *(kind.code for kind in AskerError.__subclasses__())}
     if code not in askers:
@@ -162,34 +162,36 @@ def _hide_uri(uri: str, key: bytes | None) -> str:
     """The URI with hashes, which names the same; percent-encoded addresses are hidden too."""
     if key is None:
         return uri
-    mask, plain = Mask(key), unquote(uri)
+    mask, plain = EmailMask(key), unquote(uri)
     hidden = mask.hide(plain)
     return mask.hide(uri) if hidden == plain else percent_encode(hidden, safe=f"/{BARE}")
 
 
-async def _read_catalog(desk: Desk, _raw: Any, _caller: Caller) -> Answer:
+async def _read_catalog(desk: ToolContext, _raw: Any, _caller: Caller) -> Answer:
     catalog = desk.terms().catalog
     fields = [write_fields(name, catalog) for name in DATASOURCES]
     return Answer("\n\n".join([write_datasources(catalog), *fields]))
 
 
-async def _read_datasource(desk: Desk, raw: Any, _caller: Caller) -> Answer:
+async def _read_datasource(desk: ToolContext, raw: Any, _caller: Caller) -> Answer:
     for name in DATASOURCES:
         if name == raw:
             describe_call(datasource=name)
             return Answer(write_fields(name, desk.terms().catalog))
-    choice = explain_choice(raw, DATASOURCES)
+    choice = did_you_mean(raw, DATASOURCES)
     raise UnknownResourceError(f"no datasource {quote(raw)}. {choice}")
 
 
-async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> Answer:
+async def _read_rows(desk: ToolContext, raw: Any, caller: Caller) -> Answer:
     """All rows of the question in the URI, which is asked again."""
     now = desk.clock()
     with trace_step("validate"):
         question = read_linked(raw, desk.terms(), now)
     describe_call(datasource=question.query.datasource)
     backend, catalog = await desk.backend(), desk.terms().catalog
-    asker = Asker(backend, caller, catalog, now, has_all_row=False, most_calls=desk.most_calls)
+    asker = QueryExecutor(
+        backend, caller, catalog, now, has_all_row=False, most_calls=desk.most_calls
+    )
     asked = await asker.ask(question)
     describe_call(rows=len(asked.result.points))
     with trace_step("render"):
@@ -203,7 +205,7 @@ async def _read_rows(desk: Desk, raw: Any, caller: Caller) -> Answer:
     return Answer(text, notes=await to_thread.run_sync(write_beside, asked))
 
 
-async def _refuse_plain(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
+async def _refuse_plain(_desk: ToolContext, raw: Any, _caller: Caller) -> Answer:
     """The JSON of a question with its own signs, in which addresses are hidden by now."""
     swapped = write_plain(raw)
     way = "shorten it" if swapped is None else f"Read {swapped}"
@@ -212,9 +214,9 @@ async def _refuse_plain(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
     )
 
 
-async def _refuse(_desk: Desk, raw: Any, _caller: Caller) -> Answer:
+async def _refuse(_desk: ToolContext, raw: Any, _caller: Caller) -> Answer:
     if str(raw).startswith(ROWS):
         raise UnknownResourceError(
             "no rows have this URI: give one whole, as the last line of an answer has it"
         )
-    raise UnknownResourceError(f"no resource {quote(raw)}. {explain_choice(raw, _READABLE)}")
+    raise UnknownResourceError(f"no resource {quote(raw)}. {did_you_mean(raw, _READABLE)}")

@@ -13,7 +13,7 @@ from mcp_types import ToolAnnotations
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
@@ -30,20 +30,25 @@ from gateway_metrics_mcp.reports.arguments import (
     read_arguments,
     unfold,
 )
-from gateway_metrics_mcp.reports.executor import Asker
+from gateway_metrics_mcp.reports.executor import QueryExecutor
 from gateway_metrics_mcp.reports.listing import fetch_values, read_listing
-from gateway_metrics_mcp.reports.request import Question, Terms, read_distribution, read_timeseries
+from gateway_metrics_mcp.reports.request import (
+    ParserOptions,
+    ReportRequest,
+    read_distribution,
+    read_timeseries,
+)
 from gateway_metrics_mcp.reports.rows_uri import write_link
-from gateway_metrics_mcp.reports.size_limits import refuse_excess
+from gateway_metrics_mcp.reports.size_limits import check_size
 from gateway_metrics_mcp.runtime.logs import describe_call
-from gateway_metrics_mcp.runtime.tasks import work_aside
+from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.tracing import trace_step
-from gateway_metrics_mcp.server.context import Desk, hide_addresses
-from gateway_metrics_mcp.server.masking import Mask
+from gateway_metrics_mcp.server.context import ToolContext, hide_addresses
+from gateway_metrics_mcp.server.masking import EmailMask
 from gateway_metrics_mcp.server.texts import read_prompt
 from gateway_metrics_mcp.server.view.page import link_view
 
-Handler = Callable[[Desk, Mapping[str, Any], Caller], Awaitable[Answer]]
+Handler = Callable[[ToolContext, Mapping[str, Any], Caller], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +60,17 @@ class Tool:
     arguments: type[Arguments]
     handler: Handler
 
-    async def answer(self, desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
+    async def answer(self, desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
         """The answer; within it addresses are hidden, if they are to be.
 
         Raises:
             GatewayMetricsError: as the handler does.
         """
         try:
-            refuse_excess(unfold(raw), "arguments")
+            check_size(unfold(raw), "arguments")
         except InvalidQueryError as error:
             if desk.hiding_key is not None:
-                Mask(desk.hiding_key).hide_error(error)
+                EmailMask(desk.hiding_key).hide_error(error)
             raise
         return await hide_addresses(desk, raw, lambda ours, read: self.handler(ours, read, caller))
 
@@ -86,7 +91,7 @@ class Tool:
         )
 
 
-async def query_distribution(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
+async def query_distribution(desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """One row per group over the window, and the ALL row."""
     now = desk.clock()
     with trace_step("validate"):
@@ -94,7 +99,7 @@ async def query_distribution(desk: Desk, raw: Mapping[str, Any], caller: Caller)
     return await _answer(desk, question, caller, now)
 
 
-async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
+async def query_timeseries(desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """One value per bucket and group."""
     now = desk.clock()
     with trace_step("validate"):
@@ -102,10 +107,12 @@ async def query_timeseries(desk: Desk, raw: Mapping[str, Any], caller: Caller) -
     return await _answer(desk, question, caller, now)
 
 
-async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime) -> Answer:
+async def _answer(
+    desk: ToolContext, question: ReportRequest, caller: Caller, now: datetime
+) -> Answer:
     describe_call(datasource=question.query.datasource)
     backend, catalog = await desk.backend(), desk.terms().catalog
-    asker = Asker(backend, caller, catalog, now, desk.has_all_row, desk.most_calls)
+    asker = QueryExecutor(backend, caller, catalog, now, desk.has_all_row, desk.most_calls)
     if question.format == "explain":
         settled, steps, notes = asker.explain(question)
         show = partial(backend.explain, caller=caller)
@@ -119,11 +126,11 @@ async def _answer(desk: Desk, question: Question, caller: Caller, now: datetime)
     describe_call(rows=len(asked.result.points))
     with trace_step("render"):
         if desk.has_links:
-            asked = replace(asked, link=write_link(asked.question))
+            asked = replace(asked, link=write_link(asked.request))
         return await illustrate(asked, desk.budget, desk.painter, has_view=desk.has_view)
 
 
-async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> Answer:
+async def list_fields(desk: ToolContext, raw: Mapping[str, Any], _caller: Caller) -> Answer:
     """The datasources, or the fields of one."""
     problems: list[Problem] = []
     arguments = read_arguments(ListFieldsArguments, raw, problems)
@@ -131,7 +138,7 @@ async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> An
     catalog = desk.terms().catalog
     if problems or (wanted is not None and wanted not in DATASOURCES):
         if wanted is not None and wanted not in DATASOURCES:
-            choice = explain_choice(str(wanted), DATASOURCES)
+            choice = did_you_mean(str(wanted), DATASOURCES)
             problems.append(Problem("datasource", f"{quote(wanted)} is unknown. {choice}"))
         raise InvalidQueryError(problems)
     if wanted is None:
@@ -140,7 +147,7 @@ async def list_fields(desk: Desk, raw: Mapping[str, Any], _caller: Caller) -> An
     return Answer(write_fields(wanted, catalog))
 
 
-async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Answer:
+async def list_values(desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """The values of a field, with how many rows have each."""
     with trace_step("validate"):
         listing = read_listing(raw, desk.terms(), desk.clock())
@@ -149,7 +156,7 @@ async def list_values(desk: Desk, raw: Mapping[str, Any], caller: Caller) -> Ans
     describe_call(rows=len(result.points))
     with trace_step("render"):
         rows = len(result.points)
-        text = await work_aside(rows, write_values, listing, result, desk.budget)
+        text = await run_in_thread_if_large(rows, write_values, listing, result, desk.budget)
         return Answer(text, listed=Listed(listing, result))
 
 
@@ -163,7 +170,7 @@ TOOLS: Final = {
     )
 }
 
-READERS: Final[Mapping[str, Callable[[Mapping[str, Any], Terms, datetime], object]]] = {
+READERS: Final[Mapping[str, Callable[[Mapping[str, Any], ParserOptions, datetime], object]]] = {
     "query_distribution": read_distribution,
     "query_timeseries": read_timeseries,
     "list_values": read_listing,

@@ -37,7 +37,7 @@ _OF_HTTP: Final = re.compile(
 
 
 @dataclass
-class Asked:
+class Report:
     """A statement as it came in."""
 
     text: str
@@ -56,7 +56,7 @@ class HttpServer:
     """The server, what it was asked, and what became of the queries that it held."""
 
     port: int = 0
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Report] = field(default_factory=list)
     is_held: bool = False
     held: int = 0
     least_held: int = 1
@@ -65,7 +65,7 @@ class HttpServer:
     killed: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def questions(self) -> list[Asked]:
+    def questions(self) -> list[Report]:
         return [asked for asked in self.asked if asked.is_question]
 
     def application(self) -> Starlette:
@@ -98,7 +98,7 @@ class HttpServer:
         return Response(body, headers={"X-ClickHouse-Timezone": "UTC"})
 
 
-async def _read(request: Request) -> Asked:
+async def _read(request: Request) -> Report:
     given: dict[str, str] = dict(request.query_params)
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form() as form:
@@ -106,7 +106,7 @@ async def _read(request: Request) -> Asked:
         text = given["query"]
     else:
         text = given.get("query", "") + (await request.body()).decode()
-    return Asked(
+    return Report(
         text=text,
         settings={name: value for name, value in given.items() if not _OF_HTTP.fullmatch(name)},
         parameters={
@@ -129,7 +129,7 @@ def _error(code: int, text: str, status: int) -> Response:
     return PlainTextResponse(text, status_code=status, headers=headers)
 
 
-def _execute(asked: Asked) -> bytes:
+def _execute(asked: Report) -> bytes:
     """In a session of its own, which ends with the statement."""
     session: Any = chdb.connect(":memory:")  # type: ignore[no-untyped-call]  # as chdb has it
     try:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from gateway_metrics_mcp.backends.gateway.backend import PATH
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
-from gateway_metrics_mcp.runtime.metrics import Meter
+from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -68,7 +68,7 @@ class Served:
     """A server on loopback, and a bare HTTP client of it."""
 
     url: str
-    meter: Meter
+    meter: Metrics
     bare: httpx2.AsyncClient
     transport: str
 

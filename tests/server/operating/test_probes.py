@@ -16,7 +16,7 @@ import pytest
 
 from gateway_metrics_mcp.backends.factory import open_probe
 from gateway_metrics_mcp.errors import SettingsError, UnreachableError
-from gateway_metrics_mcp.runtime.metrics import OK, Meter
+from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.settings import Settings
 
@@ -125,7 +125,7 @@ async def test_operators_paths_are_only_read(
 
 async def test_a_busy_server_stays_ready_without_asking() -> None:
     times = count()
-    meter = Meter(clock=lambda: next(times))
+    meter = Metrics(clock=lambda: next(times))
 
     async def fail() -> None:
         raise UnreachableError("no connection")
@@ -150,7 +150,7 @@ async def test_a_finding_holds_for_some_seconds_and_then_it_is_asked_again(
         if asked <= 2:
             raise UnreachableError("no connection")
 
-    readiness = Readiness(fail_twice, Meter(clock=lambda: seconds))
+    readiness = Readiness(fail_twice, Metrics(clock=lambda: seconds))
     found = []
     for _ in range(9):
         found.append((asked, await readiness.find_obstacle() is None))
@@ -172,7 +172,7 @@ async def test_a_finding_holds_for_some_seconds_and_then_it_is_asked_again(
 
 async def test_the_probes_own_question_is_not_one_of_a_caller() -> None:
     seconds = 100.0
-    meter = Meter(clock=lambda: seconds)
+    meter = Metrics(clock=lambda: seconds)
     is_up = True
 
     async def ask() -> None:
@@ -196,7 +196,7 @@ async def test_probes_at_once_ask_once(gateway: Any) -> None:
     async def none() -> Any:
         raise SettingsError("nothing is opened for a gateway")
 
-    readiness = Readiness(open_probe(settings, none, lambda: datetime.now(UTC)), Meter())
+    readiness = Readiness(open_probe(settings, none, lambda: datetime.now(UTC)), Metrics())
     found = await asyncio.gather(*[readiness.find_obstacle() for _ in range(20)])
 
     assert found == [None] * 20

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway_metrics_mcp.auth.policies import Callers
+from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.backends.gateway.backend import PATH
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
 from gateway_metrics_mcp.server.app import build_server
@@ -127,7 +127,7 @@ async def _serve(
     listen: Listen,
     transport: str = "http",
     mode: str = "legacy",
-    callers: Callers | None = None,
+    callers: AuthPolicy | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     read = Settings(transport=transport, **settings)

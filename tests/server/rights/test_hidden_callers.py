@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway_metrics_mcp.backends.gateway.backend import PATH
-from gateway_metrics_mcp.server.masking import Mask
+from gateway_metrics_mcp.server.masking import EmailMask
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
@@ -78,7 +78,7 @@ def settings(site: Site, tmp_path: Path) -> dict[str, Any]:
 
 
 def hash_of(address: str) -> str:
-    return Mask(KEY.encode()).hide(address)
+    return EmailMask(KEY.encode()).hide(address)
 
 
 def users_in(text: str) -> set[str]:

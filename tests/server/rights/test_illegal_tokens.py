@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.auth.factory import open_callers
+from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import Settings
 
@@ -73,7 +73,7 @@ def test_a_token_that_the_operator_holds_is_told_likewise(
     subjects = tmp_path / "subjects.toml"
     subjects.write_text('[subjects."a"]\ntoken_file = "token"\n')
     with pytest.raises(SettingsError, match=rf", subject 1: {said}"):
-        open_callers(
+        build_policy(
             Settings(
                 backend="https://gateway.example.com",
                 oauth_issuer="https://login.example.com",

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from mcp_types import CallToolResult
 
-from gateway_metrics_mcp.auth.factory import open_callers
+from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.jwks import metadata_addresses
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import Settings
@@ -169,7 +169,7 @@ def test_a_wrong_file_of_subjects_is_explained_without_its_values(
         oauth_subjects=file,
     )
     with pytest.raises(SettingsError, match=error) as caught:
-        open_callers(read)
+        build_policy(read)
 
     assert "tok-secret-1" not in str(caught.value)
 
@@ -194,7 +194,7 @@ def test_over_a_gateway_each_subject_needs_a_token(tmp_path: Path, text: str, er
         oauth_subjects=file,
     )
     with pytest.raises(SettingsError, match=error):
-        open_callers(read)
+        build_policy(read)
 
 
 def test_the_metadata_of_an_issuer_with_a_path_is_looked_for_in_all_three_places() -> None:

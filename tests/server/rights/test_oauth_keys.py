@@ -22,7 +22,7 @@ from jwt.algorithms import RSAAlgorithm
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from gateway_metrics_mcp.auth.jwks import Keys
-from gateway_metrics_mcp.auth.oauth import JwtVerifier, OAuthCallers
+from gateway_metrics_mcp.auth.oauth import JwtVerifier, OAuthPolicy
 from gateway_metrics_mcp.settings import Settings
 
 Provider = Any
@@ -146,7 +146,7 @@ async def test_new_keys_are_fetched_when_a_token_names_one_but_not_at_every_gues
 ) -> None:
     clock = Clock()
     verifier = JwtVerifier(provider.issuer, AUDIENCE, Keys(provider.issuer, clock=clock))
-    callers = OAuthCallers(Settings(**wanted), verifier=verifier)
+    callers = OAuthPolicy(Settings(**wanted), verifier=verifier)
     async with serve_callers("http", "legacy", callers, **wanted) as served:
 
         async def status(token: str) -> int:
@@ -172,7 +172,7 @@ async def test_keys_outlive_a_short_absence_of_the_provider_but_no_long_one(
 ) -> None:
     clock = Clock()
     verifier = JwtVerifier(provider.issuer, AUDIENCE, Keys(provider.issuer, clock=clock))
-    callers = OAuthCallers(Settings(**wanted), verifier=verifier)
+    callers = OAuthPolicy(Settings(**wanted), verifier=verifier)
     token = provider.sign()
     async with serve_callers("http", "legacy", callers, **wanted) as served:
         responses = [await served.post(authorization=f"Bearer {token}")]

@@ -13,7 +13,7 @@ import anyio
 import httpx2
 import pytest
 
-from gateway_metrics_mcp.auth.factory import open_callers
+from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.tokens import make_token
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import Settings
@@ -69,7 +69,7 @@ def test_settings_that_contradict_each_other_are_refused(
     settings: dict[str, Any], error: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
-        open_callers(Settings(transport="http", **settings))
+        build_policy(Settings(transport="http", **settings))
 
     assert error in str(caught.value)
 

@@ -38,7 +38,7 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result, read_result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.runtime.tasks import work_aside
+from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.tracing import trace_headers
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
@@ -115,7 +115,7 @@ class GatewayBackend:
             extensions={"timeout": {"connect": self._connect_timeout_s}},
         )
         body = await self._fetch(request)
-        return await work_aside(len(body) // _BYTES_OF_ROW, self._read, body, query)
+        return await run_in_thread_if_large(len(body) // _BYTES_OF_ROW, self._read, body, query)
 
     def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
         """The request's body."""

@@ -22,7 +22,7 @@ _NO_SUCH_METHOD: Final = 501
 """Said of HEAD: what is there may take a POST all the same."""
 
 
-class GatewayReach:
+class GatewayProbe:
     """Tries the way to one gateway, over a new connection each time."""
 
     def __init__(self, host: str) -> None:

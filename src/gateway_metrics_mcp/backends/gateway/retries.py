@@ -12,7 +12,7 @@ import anyio
 from gateway_metrics_mcp.backends.gateway.errors import explain_timeout
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.runtime.metrics import DEADLINE, Meter
+from gateway_metrics_mcp.runtime.metrics import DEADLINE, Metrics
 
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 8
@@ -28,7 +28,7 @@ class Retries:
     Where the gateway names a time that lies beyond, its refusal is the answer at once.
     """
 
-    def __init__(self, most: int, budget_s: float, meter: Meter) -> None:
+    def __init__(self, most: int, budget_s: float, meter: Metrics) -> None:
         self._most = most
         self._budget_s = budget_s
         self._meter = meter

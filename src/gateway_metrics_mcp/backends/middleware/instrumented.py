@@ -16,7 +16,7 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.runtime.metrics import CANCELLED, DEADLINE, OK, Meter
+from gateway_metrics_mcp.runtime.metrics import CANCELLED, DEADLINE, OK, Metrics
 from gateway_metrics_mcp.runtime.tracing import trace_step
 
 
@@ -28,13 +28,13 @@ class _Question:
     is_asked: bool = True
 
 
-class MeasuredBackend:
+class InstrumentedBackend:
     """Wraps the backend itself.
 
     Caches and limits belong around it: what counts is what reaches the gateway or the engine.
     """
 
-    def __init__(self, backend: Backend, meter: Meter) -> None:
+    def __init__(self, backend: Backend, meter: Metrics) -> None:
         self._backend = backend
         self._meter = meter
 

@@ -25,7 +25,7 @@ class _Flight:
     failure: BaseException | None = None
 
 
-class Flights:
+class SingleFlight:
     """The calls in flight, by key; a key holds the caller, so that callers never share one.
 
     A call is a task of its own, not the first asker's: that one may go while others wait. Its

@@ -10,12 +10,12 @@ from pydantic_core import to_json
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.middleware.cache import AnswerCache
 from gateway_metrics_mcp.backends.middleware.limits import Limits
-from gateway_metrics_mcp.backends.middleware.single_flight import Flights
+from gateway_metrics_mcp.backends.middleware.single_flight import SingleFlight
 from gateway_metrics_mcp.query.caller import ASKED_FOR, LOCAL, Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.runtime.metrics import Meter
+from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[[], Awaitable[Result | None]]
@@ -23,7 +23,7 @@ Key = tuple[bool, Caller, bytes]
 """Whose question it is, and the question to the letter: as queries 1 and True are equal."""
 
 
-class GuardedBackend:
+class BackendStack:
     """A backend asked as seldom as honesty allows: each question by one caller once at a time."""
 
     def __init__(
@@ -31,7 +31,7 @@ class GuardedBackend:
         backend: Backend,
         limits: Limits,
         clock: Callable[[], datetime],
-        meter: Meter,
+        meter: Metrics,
         *,
         cache: AnswerCache | None = None,
         retry: Callable[[Ask], Awaitable[Result | None]] | None = None,
@@ -42,7 +42,7 @@ class GuardedBackend:
         self._meter = meter
         self._cache = cache
         self._retry = retry
-        self._flights = Flights()
+        self._flights = SingleFlight()
 
     @property
     def description(self) -> str:
@@ -122,20 +122,20 @@ class GuardedBackend:
         return kept
 
 
-def guard(
+def wrap_backend(
     backend: Backend,
     settings: Settings,
     clock: Callable[[], datetime],
-    meter: Meter | None = None,
+    meter: Metrics | None = None,
     *,
     is_local: bool = False,
-) -> GuardedBackend:
+) -> BackendStack:
     """The backend behind all that the settings put before it.
 
     Retries are for a gateway alone. What a `is_local` backend answers is not kept: it is quick,
     and an import is to be seen at once.
     """
-    meter = Meter() if meter is None else meter
+    meter = Metrics() if meter is None else meter
     retry = None
     if settings.is_remote:
         from gateway_metrics_mcp.backends.gateway.retries import Retries  # heavy
@@ -151,4 +151,4 @@ def guard(
             clock=clock,
         )
     limits = Limits(settings.upstream_calls, settings.caller_calls, settings.patience)
-    return GuardedBackend(backend, limits, clock, meter, cache=cache, retry=retry)
+    return BackendStack(backend, limits, clock, meter, cache=cache, retry=retry)

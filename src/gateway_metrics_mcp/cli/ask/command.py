@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import anyio
 
-from gateway_metrics_mcp.backends.address import explain_revealed
-from gateway_metrics_mcp.backends.factory import Opening
-from gateway_metrics_mcp.cli.ask.flags import PROGRAM, WRONG_USAGE, Order, read_order
+from gateway_metrics_mcp.backends.address import find_embedded_credentials
+from gateway_metrics_mcp.backends.factory import BackendHolder
+from gateway_metrics_mcp.cli.ask.flags import PROGRAM, WRONG_USAGE, AskOptions, read_order
 from gateway_metrics_mcp.cli.ask.layout import align, as_markdown, read_blocks
 from gateway_metrics_mcp.cli.ask.thresholds import (
     Finding,
@@ -39,10 +39,10 @@ from gateway_metrics_mcp.rendering.budget import UNLIMITED
 from gateway_metrics_mcp.rendering.csv import write_csv, write_line
 from gateway_metrics_mcp.rendering.value_list import Listed
 from gateway_metrics_mcp.reports.columns import Value
-from gateway_metrics_mcp.reports.report import Asked, is_empty
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.report import Report, is_empty
+from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.runtime.logs import configure_logging
-from gateway_metrics_mcp.server.context import Desk, open_desk
+from gateway_metrics_mcp.server.context import ToolContext, build_context
 from gateway_metrics_mcp.server.tools import READERS, TOOLS
 from gateway_metrics_mcp.settings import Settings, read_settings
 
@@ -71,12 +71,12 @@ def main(argv: Sequence[str]) -> int:
         return FAILED
 
 
-def _run(order: Order) -> int:
+def _run(order: AskOptions) -> int:
     clock = lambda: datetime.now(UTC)  # noqa: E731 - what the desk takes
     try:
         settings = _read_settings(order.settings)
-        opening = Opening(settings, clock)
-        desk = replace(open_desk(settings, opening.get, clock), has_links=False, has_view=False)
+        opening = BackendHolder(settings, clock)
+        desk = replace(build_context(settings, opening.get, clock), has_links=False, has_view=False)
         if order.settings.get("budget") is None or _has_no_budget(order):
             desk = replace(desk, budget=UNLIMITED)
         wording = Wording.read(order, desk.terms().catalog)
@@ -92,30 +92,32 @@ def _run(order: Order) -> int:
         _tell(f"{PROGRAM}: {error}", *(f"- {problem}" for problem in order.problems))
         is_usage = isinstance(error, AskerError) or order.problems
         return WRONG_USAGE if is_usage else FAILED
-    if order.format != "json" or not answer.asked:
+    if order.format != "json" or not answer.report:
         answer = replace(answer, text=wording.speak_lines(answer.text))
     return _finish(order, answer, checks)
 
 
-async def _answer(opening: Opening, tool: str, raw: Mapping[str, Any], desk: Desk) -> Answer:
+async def _answer(
+    opening: BackendHolder, tool: str, raw: Mapping[str, Any], desk: ToolContext
+) -> Answer:
     async with opening.hold():
         return await TOOLS[tool].answer(desk, raw, LOCAL)
 
 
 def _read_settings(flags: Mapping[str, Any]) -> Settings:
     settings = read_settings(flags, os.environ)
-    if revealed := explain_revealed(settings.backend or ""):
+    if revealed := find_embedded_credentials(settings.backend or ""):
         raise SettingsError(revealed)
     configure_logging(settings.log_level, settings.log_format)
     return settings
 
 
-def _has_no_budget(order: Order) -> bool:
+def _has_no_budget(order: AskOptions) -> bool:
     """Whether the answer is a file that is never cut."""
     return order.format == "csv" or (order.tool == "list_values" and order.format in _FILES)
 
 
-def _add_presentation(order: Order, raw: dict[str, Any]) -> None:
+def _add_presentation(order: AskOptions, raw: dict[str, Any]) -> None:
     """The format, and how many rows: all of them go into a file, a screen takes fewer."""
     if order.tool in ("query_distribution", "query_timeseries"):
         raw["format"] = _SENT.get(order.format, order.format)
@@ -127,7 +129,9 @@ def _add_presentation(order: Order, raw: dict[str, Any]) -> None:
         raw.setdefault("limit", _MOST_ROWS)
 
 
-def _validate(order: Order, wording: Wording, desk: Desk, problems: list[str]) -> Checks:
+def _validate(
+    order: AskOptions, wording: Wording, desk: ToolContext, problems: list[str]
+) -> Checks:
     """Every problem of the question and of the limits on its answer, before anything is asked."""
     limits = []
     for text in order.limits:
@@ -144,7 +148,7 @@ def _validate(order: Order, wording: Wording, desk: Desk, problems: list[str]) -
         except InvalidQueryError as error:
             problems += [wording.explain(problem) for problem in error.problems]
     checks: list[tuple[Limit, Value]] = []
-    if not isinstance(question, Question):
+    if not isinstance(question, ReportRequest):
         return checks
     for limit in limits:
         try:
@@ -160,10 +164,10 @@ def _refuse(problems: Sequence[str]) -> int:
     return WRONG_USAGE
 
 
-def _finish(order: Order, answer: Answer, checks: Checks) -> int:
+def _finish(order: AskOptions, answer: Answer, checks: Checks) -> int:
     """Print the answer, then say what was found of it, also where it could not be printed."""
     is_printed = _print(_lay_out(order, answer))
-    asked = answer.asked
+    asked = answer.report
     findings: list[Finding] = []
     if asked is not None:
         findings = [check_limit(limit, value, asked) for limit, value in checks]
@@ -179,10 +183,10 @@ def _finish(order: Order, answer: Answer, checks: Checks) -> int:
     return int(max(outcomes, default=Outcome.KEPT))
 
 
-def _lay_out(order: Order, answer: Answer) -> str:
+def _lay_out(order: AskOptions, answer: Answer) -> str:
     """The answer in the format asked; the server's own lines of a CSV go to stderr."""
     text = answer.text
-    has_pairs = answer.asked is not None and _is_one_row(answer.asked)
+    has_pairs = answer.report is not None and _is_one_row(answer.report)
     if order.format == "csv":
         return _lay_out_rows(answer, is_empty=_has_no_rows(answer))
     if order.format == "json" and answer.listed is not None:
@@ -201,24 +205,24 @@ def _lay_out_rows(answer: Answer, *, is_empty: bool) -> str:
     for line in (speak_of_rows(header), *lines):
         if is_empty or line.startswith("# "):
             _tell(f"# {line.removeprefix('# ')}")
-    asked, listed = answer.asked, answer.listed
+    asked, listed = answer.report, answer.listed
     if asked is None:
         rows = [] if listed is None else [listed.columns, *listed.rows()]
         return "\n".join(map(write_line, rows))
     if asked.totals is not None and not is_empty:
         _tell("# the ALL row is not among the rows of a CSV: --format table has it")
-    return write_csv(asked, asked.question.limit).rstrip("\n")
+    return write_csv(asked, asked.request.limit).rstrip("\n")
 
 
-def _is_one_row(asked: Asked) -> bool:
+def _is_one_row(asked: Report) -> bool:
     """Whether the text of the answer is `name: value` lines."""
-    is_table = asked.buckets is not None or asked.totals is not None or asked.question.offset
+    is_table = asked.buckets is not None or asked.totals is not None or asked.request.offset
     return not is_table and len(asked.result.points) == 1 and not is_empty(asked)
 
 
 def _has_no_rows(answer: Answer) -> bool:
-    if answer.asked is not None:
-        return is_empty(answer.asked)
+    if answer.report is not None:
+        return is_empty(answer.report)
     return answer.listed is not None and answer.listed.is_empty
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, LIST_OPERATORS, OPERATORS, Operator
 
@@ -120,7 +120,7 @@ def _read_operator(text: str) -> tuple[Operator, str, str]:
     if run is not None and run[0] not in _SIGNS:
         spelt = "".join(run[0].split())
         meant = _MEANT.get(spelt, "" if spelt not in _SIGNS else spelt)
-        choice = f"Did you mean {meant}?" if meant else explain_choice(spelt, _LISTED)
+        choice = f"Did you mean {meant}?" if meant else did_you_mean(spelt, _LISTED)
         quoted = "A value that begins with a sign stands in quotes"
         raise ValueError(f"{quote(run[0])} is no operator. {choice} {quoted}")
     sign = _SIGN.match(text)
@@ -133,7 +133,7 @@ def _read_operator(text: str) -> tuple[Operator, str, str]:
     first = next(iter(text.split(maxsplit=1)), "")
     if not first:
         raise ValueError(f"the operator is missing. Allowed: {', '.join(_LISTED)}")
-    raise ValueError(f"{quote(first)} is no operator. {explain_choice(first, _LISTED)}")
+    raise ValueError(f"{quote(first)} is no operator. {did_you_mean(first, _LISTED)}")
 
 
 def _hold(operator: Operator, name: str, datasource: object, catalog: Catalog) -> Operator:

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from gateway_metrics_mcp.cli.ask.layout import FORMATS, FORMATS_OF_FIELDS, FORMATS_OF_VALUES
 from gateway_metrics_mcp.cli.flags import add_setting_flags
-from gateway_metrics_mcp.query.suggestions import explain_choice, find_near, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, quote
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
 from gateway_metrics_mcp.reports.arguments import Arguments
@@ -76,7 +76,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class AskOptions:
     """What the command line asks for."""
 
     tool: str
@@ -111,7 +111,7 @@ class _Collect(argparse.Action):
             namespace.given = [*getattr(namespace, "given", ()), one]
 
 
-def read_order(argv: Sequence[str]) -> Order:
+def read_order(argv: Sequence[str]) -> AskOptions:
     """The order of the command line; `--help` and what is no question end the process."""
     name = argv[0] if argv else ""
     if name in ("", "-h", "--help"):
@@ -121,7 +121,7 @@ def read_order(argv: Sequence[str]) -> Order:
         sys.exit(0 if name else WRONG_USAGE)
     name = next((short for short, tool in QUESTIONS.items() if tool == name), name)
     if name not in QUESTIONS:
-        choice = explain_choice(name, QUESTIONS)
+        choice = did_you_mean(name, QUESTIONS)
         sys.stderr.write(f"{PROGRAM}: unknown question {quote(name)}. {choice}\n")
         sys.exit(WRONG_USAGE)
     parser = _build_parser(name)
@@ -131,7 +131,7 @@ def read_order(argv: Sequence[str]) -> Order:
     format_ = values.pop("format")
     wrong = list(_check_format(name, format_))
     problems = [*_explain_rest(parser, rest, argv), *_explain_twice(given), *wrong]
-    return Order(
+    return AskOptions(
         QUESTIONS[name],
         given,
         "table" if wrong else format_,
@@ -229,7 +229,7 @@ def _explain_rest(
     for word in rest:
         name = word.partition("=")[0]
         if word.startswith("-"):
-            near = " or ".join(find_near(name, flags))
+            near = " or ".join(closest_matches(name, flags))
             yield f"unknown argument {name}.{f' Did you mean {near}?' if near else ''}"
         elif not is_value:
             number = argv.index(word) + 1 if word in argv else len(argv)
@@ -247,7 +247,7 @@ def _explain_twice(given: Sequence[Given]) -> Iterator[str]:
 def _check_format(name: str, format_: str) -> Iterator[str]:
     allowed = formats_of(name)
     if format_ not in allowed:
-        yield f"--format: {quote(format_)} is unknown. {explain_choice(format_, allowed)}"
+        yield f"--format: {quote(format_)} is unknown. {did_you_mean(format_, allowed)}"
 
 
 def list_names(text: str) -> list[Any]:

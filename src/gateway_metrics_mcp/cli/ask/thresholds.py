@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.query.model import Aggregation, format_instant
 from gateway_metrics_mcp.query.result import Key, Number
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.rendering.cells import format_key, format_value
 from gateway_metrics_mcp.rendering.distribution import count_rows
 from gateway_metrics_mcp.rendering.grid import PARTIAL, Grid
@@ -24,8 +24,8 @@ from gateway_metrics_mcp.reports.columns import (
     compared,
     split_aggregation,
 )
-from gateway_metrics_mcp.reports.report import Asked, is_empty
-from gateway_metrics_mcp.reports.request import Question
+from gateway_metrics_mcp.reports.report import Report, is_empty
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 _COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
     ">=": operator.ge,
@@ -110,7 +110,7 @@ def read_limit(text: str) -> Limit:
     )
 
 
-def settle_limit(limit: Limit, question: Question) -> tuple[Limit, Value]:
+def settle_limit(limit: Limit, question: ReportRequest) -> tuple[Limit, Value]:
     """The limit in the value's own unit, and the column of the answer that it is about.
 
     Raises:
@@ -119,7 +119,7 @@ def settle_limit(limit: Limit, question: Question) -> tuple[Limit, Value]:
     columns = {column.name: column for column in _list_columns(question)}
     value = columns.get(limit.name) or columns.get(_spell(limit.name))
     if value is None:
-        choice = explain_choice(limit.name, columns)
+        choice = did_you_mean(limit.name, columns)
         raise ValueError(f"{quote(limit.name)} is no value of this answer. {choice}")
     if question.query.interval is not None and not limit.is_any:
         raise ValueError(f"a timeseries has no ALL row. For each bucket: any {limit.text}")
@@ -134,7 +134,7 @@ def settle_limit(limit: Limit, question: Question) -> tuple[Limit, Value]:
     return Limit(limit.text, value.name, limit.comparison, number, False, limit.is_any), value
 
 
-def _list_columns(question: Question) -> Iterator[Value]:
+def _list_columns(question: ReportRequest) -> Iterator[Value]:
     for value in question.values:
         yield from (value,) if question.earlier is None else compared(value)
 
@@ -148,7 +148,7 @@ def _spell(name: str) -> str:
     return f"{split['type']}{column[:1].upper()}{column[1:]}"
 
 
-def check_limit(limit: Limit, value: Value, asked: Asked) -> Finding:
+def check_limit(limit: Limit, value: Value, asked: Report) -> Finding:
     """Whether the limit, as it was settled, is passed; what is not known is never a pass."""
     unknown = f"--fail-if {quote(limit.text)} cannot be checked"
     if is_empty(asked):
@@ -191,7 +191,7 @@ def _show(number: Number | None, value: Value) -> str:
     return format_value(number, value.unit, signed=value.is_signed)
 
 
-def _list_all(asked: Asked, name: str) -> Iterator[_Row]:
+def _list_all(asked: Report, name: str) -> Iterator[_Row]:
     """The row that stands for all, if there is one."""
     result = asked.result
     of_all = asked.of_all or asked.totals
@@ -201,7 +201,7 @@ def _list_all(asked: Asked, name: str) -> Iterator[_Row]:
         yield _Row("", (), of_all[result.value_names.index(name)])
 
 
-def _list_rows(asked: Asked, name: str) -> Iterator[_Row]:
+def _list_rows(asked: Report, name: str) -> Iterator[_Row]:
     """Every row; of a timeseries every bucket of every series, filled as its table is.
 
     A bucket without rows has no average, ratio or percentile: there is nothing to check.
@@ -225,9 +225,9 @@ def _name_row(row: _Row) -> str:
     return " ".join([*([row.time] if row.time else []), *map(format_key, row.keys)]) or "ALL"
 
 
-def _describe_bound(asked: Asked, value: Value) -> str:
+def _describe_bound(asked: Report, value: Value) -> str:
     """That spend is at least so much, where some calls have no price."""
-    base = next((v for v in asked.question.values if value.name.startswith(v.name)), value)
+    base = next((v for v in asked.request.values if value.name.startswith(v.name)), value)
     is_spend = isinstance(base.source, Aggregation) and base.source.type == "sum"
     if not is_spend or not asks_cost([base]):
         return ""

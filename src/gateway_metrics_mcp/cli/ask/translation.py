@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway_metrics_mcp.cli.ask.filters import read_condition
-from gateway_metrics_mcp.cli.ask.flags import FLAGS, Order, list_names
+from gateway_metrics_mcp.cli.ask.flags import FLAGS, AskOptions, list_names
 from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.suggestions import quote
@@ -38,7 +38,7 @@ class Wording:
     _flags: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, order: Order, catalog: Catalog) -> Wording:
+    def read(cls, order: AskOptions, catalog: Catalog) -> Wording:
         """The arguments that the flags state; what is no condition is a problem."""
         wording = cls()
         for one in order.given:

@@ -10,9 +10,9 @@ from typing import Final
 
 from gateway_metrics_mcp.backends.sql.tables import published_tables
 from gateway_metrics_mcp.cli.ingest.mapping import preset_names
-from gateway_metrics_mcp.cli.ingest.run import Order, run_import
+from gateway_metrics_mcp.cli.ingest.run import ImportOptions, run_import
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.suggestions import find_near
+from gateway_metrics_mcp.query.suggestions import closest_matches
 
 PROGRAM: Final = "gateway-metrics-mcp import"
 _INTERRUPTED: Final = 130
@@ -33,16 +33,16 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str]) -> Order:
+def _parse(argv: Sequence[str]) -> ImportOptions:
     """The order that the flags state; argparse itself would not offer near flags."""
     parser = _build_parser()
     known, rest = parser.parse_known_args(argv)
     flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - it has no public list
     for word in sorted(rest, key=lambda word: not word.startswith("-")):
-        near = " or ".join(find_near(word.partition("=")[0], flags))
+        near = " or ".join(closest_matches(word.partition("=")[0], flags))
         parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
     values = vars(known)
-    return Order(**{**values, "files": tuple(values["files"])})
+    return ImportOptions(**{**values, "files": tuple(values["files"])})
 
 
 def _build_parser() -> argparse.ArgumentParser:

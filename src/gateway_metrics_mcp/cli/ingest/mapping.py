@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.backends.sql.tables import TIME_COLUMN
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.suggestions import explain_choice, find_near, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, quote
 
 _FOLDER: Final = resources.files(__package__).joinpath("presets")
 
@@ -96,7 +96,7 @@ def read_wishes(maps: Iterable[str], sets: Iterable[str], targets: Sequence[str]
             raise SettingsError(f"{flag} {quote(text)}: expected COLUMN={meant}")
         if target not in targets:
             raise SettingsError(
-                f"{flag}: the table has no column {target}. {explain_choice(target, targets)}"
+                f"{flag}: the table has no column {target}. {did_you_mean(target, targets)}"
             )
         if target in found["--map"] or target in found["--set"]:
             raise SettingsError(f"{flag}: {target} is given twice")
@@ -114,8 +114,7 @@ def check_sources(wishes: Wishes, columns: Sequence[Sequence[str]]) -> None:
     for target, name in wishes.columns.items():
         if name not in there:
             raise SettingsError(
-                f"--map: the files have no column {name} for {target}."
-                f" {explain_choice(name, there)}"
+                f"--map: the files have no column {name} for {target}. {did_you_mean(name, there)}"
             )
 
 
@@ -140,7 +139,7 @@ def match_columns(
     expressions |= {target: f"c{used.index(name)}" for target, name in by_column.items()}
     expressions |= {target: sql_text(value) for target, value in wishes.constants.items()}
     if TIME_COLUMN not in expressions:
-        near = find_near("timestamp", columns) + find_near("time", columns)
+        near = closest_matches("timestamp", columns) + closest_matches("time", columns)
         meant = f" Did you mean --map {TIME_COLUMN}={near[0]}?" if near else ""
         raise SettingsError(
             f"{file}: no column says when a row was made. Give --map {TIME_COLUMN}=...;"

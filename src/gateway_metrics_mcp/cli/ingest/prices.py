@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.suggestions import explain_choice
+from gateway_metrics_mcp.query.suggestions import did_you_mean
 
 _KEYS: Final = ("model", "input", "output")
 
@@ -54,7 +54,7 @@ def _read_price(place: str, entry: Any) -> Price:
         raise SettingsError(f"{place}: has to be a table [[price]]")
     for name in entry:
         if name not in _KEYS:
-            raise SettingsError(f"{place}: unknown key {name}. {explain_choice(name, _KEYS)}")
+            raise SettingsError(f"{place}: unknown key {name}. {did_you_mean(name, _KEYS)}")
     model = entry.get("model")
     if not isinstance(model, str) or not model:
         raise SettingsError(f'{place}: model has to be a name or a pattern such as "gpt-4o*"')

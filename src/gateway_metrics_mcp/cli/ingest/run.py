@@ -32,7 +32,7 @@ _DEFAULT_TABLE = "gateway_model_metrics"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ImportOptions:
     """What the command line states, as it states it."""
 
     files: tuple[str, ...]
@@ -54,7 +54,7 @@ class Order:
 class Plan:
     """An order, checked as far as it can be before a file's rows are read."""
 
-    order: Order
+    order: ImportOptions
     table: str
     columns: dict[str, str]
     preset: Preset | None
@@ -64,7 +64,7 @@ class Plan:
     sources: tuple[SourceFile, ...]
 
 
-def run_import(order: Order) -> Report:
+def run_import(order: ImportOptions) -> Report:
     """Import the files, all or nothing.
 
     Raises:
@@ -80,7 +80,7 @@ def run_import(order: Order) -> Report:
     return report
 
 
-def _make_plan(order: Order) -> Plan:
+def _make_plan(order: ImportOptions) -> Plan:
     preset = load_preset(order.preset) if order.preset else None
     table = order.table or (preset.table if preset else _DEFAULT_TABLE)
     if preset and table != preset.table:

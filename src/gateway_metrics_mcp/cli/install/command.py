@@ -19,18 +19,23 @@ from gateway_metrics_mcp.cli.flags import add_setting_flags
 from gateway_metrics_mcp.cli.install.clients import CLIENTS, Client, Machine, find_file
 from gateway_metrics_mcp.cli.install.config_file import ConfigFile
 from gateway_metrics_mcp.cli.install.entry import (
+    InstallOptions,
     ServerEntry,
-    Wish,
     build_entry,
     find_source,
     is_passing,
     read_wish,
 )
-from gateway_metrics_mcp.cli.install.existing import SECRETS, Kept, find_kept, list_gone
-from gateway_metrics_mcp.cli.install.plan import Change, plan_install, plan_removal, read_entry
+from gateway_metrics_mcp.cli.install.existing import (
+    SECRETS,
+    PreservedSettings,
+    find_kept,
+    list_gone,
+)
+from gateway_metrics_mcp.cli.install.plan import ConfigEdit, plan_install, plan_removal, read_entry
 from gateway_metrics_mcp.cli.mcp_client import list_tools
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnreachableError
-from gateway_metrics_mcp.query.suggestions import find_near
+from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 _PATIENCE_S: Final = 60
@@ -116,7 +121,7 @@ def _install(arguments: dict[str, Any], machine: Machine) -> int:
 def _put_in(
     file: ConfigFile,
     client: Client,
-    wish: Wish,
+    wish: InstallOptions,
     arguments: Mapping[str, Any],
     machine: Machine,
 ) -> tuple[ServerEntry, str | None]:
@@ -140,7 +145,11 @@ def _put_in(
 
 
 def _explain_kept(
-    before: object, entry: ServerEntry, wish: Wish, kept: Kept, client: Client
+    before: object,
+    entry: ServerEntry,
+    wish: InstallOptions,
+    kept: PreservedSettings,
+    client: Client,
 ) -> None:
     """What goes of the entry before, and a token that was meant for another address."""
     said = {*wish.said, *SECRETS, "token_file"} if wish.says_secret else wish.said
@@ -166,7 +175,7 @@ def _find_file(arguments: Mapping[str, Any], machine: Machine) -> ConfigFile:
     return ConfigFile.read(arguments["file"] or find_file(arguments["client"], machine))
 
 
-def _apply(change: Change, *, is_dry: bool, is_private: bool) -> Path | None:
+def _apply(change: ConfigEdit, *, is_dry: bool, is_private: bool) -> Path | None:
     """Write the change, or show it, and say which; the backup's path, where one was made."""
     if not change.is_any:
         _say(f"{change.file.path}: nothing to change")
@@ -202,7 +211,7 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
     known, rest = parser.parse_known_args(argv)
     flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - it has no public list
     for word in (word.partition("=")[0] for word in rest):  # what follows may be a secret
-        near = " or ".join(find_near(word, flags)) if word.startswith("-") else ""
+        near = " or ".join(closest_matches(word, flags)) if word.startswith("-") else ""
         what = word if word.startswith("-") else "without a flag before it"
         parser.error(f"unknown argument {what}{f'. Did you mean {near}?' if near else ''}")
     if known.client == _PRINT and (known.write_token or known.remove):

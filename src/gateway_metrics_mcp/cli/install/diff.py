@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import unified_diff
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.address import explain_revealed
+from gateway_metrics_mcp.backends.address import find_embedded_credentials
 from gateway_metrics_mcp.cli.install.entry import is_secret
 from gateway_metrics_mcp.cli.install.jsonc import Node, Text
 
@@ -25,7 +25,7 @@ def find_shown(entry: Mapping[str, Any]) -> frozenset[str]:
     """The strings of an entry of ours that are no secrets."""
     env = entry.get("env", {}).items()
     plain = [value for name, value in env if not is_secret(name, value)]
-    words = [word for word in entry["args"] if not explain_revealed(word)]
+    words = [word for word in entry["args"] if not find_embedded_credentials(word)]
     return frozenset([entry["command"], *words, *plain])
 
 

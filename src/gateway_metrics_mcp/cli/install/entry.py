@@ -10,7 +10,12 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.address import SCHEMES, Address, explain_revealed, read_host
+from gateway_metrics_mcp.backends.address import (
+    SCHEMES,
+    Address,
+    find_embedded_credentials,
+    read_host,
+)
 from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.cli.flags import flag_of
 from gateway_metrics_mcp.cli.install.clients import Client
@@ -18,7 +23,7 @@ from gateway_metrics_mcp.cli.install.existing import (
     CONFIG,
     REMOTE_PARTS,
     TOKEN_FILE,
-    Kept,
+    PreservedSettings,
     order_flags,
 )
 from gateway_metrics_mcp.errors import SettingsError
@@ -55,7 +60,7 @@ _REFERENCE: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class InstallOptions:
     """What the user wants in the entry."""
 
     name: str
@@ -111,14 +116,17 @@ class ServerEntry:
 
 
 def build_entry(
-    client: Client, wish: Wish, environ: Mapping[str, str], kept: Kept | None = None
+    client: Client,
+    wish: InstallOptions,
+    environ: Mapping[str, str],
+    kept: PreservedSettings | None = None,
 ) -> ServerEntry:
     """The entry for the client, with what is kept of the one before.
 
     Raises:
         SettingsError: if the client can keep no secret and nothing else is said.
     """
-    kept = kept or Kept()
+    kept = kept or PreservedSettings()
     command, args = find_command(wish, environ)
     flags = order_flags({**kept.flags, **wish.flags})
     env = {**kept.env, **wish.environment}
@@ -162,7 +170,7 @@ def find_source(name: str, value: str) -> str | None:
 def is_secret(name: str, value: str) -> bool:
     """Whether a variable of an entry may hold what is not to be shown."""
     is_known = name in _PLAIN or (name.startswith(PREFIX) and name != CLICKHOUSE_PASSWORD)
-    is_plain = is_known and not explain_revealed(value)
+    is_plain = is_known and not find_embedded_credentials(value)
     return not is_plain and not _REFERENCE.fullmatch(value)
 
 
@@ -174,7 +182,7 @@ def is_ours(words: object) -> bool:
     rest = iter(words)
     for word in rest:
         if word in flags:
-            if explain_revealed(next(rest, "")):
+            if find_embedded_credentials(next(rest, "")):
                 return False
         elif word not in _WORDS:
             return False
@@ -209,7 +217,7 @@ def _take_secret(variable: str, environ: Mapping[str, str]) -> str:
     return secret
 
 
-def find_command(wish: Wish, environ: Mapping[str, str]) -> tuple[str, Sequence[str]]:
+def find_command(wish: InstallOptions, environ: Mapping[str, str]) -> tuple[str, Sequence[str]]:
     """How to start this server from anywhere: clients started from a menu have no PATH."""
     if wish.uses_uvx or is_passing(sys.prefix):
         uvx = which("uvx", path=environ.get("PATH")) or "uvx"
@@ -234,7 +242,7 @@ _APART: Final = ("backend", "token_file", "transport")
 _ENGINES: Final = (*REMOTE_SCHEMES, *SCHEMES, "demo:")
 
 
-def read_wish(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Wish:
+def read_wish(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> InstallOptions:
     """What the flags ask for; files by their full path, since clients start anywhere.
 
     Raises:
@@ -242,11 +250,11 @@ def read_wish(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> Wish:
     """
     flags = {name: arguments.get(name) for name in (*flag_names(), CONFIG)}
     known = {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
-    if revealed := explain_revealed(flags["backend"] or ""):
+    if revealed := find_embedded_credentials(flags["backend"] or ""):
         raise SettingsError(revealed)
     settings = read_settings(flags, known)
     token_file = settings.token_file or arguments["password_file"]
-    return Wish(
+    return InstallOptions(
         name=arguments["name"],
         backend=_read_backend(settings),
         flags=dict(_flags(flags, settings)),
@@ -266,7 +274,7 @@ def _read_backend(settings: Settings) -> str:
             f" {GATEWAY_HOST}), a directory of Parquet, clickhouse://user@host:8123/database, or"
             " demo: to try it without an account"
         )
-    if revealed := explain_revealed(backend):
+    if revealed := find_embedded_credentials(backend):
         raise SettingsError(revealed)
     if settings.is_remote:
         return read_host(backend)

@@ -57,7 +57,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PreservedSettings:
     """What of an entry's settings goes into the new one."""
 
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Kept:
     backend: str | None = None
 
 
-def find_kept(old: object, said: Collection[str]) -> Kept:
+def find_kept(old: object, said: Collection[str]) -> PreservedSettings:
     """What stays of an entry where `said` are the settings of the new command line."""
     flags = _collect(_read_flags(old))
     variables = [each for each in _read_variables(old) if isinstance(each.value, str)]
@@ -80,7 +80,7 @@ def find_kept(old: object, said: Collection[str]) -> Kept:
     }
     if "token_file" in flags:
         of_secret[TOKEN_FILE] = flags["token_file"][-1]
-    return Kept(
+    return PreservedSettings(
         {name: values for name, values in flags.items() if _stays(name, values, said)},
         {name: value for name, value in env.items() if name not in (*SECRETS, GATEWAY_HOST)},
         of_secret,

@@ -21,7 +21,7 @@ _WITH_WORDS: Final = re.compile(r"=| -|://")  # a command that is more than a pa
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ConfigEdit:
     """A file, and its text before and after."""
 
     file: ConfigFile
@@ -56,7 +56,7 @@ def read_entry(file: ConfigFile, client: Client, name: str) -> object:
         raise SettingsError(_refuse(file, error)) from None
 
 
-def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry) -> Change:
+def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry) -> ConfigEdit:
     """The file with the entry in it, and all else as it is.
 
     Raises:
@@ -80,10 +80,10 @@ def plan_install(file: ConfigFile, client: Client, name: str, entry: ServerEntry
         raise SettingsError(_refuse(file, error)) from None
     what = f"{'added' if before is None else 'updated'} {name}"
     shown = find_shown(entry.to_json(client)) | _input_ids(name)
-    return Change(file, old, new, what, _ours(place, name), _has_secret(before), shown)
+    return ConfigEdit(file, old, new, what, _ours(place, name), _has_secret(before), shown)
 
 
-def plan_removal(file: ConfigFile, client: Client, name: str) -> Change:
+def plan_removal(file: ConfigFile, client: Client, name: str) -> ConfigEdit:
     """The file without the entry.
 
     Raises:
@@ -100,7 +100,7 @@ def plan_removal(file: ConfigFile, client: Client, name: str) -> Change:
     except JsoncError as error:
         raise SettingsError(_refuse(file, error)) from None
     ours, shown = _ours(place, name), _input_ids(name)
-    return Change(file, old, new, f"took {name} out", ours, _has_secret(before), shown)
+    return ConfigEdit(file, old, new, f"took {name} out", ours, _has_secret(before), shown)
 
 
 def _update(text: Text, place: tuple[str, ...], merged: dict[str, object]) -> Text:

@@ -9,7 +9,7 @@ from typing import Final, cast
 from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.errors import InvalidQueryError
-from gateway_metrics_mcp.query.suggestions import find_near, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, quote
 from gateway_metrics_mcp.query.time.instant import read_date_maths, read_instant
 from gateway_metrics_mcp.query.time.period import NUMBER_WORDS, Period, read_period
 from gateway_metrics_mcp.query.time.window import STARTS, Window, format_length, read_window, tidy
@@ -21,12 +21,12 @@ from gateway_metrics_mcp.query.time.zone import (
     LONGEST,
     CalendarUnit,
     Clock,
-    floor_wall,
+    floor_local,
     format_minute,
-    settle,
+    resolve_local,
     shift_instant,
-    shift_wall,
-    wall_of,
+    shift_local,
+    to_local,
 )
 
 PREVIOUS: Final = "previous"
@@ -164,7 +164,7 @@ def _respell(words: str) -> str | None:
         if unit is not None:
             count = int(match[1] or 1) or 1
             return f"{count} {unit}{'s' if count > 1 else ''}"
-    return PREVIOUS if find_near(words, (PREVIOUS,)) else None
+    return PREVIOUS if closest_matches(words, (PREVIOUS,)) else None
 
 
 def _find_previous(window: Window) -> Window:
@@ -186,8 +186,8 @@ def _find_previous(window: Window) -> Window:
 
 def _elapsed_end(window: Window, start: datetime, latest: datetime) -> datetime:
     """The end of as much of an earlier period as the running one has run, by its clocks."""
-    elapsed = wall_of(window.end, window.zone) - wall_of(window.start, window.zone)
-    end = min(settle(wall_of(start, window.zone) + elapsed), latest)
+    elapsed = to_local(window.end, window.zone) - to_local(window.start, window.zone)
+    end = min(resolve_local(to_local(start, window.zone) + elapsed), latest)
     if end <= start:  # the clocks skipped the whole of it
         end = min(start + (window.end - window.start), latest)
     return end
@@ -213,12 +213,12 @@ def _shift(window: Window, count: int, unit: str) -> Window:
         return _make(window, window.start - length, window.end - length)
     calendar_unit = cast("CalendarUnit", unit)
     start = shift_instant(window.start, calendar_unit, -count, window.zone)
-    wall = wall_of(window.end, window.zone)
-    moved = shift_wall(wall, calendar_unit, -count)
-    if unit not in ("day", "week") and moved.day != wall.day and wall == floor_wall(wall, "day"):
+    wall = to_local(window.end, window.zone)
+    moved = shift_local(wall, calendar_unit, -count)
+    if unit not in ("day", "week") and moved.day != wall.day and wall == floor_local(wall, "day"):
         # The midnight after a day that the month lacks is the midnight after its last.
-        moved = shift_wall(moved, "day", 1)
-    end = settle(moved)
+        moved = shift_local(moved, "day", 1)
+    end = resolve_local(moved)
     return _make(window, start, end if end > start else _end_as_long(start, window), window.period)
 
 
@@ -237,7 +237,7 @@ def _make(window: Window, start: datetime, end: datetime, like: Period | None = 
 def _find_period(
     start: datetime, end: datetime, zone: ZoneInfo, like: Period | None
 ) -> Period | None:
-    if like is None or settle(floor_wall(wall_of(start, zone), like.unit)) != start:
+    if like is None or resolve_local(floor_local(to_local(start, zone), like.unit)) != start:
         return None
     is_whole = shift_instant(start, like.unit, like.count, zone) == end
     return Period(like.unit, like.count, is_running=False) if is_whole else None
@@ -253,11 +253,11 @@ def _end_as_long(start: datetime, window: Window) -> datetime:
 
 def _whole_days(window: Window) -> int | None:
     """How many local days it is; None if it does not run from midnight to midnight."""
-    walls = wall_of(window.start, window.zone), wall_of(window.end, window.zone)
-    if any(wall != floor_wall(wall, "day") for wall in walls):
+    walls = to_local(window.start, window.zone), to_local(window.end, window.zone)
+    if any(wall != floor_local(wall, "day") for wall in walls):
         return None
     return (walls[1].date() - walls[0].date()).days
 
 
 def _wall_length(window: Window) -> timedelta:
-    return wall_of(window.end, window.zone) - wall_of(window.start, window.zone)
+    return to_local(window.end, window.zone) - to_local(window.start, window.zone)

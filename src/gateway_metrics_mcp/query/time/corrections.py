@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Final
 
-from gateway_metrics_mcp.query.suggestions import find_near
+from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.query.time.instant import UNIT_LETTERS
 from gateway_metrics_mcp.query.time.period import NUMBER_WORDS
 from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CLOCK_UNITS, format_minute
@@ -198,4 +198,4 @@ def _correct_word(word: str) -> str:
         return _SHORT[word]
     if word.isdigit() or word in _FILLERS or word in _WORDS:
         return word
-    return next(iter(find_near(word, _WORDS)), word)
+    return next(iter(closest_matches(word, _WORDS)), word)

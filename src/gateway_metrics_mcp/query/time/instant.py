@@ -14,10 +14,10 @@ from gateway_metrics_mcp.query.time.zone import (
     CalendarUnit,
     Clock,
     ClockUnit,
-    floor_wall,
-    settle,
+    floor_local,
+    resolve_local,
     shift_instant,
-    shift_wall,
+    shift_local,
 )
 
 _DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
@@ -68,7 +68,7 @@ def read_instant(text: str, zone: ZoneInfo) -> datetime | None:
         return None
     offset = _offset(text, match["offset"])
     wall = datetime.combine(day, _time(text, day, match), offset or zone)
-    return settle(wall) if offset is None else wall.astimezone(UTC)
+    return resolve_local(wall) if offset is None else wall.astimezone(UTC)
 
 
 def _time(text: str, day: date, match: re.Match[str]) -> time:
@@ -169,5 +169,5 @@ def _round(instant: datetime, letter: str, clock: Clock, *, goes_up: bool) -> da
         start = instant - (wall - midnight) % length
         return start + length if goes_up else start
     unit = _CALENDAR_LETTERS[letter]
-    first = floor_wall(wall, unit)
-    return settle(shift_wall(first, unit, 1) if goes_up else first)
+    first = floor_local(wall, unit)
+    return resolve_local(shift_local(first, unit, 1) if goes_up else first)

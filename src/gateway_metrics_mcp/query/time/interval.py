@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS, IntervalUnit
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,7 +55,7 @@ class Interval:
         unit = next((unit for unit in INTERVAL_UNITS if word in (unit, unit + "s")), None)
         if unit is None:
             raise ValueError(
-                f"unknown unit {quote(match[2])}. {explain_choice(word, INTERVAL_UNITS)}"
+                f"unknown unit {quote(match[2])}. {did_you_mean(word, INTERVAL_UNITS)}"
             )
         if count == 0:
             raise ValueError(f"{quote(text)} is zero. Give {_EXAMPLE}")

@@ -15,7 +15,7 @@ from gateway_metrics_mcp.query.time.interval import (
     UNIT_SECONDS,
     Interval,
 )
-from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, settle
+from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, resolve_local
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
 
 LOCAL_UNITS: Final[frozenset[IntervalUnit]] = frozenset(("day", "week", "month", "year"))
@@ -126,7 +126,7 @@ class LocalDays:
             day = self._origin + timedelta(days=number * self._days)
         midnight = datetime.combine(day, time(), self.zone)
         # Only the bucket before the first of all data starts so long ago.
-        return midnight.astimezone(UTC) if day.year < FIRST_YEAR - 1 else settle(midnight)
+        return midnight.astimezone(UTC) if day.year < FIRST_YEAR - 1 else resolve_local(midnight)
 
     def floor(self, instant: datetime) -> datetime:
         """The start of the bucket that holds the instant."""

@@ -18,8 +18,8 @@ from gateway_metrics_mcp.query.time.zone import (
     CalendarUnit,
     Clock,
     ClockUnit,
-    settle,
-    shift_wall,
+    resolve_local,
+    shift_local,
 )
 
 NUMBER_WORDS: Final = (
@@ -146,9 +146,9 @@ def _read_named(words: str, clock: Clock) -> Span | None:
     name = words.upper()
     first, unit = _first_day(name, match)
     start = datetime.combine(first, time(), clock.zone)
-    end = settle(shift_wall(start, unit, 1))
+    end = resolve_local(shift_local(start, unit, 1))
     running = f"{name} is not over: {PRESENT[unit]} so far, up to now"
-    return Span(settle(start), end, unit, running_note=running, is_point=True)
+    return Span(resolve_local(start), end, unit, running_note=running, is_point=True)
 
 
 def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
@@ -182,6 +182,6 @@ def _read_range(words: str, clock: Clock) -> Span | None:
         raise ValueError(f'{quote(words)} runs backwards. Did you mean "{last}..{first}"?')
     start = datetime.combine(first, time(), clock.zone)
     count = (last - first).days + 1
-    end = settle(shift_wall(start, "day", count))
+    end = resolve_local(shift_local(start, "day", count))
     running = f"{first}..{last} is not over: up to now"
-    return Span(settle(start), end, "day", count, running_note=running)
+    return Span(resolve_local(start), end, "day", count, running_note=running)

@@ -20,9 +20,9 @@ from gateway_metrics_mcp.query.time.zone import (
     Clock,
     format_minute,
     read_zone,
-    settle,
-    shift_wall,
-    wall_of,
+    resolve_local,
+    shift_local,
+    to_local,
 )
 
 STARTS: Final = (
@@ -265,7 +265,9 @@ def _correct(span: Span, end: datetime, texts: tuple[str, str], clock: Clock) ->
     """What to ask instead of a window that ends before it begins."""
     start_text, end_text = texts
     day = read_date(end_text)
-    if day is not None and span.start < settle(shift_wall(end.astimezone(clock.zone), "day", 1)):
+    if day is not None and span.start < resolve_local(
+        shift_local(end.astimezone(clock.zone), "day", 1)
+    ):
         return f'A date as endTs leaves that day out. Did you mean "{day + _DAY}"?'
     if span.unit is not None and end == span.start:
         return f"Leave endTs out: {quote(start_text)} alone is the whole period"
@@ -303,10 +305,10 @@ def format_length(start: datetime, end: datetime, zone: ZoneInfo) -> str:
 
 def _whole_days(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[int, timedelta]:
     """The local days from start to end, and the time that remains."""
-    first = wall_of(start, zone)
+    first = to_local(start, zone)
     days = (end.astimezone(zone).date() - first.date()).days
     while days > 0:
-        reached = settle(shift_wall(first, "day", days))
+        reached = resolve_local(shift_local(first, "day", days))
         if reached <= end:
             return days, end - reached
         days -= 1

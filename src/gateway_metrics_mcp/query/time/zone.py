@@ -10,7 +10,7 @@ from functools import cache
 from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
-from gateway_metrics_mcp.query.suggestions import MOST, find_near, quote
+from gateway_metrics_mcp.query.suggestions import MOST, closest_matches, quote
 
 LONGEST: Final = 64
 """Letters in a name or a time; longer text is refused unread."""
@@ -134,7 +134,7 @@ def _near_names(name: str) -> tuple[str, ...]:
         if zone.lower() == name.lower():
             return (zone,)
         zones.setdefault(_city(zone), []).append(zone)
-    cities = (_city(name),) if _city(name) in zones else find_near(_city(name), zones)
+    cities = (_city(name),) if _city(name) in zones else closest_matches(_city(name), zones)
     return tuple(zone for city in cities for zone in zones[city])[:MOST]
 
 
@@ -177,10 +177,10 @@ class Clock:
 
     def start_of(self, unit: CalendarUnit, count: int = 0) -> datetime:
         """The instant at which the present unit starts, or the one `count` units later."""
-        return settle(shift_wall(floor_wall(self.wall, unit), unit, count))
+        return resolve_local(shift_local(floor_local(self.wall, unit), unit, count))
 
 
-def settle(wall: datetime) -> datetime:
+def resolve_local(wall: datetime) -> datetime:
     """The instant, in UTC, at which the zone's clocks first show this time.
 
     A time that the clocks leave out stands for the first instant after the gap.
@@ -211,18 +211,18 @@ def _end_of_gap(wall: datetime) -> datetime:
     return after.replace(microsecond=0)
 
 
-def floor_wall(wall: datetime, unit: CalendarUnit) -> datetime:
+def floor_local(wall: datetime, unit: CalendarUnit) -> datetime:
     """The midnight at which the unit that holds the time starts; weeks start on Monday."""
     midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "week":
-        return shift_wall(midnight, "day", -midnight.weekday())
+        return shift_local(midnight, "day", -midnight.weekday())
     if unit in _MONTHS:
         months = _MONTHS[unit]
         return midnight.replace(month=(midnight.month - 1) // months * months + 1, day=1)
     return midnight
 
 
-def shift_wall(wall: datetime, unit: CalendarUnit, count: int) -> datetime:
+def shift_local(wall: datetime, unit: CalendarUnit, count: int) -> datetime:
     """The same time of day `count` units later; a day the month lacks becomes its last.
 
     Raises:
@@ -243,14 +243,14 @@ def shift_instant(instant: datetime, unit: CalendarUnit, count: int, zone: ZoneI
     Raises:
         OverflowError: far outside the years that can be asked.
     """
-    return settle(shift_wall(wall_of(instant, zone), unit, count)) if count else instant
+    return resolve_local(shift_local(to_local(instant, zone), unit, count)) if count else instant
 
 
-def wall_of(instant: datetime, zone: ZoneInfo) -> datetime:
+def to_local(instant: datetime, zone: ZoneInfo) -> datetime:
     """What the zone's clocks show; midnight for the first instant of a day that lacks it."""
     wall = instant.astimezone(zone)
-    midnight = floor_wall(wall, "day")
-    return midnight if settle(midnight) == instant else wall
+    midnight = floor_local(wall, "day")
+    return midnight if resolve_local(midnight) == instant else wall
 
 
 def format_minute(instant: datetime) -> str:

@@ -32,15 +32,15 @@ from gateway_metrics_mcp.rendering.charts.labels import (
 )
 from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
 from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, CHANGE_PERCENT, RATIO
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 NOW: Final = "this window"
 EARLIER: Final = "the earlier window"
 
 
-def choose_bars(asked: Asked) -> Chart:
+def choose_bars(report: Report) -> Chart:
     """What is drawn of a distribution."""
-    return _Bars(asked).choose()
+    return _Bars(report).choose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +53,20 @@ class _Row:
 
 
 class _Bars:
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._names = asked.result.value_names
-        self._is_compared = asked.question.earlier is not None
-        points, question = sort_points(asked), asked.question
-        first = question.offset
-        most = min(question.limit or MOST_SERIES, MOST_SERIES)
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._names = report.result.value_names
+        self._is_compared = report.request.earlier is not None
+        points, request = sort_points(report), report.request
+        first = request.offset
+        most = min(request.limit or MOST_SERIES, MOST_SERIES)
         self._shown = points[first : first + most]
         self._hidden = [*points[:first], *points[first + most :]]
 
     def choose(self) -> Chart:
-        asked = self._asked
-        drawn = values_to_draw(asked)
-        is_one = not asked.result.key_names
+        report = self._report
+        drawn = values_to_draw(report)
+        is_one = not report.result.key_names
         groups = group_by_unit(drawn) if is_one else [[one] for one in drawn]
         shown = [one for group in groups[:MOST_PANELS] for one in group]
         rest = self._name_rest(shown)
@@ -74,8 +74,8 @@ class _Bars:
         extent = self._extent()
         return Chart(
             "bars",
-            write_title(asked, shown),
-            write_subtitle(asked, self._say_which(extent, shown)),
+            write_title(report, shown),
+            write_subtitle(report, self._say_which(extent, shown)),
             (),
             "",
             tuple(make(group) for group in groups[:MOST_PANELS]),
@@ -89,7 +89,7 @@ class _Bars:
         Bars that fall from the first to the last show their order themselves: those of a
         comparison, which are sorted by the change, do not.
         """
-        order = describe_order(self._asked)
+        order = describe_order(self._report)
         if extent:
             rest = say_rest([*map(self._adds_up, shown)])
             return ", ".join(filter(None, (extent, order, rest)))
@@ -97,7 +97,7 @@ class _Bars:
 
     def _extent(self) -> str:
         """Which groups have a bar of how many: `12 of 14 groups`, `groups 13-14 of 14`."""
-        first, shown = self._asked.question.offset, len(self._shown)
+        first, shown = self._report.request.offset, len(self._shown)
         count = shown + len(self._hidden)
         if first == 0:
             return f"{shown} of {count} groups" if self._hidden else ""
@@ -114,7 +114,7 @@ class _Bars:
         return f"{OTHER} ({len(self._hidden)})" if self._hidden and can else None
 
     def _adds_up(self, one: Drawn) -> bool:
-        return one.value.is_additive and not self._asked.rows_overlap
+        return one.value.is_additive and not self._report.rows_overlap
 
     def _of_groups(self, group: Sequence[Drawn]) -> Panel:
         """One value: a bar per group, then the rest."""
@@ -155,7 +155,7 @@ class _Bars:
 
     def _mark(self, one: Drawn, position: int, row: _Row, series: str) -> Mark:
         value = row.values[position]
-        label = format_cell(self._asked, value, one.name)
+        label = format_cell(self._report, value, one.name)
         if self._is_compared and series == NOW:
             label += self._say_change(one, row)
         return Mark(row.name, series, finite(value), write_exactly(value, one.value), label)
@@ -166,4 +166,4 @@ class _Bars:
             return ""
         name = one.name + (CHANGE if one.value.unit == RATIO else CHANGE_PERCENT)
         change = row.values[self._names.index(name)]
-        return "" if finite(change) is None else f" ({format_cell(self._asked, change, name)})"
+        return "" if finite(change) is None else f" ({format_cell(self._report, change, name)})"

@@ -13,7 +13,7 @@ from gateway_metrics_mcp.query.result import TOTAL, Number
 from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
 from gateway_metrics_mcp.rendering.cells import format_value, quote_column
 from gateway_metrics_mcp.reports.columns import RATIO, Value
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 MOST_SERIES: Final = 12
 """Series or groups that are drawn one by one; the rest is one more where it adds up."""
@@ -80,12 +80,12 @@ class Drawn:
         return self.value.name
 
 
-def values_to_draw(asked: Asked) -> list[Drawn]:
+def values_to_draw(report: Report) -> list[Drawn]:
     """The values that were asked for; the count of rows where none was."""
-    names = asked.result.value_names
-    wanted = [v for v in asked.question.values if v.name in names and v.name != TOTAL]
+    names = report.result.value_names
+    wanted = [v for v in report.request.values if v.name in names and v.name != TOTAL]
     if not wanted:
-        wanted = [v for v in asked.values if v.name in names][:1]
+        wanted = [v for v in report.values if v.name in names][:1]
     return [Drawn(names.index(value.name), value) for value in wanted]
 
 

@@ -10,10 +10,10 @@ from gateway_metrics_mcp.rendering.budget import estimate_tokens
 from gateway_metrics_mcp.rendering.charts.bars import choose_bars
 from gateway_metrics_mcp.rendering.charts.chart import Chart
 from gateway_metrics_mcp.rendering.charts.lines import choose_lines
-from gateway_metrics_mcp.rendering.charts.renderer import Painter
+from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
 from gateway_metrics_mcp.rendering.charts.vega import specify
-from gateway_metrics_mcp.reports.report import Asked, is_empty
-from gateway_metrics_mcp.runtime.tasks import work_aside
+from gateway_metrics_mcp.reports.report import Report, is_empty
+from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 
 _MOST_MARKS: Final = 4_000
 """Figures of a view: about 600 kB in the result, which the host holds."""
@@ -21,18 +21,22 @@ _MOST_MARKS: Final = 4_000
 _NOTHING: Final = "the answer has no value to draw"
 
 
-async def illustrate(asked: Asked, budget: int, painter: Painter, *, has_view: bool) -> Answer:
+async def illustrate(
+    report: Report, budget: int, painter: ChartRenderer, *, has_view: bool
+) -> Answer:
     """The answer with the specification of its picture for a view, and the picture if asked.
 
     Without a picture the text still answers, and says why there is none.
     """
-    rows = len(asked.result.points)
-    is_picture = asked.question.format == "chart"
+    rows = len(report.result.points)
+    is_picture = report.request.format == "chart"
     if not is_picture and not has_view:
-        return Answer(await work_aside(rows, write_answer, asked, budget), asked=asked)
+        return Answer(
+            await run_in_thread_if_large(rows, write_answer, report, budget), report=report
+        )
     if is_picture:
-        asked = replace(asked, question=replace(asked.question, format="table"))
-    chart = await work_aside(rows, choose_chart, asked)
+        report = replace(report, request=replace(report.request, format="table"))
+    chart = await run_in_thread_if_large(rows, choose_chart, report)
     specification = None if chart is None else specify(chart)
     image, note = None, ""
     if is_picture:
@@ -40,17 +44,17 @@ async def illustrate(asked: Asked, budget: int, painter: Painter, *, has_view: b
         image = drawn if isinstance(drawn, bytes) else None
         note = _describe(chart, drawn)
     left = budget - estimate_tokens(note) - 1 if note else budget
-    text = await work_aside(rows, write_answer, asked, left)
+    text = await run_in_thread_if_large(rows, write_answer, report, left)
     view = specification if has_view and chart is not None and _is_small(chart) else None
-    return Answer(_add_note(text, note), asked=asked, image=image, view=view)
+    return Answer(_add_note(text, note), report=report, image=image, view=view)
 
 
-def choose_chart(asked: Asked) -> Chart | None:
+def choose_chart(report: Report) -> Chart | None:
     """What to draw; None where there is nothing, or no value among it."""
-    is_past = asked.question.offset >= len(asked.result.points)
-    if is_empty(asked) or is_past or not asked.result.value_names:
+    is_past = report.request.offset >= len(report.result.points)
+    if is_empty(report) or is_past or not report.result.value_names:
         return None
-    chart = choose_bars(asked) if asked.buckets is None else choose_lines(asked, asked.buckets)
+    chart = choose_bars(report) if report.buckets is None else choose_lines(report, report.buckets)
     has_value = any(mark.value is not None for panel in chart.panels for mark in panel.marks)
     return chart if has_value else None
 

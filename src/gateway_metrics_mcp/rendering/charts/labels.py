@@ -19,7 +19,7 @@ from gateway_metrics_mcp.rendering.cells import (
 from gateway_metrics_mcp.rendering.charts.chart import Drawn, name_unit
 from gateway_metrics_mcp.rendering.header import describe_filters, shown_filters
 from gateway_metrics_mcp.rendering.notes import describe_rows
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 _CUT: Final = "…"
 _ENOUGH: Final = 8
@@ -235,28 +235,28 @@ _LONGEST_LINE: Final = 118
 """Characters of a line of the subtitle: more would be wider than the picture."""
 
 
-def write_title(asked: Asked, drawn: Sequence[Drawn]) -> str:
+def write_title(report: Report, drawn: Sequence[Drawn]) -> str:
     """`sumCostInUSD by modelName`; a unit is added where the name has none."""
     values = ", ".join(map(_label, drawn))
-    groups = ", ".join(map(quote_text, asked.question.query.group_by))
+    groups = ", ".join(map(quote_text, report.request.query.group_by))
     title = f"{values} by {groups}" if groups else values
     return cut_end(title, _LONGEST_TITLE)
 
 
-def write_subtitle(asked: Asked, *facts: str) -> tuple[str, ...]:
+def write_subtitle(report: Report, *facts: str) -> tuple[str, ...]:
     """The datasource with its window, the filters with the scope, and what else is true."""
-    question = asked.question
-    earlier = question.earlier
-    lines = [f"{question.query.datasource}, {format_window(question.window)}"]
-    if question.query.interval is not None:
-        lines[0] += f", buckets of {asked.buckets}"
+    request = report.request
+    earlier = request.earlier
+    lines = [f"{request.query.datasource}, {format_window(request.window)}"]
+    if request.query.interval is not None:
+        lines[0] += f", buckets of {report.buckets}"
     if earlier is not None:
         lines.append(f"compared with {format_window(earlier)}")
-        lines += explain_earlier(question.window, earlier)
-    filters = " AND ".join(describe_filters(shown_filters(asked)))
-    limits = [part for part in (filters, question.scope) if part]
+        lines += explain_earlier(request.window, earlier)
+    filters = " AND ".join(describe_filters(shown_filters(report)))
+    limits = [part for part in (filters, request.scope) if part]
     lines += ["; ".join(limits)] if limits else []
-    lines += map(keep_on_line, describe_rows(asked))
+    lines += map(keep_on_line, describe_rows(report))
     lines += [fact for fact in facts if fact]
     return tuple(cut_end(line, _LONGEST_LINE) for line in lines)
 

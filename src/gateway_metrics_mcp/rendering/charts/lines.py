@@ -28,19 +28,19 @@ from gateway_metrics_mcp.rendering.charts.labels import (
     write_title,
 )
 from gateway_metrics_mcp.rendering.grid import PARTIAL, Grid, Series, merge_series
-from gateway_metrics_mcp.reports.report import Asked
+from gateway_metrics_mcp.reports.report import Report
 
 
-def choose_lines(asked: Asked, buckets: Buckets) -> Chart:
+def choose_lines(report: Report, buckets: Buckets) -> Chart:
     """What is drawn of a timeseries."""
-    return _Lines(asked, buckets).choose()
+    return _Lines(report, buckets).choose()
 
 
 class _Lines:
-    def __init__(self, asked: Asked, buckets: Buckets) -> None:
-        self._asked = asked
+    def __init__(self, report: Report, buckets: Buckets) -> None:
+        self._report = report
         self._buckets = buckets
-        self._grid = Grid(asked, buckets)
+        self._grid = Grid(report, buckets)
         # The wall clock's time, as if it were UTC: so the picture shows the zone's own days.
         zone = zone_of(buckets)
         walls = [start.astimezone(zone).replace(tzinfo=None) for start in self._grid.starts]
@@ -48,11 +48,11 @@ class _Lines:
         self._is_partial = [label.endswith(PARTIAL) for label in self._grid.labels]
 
     def choose(self) -> Chart:
-        asked, grid = self._asked, self._grid
-        drawn = values_to_draw(asked)
+        report, grid = self._report, self._grid
+        drawn = values_to_draw(report)
         groups = group_by_unit(drawn) if grid.is_ungrouped else [[one] for one in drawn]
         shown = [one for group in groups[:MOST_PANELS] for one in group]
-        most = min(asked.question.limit or MOST_SERIES, MOST_SERIES, len(grid.series))
+        most = min(report.request.limit or MOST_SERIES, MOST_SERIES, len(grid.series))
         hidden = grid.series[most:]
         can_add = [grid.has_rest(one.name) for one in shown]
         rest = f"{OTHER} ({len(hidden)})" if hidden and any(can_add) else None
@@ -62,8 +62,8 @@ class _Lines:
         ]
         return Chart(
             "lines",
-            write_title(asked, shown),
-            write_subtitle(asked, self._extent(most, say_rest(can_add)), *grid.bucket_facts()),
+            write_title(report, shown),
+            write_subtitle(report, self._extent(most, say_rest(can_add)), *grid.bucket_facts()),
             tuple(self._places),
             f"start of the bucket, {zone_of(self._buckets).key}",
             tuple(panels),
@@ -101,7 +101,7 @@ class _Lines:
         if rest is not None:
             names.append(rest)
             if self._grid.has_rest(one.name):
-                marks += self._marks(merge_series(self._asked, series[most:]), one, rest)
+                marks += self._marks(merge_series(self._report, series[most:]), one, rest)
         return Panel(name_axis([one]), one.value.unit, tuple(names), tuple(marks))
 
     def _marks(self, series: Series, one: Drawn, name: str) -> list[Mark]:

@@ -31,7 +31,7 @@ _LARGE: Final = "it would be too large"
 
 
 @dataclass(slots=True)
-class Painter:
+class ChartRenderer:
     """Draws one picture at a time, each in a process of its own (see engine.py for why).
 
     What takes too long is ended with its process.

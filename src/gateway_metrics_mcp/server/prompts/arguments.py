@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.measures import SHARE, measures_of
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import parse_number
 from gateway_metrics_mcp.query.time.comparison import read_earlier
 from gateway_metrics_mcp.query.time.window import read_window
 from gateway_metrics_mcp.query.time.zone import read_zone
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, METADATA_PREFIX, DatasourceName
-from gateway_metrics_mcp.reports.request import Terms
-from gateway_metrics_mcp.reports.size_limits import refuse_excess
+from gateway_metrics_mcp.reports.request import ParserOptions
+from gateway_metrics_mcp.reports.size_limits import check_size
 from gateway_metrics_mcp.server.prompts.model import Argument, Template
 from gateway_metrics_mcp.server.prompts.parser import MOST_LETTERS
 
@@ -32,19 +32,19 @@ def is_plain(text: str) -> bool:
 
 
 def read_values(
-    template: Template, raw: Mapping[str, Any], terms: Terms, now: datetime
+    template: Template, raw: Mapping[str, Any], terms: ParserOptions, now: datetime
 ) -> dict[str, str]:
     """The value of each argument that is given or has a default; an empty text is not given.
 
     Raises:
         InvalidQueryError: with every problem.
     """
-    refuse_excess(raw, "arguments")
+    check_size(raw, "arguments")
     problems: list[Problem] = []
     allowed = [argument.name for argument in template.arguments]
     for name in raw:
         if name not in allowed:
-            choice = explain_choice(name, allowed)
+            choice = did_you_mean(name, allowed)
             problems.append(Problem(quote(name), f"unknown argument. {choice}"))
     values: dict[str, str] = {}
     for argument in template.arguments:
@@ -87,7 +87,7 @@ class _Checker:
     """Knows the other values, since a value can depend on them."""
 
     def __init__(
-        self, template: Template, values: Mapping[str, str], terms: Terms, now: datetime
+        self, template: Template, values: Mapping[str, str], terms: ParserOptions, now: datetime
     ) -> None:
         self._template = template
         self._values = values
@@ -156,7 +156,7 @@ class _Checker:
             return
         known = catalog.datasources[name].group_by
         if field not in known and not self._terms.allow_unknown:
-            choice = explain_choice(value, (*known, f"{METADATA_PREFIX}<key>"))
+            choice = did_you_mean(value, (*known, f"{METADATA_PREFIX}<key>"))
             raise ValueError(f"{quote(value)} is no group-by field of {name}. {choice}")
 
     def _datasource(self) -> DatasourceName:
@@ -184,4 +184,4 @@ def _check_key(value: str) -> None:
 
 def _check_choice(value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{quote(value)} is unknown. {explain_choice(value, allowed)}")
+        raise ValueError(f"{quote(value)} is unknown. {did_you_mean(value, allowed)}")

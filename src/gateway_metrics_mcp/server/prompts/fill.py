@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.prompts.arguments import read_values
 from gateway_metrics_mcp.server.prompts.model import Call, Template
 from gateway_metrics_mcp.server.prompts.parser import PLACE
@@ -18,7 +18,7 @@ _BARE: Final = ("number", "choice")
 _BLANK: Final = re.compile(r"\n{3,}")
 
 
-def fill(template: Template, raw: Mapping[str, Any], terms: Terms, now: datetime) -> str:
+def fill(template: Template, raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> str:
     """The text for these arguments.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
 from gateway_metrics_mcp.query.measures import SHARE
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.reports.request import Terms
+from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.prompts.arguments import read_values
 from gateway_metrics_mcp.server.prompts.fill import fill_call
 from gateway_metrics_mcp.server.prompts.model import Argument, Kind, Template
@@ -36,7 +36,7 @@ _OPEN_KINDS: Final = ("datasource", "field", "measure")
 
 
 def load_templates(
-    own: Path | None, terms: Callable[[], Terms], now: datetime
+    own: Path | None, terms: Callable[[], ParserOptions], now: datetime
 ) -> dict[str, Template]:
     """Every template by name; one of the user's replaces ours of the same name.
 
@@ -100,7 +100,7 @@ def _read_file(path: Path, faults: list[Fault]) -> str | None:
 
 
 def _check_use(
-    terms: Callable[[], Terms], now: datetime, template: Template, faults: list[Fault]
+    terms: Callable[[], ParserOptions], now: datetime, template: Template, faults: list[Fault]
 ) -> None:
     """Whether a user's template could be used: its defaults, and its calls with all arguments."""
     samples = {argument.name: _sample(argument) for argument in template.arguments}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.server.prompts.model import (
     KINDS,
@@ -78,7 +78,7 @@ class _Reader:
         self._check_keys(raw, _KEYS, None)
         datasource = self._text(raw, "datasource", None, default=DATASOURCES[0])
         if datasource not in DATASOURCES:
-            choice = explain_choice(datasource, DATASOURCES)
+            choice = did_you_mean(datasource, DATASOURCES)
             self._fault("datasource", None, f"{quote(datasource)} is unknown. {choice}")
         entries = raw.get("arguments", [])
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
@@ -108,7 +108,7 @@ class _Reader:
     ) -> None:
         for key in raw:
             if key not in allowed:
-                choice = explain_choice(key, allowed)
+                choice = did_you_mean(key, allowed)
                 self._fault(key, entry, f"unknown key {quote(key)}. {choice}")
 
     def _text(
@@ -136,7 +136,7 @@ class _Reader:
             self._fault("name", entry, f"{quote(name)} is no name: a-z, 0-9 and _")
         kind = self._text(raw, "kind", entry, default="text")
         if kind not in KINDS:
-            self._fault("kind", entry, f"{quote(kind)} is unknown. {explain_choice(kind, KINDS)}")
+            self._fault("kind", entry, f"{quote(kind)} is unknown. {did_you_mean(kind, KINDS)}")
         is_required = raw.get("required", False)
         if not isinstance(is_required, bool):
             self._fault("required", entry, f"required: true or false, got {quote(is_required)}")
@@ -167,13 +167,13 @@ class _Reader:
             if (one.kind == "choice") != bool(one.choices):
                 self._fault("choices", entry, 'kind = "choice" and choices go together')
             elif one.choices and one.default not in (None, *one.choices):
-                choice = explain_choice(str(one.default), one.choices)
+                choice = did_you_mean(str(one.default), one.choices)
                 self._fault("default", entry, f"{quote(one.default)} is no choice. {choice}")
             if (one.kind == "value") != ((one.field is None) != (one.of is None)):
                 said = 'kind = "value" needs either field, or of; no other kind has them'
                 self._fault("kind", entry, said)
             elif one.of is not None and one.of not in sources:
-                allowed = f"of: an argument of kind key or field. {explain_choice(one.of, sources)}"
+                allowed = f"of: an argument of kind key or field. {did_you_mean(one.of, sources)}"
                 self._fault("of", entry, allowed)
 
 
@@ -268,9 +268,9 @@ class _Body:
     def _check_condition(self, match: re.Match[str]) -> None:
         argument = self._names.get(match[1])
         if argument is None:
-            self._fault(f"no argument {quote(match[1])}. {explain_choice(match[1], self._names)}")
+            self._fault(f"no argument {quote(match[1])}. {did_you_mean(match[1], self._names)}")
         elif match[2] is not None and argument.choices and match[2] not in argument.choices:
-            choice = explain_choice(match[2], argument.choices)
+            choice = did_you_mean(match[2], argument.choices)
             self._fault(f"{argument.name} is never {quote(match[2])}. {choice}")
 
     def _read_call(self, tool: str) -> Call | None:
@@ -283,7 +283,7 @@ class _Body:
             return None
         self._next = end + 1
         if tool not in TOOLS:
-            self._fault(f"no tool {quote(tool)}. {explain_choice(tool, TOOLS)}", begun)
+            self._fault(f"no tool {quote(tool)}. {did_you_mean(tool, TOOLS)}", begun)
             return None
         try:
             arguments = json.loads("\n".join(self._lines[begun:end]))
@@ -296,7 +296,7 @@ class _Body:
         allowed = TOOLS[tool].arguments.names()
         for name in arguments:
             if name not in allowed:
-                choice = explain_choice(name, allowed)
+                choice = did_you_mean(name, allowed)
                 self._fault(f"{tool} has no argument {quote(name)}. {choice}", begun)
         for number in range(begun, end):
             self._check_places(self._lines[number], number + 1, is_call=True)
@@ -307,9 +307,7 @@ class _Body:
         for name in PLACE.findall(line):
             argument = self._names.get(name)
             if argument is None:
-                self._fault(
-                    f"no argument {quote(name)}. {explain_choice(name, self._names)}", number
-                )
+                self._fault(f"no argument {quote(name)}. {did_you_mean(name, self._names)}", number)
             elif not is_call and not self._is_filled(argument):
                 asked = f"{{{{if {name}}}}} and {{{{end}}}}"
                 self._fault(f"{name} may be missing: put the line between {asked}", number)

@@ -12,9 +12,9 @@ from mcp_types import Prompt as PublishedPrompt
 from mcp_types import PromptArgument as PublishedArgument
 
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
-from gateway_metrics_mcp.query.suggestions import explain_choice, quote
-from gateway_metrics_mcp.server.context import Desk
-from gateway_metrics_mcp.server.masking import Mask
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.server.context import ToolContext
+from gateway_metrics_mcp.server.masking import EmailMask
 from gateway_metrics_mcp.server.prompts.fill import fill
 from gateway_metrics_mcp.server.prompts.model import Argument, Template
 
@@ -26,7 +26,7 @@ _MOST_PROBLEMS: Final = 20
 class Prompts:
     """The templates of one server."""
 
-    def __init__(self, templates: Mapping[str, Template], desk: Desk) -> None:
+    def __init__(self, templates: Mapping[str, Template], desk: ToolContext) -> None:
         self.templates = templates
         self._desk = desk
         self._published = [_publish(template) for template in templates.values()]
@@ -41,11 +41,11 @@ class Prompts:
         Raises:
             MCPError: if there is no such prompt, or with all that is wrong with its arguments.
         """
-        mask = None if self._desk.hiding_key is None else Mask(self._desk.hiding_key)
+        mask = None if self._desk.hiding_key is None else EmailMask(self._desk.hiding_key)
         hide = (lambda text: text) if mask is None else mask.hide
         template = self.templates.get(name)
         if template is None:
-            choice = explain_choice(name, self.templates)
+            choice = did_you_mean(name, self.templates)
             raise MCPError(INVALID_PARAMS, hide(f"no prompt {quote(name)}. {choice}"))
         try:
             given = (raw or {}) if mask is None else mask.read(raw or {})
