@@ -66,7 +66,7 @@ async def test_the_gateways_own_words_are_logged_escaped_cut_and_without_the_tok
 
     await failure(gateway(httpx.Response(500, content=content)))
 
-    (said,) = (r.getMessage() for r in caplog.records if r.name.endswith("gateway_errors"))
+    (said,) = (r.getMessage() for r in caplog.records if r.name.endswith("gateway.errors"))
     assert said.startswith(r"the gateway answered 500: '\x1b[2J [token] please\nxxx")
     assert len(said) < 1_100
 
