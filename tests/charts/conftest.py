@@ -165,3 +165,10 @@ def painting(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(renderer, "_draw", draw)
+
+
+@pytest.fixture
+def demo(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for a directory, of the demo's data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
+    return Path("demo:")

@@ -47,13 +47,13 @@ async def test_names_that_differ_in_one_place_show_it(
     assert not any(map(NUMBERED.search, shown))
 
 
-async def test_each_of_several_keys_can_be_read(specify: Specify) -> None:
+async def test_each_of_several_keys_can_be_read(specify: Specify, demo: Path) -> None:
     asked = {
         **WEEK,
         "groupBy": ["createdBySubjectType", "modelName", "metadata.environment"],
         "filters": [{"fieldName": "modelName", "operator": "IN", "value": list(MODELS[:2])}],
     }
-    *shown, rest = places(await specify(Path("demo:"), asked))
+    *shown, rest = places(await specify(demo, asked))
 
     assert rest.startswith("other (")
     assert len(shown) == 12

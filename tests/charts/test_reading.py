@@ -29,7 +29,6 @@ CUT: Final = {**COST, "startTs": "2026-07-08T06:00Z", "interval": "1 day"}
 """Its first and its last bucket are partial."""
 
 DAYS: Final = {"startTs": "2026-07-13", "interval": "1 day"}
-DEMO: Final = Path("demo:")
 
 
 def axes(specification: dict[str, Any], channel: str = "y") -> list[str]:
@@ -108,11 +107,11 @@ async def test_bars_of_different_measures_share_no_axis(specify: Specify, few: P
 
 @pytest.mark.parametrize(("interval", "channel"), [({}, "x"), ({"interval": "1 day"}, "y")])
 async def test_parts_of_a_whole_share_an_axis_in_percent(
-    specify: Specify, interval: dict[str, str], channel: str
+    specify: Specify, interval: dict[str, str], channel: str, demo: Path
 ) -> None:
     values = ["cacheHitRate", "errorRate"]
     asked = {"datasource": "cacheMetrics", "aggregations": values, "startTs": "2026-07-13"}
-    specification = await specify(DEMO, asked | interval)
+    specification = await specify(demo, asked | interval)
 
     assert axes(specification, channel) == ["%"]
 
@@ -125,10 +124,12 @@ async def test_the_unit_of_a_rate_stands_with_each_figure(specify: Specify, few:
     assert panel["data"]["values"][1]["text"].endswith(" tokens/min")
 
 
-async def test_the_unit_of_a_rate_is_its_own_where_the_name_has_none(specify: Specify) -> None:
+async def test_the_unit_of_a_rate_is_its_own_where_the_name_has_none(
+    specify: Specify, demo: Path
+) -> None:
     values = ["rateSum potentialCostSavings"]
     asked = {**DAYS, "datasource": "cacheMetrics", "aggregations": values}
-    specification = await specify(DEMO, asked)
+    specification = await specify(demo, asked)
 
     assert specification["title"]["text"] == "rateSumPotentialCostSavings (USD/s)"
     assert axes(specification) == ["rateSumPotentialCostSavings (USD/s)"]
@@ -211,17 +212,17 @@ async def test_a_page_says_which_groups_it_draws(
 )
 @pytest.mark.parametrize("more", [{}, {"interval": "1 day"}])
 async def test_what_rows_are_stands_above_the_picture(
-    specify: Specify, group: str, says: str, more: dict[str, str]
+    specify: Specify, group: str, says: str, more: dict[str, str], demo: Path
 ) -> None:
     asked = {"aggregations": ["sum costInUSD"], "groupBy": [group], "startTs": "last 7 days"}
-    specification = await specify(DEMO, {**asked, **more})
+    specification = await specify(demo, {**asked, **more})
 
     assert any(line.startswith(says) for line in specification["title"]["subtitle"])
 
 
-async def test_a_changed_rate_has_its_points_as_the_text_does(ask: Ask) -> None:
+async def test_a_changed_rate_has_its_points_as_the_text_does(ask: Ask, demo: Path) -> None:
     asked = {"aggregations": ["errorRate"], "groupBy": ["modelName"], "startTs": "last 7 days"}
-    result = await ask(DEMO, {**asked, "compareTo": "previous", "limit": 1}, ui=True)
+    result = await ask(demo, {**asked, "compareTo": "previous", "limit": 1}, ui=True)
     text = result.content[0]
 
     assert isinstance(text, TextContent)

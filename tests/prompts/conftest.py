@@ -55,13 +55,12 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def connect(tmp_path_factory: pytest.TempPathFactory) -> Connect:
+def connect(demo_cache: Path) -> Connect:
     """`connect(mode, **settings)`: a client of a server over the demo's data."""
-    cache = tmp_path_factory.mktemp("demo")
 
     @asynccontextmanager
     async def connect(mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
-        backend = DemoBackend(7, load_catalog(), cache=cache, clock=lambda: NOW)
+        backend = DemoBackend(7, load_catalog(), cache=demo_cache, clock=lambda: NOW)
         server = build_server(Settings(**settings), backend=backend, clock=lambda: NOW)
         async with aclosing(backend), Client(server, mode=mode, cache=None) as client:
             yield client

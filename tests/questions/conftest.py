@@ -34,11 +34,6 @@ _PERIODS: Final = """
 
 
 @pytest.fixture(scope="session")
-def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("questions")
-
-
-@pytest.fixture(scope="session")
 def query(demo_cache: Path) -> Query:
     """The rows of SQL on the Parquet; as in the demo, nothing has happened after now."""
     directory = make_demo_data(demo_cache, seed=SEED, end_day=NOW.date())

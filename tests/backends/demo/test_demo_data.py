@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -13,12 +15,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from gateway_metrics_mcp.backends.demo import data
 from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data
 from gateway_metrics_mcp.backends.sql.tables import published_tables
 from gateway_metrics_mcp.errors import EngineError
 
 SEED = 7
-END_DAY = date(2026, 11, 19)
+END_DAY = date(2026, 7, 15)
 DAYS = [END_DAY - timedelta(back) for back in range(35)]
 
 TYPES = {
@@ -84,23 +87,52 @@ def test_span_identifiers_are_unique(ask: Ask, table: str) -> None:
 
 def test_a_second_call_writes_nothing(demo_cache: Path, demo_directory: Path) -> None:
     def stamps() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in demo_cache.rglob("*")}
+        return {path: path.stat().st_mtime_ns for path in demo_directory.rglob("*")}
 
     before = stamps()
     assert make_demo_data(demo_cache, seed=SEED, end_day=END_DAY) == demo_directory
     assert stamps() == before
 
 
+def leave_behind(path: Path, *, age_hours: int) -> None:
+    path.mkdir(parents=True)
+    then = time.time() - age_hours * 3600
+    os.utime(path, (then, then))
+
+
 def test_only_outdated_data_of_the_same_seed_and_stale_leavings_are_removed(
-    demo_cache: Path, demo_directory: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family = f"demo-v{FORMAT_VERSION}-seed{SEED}"
-    assert sorted(path.name for path in demo_cache.iterdir()) == sorted(
-        [".making-by-another", demo_directory.name, f"{family}-2026-11-18", f"{family}1-2026-11-01"]
+    leave_behind(tmp_path / f"{family}-2026-06-27", age_hours=30)
+    leave_behind(tmp_path / f"{family}-2026-07-14", age_hours=20)
+    leave_behind(tmp_path / f"{family}1-2026-06-27", age_hours=30)
+    leave_behind(tmp_path / ".making-stale", age_hours=30)
+    leave_behind(tmp_path / ".making-by-another", age_hours=1)
+    monkeypatch.setattr(data, "_write", lambda made, **_: made.mkdir())
+
+    made = make_demo_data(tmp_path, seed=SEED, end_day=END_DAY)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [".making-by-another", made.name, f"{family}-2026-07-14", f"{family}1-2026-06-27"]
     )
 
 
-def test_a_generation_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+def test_a_generation_that_breaks_off_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(name: str) -> str:
+        return "SELECT error('no more')" if name == "requests" else given(name)
+
+    given = data._sql  # noqa: SLF001 - the statements of each step
+    monkeypatch.setattr(data, "_sql", read)
+    with pytest.raises(EngineError, match="could not be made"):
+        make_demo_data(tmp_path / "cache", seed=SEED, end_day=END_DAY)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.thorough
+def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:

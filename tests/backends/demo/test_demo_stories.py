@@ -15,8 +15,7 @@ from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_dat
 from gateway_metrics_mcp.backends.sql.tables import published_tables
 
 SEED = 7
-END_DAY = date(2026, 11, 19)
-OTHER_SEED = 4
+END_DAY = date(2026, 7, 15)
 
 Rows = list[tuple[Any, ...]]
 Ask = Callable[[str], Rows]
@@ -36,6 +35,7 @@ def checksums(directory: Path) -> dict[str, Rows]:
         }
 
 
+@pytest.mark.thorough
 def test_one_thread_makes_the_same_rows_as_two(demo_directory: Path, tmp_path: Path) -> None:
     directory = make_demo_data(tmp_path, seed=SEED, end_day=END_DAY, threads=1)
     assert checksums(directory) == checksums(demo_directory)
@@ -46,11 +46,11 @@ def test_the_data_are_those_of_this_format_version(ask: Ask) -> None:
     assert FORMAT_VERSION == 3
     counts = {table: ask(f"SELECT count(*) FROM {table}")[0][0] for table in published_tables()}
     assert counts == {
-        "gateway_model_metrics": 436_222,
-        "gateway_mcp_metrics": 105_333,
-        "gateway_guardrail_metrics": 143_613,
-        "gateway_config_metrics": 113_879,
-        "gateway_request_metrics": 488_145,
+        "gateway_model_metrics": 435_945,
+        "gateway_mcp_metrics": 105_265,
+        "gateway_guardrail_metrics": 143_457,
+        "gateway_config_metrics": 113_823,
+        "gateway_request_metrics": 487_979,
     }
     ((*sums, identifiers),) = ask(
         """SELECT sum("InputTokens"), sum("OutputTokens"), sum(round("LatencyMs" * 100)::BIGINT),
@@ -58,8 +58,8 @@ def test_the_data_are_those_of_this_format_version(ask: Ask) -> None:
             bit_xor(md5_number_lower("TraceId" || "SpanId"))
         FROM gateway_model_metrics"""
     )
-    assert sums == [1_417_585_426, 158_889_213, 171_941_196_296, 2_446_321_851_935, 6_568]
-    assert identifiers == 683_820_116_876_545_201
+    assert sums == [1_416_118_067, 158_855_649, 171_605_945_611, 2_442_175_595_035, 6_551]
+    assert identifiers == 17_173_053_898_581_503_646
 
 
 # The stories
@@ -142,10 +142,8 @@ def test_both_stories_are_found_by_comparing_two_weeks(ask: Ask) -> None:
     check_starts(ask, SEED)
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [OTHER_SEED, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(11, 16))],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", [4, *range(11, 16)])
 def test_other_seeds_tell_other_stories_that_are_found_as_well(tmp_path: Path, seed: int) -> None:
     with open_data(make_demo_data(tmp_path, seed=seed, end_day=END_DAY)) as engine:
 
