@@ -59,7 +59,7 @@ async def test_who_waits_too_long_is_told_so_and_the_next_question_is_answered(
         answered = await ask()
 
     assert (text, is_error) == (
-        "Error (busy): too many questions at once: ask again in a few seconds",
+        "Error (busy): too many queries at once: ask again in a few seconds",
         True,
     )
     assert "total: 7" in answered[0]

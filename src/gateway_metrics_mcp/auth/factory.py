@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from gateway_metrics_mcp.auth.policies import (
     AuthPolicy,
     GatewayTokenPolicy,
@@ -13,9 +11,8 @@ from gateway_metrics_mcp.auth.policies import (
 from gateway_metrics_mcp.auth.tokens import TokenFile
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.runtime.network import is_loopback
 from gateway_metrics_mcp.settings import Settings
-
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 def build_policy(settings: Settings) -> AuthPolicy:
@@ -36,7 +33,7 @@ def build_policy(settings: Settings) -> AuthPolicy:
         return TokenFilePolicy(TokenFile(settings.tokens))
     if settings.backend is None:  # there is nothing to ask
         return OpenPolicy(None)
-    if settings.host not in _LOOPBACK:
+    if not is_loopback(settings.host):
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
     return OpenPolicy("no --tokens: everyone who reaches it is a tenant admin")
 

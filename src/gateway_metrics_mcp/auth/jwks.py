@@ -14,13 +14,13 @@ import jwt
 from pydantic_core import from_json
 
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
+from gateway_metrics_mcp.runtime.network import is_loopback
 
 logger = logging.getLogger(__name__)
 
 ALGORITHMS: Final = {"RS256": "RSA", "ES256": "EC"}
 """What tokens may be signed with, and the keys for it; never `none`, never a shared secret."""
 
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _MOST_BYTES: Final = 256 * 1024
 _MOST_KEYS: Final = 100
 _TIMEOUT_S: Final = 5
@@ -118,7 +118,7 @@ def is_safe(address: str) -> bool:
         return False
     if not host or parts.username is not None or parts.fragment:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def check_address(address: str, flag: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.runtime.network import is_loopback
 
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):/{1,3}")
 _HOST: Final = re.compile(r"(?:[^:]*|\[[0-9a-fA-F:.]*\])(?::\d+)?")
@@ -173,14 +173,6 @@ def _split(text: str) -> SplitResult:
     if not (is_known and is_port and has_name):
         raise SettingsError(wrong)
     return parts
-
-
-def is_loopback(name: str | None) -> bool:
-    """Whether a host name means this machine."""
-    try:
-        return name == "localhost" or ip_address(name or "").is_loopback
-    except ValueError:
-        return False
 
 
 def find_proxy(host: str) -> str | None:

@@ -15,6 +15,7 @@ import anyio
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.runtime.logs import announce
+from gateway_metrics_mcp.runtime.network import is_loopback
 from gateway_metrics_mcp.settings import Settings
 
 
@@ -99,8 +100,7 @@ def serve_api(settings: Settings) -> int:
     from gateway_metrics_mcp.http.api import build_api  # only for this command
     from gateway_metrics_mcp.http.openapi import PATH  # likewise
 
-    is_loopback = settings.host in ("127.0.0.1", "localhost", "::1")
-    if settings.tokens is None and not is_loopback:
+    if settings.tokens is None and not is_loopback(settings.host):
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
     book = TokenFile(settings.tokens)
     if settings.tokens is None:

@@ -42,12 +42,12 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoints, Result
 from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, check_size
-from gateway_metrics_mcp.runtime.limits import Admission
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.network import is_loopback
 from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(?::[0-9]*)?")
 _ROWS_AT_ONCE: Final = 250
 _RETRY_AFTER_S: Final = 5
@@ -77,9 +77,10 @@ class Api:
         self._backend = backend
         self._catalog = catalog
         self._tokens = tokens
-        self._admission = Admission(min(most_queries, backend.most_queries), patience_s)
+        most = min(most_queries, backend.most_queries)
+        self._limiter = ConcurrencyLimiter(most, patience_s=patience_s)
         self._timeout_s = timeout_s
-        self._hosts = frozenset(host.lower() for host in (*_LOOPBACK, *allowed_hosts))
+        self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._clock = clock
         self._document = to_json(describe_api(catalog, has_tokens=tokens().entries is not None))
 
@@ -131,7 +132,7 @@ class Api:
         tokens = self._tokens()
         if tokens.entries is None:
             host = _HOST.fullmatch(request.headers.get("host", "").lower())
-            if host is None or host[1] not in self._hosts:
+            if host is None or not (is_loopback(host[1]) or host[1] in self._hosts):
                 raise HTTPException(421, "this host is not served: set --allowed-host or --tokens")
         return tokens.caller_of(request.headers.get("authorization"), self._clock())
 
@@ -142,7 +143,7 @@ class Api:
 
         async def work(group: anyio.abc.TaskGroup) -> None:
             try:
-                async with self._admission.place():
+                async with self._limiter.acquire():
                     results.append(await self._backend.query(query, caller))
             except GatewayMetricsError as error:
                 failures.append(error)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway_metrics_mcp.runtime.limits import BusyError, ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.settings import Settings
@@ -109,23 +110,20 @@ class Crowd:
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app = app
-        self._most = most
-        self._count = {True: 0, False: 0}
+        self._streams = ConcurrencyLimiter(most, patience_s=0)
+        self._requests = ConcurrencyLimiter(most, patience_s=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or say when to come back."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_stream = scope["method"] == "GET"
-        if self._count[is_stream] >= self._most:
-            await JSONResponse(_CROWDED, 503, headers=_LATER)(scope, receive, send)
-            return
-        self._count[is_stream] += 1
+        limiter = self._streams if scope["method"] == "GET" else self._requests
         try:
-            await self._app(scope, receive, send)
-        finally:
-            self._count[is_stream] -= 1
+            async with limiter.acquire():
+                await self._app(scope, receive, send)
+        except BusyError:
+            await JSONResponse(_CROWDED, 503, headers=_LATER)(scope, receive, send)
 
 
 def add_outer_layers(

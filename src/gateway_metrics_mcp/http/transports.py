@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,10 +13,9 @@ from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.http.operations import add_outer_layers
 from gateway_metrics_mcp.reports.size_limits import MOST_BYTES
+from gateway_metrics_mcp.runtime.network import LOOPBACK_HOSTS, is_loopback
 from gateway_metrics_mcp.server.app import MetricsServer
 from gateway_metrics_mcp.settings import Settings
-
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 def build_http_app(
@@ -77,13 +74,14 @@ def _security(settings: Settings) -> TransportSecuritySettings:
     Raises:
         SettingsError: if the address is not loopback and no host is allowed for it.
     """
-    is_loopback = settings.host in _LOOPBACK or f"[{settings.host}]" in _LOOPBACK
-    if not is_loopback and not settings.allowed_host:
+    if not is_loopback(settings.host) and not settings.allowed_host:
         raise SettingsError(
             f"listening on {settings.host} needs --allowed-host with the name clients use, such"
             " as --allowed-host metrics.example.com"
         )
-    hosts = (*_LOOPBACK, *settings.allowed_host)
+    hosts = [*LOOPBACK_HOSTS, *settings.allowed_host]
+    if is_loopback(settings.host):  # such as 127.0.0.2, which clients then send as Host
+        hosts.append(f"[{settings.host}]" if ":" in settings.host else settings.host)
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[form for host in hosts for form in (host, f"{host}:*")],

@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-import anyio
-
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -69,6 +67,7 @@ from gateway_metrics_mcp.reports.time_buckets import (
     needs_group_count,
     settle_buckets,
 )
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 
 
@@ -90,7 +89,7 @@ class QueryExecutor:
     """How old the oldest of the answers is that came from the cache."""
     way_to_split: str = ""
     """What to ask where it would take too many calls to say what a change of cost is made of."""
-    _limiter: anyio.CapacityLimiter | None = None
+    _limiter: ConcurrencyLimiter | None = None
     """For days that are asked one by one; a few calls side by side need none."""
 
     async def ask(self, request: ReportRequest) -> Report:
@@ -288,7 +287,7 @@ class QueryExecutor:
         self.calls += len(queries)
 
         if request.local is not None:
-            self._limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
+            self._limiter = ConcurrencyLimiter(MOST_AT_ONCE)
 
         async def fetch(query: Query) -> Result:
             if request.local is None or query.interval is None:
@@ -308,7 +307,7 @@ class QueryExecutor:
         return await self._query(query)
 
     async def _query(self, query: Query) -> Result:
-        async with self._limiter or nullcontext():
+        async with self._limiter.acquire() if self._limiter else nullcontext():
             result = await self.backend.query(query, self.caller)
         if result.age_s is not None:
             self.oldest_s = max(self.oldest_s or 0, result.age_s)

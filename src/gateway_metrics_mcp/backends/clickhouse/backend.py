@@ -44,6 +44,7 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class ClickHouseBackend(SqlEngine):
         self._timeout_s = timeout_s
         self._row_cap = row_cap
         self._memory_bytes = _read_bytes(memory_limit)
-        self._limiter = anyio.CapacityLimiter(CONCURRENCY)
+        self._limiter = ConcurrencyLimiter(CONCURRENCY)
         self._opening = threading.Lock()
         self._client: Client | None = None
         self._columns: dict[str, tuple[float, dict[str, str]]] = {}
@@ -153,9 +154,7 @@ class ClickHouseBackend(SqlEngine):
 
     async def _run(self, call: Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
         try:
-            return await anyio.to_thread.run_sync(
-                self._work, call, query, caller, abandon_on_cancel=True, limiter=self._limiter
-            )
+            return await self._limiter.run_in_thread(lambda: self._work(call, query, caller))
         except anyio.get_cancelled_exc_class():
             if call.cut():
                 with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):

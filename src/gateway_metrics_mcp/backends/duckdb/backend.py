@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect
@@ -47,6 +46,7 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoints, Result, Row
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class DuckDBBackend(SqlEngine):
         self._timeout_s = timeout_s
         self._row_cap = row_cap
         self._until = until
-        self._limiter = anyio.CapacityLimiter(threads)
+        self._limiter = ConcurrencyLimiter(threads)
         self._spill = _make_spill_directory()
         self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
         self._memory_limit, self._threads = memory_limit, threads
@@ -248,7 +248,7 @@ class _Job:
         self._is_cancelled = False
         self._done = threading.Event()
 
-    async def run(self, limiter: anyio.CapacityLimiter) -> Result:
+    async def run(self, limiter: ConcurrencyLimiter) -> Result:
         started = False
 
         def work() -> Result:
@@ -257,7 +257,7 @@ class _Job:
             return self._run()
 
         try:
-            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+            return await limiter.run_in_thread(work)
         except anyio.get_cancelled_exc_class():
             self._is_cancelled = True
             with anyio.CancelScope(shield=True):

@@ -9,12 +9,12 @@ from pydantic_core import to_json
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.middleware.cache import AnswerCache
-from gateway_metrics_mcp.backends.middleware.limits import Limits
 from gateway_metrics_mcp.backends.middleware.single_flight import SingleFlight
 from gateway_metrics_mcp.query.caller import ASKED_FOR, LOCAL, Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import Settings
 
@@ -29,7 +29,7 @@ class BackendStack:
     def __init__(
         self,
         backend: Backend,
-        limits: Limits,
+        limiter: ConcurrencyLimiter,
         clock: Callable[[], datetime],
         meter: Metrics,
         *,
@@ -37,7 +37,7 @@ class BackendStack:
         retry: Callable[[Ask], Awaitable[Result | None]] | None = None,
     ) -> None:
         self._backend = backend
-        self._limits = limits
+        self._limiter = limiter
         self._clock = clock
         self._meter = meter
         self._cache = cache
@@ -99,7 +99,7 @@ class BackendStack:
             return kept
 
         async def ask_once() -> Result | None:
-            async with self._limits.place((*key[:2], ASKED_FOR.get())):
+            async with self._limiter.acquire((*key[:2], ASKED_FOR.get())):
                 return await ask(*question, caller)
 
         async def ask_and_keep() -> Result | None:
@@ -150,5 +150,7 @@ def wrap_backend(
             closed_after_s=settings.cache_closed_after,
             clock=clock,
         )
-    limits = Limits(settings.upstream_calls, settings.caller_calls, settings.patience)
-    return BackendStack(backend, limits, clock, meter, cache=cache, retry=retry)
+    limiter = ConcurrencyLimiter(
+        settings.upstream_calls, per_owner=settings.caller_calls, patience_s=settings.patience
+    )
+    return BackendStack(backend, limiter, clock, meter, cache=cache, retry=retry)

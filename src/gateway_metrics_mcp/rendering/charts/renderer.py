@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 import anyio
-from anyio.to_thread import run_sync
 from pydantic_core import to_json
 
 from gateway_metrics_mcp.rendering.charts.style import MOST_BYTES
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 logger = logging.getLogger(__name__)
@@ -38,18 +38,18 @@ class ChartRenderer:
     """
 
     patience_s: float = PATIENCE_S
-    _turn: anyio.CapacityLimiter | None = field(default=None, repr=False)
+    _limiter: ConcurrencyLimiter | None = field(default=None, repr=False)
 
     async def draw(self, specification: dict[str, Any]) -> bytes | str:
         """The PNG, or why there is none."""
         if find_spec("vl_convert") is None:
             return ABSENT
-        if self._turn is None:
-            self._turn = anyio.CapacityLimiter(1)
+        if self._limiter is None:
+            self._limiter = ConcurrencyLimiter(1)
         work = partial(_draw, specification, self.patience_s)
         try:
             with anyio.fail_after(self.patience_s):
-                image = await run_sync(work, limiter=self._turn, abandon_on_cancel=True)
+                image = await self._limiter.run_in_thread(work)
         except (TimeoutError, subprocess.TimeoutExpired):
             return f"it was not drawn within {self.patience_s:g} seconds"
         except OSError:
