@@ -145,7 +145,7 @@ def test_the_command_stands_before_its_flags(run: Run) -> None:
     code, out, err = run("--config", "x.toml", "token")
 
     assert (code, out) == (2, "")
-    assert "error: token has flags of its own: it stands first" in err
+    assert "gateway-metrics-mcp: token has flags of its own: it stands first" in err
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])  # noqa: S104 - refused

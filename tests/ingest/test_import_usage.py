@@ -69,7 +69,7 @@ def test_an_order_that_cannot_be_carried_out_is_refused(
     ("arguments", "message"),
     [
         (["--presets", "litellm"], "unknown argument --presets. Did you mean --preset"),
-        (["--time-zone=UTC"], "unknown argument --time-zone=UTC. Did you mean --timezone?"),
+        (["--time-zone=UTC"], "unknown argument --time-zone. Did you mean --timezone?"),
         (["--preset", "lightllm"], "invalid choice: 'lightllm'"),
         (["--table", "models"], "invalid choice: 'models'"),
     ],

@@ -55,15 +55,23 @@ def test_the_help_names_every_setting_but_the_token(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("--bakend", "x"), 2, "error: unknown argument --bakend. Did you mean --backend?\n"),
+        (
+            ("--bakend", "x"),
+            2,
+            "mcp: unknown argument --bakend. Did you mean --backend? See ",
+        ),
         (("--transport", "carrier-pigeon"), 2, "argument --transport: invalid choice: "),
         (
             ("serv",),
             2,
-            "error: unknown command serv. Did you mean serve? Allowed: serve, api, check, ",
+            "mcp: unknown command serv. Did you mean serve? Allowed: serve, api, check, ",
         ),
-        (("check", "demo"), 2, "error: unknown argument demo"),
-        (("--budget",), 2, "argument --budget: expected one argument\n"),
+        (
+            ("check", "demo"),
+            2,
+            "mcp: word 2 after gateway-metrics-mcp belongs to no flag",
+        ),
+        (("--budget",), 2, "argument --budget: expected one argument. See "),
         (("--budget", "many"), 1, "gateway-metrics-mcp: budget: "),
         (("--budget", "5"), 1, "gateway-metrics-mcp: budget: "),
         (("--all-row", "perhaps"), 1, "gateway-metrics-mcp: all_row: "),
@@ -90,6 +98,30 @@ def test_a_wrong_command_line_is_explained(
     assert (result, out) == (code, "")
     assert error in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve",),
+        ("import", "--into", "data", "calls.csv"),
+        ("install", "--client", "print"),
+        ("token", "--subject", "ada@example.com"),
+        ("ask", "distribution"),
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize(
+    "words", [("--tokn", TOKEN), (f"--tokn={TOKEN}",)], ids=["apart", "joined"]
+)
+def test_an_unknown_argument_is_named_without_its_value(
+    run: Run, command: Sequence[str], words: Sequence[str]
+) -> None:
+    code, out, err = run(*command, *words)
+
+    assert (code, out) == (2, "")
+    assert "unknown argument --tokn" in err
+    assert TOKEN not in err
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -14,12 +13,13 @@ import anyio
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.backends.address import find_embedded_credentials
-from gateway_metrics_mcp.cli.flags import add_setting_flags, flag_of
+from gateway_metrics_mcp.cli.flags import add_setting_flags
+from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.cli.serve import serve, serve_api
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
-from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean
+from gateway_metrics_mcp.query.suggestions import did_you_mean
 from gateway_metrics_mcp.runtime.logs import announce, configure_logging
-from gateway_metrics_mcp.settings import PREFIX, Settings, flag_names, read_settings
+from gateway_metrics_mcp.settings import PREFIX, Settings, read_settings
 
 _COMMANDS = {
     "serve": "serve MCP over stdio, or with --transport http or sse over HTTP (the default)",
@@ -71,16 +71,13 @@ def _run(argv: Sequence[str]) -> int:
         return 1
 
 
-def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
+def _parse(argv: Sequence[str]) -> dict[str, Any]:
     """The command and the flags; argparse takes what follows an unknown flag for a command."""
     parser = _build_parser()
     known, rest = parser.parse_known_args(argv)
     if known.command in _OWN_FLAGS:
         parser.error(f"{known.command} has flags of its own: it stands first")
-    flags = [flag_of(name) for name in ("config", *flag_names())]
-    for word in (word.partition("=")[0] for word in rest):  # what follows may be a secret
-        near = " or ".join(closest_matches(word, flags))
-        parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
+    parser.refuse(rest, argv)
     if known.command not in _COMMANDS:
         if set(known.command) & set("@:/\\"):  # there may be a password in it
             parser.error("an address or a directory is given as --backend ADDRESS")
@@ -89,13 +86,13 @@ def _parse(argv: Sequence[str] | None) -> dict[str, Any]:
     return vars(known)
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def _build_parser() -> Parser:
     """A flag per setting; the text is the setting's own."""
-    parser = argparse.ArgumentParser(
-        prog="gateway-metrics-mcp",
+    parser = Parser(
+        "gateway-metrics-mcp",
+        usage="%(prog)s [command] [flags]",
         description="Answers questions about an LLM gateway's metrics over MCP.",
         epilog=f"Each flag is also a variable, {PREFIX}<FLAG>, and a key of the --config file.",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = "; ".join(f"{name}: {text}" for name, text in (_COMMANDS | _OTHERS).items())

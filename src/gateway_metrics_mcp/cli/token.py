@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,19 +9,18 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from gateway_metrics_mcp.auth.tokens import explain_entry, make_token, read_lifetime
+from gateway_metrics_mcp.cli.parsers import Parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the token and its entry; nothing is kept."""
-    parser = argparse.ArgumentParser(
-        prog="gateway-metrics-mcp token", description=__doc__, allow_abbrev=False
-    )
+    parser = Parser("gateway-metrics-mcp token", description=__doc__)
     parser.add_argument("--subject", required=True, help="an e-mail address, or an account's name")
     parser.add_argument("--type", choices=("user", "virtualaccount"), default="user")
     parser.add_argument("--team", action="append", default=[], help="a team of the subject; repeat")
     parser.add_argument("--tenant-admin", action="store_true", help="may see all rows")
     parser.add_argument("--expires", metavar="LIFETIME", help="90d or 12h; default never")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     expires = None
     if arguments.expires is not None:
         try:

@@ -16,7 +16,7 @@ import anyio
 
 from gateway_metrics_mcp.backends.address import find_embedded_credentials
 from gateway_metrics_mcp.backends.factory import BackendHolder
-from gateway_metrics_mcp.cli.ask.flags import PROGRAM, WRONG_USAGE, AskOptions, read_order
+from gateway_metrics_mcp.cli.ask.flags import PROGRAM, AskOptions, read_order
 from gateway_metrics_mcp.cli.ask.layout import align, as_markdown, read_blocks
 from gateway_metrics_mcp.cli.ask.thresholds import (
     Finding,
@@ -27,6 +27,7 @@ from gateway_metrics_mcp.cli.ask.thresholds import (
     settle_limit,
 )
 from gateway_metrics_mcp.cli.ask.translation import Wording, speak_of_rows
+from gateway_metrics_mcp.cli.parsers import WRONG_USAGE
 from gateway_metrics_mcp.errors import (
     AskerError,
     GatewayMetricsError,

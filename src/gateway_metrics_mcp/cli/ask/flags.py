@@ -7,11 +7,12 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from gateway_metrics_mcp.cli.ask.layout import FORMATS, FORMATS_OF_FIELDS, FORMATS_OF_VALUES
 from gateway_metrics_mcp.cli.flags import add_setting_flags
-from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, quote
+from gateway_metrics_mcp.cli.parsers import WRONG_USAGE, Parser
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
 from gateway_metrics_mcp.reports.arguments import Arguments
@@ -24,7 +25,6 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "fields": "list_fields",
     "values": "list_values",
 }
-WRONG_USAGE: Final = 2
 
 FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "groupBy": ("--by",),
@@ -89,13 +89,6 @@ class AskOptions:
     """What is wrong with the flags themselves."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """A short line: argparse's own would come below a screen of usage."""
-        sys.stderr.write(f"{self.prog}: {message}. See {self.prog} --help\n")
-        sys.exit(WRONG_USAGE)
-
-
 class _Collect(argparse.Action):
     """Keeps flags in the order in which they came: that is the order of the columns."""
 
@@ -130,7 +123,7 @@ def read_order(argv: Sequence[str]) -> AskOptions:
     given = values.pop("given", ())
     format_ = values.pop("format")
     wrong = list(_check_format(name, format_))
-    problems = [*_explain_rest(parser, rest, argv), *_explain_twice(given), *wrong]
+    problems = [*parser.explain_unknown(rest, argv[1:]), *_explain_twice(given), *wrong]
     return AskOptions(
         QUESTIONS[name],
         given,
@@ -153,14 +146,12 @@ def _join_order(argv: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def _build_parser(name: str) -> _Parser:
+def _build_parser(name: str) -> Parser:
     tool = TOOLS[QUESTIONS[name]]
-    parser = _Parser(
-        prog=f"{PROGRAM} {name}",
-        usage="%(prog)s [flags]",
+    parser = Parser(
+        f"{PROGRAM} {name}",
         description=f"{tool.title}: the answer of the tool {tool.name}.",
         epilog=_EPILOG,
-        allow_abbrev=False,
     )
     question = parser.add_argument_group("the question")
     _add_arguments(question, tool.arguments)
@@ -218,23 +209,6 @@ def _add_aggregations(group: Any) -> None:
 def kebab(name: str) -> str:
     """`count-distinct` for `countDistinct`."""
     return re.sub("[A-Z]", lambda letter: f"-{letter[0].lower()}", name)
-
-
-def _explain_rest(
-    parser: argparse.ArgumentParser, rest: Sequence[str], argv: Sequence[str]
-) -> Iterator[str]:
-    """What is no flag; the words behind are not repeated, since they may be secrets."""
-    flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - it has no public list
-    is_value = False
-    for word in rest:
-        name = word.partition("=")[0]
-        if word.startswith("-"):
-            near = " or ".join(closest_matches(name, flags))
-            yield f"unknown argument {name}.{f' Did you mean {near}?' if near else ''}"
-        elif not is_value:
-            number = argv.index(word) + 1 if word in argv else len(argv)
-            yield f"word {number} after {PROGRAM} belongs to no flag: quote values that have blanks"
-        is_value = word.startswith("-") and "=" not in word
 
 
 def _explain_twice(given: Sequence[Given]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Final
 from gateway_metrics_mcp.backends.sql.tables import published_tables
 from gateway_metrics_mcp.cli.ingest.mapping import preset_names
 from gateway_metrics_mcp.cli.ingest.run import ImportOptions, run_import
+from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.suggestions import closest_matches
 
 PROGRAM: Final = "gateway-metrics-mcp import"
 _INTERRUPTED: Final = 130
@@ -34,23 +33,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> ImportOptions:
-    """The order that the flags state; argparse itself would not offer near flags."""
-    parser = _build_parser()
-    known, rest = parser.parse_known_args(argv)
-    flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - it has no public list
-    for word in sorted(rest, key=lambda word: not word.startswith("-")):
-        near = " or ".join(closest_matches(word.partition("=")[0], flags))
-        parser.error(f"unknown argument {word}{f'. Did you mean {near}?' if near else ''}")
-    values = vars(known)
+    values = vars(_build_parser().parse(argv))
     return ImportOptions(**{**values, "files": tuple(values["files"])})
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
+def _build_parser() -> Parser:
+    parser = Parser(
+        PROGRAM,
+        usage="%(prog)s FILE ... --into DIR [flags]",
         description="Brings CSV, JSONL or Parquet files into a directory that --backend reads.",
         epilog="All or nothing: a run that fails or is interrupted leaves the data as they were.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="files, or quoted patterns such as 'logs/*.csv'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -34,8 +33,8 @@ from gateway_metrics_mcp.cli.install.existing import (
 )
 from gateway_metrics_mcp.cli.install.plan import ConfigEdit, plan_install, plan_removal, read_entry
 from gateway_metrics_mcp.cli.mcp_client import list_tools
+from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnreachableError
-from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 _PATIENCE_S: Final = 60
@@ -208,12 +207,7 @@ def _say(text: str) -> None:
 
 def _parse(argv: Sequence[str]) -> dict[str, Any]:
     parser = _build_parser()
-    known, rest = parser.parse_known_args(argv)
-    flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - it has no public list
-    for word in (word.partition("=")[0] for word in rest):  # what follows may be a secret
-        near = " or ".join(closest_matches(word, flags)) if word.startswith("-") else ""
-        what = word if word.startswith("-") else "without a flag before it"
-        parser.error(f"unknown argument {what}{f'. Did you mean {near}?' if near else ''}")
+    known = parser.parse(argv)
     if known.client == _PRINT and (known.write_token or known.remove):
         parser.error("print takes no --remove, and no --write-token: it would show the secret")
     if not _NAME.fullmatch(known.name):
@@ -221,12 +215,12 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
     return vars(known)
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
+def _build_parser() -> Parser:
+    parser = Parser(
+        PROGRAM,
+        usage="%(prog)s --client CLIENT [flags]",
         description="Puts this server into an MCP client's configuration, and tries it.",
         epilog="Every other setting of the server is a flag here too, and goes into the entry.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--client", required=True, choices=tuple(CLIENTS), help="print: the snippet for others")

@@ -1,0 +1,52 @@
+"""What the commands' argument parsers have in common: help, exit code 2, and errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Final, NoReturn
+
+from gateway_metrics_mcp.query.suggestions import closest_matches
+
+WRONG_USAGE: Final = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviations: a script's `--to` must not change its meaning."""
+
+    def __init__(self, prog: str, *, usage: str = "%(prog)s [flags]", **texts: str) -> None:
+        super().__init__(prog=prog, usage=usage, allow_abbrev=False, **texts)  # type: ignore[arg-type]  # texts only
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The arguments; an unknown one ends the process."""
+        known, rest = self.parse_known_args(argv)
+        self.refuse(rest, argv)
+        return known
+
+    def refuse(self, rest: Sequence[str], argv: Sequence[str]) -> None:
+        """End the process if `parse_known_args` left something over."""
+        for problem in self.explain_unknown(rest, argv):
+            self.error(problem)
+
+    def explain_unknown(self, rest: Sequence[str], argv: Sequence[str]) -> Iterator[str]:
+        """A sentence for each unknown argument.
+
+        Only the names of flags are repeated: values and bare words may be secrets, as in
+        `--token SECRET`, and errors are kept in the logs of CI systems.
+        """
+        is_value = False
+        for word in rest:
+            name, has_value, _ = word.partition("=")
+            is_flag = word.startswith("-")
+            if is_flag:
+                near = " or ".join(closest_matches(name, self._option_string_actions))
+                yield f"unknown argument {name}{f'. Did you mean {near}?' if near else ''}"
+            elif not is_value:
+                place = argv.index(word) + 1 if word in argv else len(argv)
+                yield f"word {place} after {self.prog} belongs to no flag: quote values with spaces"
+            is_value = is_flag and not has_value
+
+    def error(self, message: str) -> NoReturn:
+        """Write one line: argparse's own comes below a screen of usage."""
+        end = "" if message.endswith("?") else "."
+        self.exit(WRONG_USAGE, f"{self.prog}: {message}{end} See {self.prog} --help\n")
