@@ -29,9 +29,12 @@ stack trace.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, ParamSpec, TypeVar
+
+_Inputs = ParamSpec("_Inputs")
+_Output = TypeVar("_Output")
 
 
 class GatewayMetricsError(Exception):
@@ -97,6 +100,33 @@ class InvalidQueryError(AskerError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(f"- {problem}" for problem in self.problems))
+
+
+class Problems(list[Problem]):
+    """What is wrong with a question, collected so that one refusal lists all of it."""
+
+    def add(self, place: str, message: str) -> None:
+        """Add one problem."""
+        self.append(Problem(place, message))
+
+    def attempt(
+        self,
+        place: str,
+        read: Callable[_Inputs, _Output],
+        *args: _Inputs.args,
+        **kwargs: _Inputs.kwargs,
+    ) -> _Output | None:
+        """What a reader returns; None if it refuses, and its reason is then a problem at `place`.
+
+        Problems of an InvalidQueryError keep their own places.
+        """
+        try:
+            return read(*args, **kwargs)
+        except InvalidQueryError as error:
+            self.extend(error.problems)
+        except ValueError as error:
+            self.add(place, str(error))
+        return None
 
 
 class TooManyRowsError(AskerError):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.arithmetic import add_up
+from gateway_metrics_mcp.query.result import add_up
 from gateway_metrics_mcp.rendering.cells import format_number
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

@@ -13,7 +13,7 @@ from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.http.openapi import PATH, describe_api
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
+from gateway_metrics_mcp.query.validation import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
 from gateway_metrics_mcp.settings import Settings
 
 TEXT: Final = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")

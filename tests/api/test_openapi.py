@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gateway_metrics_mcp.auth.tokens import OPEN, Tokens
 from gateway_metrics_mcp.http.openapi import PATH, describe_api
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
+from gateway_metrics_mcp.query.validation import MOST_ENTRIES
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, OPERATORS, RATE_TYPES
-from gateway_metrics_mcp.reports.size_limits import MOST_ENTRIES
 
 Serve = Callable[..., Any]
 July = Callable[..., dict[str, Any]]

@@ -23,21 +23,19 @@ from gateway_metrics_mcp.errors import (
     UnavailableError,
     UnreadableResponseError,
 )
-from gateway_metrics_mcp.query.bucketing import count_calls
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
-from gateway_metrics_mcp.query.time.interval import Interval
-from gateway_metrics_mcp.query.time.local_buckets import LocalDays
+from gateway_metrics_mcp.query.time.interval import Interval, LocalDays
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
-from gateway_metrics_mcp.reports.time_buckets import MOST_AT_ONCE, ask_local
+from gateway_metrics_mcp.reports.time_buckets import MOST_AT_ONCE, ask_local, count_calls
 
 Row = dict[str, Any]
 Make = Callable[..., Query]
 Fetch = Callable[[Query], Awaitable[Result]]
 
-BERLIN: Final = LocalDays(Interval(1, "day"), ZoneInfo("Europe/Berlin"))
+BERLIN: Final = LocalDays(1, "day", ZoneInfo("Europe/Berlin"))
 ZONES: Final = (
     "Europe/Berlin",
     "America/New_York",
@@ -64,7 +62,7 @@ def make_rows() -> list[Row]:
         starts = [
             start
             for zone in ZONES
-            for start in LocalDays(BERLIN.interval, ZoneInfo(zone)).buckets(season, season + SEASON)
+            for start in LocalDays(1, "day", ZoneInfo(zone)).buckets(season, season + SEASON)
         ]
         times = [season + timedelta(seconds=random.randrange(24 * 86_400)) for _ in range(600)]
         times += [start - timedelta(seconds=n) for start in starts for n in (0, 1)]
@@ -130,7 +128,7 @@ WINDOWS: Final = st.tuples(
 async def test_regrouped_sums_are_those_of_the_rows_of_each_local_date(
     fetch: Fetch, make_query: Make, zone: str, unit: IntervalUnit, window: tuple[datetime, datetime]
 ) -> None:
-    local = LocalDays(Interval(1, unit), ZoneInfo(zone))
+    local = LocalDays(1, unit, ZoneInfo(zone))
     values = ["sum inputTokens", "sum costInUSD", "count costInUSD"]
     query = make_query(**body_of(*window, values))
 
@@ -153,7 +151,7 @@ async def test_regrouped_sums_are_those_of_the_rows_of_each_local_date(
 async def test_other_values_are_asked_of_each_local_bucket(
     fetch: Fetch, make_query: Make, zone: str, window: tuple[datetime, datetime]
 ) -> None:
-    local = LocalDays(Interval(1, "day"), ZoneInfo(zone))
+    local = LocalDays(1, "day", ZoneInfo(zone))
     query = make_query(**body_of(*window, ["max costInUSD", "countDistinct inputTokens"]))
 
     result = await ask_local(fetch, query, local)

@@ -18,11 +18,11 @@ from tests.faults.faulty_gateway import Gateway, http, say, start_gateway
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.backends.middleware.stack import BackendStack, wrap_backend
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnavailableError
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.settings import Settings
 
 MODELS: Final = {"filters": [{"fieldName": "modelName", "operator": "EQUAL", "value": ["a"]}]}

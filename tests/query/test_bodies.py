@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, OPERATORS
 
 HERE = Path(__file__).parent

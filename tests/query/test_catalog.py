@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 
 OWN = {

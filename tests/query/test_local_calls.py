@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway_metrics_mcp.query.bucketing import check_local, choose_step, count_calls
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.time.local_buckets import LocalDays
-from gateway_metrics_mcp.query.validation import read_query
+from gateway_metrics_mcp.query.time.interval import LocalDays
+from gateway_metrics_mcp.reports.time_buckets import check_local, choose_step, count_calls
 
 LONG: Final = {"start": "2025-01-01", "end": "2026-01-01"}
 WINTER: Final = {"zone": "Europe/London", "start": "2026-01-01", "end": "2026-03-01"}
@@ -35,7 +35,7 @@ def ask(
     }
     query = read_query(body, catalog)
     assert query.interval is not None
-    return query, LocalDays(query.interval, ZoneInfo(zone))
+    return query, LocalDays(query.interval.count, query.interval.unit, ZoneInfo(zone))
 
 
 @pytest.mark.parametrize(

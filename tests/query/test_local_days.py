@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.time.interval import Interval
-from gateway_metrics_mcp.query.time.local_buckets import LocalDays, zone_of
+from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, zone_of
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
 
 ZONES: Final = (
@@ -36,7 +35,7 @@ SKIPPED: Final = datetime(2011, 12, 30, 10, tzinfo=UTC)
 """Midnight after the 29th in Apia, where the 31st began."""
 
 _LOCALS = st.builds(
-    lambda count, unit, zone: LocalDays(Interval(count, unit), ZoneInfo(zone)),
+    lambda count, unit, zone: LocalDays(count, unit, ZoneInfo(zone)),
     st.integers(1, 5),
     st.sampled_from([*WIDEST]),
     st.sampled_from(ZONES),
@@ -50,7 +49,7 @@ _LENGTHS = st.timedeltas(timedelta(microseconds=1), timedelta(days=400))
 
 
 def days_of(zone: str, count: int = 1, unit: IntervalUnit = "day") -> LocalDays:
-    return LocalDays(Interval(count, unit), ZoneInfo(zone))
+    return LocalDays(count, unit, ZoneInfo(zone))
 
 
 def at(text: str) -> datetime:
@@ -86,7 +85,7 @@ def test_a_bucket_starts_with_its_date(local: LocalDays, instant: datetime) -> N
     assert first.date() > before.date()
     if local.unit in ("month", "year"):
         months = (first.year - 1970) * 12 + first.month - 1
-        assert months % local.interval.months == 0
+        assert months % local.in_utc.months == 0
         assert first.day == 1
     elif first.date() - before.date() == timedelta(days=1):
         origin = date(1970, 1, 5) if local.unit == "week" else date(1970, 1, 1)
@@ -142,7 +141,7 @@ def test_a_day_that_the_zone_skipped_is_no_bucket() -> None:
 
 def test_hours_are_the_same_in_every_zone() -> None:
     with pytest.raises(TypeError, match="6 hours"):
-        LocalDays(Interval(6, "hour"), ZoneInfo("Europe/Berlin"))
+        LocalDays(6, "hour", ZoneInfo("Europe/Berlin"))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.validation import read_query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 
 GOOD: dict[str, Any] = {

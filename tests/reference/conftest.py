@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import pytest
 
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.query.validation import read_query
 
 Evaluate = Callable[..., Result]
 Ask = Callable[..., list[dict[str, Any]]]

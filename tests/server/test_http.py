@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
-from gateway_metrics_mcp.reports.size_limits import MOST_BYTES
+from gateway_metrics_mcp.query.validation import MOST_BYTES
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 

@@ -35,13 +35,13 @@ from gateway_metrics_mcp.errors import (
     Problem,
     SettingsError,
 )
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.http.openapi import PATH, describe_api
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoints, Result
-from gateway_metrics_mcp.query.validation import read_query
-from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, check_size
+from gateway_metrics_mcp.query.validation import MOST_BYTES, check_size
 from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.network import is_loopback
 from gateway_metrics_mcp.settings import Settings

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource
+from gateway_metrics_mcp.query.validation import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
 from gateway_metrics_mcp.query.vocabulary import (
     LIST_OPERATORS,
     OPERATORS,
@@ -17,7 +18,6 @@ from gateway_metrics_mcp.query.vocabulary import (
     Operator,
     QueryType,
 )
-from gateway_metrics_mcp.reports.size_limits import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 

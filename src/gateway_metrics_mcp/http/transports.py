@@ -12,7 +12,7 @@ from gateway_metrics_mcp.auth.middleware import AuthMiddleware
 from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.http.operations import add_outer_layers
-from gateway_metrics_mcp.reports.size_limits import MOST_BYTES
+from gateway_metrics_mcp.query.validation import MOST_BYTES
 from gateway_metrics_mcp.runtime.network import LOOPBACK_HOSTS, is_loopback
 from gateway_metrics_mcp.server.app import MetricsServer
 from gateway_metrics_mcp.settings import Settings

@@ -39,6 +39,11 @@ class _Frozen(BaseModel):
     )
 
 
+def value_key(type_: str, column: str) -> str:
+    """The name of an aggregation's value in a row: `sumCostInUSD` (spec section 6)."""
+    return f"{type_}{column[:1].upper()}{column[1:]}"
+
+
 class Aggregation(_Frozen):
     """A function and the column it is applied to."""
 
@@ -47,8 +52,8 @@ class Aggregation(_Frozen):
 
     @cached_property
     def key(self) -> str:
-        """The name of its value in a row: `sumCostInUSD` (spec section 6)."""
-        return f"{self.type}{self.column[:1].upper()}{self.column[1:]}"
+        """The name of its value in a row."""
+        return value_key(self.type, self.column)
 
     @property
     def is_additive(self) -> bool:
@@ -79,6 +84,16 @@ class Filter(_Frozen):
             return None
         return self.field_name.removeprefix(METADATA_PREFIX)
 
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """The value as a tuple, also where it is one."""
+        return self.value if isinstance(self.value, tuple) else (self.value,)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its values that are text."""
+        return tuple(value for value in self.values if isinstance(value, str))
+
     def to_body(self) -> dict[str, Any]:
         """The filter as the API takes it."""
         key = self.metadata_key
@@ -90,8 +105,8 @@ class Filter(_Frozen):
 class Query(_Frozen):
     """One question to one datasource over the window [start_ts, end_ts), in UTC.
 
-    Built by `read_query`, which checks it against the catalog. A timeseries has an interval,
-    a distribution has none.
+    Its parts come from a `QueryValidator`, which checks them against the catalog. A timeseries has
+    an interval, a distribution has none.
     """
 
     datasource: DatasourceName

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import Final
 
 FLOOR: Final = 0.6
@@ -48,7 +49,9 @@ _SAID: Final = {
 }
 
 
-def _fold(name: str) -> str:
+@lru_cache(maxsize=1024)
+def fold(name: str) -> str:
+    """The letters and digits of a name, by which `error rate` is `errorRate`."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
@@ -65,11 +68,11 @@ def _likeness(wanted: str, candidate: str) -> float:
 
 def closest_matches(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
     """Up to three candidates that resemble `name`, the nearest first."""
-    wanted = _fold(name)[:80]
+    wanted = fold(name)[:80]
     meant = _SAID.get(wanted)
     scored, holding = [], []
     for candidate in candidates:
-        folded = _fold(candidate)
+        folded = fold(candidate)
         score = _likeness(wanted, folded)
         if meant is not None and folded.startswith(meant):
             score = max(score, 0.95)
@@ -85,7 +88,7 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
 
     A name is also compared by its parts: `openai/gpt-4o` by `gpt-4o`, an address by its owner.
     """
-    wanted = _fold(value)[:80]
+    wanted = fold(value)[:80]
     if not wanted or _HASH.fullmatch(value):
         return ()
     scored = []
@@ -93,7 +96,7 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
         if order == _MOST_COMPARED:
             break
         parts = (candidate, *_PARTS.split(candidate)) if len(candidate) <= _LONGEST else ()
-        score = max((_likeness_of_value(wanted, _fold(part)) for part in parts), default=0)
+        score = max((_likeness_of_value(wanted, fold(part)) for part in parts), default=0)
         if score >= FLOOR:
             scored.append((-score, order, candidate))
     return tuple(candidate for *_, candidate in sorted(scored)[:MOST])

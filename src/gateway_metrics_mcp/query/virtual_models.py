@@ -40,31 +40,22 @@ def apply_scope(query: Query, datasource: Datasource) -> Scoped:
         return Scoped(query, None)
     given = [f for f in query.filters if f.field_name == FIELD]
     if given:
-        return _exclude_null(query, given)
-    is_virtual = COLUMN in query.group_by or any(
-        aggregation.column == COLUMN for aggregation in query.aggregations
-    )
-    return _add(query, VIRTUAL if is_virtual else REAL, wants_none=not is_virtual)
-
-
-def _add(query: Query, phrase: str, *, wants_none: bool) -> Scoped:
+        phrase, wants_none = _phrase(given), False
+        # A row without a virtual model has null there, which a negative filter alone might match:
+        # if the gateway let it, the answer would count both sides.
+        if any(f.operator not in NEGATIVE_OPERATORS for f in given):
+            return Scoped(query, phrase)
+    else:
+        columns = {*query.group_by, *(aggregation.column for aggregation in query.aggregations)}
+        wants_none = COLUMN not in columns
+        phrase = REAL if wants_none else VIRTUAL
     side = Filter(field_name=FIELD, operator="IS_NULL", value=wants_none)
     scoped = query.model_copy(update={"filters": (*query.filters, side)})
     return Scoped(scoped, phrase, side)
 
 
-def _exclude_null(query: Query, given: list[Filter]) -> Scoped:
-    """A negative filter alone: whether null matches it is not left to the gateway.
-
-    If it did, the answer would count both sides.
-    """
-    if any(f.operator not in NEGATIVE_OPERATORS for f in given):
-        return Scoped(query, _phrase(given))
-    return _add(query, _phrase(given), wants_none=False)
-
-
 def _phrase(given: list[Filter]) -> str:
-    """A row without a virtual model has null there, which matches no other operator (R9)."""
+    """Null matches no operator but IS_NULL (R9)."""
     wants_none = {f.operator == "IS_NULL" and f.value is True for f in given}
     if len(wants_none) > 1:
         return NEITHER

@@ -6,10 +6,9 @@ import math
 from datetime import datetime
 from typing import Final
 
-from gateway_metrics_mcp.query.arithmetic import add_up
 from gateway_metrics_mcp.query.measures import SHARE, Measure
 from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL, Number
+from gateway_metrics_mcp.query.result import TOTAL, Number, add_up
 from gateway_metrics_mcp.query.time.zone import format_minute, resolve_local, shift_local, to_local
 from gateway_metrics_mcp.rendering.cells import format_cell, format_key, format_value, quote_text
 from gateway_metrics_mcp.reports.assembly import ValueMatch

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway_metrics_mcp.query.result import Key
-from gateway_metrics_mcp.query.time.local_buckets import Buckets, zone_of
+from gateway_metrics_mcp.query.time.interval import Interval, zone_of
 from gateway_metrics_mcp.rendering.cells import add_unit, keep_on_line
 from gateway_metrics_mcp.rendering.grid import Grid
 from gateway_metrics_mcp.rendering.header import write_header
@@ -61,7 +61,7 @@ def _groups(report: Report) -> Iterator[Sequence[Key]]:
         yield (*point.keys, *point.values)
 
 
-def _buckets(report: Report, buckets: Buckets, most: int | None) -> Iterator[Sequence[Key]]:
+def _buckets(report: Report, buckets: Interval, most: int | None) -> Iterator[Sequence[Key]]:
     """Each bucket of the window with its series, the largest first; filled as the table is."""
     if not report.result.points:
         return

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway_metrics_mcp.query.arithmetic import add_up, subtract
 from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number
+from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number, add_up, subtract
 from gateway_metrics_mcp.rendering.budget import TokenBudget, write_link_line
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,

@@ -8,11 +8,16 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from gateway_metrics_mcp.query.arithmetic import add_up
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import TOTAL, Key, Number
-from gateway_metrics_mcp.query.time.interval import UNIT_MONTHS, UNIT_SECONDS
-from gateway_metrics_mcp.query.time.local_buckets import Buckets, LocalDays, end_of, zone_of
+from gateway_metrics_mcp.query.result import TOTAL, Key, Number, add_up
+from gateway_metrics_mcp.query.time.interval import (
+    UNIT_MONTHS,
+    UNIT_SECONDS,
+    Interval,
+    LocalDays,
+    end_of,
+    zone_of,
+)
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NULL,
@@ -30,7 +35,7 @@ PARTIAL: Final = " (partial)"
 _DAY_S: Final = UNIT_SECONDS["day"]
 
 
-def find_buckets(query: Query, buckets: Buckets, starts: set[datetime]) -> list[datetime] | None:
+def find_buckets(query: Query, buckets: Interval, starts: set[datetime]) -> list[datetime] | None:
     """The starts of all buckets of the window, in order.
 
     Ours are aligned as R4 says. A gateway may count from elsewhere, but in steps of the same
@@ -50,7 +55,7 @@ def find_buckets(query: Query, buckets: Buckets, starts: set[datetime]) -> list[
     return theirs if starts <= set(theirs) else None
 
 
-def label_buckets(starts: Sequence[datetime], buckets: Buckets) -> list[str]:
+def label_buckets(starts: Sequence[datetime], buckets: Interval) -> list[str]:
     """A label per bucket; below a day only the first of each day carries the date."""
     if isinstance(buckets, LocalDays):
         return _label_dates([start.astimezone(buckets.zone) for start in starts], buckets)
@@ -67,7 +72,7 @@ def label_buckets(starts: Sequence[datetime], buckets: Buckets) -> list[str]:
 
 
 def mark_partial(
-    labels: Sequence[str], query: Query, starts: Sequence[datetime], buckets: Buckets
+    labels: Sequence[str], query: Query, starts: Sequence[datetime], buckets: Interval
 ) -> list[str]:
     """The labels, the first and the last marked where their bucket is partial."""
     marked = list(labels)
@@ -87,7 +92,7 @@ def explain_labels(labels: Sequence[str]) -> str:
     return f"; {form} rows belong to the date above"
 
 
-def explain_zone(buckets: Buckets, zone: str) -> list[str]:
+def explain_zone(buckets: Interval, zone: str) -> list[str]:
     """Whose clocks cut the buckets, where they are not those of the zone that was asked."""
     if zone in ("UTC", zone_of(buckets).key):
         return []
@@ -95,7 +100,7 @@ def explain_zone(buckets: Buckets, zone: str) -> list[str]:
     return [f"hours are UTC, not {zone}" if is_below_a_day else f"buckets are UTC, not {zone}"]
 
 
-def partial_notes(report: Report, starts: Sequence[datetime], buckets: Buckets) -> list[str]:
+def partial_notes(report: Report, starts: Sequence[datetime], buckets: Interval) -> list[str]:
     """Which of the first and last bucket hold less than their width."""
     query, notes = report.request.query, []
     if starts[0] < query.start_ts:
@@ -117,14 +122,14 @@ def _in_utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _is_by_date(in_utc: Sequence[datetime], buckets: Buckets) -> bool:
+def _is_by_date(in_utc: Sequence[datetime], buckets: Interval) -> bool:
     """Whether a date tells these buckets apart: they start at midnight and last for days."""
     if any(start.strftime("%H%M%S") != "000000" for start in in_utc):
         return False
     return (buckets.fixed_seconds or _DAY_S) % _DAY_S == 0
 
 
-def _label_dates(starts: Sequence[datetime], buckets: Buckets) -> list[str]:
+def _label_dates(starts: Sequence[datetime], buckets: Interval) -> list[str]:
     """The dates as far as the buckets need them: `2026`, `2026-07` or `2026-07-15`."""
     form = "%Y-%m-%d"
     if buckets.unit in UNIT_MONTHS and all(start.day == 1 for start in starts):
@@ -233,7 +238,7 @@ class Block:
 class Grid:
     """All buckets and all series of an answer, of which blocks are cut."""
 
-    def __init__(self, report: Report, buckets: Buckets) -> None:
+    def __init__(self, report: Report, buckets: Interval) -> None:
         self._report = report
         self._buckets = buckets
         query = report.request.query

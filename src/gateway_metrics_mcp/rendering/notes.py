@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from gateway_metrics_mcp.query.arithmetic import add_up
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Number
+from gateway_metrics_mcp.query.result import Number, add_up
 from gateway_metrics_mcp.query.virtual_models import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, NEGATIVE_OPERATORS
 from gateway_metrics_mcp.rendering.budget import TokenBudget

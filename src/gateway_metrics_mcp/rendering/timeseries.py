@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway_metrics_mcp.query.model import format_instant
-from gateway_metrics_mcp.query.time.local_buckets import Buckets, zone_of
+from gateway_metrics_mcp.query.time.interval import Interval, zone_of
 from gateway_metrics_mcp.rendering.budget import TokenBudget, write_link_line
 from gateway_metrics_mcp.rendering.cells import LONGEST_NAME, SHORT_NAME
 from gateway_metrics_mcp.rendering.grid import Block, Grid, explain_labels
@@ -40,7 +40,7 @@ def write_timeseries(report: Report, budget: int) -> str:
 class _Writer:
     """The search for what fits, and the text of it."""
 
-    def __init__(self, report: Report, buckets: Buckets, budget: int) -> None:
+    def __init__(self, report: Report, buckets: Interval, budget: int) -> None:
         self._report = report
         self._buckets = buckets
         self._budget = budget

@@ -13,11 +13,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from gateway_metrics_mcp.errors import Problem
+from gateway_metrics_mcp.errors import Problems
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import is_text, parse_json
+from gateway_metrics_mcp.query.validation import MOST_ENTRIES
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
-from gateway_metrics_mcp.reports.size_limits import MOST_ENTRIES
 
 Format = Literal["table", "exact", "json", "chart", "explain"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -195,7 +195,7 @@ class ListValuesArguments(Arguments):
 A = TypeVar("A", bound=Arguments)
 
 
-def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: list[Problem]) -> A:
+def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: Problems) -> A:
     """The arguments, with defaults in place of those that do not fit.
 
     Each that is unknown or does not fit is added to `problems`.
@@ -204,9 +204,9 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: list[Problem
     for name, value in raw.items():
         if name not in names:
             choice = did_you_mean(name, names)
-            problems.append(Problem(quote(name), f"unknown argument. {choice}"))
+            problems.add(quote(name), f"unknown argument. {choice}")
         elif not _is_text(value):
-            problems.append(Problem(name, "holds a NUL or half a surrogate pair, which is no text"))
+            problems.add(name, "holds a NUL or half a surrogate pair, which is no text")
         elif value is not None:
             given[name] = value
     try:
@@ -215,7 +215,7 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: list[Problem
         for wrong in error.errors():
             name = str(wrong["loc"][0])
             if name in given:
-                problems.append(Problem(name, _explain(name, wrong, given.pop(name))))
+                problems.add(name, _explain(name, wrong, given.pop(name)))
         return kind.model_validate(given)
 
 

@@ -7,10 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway_metrics_mcp.query.arithmetic import add_up, ratio_of
 from gateway_metrics_mcp.query.measures import Measure, Rows, Term
 from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, DataPoints, Number, Result
+from gateway_metrics_mcp.query.result import (
+    TOTAL,
+    DataPoint,
+    DataPoints,
+    Number,
+    Result,
+    add_up,
+    ratio_of,
+)
 from gateway_metrics_mcp.query.vocabulary import PERCENTILES
 from gateway_metrics_mcp.reports.columns import TOTAL_VALUE, Share, Value, value_of_aggregation
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS, join, list_seen

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final, Literal
 
-from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 from gateway_metrics_mcp.query.measures import (
     SHARE,
@@ -19,7 +17,8 @@ from gateway_metrics_mcp.query.measures import (
 )
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.query.result import TOTAL
-from gateway_metrics_mcp.query.suggestions import closest_matches, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, fold, quote
+from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import (
     AGGREGATION_TYPES,
     DATASOURCES,
@@ -79,16 +78,6 @@ def value_of_aggregation(aggregation: Aggregation, datasource: Datasource) -> Va
     )
 
 
-def value_of_measure(measure: Measure) -> Value:
-    """A value that we compute of several that the API gives."""
-    return Value(measure.name, measure, unit=measure.unit)
-
-
-def value_of_share(of: Value) -> Value:
-    """The share of an additive value; shares of disjoint rows add up as it does."""
-    return Value(SHARE, Share(of.name), unit=RATIO, is_additive=True)
-
-
 def compared(value: Value) -> tuple[Value, ...]:
     """The columns of a value in a comparison: now, before, difference, percent."""
     name, unit, is_additive = value.name, value.unit, value.is_additive
@@ -105,28 +94,19 @@ _CALL: Final = re.compile(r"(\w+)\s*\(\s*([^()]+?)\s*\)")
 _TOTAL_NAMES: Final = frozenset((TOTAL, "count", "count(*)", "count *"))
 
 
-def read_total(entry: str) -> bool:
-    """Whether the entry asks for the number of rows, which always comes."""
-    return entry.strip().lower() in _TOTAL_NAMES
-
-
-def split_aggregation(item: object) -> object:
-    """The entry as `{type, column}`; what is no text is left as it is."""
-    if not isinstance(item, str):
-        return item
-    text = item.strip()
+def split_aggregation(text: str) -> tuple[str | None, str | None]:
+    """The function and the column of `sum costInUSD`, `sum(costInUSD)` or `sumCostInUSD`."""
+    text = text.strip()
     if match := _CALL.fullmatch(text):
-        return {"type": match[1], "column": match[2]}
+        return match[1], match[2]
     type_, _, column = text.partition(" ")
     if column:
-        return {"type": type_, "column": column.strip()}
+        return type_, column.strip()
     for known in AGGREGATION_TYPES:
         column = text.removeprefix(known)
         if column != text and column[:1].isupper():
-            return {"type": known, "column": column[0].lower() + column[1:]}
-    if text in AGGREGATION_TYPES:
-        return {"type": text, "column": None}
-    return {"type": None, "column": text}
+            return known, column[0].lower() + column[1:]
+    return (text, None) if text in AGGREGATION_TYPES else (None, text)
 
 
 COST: Final = "costInUSD"
@@ -134,65 +114,44 @@ SPEND: Final = "sumCostInUSD"
 TOKENS: Final = ("inputTokens", "outputTokens")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedColumns:
-    """The entries of `aggregations` by their position: API functions, and measures.
-
-    `functions` are bodies' entries, still unchecked. A position that is in neither is `total`.
-    """
-
-    functions: Mapping[int, object]
-    measures: Mapping[int, Measure | None]
-    """None stands for `share`."""
-
-    @property
-    def positions(self) -> tuple[int, ...]:
-        """The argument's position of each function, in order."""
-        return tuple(self.functions)
+Source = Aggregation | Measure | Literal["share"]
+"""What an entry of `aggregations` asks for."""
 
 
-def parse_columns(
-    entries: Sequence[object], datasource: object, catalog: Catalog, problems: list[Problem]
-) -> RequestedColumns:
-    """Tell measures from functions; a measure that is not to be had is a problem."""
-    functions: dict[int, object] = {}
-    measures: dict[int, Measure | None] = {}
-    known = next((name for name in DATASOURCES if name == datasource), None)
-    allowed = {} if known is None else measures_of(known, catalog)
-    for position, entry in enumerate(entries):
+def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Source]:
+    """What is asked beside `total`, in the order asked; each wrong entry is a problem."""
+    sources: list[Source] = []
+    known = parts.datasource
+    measures = {} if known is None else measures_of(known, parts.catalog)
+    for index, entry in enumerate(entries):
+        place = f"aggregations[{index}]"
+        source: Source | None
         if not isinstance(entry, str):
-            functions[position] = entry
+            source = parts.read_aggregation_entry(place, entry)
+        elif name := _measure_name(entry, measures):
+            source = measures.get(name, SHARE)
+            if source in sources:
+                parts.problems.add(place, f"{quote(name)} stands here twice")
+        elif entry.strip().lower() in _TOTAL_NAMES:
+            continue  # the number of rows always comes
+        elif problem := _explain(entry, known, measures, parts.catalog):
+            parts.problems.add(place, problem)
             continue
-        name = _measure_name(entry, allowed)
-        if name is None and not read_total(entry):
-            problem = _explain(entry, known, allowed, catalog)
-            if problem is None:
-                functions[position] = split_aggregation(entry)
-            else:
-                problems.append(Problem(f"aggregations[{position}]", problem))
-        elif name is not None:
-            measure = allowed.get(name)
-            if measure in measures.values():
-                problems.append(
-                    Problem(f"aggregations[{position}]", f"{quote(name)} stands here twice")
-                )
-            measures[position] = measure
-    return RequestedColumns(functions, measures)
+        else:
+            source = parts.read_aggregation(place, *split_aggregation(entry))
+        if source is not None:
+            sources.append(source)
+    return sources
 
 
 _COUNTED: Final = ("calls", "count", "requestcount", "requests", "rows", "total", "totalrequests")
 """What people ask for that `total` says in every answer."""
 
 
-@lru_cache(maxsize=256)
-def _fold(text: str) -> str:
-    return "".join(letter for letter in text.casefold() if letter.isalnum())
-
-
 def _measure_name(entry: str, allowed: Iterable[str]) -> str | None:
     """`errorRate`, also as `error rate` or `error_rate`."""
-    folded = _fold(entry)
-    return next((name for name in (*allowed, SHARE) if _fold(name) == folded), None)
+    folded = fold(entry)
+    return next((name for name in (*allowed, SHARE) if fold(name) == folded), None)
 
 
 def _explain(
@@ -202,7 +161,7 @@ def _explain(
     if datasource is None or not entry.strip() or " " in entry.strip() or "(" in entry:
         return None
     for measure in load_measures():
-        if _fold(measure.name) == _fold(entry) and datasource in measure.datasources:
+        if fold(measure.name) == fold(entry) and datasource in measure.datasources:
             fields = ", ".join(lacking_fields(datasource, catalog, measure))
             return (
                 f"{measure.name} needs {fields}, which {datasource} does not have in the published"
@@ -213,11 +172,10 @@ def _explain(
         listed = ", ".join((*allowed, SHARE))
         where = " and ".join(others)
         return f"{entry} is a measure of {where}, not of {datasource}. Measures here: {listed}"
-    if _fold(entry) in _COUNTED:
+    if fold(entry) in _COUNTED:
         return f"{quote(entry)} needs no aggregation: every answer counts its rows as total"
-    split = split_aggregation(entry)
-    is_bare = isinstance(split, Mapping) and split["type"] is None
-    if not is_bare or entry.strip() in catalog.datasources[datasource].columns:
+    has_function = split_aggregation(entry)[0] is not None
+    if has_function or entry.strip() in catalog.datasources[datasource].columns:
         return None
     elsewhere = {m: None for other in DATASOURCES for m in measures_of(other, catalog)}
     near = closest_matches(entry, (*allowed, SHARE)) or closest_matches(entry, elsewhere)
@@ -230,40 +188,38 @@ def _explain(
     )
 
 
-def list_values(
-    wanted: RequestedColumns, aggregations: Sequence[Aggregation], datasource: Datasource
-) -> tuple[Value, ...]:
-    """`total` and what was asked, in the order asked; `aggregations` are those of the functions."""
-    read = dict(zip(wanted.positions, aggregations, strict=True))
-    values = [TOTAL_VALUE]
-    for position in sorted((*read, *wanted.measures)):
-        if position in read:
-            values.append(value_of_aggregation(read[position], datasource))
-            continue
-        measure = wanted.measures[position]
-        if measure is not None:
-            values.append(value_of_measure(measure))
-            continue
-        later = [value_of_aggregation(read[p], datasource) for p in sorted(read) if p > position]
-        additive = [value for value in values[1:] if value.is_additive]
-        following = [value for value in later if value.is_additive]
-        values.append(value_of_share((additive[-1:] or following[:1] or [TOTAL_VALUE])[0]))
-    return tuple(values)
+def list_values(sources: Sequence[Source], datasource: Datasource) -> tuple[Value, ...]:
+    """`total` and what was asked, in the order asked.
+
+    A share is of the additive value before it, else of the first one after it, else of `total`.
+    """
+    values = [_value_of(source, datasource) for source in sources]
+    for index, value in enumerate(values):
+        if value is None:
+            before = [one for one in values[:index] if one and one.is_additive]
+            after = [one for one in values[index:] if one and one.is_additive]
+            of = (before[-1:] or after[:1] or [TOTAL_VALUE])[0]
+            values[index] = Value(SHARE, Share(of.name), unit=RATIO, is_additive=True)
+    return (TOTAL_VALUE, *(value for value in values if value is not None))
 
 
-def add_hidden(
-    values: Sequence[Value],
-    aggregations: Sequence[Aggregation],
-    datasource: Datasource,
-    *,
-    is_compared: bool = False,
+def _value_of(source: Source, datasource: Datasource) -> Value | None:
+    """None for a share, which depends on the others."""
+    if isinstance(source, Aggregation):
+        return value_of_aggregation(source, datasource)
+    return Value(source.name, source, unit=source.unit) if isinstance(source, Measure) else None
+
+
+def list_aggregations(
+    values: Sequence[Value], datasource: Datasource, *, is_compared: bool = False
 ) -> tuple[Aggregation, ...]:
     """The aggregations to send: those asked, and those that the answer needs beside them.
 
     Costs and percentiles come with the number of rows that have one; a comparison of spend with
     all that splits it into calls, tokens and price.
     """
-    needed: dict[Aggregation, None] = dict.fromkeys(aggregations)
+    sources = [value.source for value in values]
+    needed = dict.fromkeys(source for source in sources if isinstance(source, Aggregation))
     for value in values:
         if isinstance(value.source, Measure):
             for term in value.source.terms:
@@ -304,8 +260,3 @@ def asks_cost(values: Iterable[Value]) -> bool:
 def asks_spend(values: Iterable[Value]) -> bool:
     """Whether the sum of all cost is a value: what can be split, and extrapolated."""
     return any(value.name == SPEND for value in values)
-
-
-def as_body_entries(wanted: RequestedColumns) -> list[Any]:
-    """The functions, as a request body has them."""
-    return list(wanted.functions.values())

@@ -6,8 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway_metrics_mcp.query.arithmetic import subtract
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, DataPoints, Key, Number, Result
+from gateway_metrics_mcp.query.result import (
+    TOTAL,
+    DataPoint,
+    DataPoints,
+    Key,
+    Number,
+    Result,
+    subtract,
+)
 from gateway_metrics_mcp.reports.assembly import Identity, WindowRows, identify
 from gateway_metrics_mcp.reports.columns import TOTAL_VALUE, Share, Value, compared
 

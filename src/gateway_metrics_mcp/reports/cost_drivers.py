@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.query.arithmetic import FLOAT_NOISE, add_up
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result
+from gateway_metrics_mcp.query.result import FLOAT_NOISE, TOTAL, DataPoint, Number, Result, add_up
 from gateway_metrics_mcp.query.time.window import Window
 from gateway_metrics_mcp.reports.assembly import Identity, WindowRows, identify
 from gateway_metrics_mcp.reports.columns import COST, TOKENS, asks_cost

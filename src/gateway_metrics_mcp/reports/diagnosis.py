@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from gateway_metrics_mcp.query.arithmetic import add_up
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query
-from gateway_metrics_mcp.query.result import TOTAL, Number, Result
+from gateway_metrics_mcp.query.result import TOTAL, Number, Result, add_up
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.query.virtual_models import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, Operator
@@ -219,5 +218,4 @@ def _wanted(filter_: Filter) -> tuple[str, ...]:
     """The texts that a filter looks for; none if it excludes, or compares numbers."""
     if filter_.operator not in _WHOLE and filter_.operator not in _PARTS:
         return ()
-    values = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
-    return tuple(value for value in values if isinstance(value, str))
+    return filter_.texts

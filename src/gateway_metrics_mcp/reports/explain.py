@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.query.bucketing import choose_step, count_calls
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
 from gateway_metrics_mcp.query.virtual_models import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
@@ -14,7 +13,12 @@ from gateway_metrics_mcp.reports.columns import COST, asks_spend
 from gateway_metrics_mcp.reports.diagnosis import list_spans
 from gateway_metrics_mcp.reports.plan import QueryRole, describe_call
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.reports.time_buckets import count_query, needs_group_count
+from gateway_metrics_mcp.reports.time_buckets import (
+    choose_step,
+    count_calls,
+    count_query,
+    needs_group_count,
+)
 
 _SIDE: Final = "virtual-model rows and the rows under them would count twice"
 

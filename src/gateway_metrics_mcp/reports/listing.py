@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway_metrics_mcp.backends.base import Backend
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.time.window import Window
+from gateway_metrics_mcp.query.validation import read_choice
 from gateway_metrics_mcp.query.virtual_models import apply_scope
 from gateway_metrics_mcp.query.vocabulary import (
     DATASOURCES,
@@ -23,7 +24,7 @@ from gateway_metrics_mcp.query.vocabulary import (
     DatasourceName,
 )
 from gateway_metrics_mcp.reports.arguments import ListValuesArguments, read_arguments
-from gateway_metrics_mcp.reports.request import ParserOptions
+from gateway_metrics_mcp.reports.request import ParserOptions, read_times
 
 ANY_KEY: Final = f"{METADATA_PREFIX}<key>"
 _LONGEST: Final = 256
@@ -58,34 +59,31 @@ class Listing:
         return _is_keys(self.field, self.datasource)
 
 
-def read_listing(raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> Listing:
+def read_listing(raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> Listing:
     """The listing in the arguments of `list_values`.
 
     Raises:
         InvalidQueryError: with every problem.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     arguments = read_arguments(ListValuesArguments, raw, problems)
-    name = _read_datasource(arguments.datasource, problems)
+    name = read_choice("datasource", arguments.datasource, DATASOURCES, problems)
     field = _read_text("field", arguments.field, problems)
     if field is not None and name is not None:
-        field = _read_field(field, name, terms, problems)
+        field = _read_field(field, name, options, problems)
     search = _read_text("search", arguments.search, problems)
-    window = None
-    try:
-        window = read_window(
-            arguments.start_ts,
-            arguments.end_ts,
-            arguments.timezone,
-            now=now,
-            default_zone=terms.default_zone,
-        )
-    except InvalidQueryError as error:
-        problems += error.problems
+    window = read_times(arguments, options, now, problems)
     if problems or window is None or name is None or field is None:
         raise InvalidQueryError(problems)
-    datasource = terms.catalog.datasources[name]
-    scoped = apply_scope(_group_by(field, name, window), datasource)
+    datasource = options.catalog.datasources[name]
+    query = Query(
+        datasource=name,
+        type="distribution",
+        start_ts=window.start,
+        end_ts=window.end,
+        group_by=(field,),
+    )
+    scoped = apply_scope(query, datasource)
     return Listing(
         scoped.query,
         datasource,
@@ -94,16 +92,6 @@ def read_listing(raw: Mapping[str, Any], terms: ParserOptions, now: datetime) ->
         search or "",
         arguments.limit,
         arguments.offset,
-    )
-
-
-def _group_by(field: str, datasource: DatasourceName, window: Window) -> Query:
-    return Query(
-        datasource=datasource,
-        type="distribution",
-        start_ts=window.start,
-        end_ts=window.end,
-        group_by=(field,),
     )
 
 
@@ -127,15 +115,7 @@ def _is_keys(field: str, datasource: Datasource) -> bool:
     return field == METADATA and field not in datasource.group_by
 
 
-def _read_datasource(value: object, problems: list[Problem]) -> DatasourceName | None:
-    if value in DATASOURCES:
-        return value
-    choice = did_you_mean(str(value), DATASOURCES)
-    problems.append(Problem("datasource", f"{quote(value)} is unknown. {choice}"))
-    return None
-
-
-def _read_text(name: str, value: object, problems: list[Problem]) -> str | None:
+def _read_text(name: str, value: object, problems: Problems) -> str | None:
     """The text of an argument; a number is its digits. None if it was not given."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
@@ -149,21 +129,21 @@ def _read_text(name: str, value: object, problems: list[Problem]) -> str | None:
         wrong = f"more than {_LONGEST} letters"
     else:
         return value
-    problems.append(Problem(name, wrong))
+    problems.add(name, wrong)
     return None
 
 
 def _read_field(
-    given: str, name: DatasourceName, terms: ParserOptions, problems: list[Problem]
+    given: str, name: DatasourceName, options: ParserOptions, problems: Problems
 ) -> str | None:
     """The gateway's spelling of a field that rows can be split by."""
-    catalog, datasource = terms.catalog, terms.catalog.datasources[name]
+    catalog, datasource = options.catalog, options.catalog.datasources[name]
     field = catalog.canonical("groupBy", given)
     is_key = field.startswith(METADATA_PREFIX) and field != METADATA_PREFIX
     if is_key or field in datasource.group_by or _is_keys(field, datasource):
         return field
     if field == METADATA_PREFIX:
-        problems.append(Problem("field", f'the key is missing. Give "{ANY_KEY}"'))
+        problems.add("field", f'the key is missing. Give "{ANY_KEY}"')
         return None
     listed = (*datasource.group_by, ANY_KEY, METADATA)
     other = _other_use(given, catalog, datasource)
@@ -172,11 +152,11 @@ def _read_field(
             f"{quote(given)} can be {other} but not grouped, so its values have no list."
             f" Fields with one: {', '.join(listed)}"
         )
-    elif terms.allow_unknown and field:
+    elif options.allow_unknown and field:
         return field
     else:
         message = f"{quote(given)} is no group-by field of {name}. {did_you_mean(given, listed)}"
-    problems.append(Problem("field", message))
+    problems.add("field", message)
     return None
 
 

@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.query.arithmetic import add_up
-from gateway_metrics_mcp.query.bucketing import choose_interval
 from gateway_metrics_mcp.query.measures import Measure, Rows
 from gateway_metrics_mcp.query.model import Aggregation, Query
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result
+from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result, add_up
+from gateway_metrics_mcp.query.time.interval import choose_interval
 from gateway_metrics_mcp.reports.columns import Share, asks_spend
 from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
 from gateway_metrics_mcp.reports.request import ReportRequest

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
-from gateway_metrics_mcp.query.time.local_buckets import Buckets
+from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.reports.assembly import ValueMatch
 from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, Value
 from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage
@@ -77,7 +77,7 @@ class Report:
         return replace(self, result=result, totals=totals, values=values, **facts)
 
     @property
-    def buckets(self) -> Buckets | None:
+    def buckets(self) -> Interval | None:
         """The buckets of a timeseries: the zone's own days, or the query's."""
         return self.request.local or self.request.query.interval
 

@@ -1,151 +1,46 @@
-"""A tool call's arguments -> one Question, or every reason why it is none."""
+"""A tool call's arguments -> one ReportRequest, or every reason why it is none."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.query.bucketing import check_buckets, choose_interval, localise
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.model import Filter, Query, format_instant
+from gateway_metrics_mcp.query.model import Filter, Query, value_key
 from gateway_metrics_mcp.query.result import key_names_of
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.text import parse_json, parse_number
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
-from gateway_metrics_mcp.query.time.local_buckets import LocalDays
+from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, choose_interval, localise
 from gateway_metrics_mcp.query.time.window import Window, read_window
-from gateway_metrics_mcp.query.validation import read_query
+from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.virtual_models import apply_scope
-from gateway_metrics_mcp.query.vocabulary import (
-    DATASOURCES,
-    LIST_OPERATORS,
-    METADATA_PREFIX,
-    NEGATIVE_OPERATORS,
-)
+from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.reports.arguments import (
     DistributionArguments,
     Format,
+    ListValuesArguments,
     QueryArguments,
     TimeseriesArguments,
     read_arguments,
 )
 from gateway_metrics_mcp.reports.columns import (
-    RequestedColumns,
     Value,
-    add_hidden,
-    as_body_entries,
     compared,
+    list_aggregations,
     list_values,
-    parse_columns,
+    read_sources,
     split_aggregation,
 )
 
-_BOOLEANS: Final = {"true": True, "false": False}
-_SEVERAL: Final = (*LIST_OPERATORS, "BETWEEN")
-"""Operators that take a list; a tuple, for what is asked about may be unhashable."""
+MOST_POINTS: Final = 5_000
+"""Interval times groups: beyond that nothing is fetched."""
 
-
-def read_filter_argument(item: object, datasource: object, catalog: Catalog) -> object:
-    """The filter with its value in the API's shape; what cannot be read is left as it is."""
-    if not isinstance(item, Mapping) or "value" not in item:
-        return item
-    name = item.get("fieldName")
-    if name is None and isinstance(item.get("metadataKey"), str):
-        name = METADATA_PREFIX + item["metadataKey"]
-    operator = item.get("operator")
-    type_ = _type_of(name, datasource, catalog) if operator != "IS_NULL" else "boolean"
-    value, parsed = item["value"], parse_json(item["value"])
-    given = parsed if isinstance(parsed, list | tuple) else [value]
-    values = [_read_scalar(v, type_) for v in given]
-    if operator in _SEVERAL or len(values) != 1:
-        return {**item, "value": values}
-    return {**item, "value": values[0]}
-
-
-def _type_of(name: object, datasource: object, catalog: Catalog) -> str | None:
-    """The type of a known filter; None where it is unknown."""
-    if not isinstance(name, str):
-        return None
-    for known in DATASOURCES:
-        if known == datasource:
-            field = catalog.filter_field(known, catalog.canonical("filters", name))
-            return None if field is None else field.type
-    return None
-
-
-def _read_scalar(value: object, type_: str | None) -> object:
-    """Text as the number or boolean it spells, and the other way round."""
-    if type_ == "number" and isinstance(value, str):
-        number = parse_number(value)
-        return value if number is None else number
-    if type_ == "boolean" and isinstance(value, str):
-        return _BOOLEANS.get(value.strip().lower(), value)
-    if type_ in ("string", "array"):
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if isinstance(value, int | float):
-            return str(value)
-    return value
-
-
-FIELDS: Final = frozenset(("userEmail", "virtualAccount"))
 _GROUP_OF: Final = {"userEmail": "userEmail", "virtualAccount": "virtualaccount"}
-_GROUPS: Final = frozenset(_GROUP_OF.values())
+"""The filters on subjects, each with the field that groups by the same."""
 _WHOLE_VALUES: Final = frozenset(("EQUAL", "NOT_EQUAL", "IN", "NOT_IN"))
-
-
-def check_subjects(query: Query) -> list[Problem]:
-    """What is wrong with the filters on subjects, if anything."""
-    return [*_check_both(query), *_check_grouped(query), *_check_cut(query)]
-
-
-def _check_both(query: Query) -> list[Problem]:
-    """Users and virtual accounts at once match nothing: a subject is one or the other."""
-    positive = [f.field_name for f in query.filters if f.operator not in NEGATIVE_OPERATORS]
-    if not set(positive) >= FIELDS:
-        return []
-    message = (
-        "userEmail and virtualAccount together match nothing: a subject is a user or a virtual"
-        " account. Ask each alone, or group by userEmail and virtualaccount and filter"
-        " createdBySubjectType"
-    )
-    return [Problem("filters", message)]
-
-
-def _check_grouped(query: Query) -> list[Problem]:
-    """Grouping by one kind of subject keeps that kind alone (R7)."""
-    kinds = _GROUPS & set(query.group_by)
-    if len(kinds) != 1:
-        return []
-    (group,) = kinds
-    other = "virtualAccount" if group == "userEmail" else "userEmail"
-    return [
-        Problem(f"filters[{i}]", f"{other} matches nothing in groups by {group}: group by {fits}")
-        for i, filter_ in enumerate(query.filters)
-        for fits in (_GROUP_OF[other],)
-        if filter_.field_name == other and filter_.operator not in NEGATIVE_OPERATORS
-    ]
-
-
-def _check_cut(query: Query) -> list[Problem]:
-    """An answer can give the one domain of all addresses once, and each up to its `@`."""
-    problems = []
-    for index, filter_ in enumerate(query.filters):
-        if filter_.field_name not in FIELDS or filter_.operator not in _WHOLE_VALUES:
-            continue
-        values = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
-        cut = [quote(value) for value in values if isinstance(value, str) and value.endswith("@")]
-        if cut:
-            message = f"{', '.join(cut)} lacks the domain, which a `# ` line of the answer gives"
-            problems.append(Problem(f"filters[{index}].value", message))
-    return problems
-
-
-_AGGREGATION: Final = re.compile(r"aggregations\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,17 +82,23 @@ class ReportRequest:
     offset: int = 0
 
 
-def read_distribution(raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> ReportRequest:
-    """The question in the arguments of `query_distribution`.
+def read_distribution(
+    raw: Mapping[str, Any], options: ParserOptions, now: datetime
+) -> ReportRequest:
+    """The request in the arguments of `query_distribution`.
 
     Raises:
         InvalidQueryError: with every problem.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     arguments = read_arguments(DistributionArguments, raw, problems)
-    window = _read_window(arguments, terms, now, problems)
-    earlier = _read_earlier(arguments.compare_to, window, now, problems)
-    request = _read_question(arguments, terms, window, now, problems, earlier=earlier)
+    window = read_times(arguments, options, now, problems)
+    earlier = None
+    if window is not None and arguments.compare_to is not None:
+        earlier = problems.attempt("compareTo", read_earlier, arguments.compare_to, window, now=now)
+    if window is not None and earlier is not None:
+        earlier = cut_to_elapsed(window, earlier)
+    request = _read_request(arguments, options, window, problems, earlier=earlier)
     order, is_descending = arguments.order_by, True
     if request is not None and order is not None:
         order, is_descending = _read_order(order, request, problems)
@@ -212,18 +113,18 @@ def read_distribution(raw: Mapping[str, Any], terms: ParserOptions, now: datetim
     )
 
 
-def read_timeseries(raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> ReportRequest:
-    """The question in the arguments of `query_timeseries`.
+def read_timeseries(raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> ReportRequest:
+    """The request in the arguments of `query_timeseries`.
 
     Raises:
         InvalidQueryError: with every problem.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     arguments = read_arguments(TimeseriesArguments, raw, problems)
-    window = _read_window(arguments, terms, now, problems)
-    span = window or _any_window(now)
-    interval = arguments.interval or choose_interval(span.start, span.end).wire
-    request = _read_question(arguments, terms, window, now, problems, interval=interval)
+    window = read_times(arguments, options, now, problems)
+    request = _read_request(arguments, options, window, problems)
+    if request is not None:
+        _check_buckets(request.query, problems)
     if request is None or problems:
         raise InvalidQueryError(problems)
     return replace(
@@ -234,36 +135,65 @@ def read_timeseries(raw: Mapping[str, Any], terms: ParserOptions, now: datetime)
     )
 
 
-def _read_question(
-    arguments: QueryArguments,
-    terms: ParserOptions,
-    window: Window | None,
+def read_times(
+    arguments: QueryArguments | ListValuesArguments,
+    options: ParserOptions,
     now: datetime,
-    problems: list[Problem],
+    problems: Problems,
+) -> Window | None:
+    """The window of `startTs`, `endTs` and `timezone`; None after a problem was added."""
+    return problems.attempt(
+        "startTs",
+        read_window,
+        arguments.start_ts,
+        arguments.end_ts,
+        arguments.timezone,
+        now=now,
+        default_zone=options.default_zone,
+    )
+
+
+def _read_request(
+    arguments: QueryArguments,
+    options: ParserOptions,
+    window: Window | None,
+    problems: Problems,
     *,
-    interval: object = None,
     earlier: Window | None = None,
 ) -> ReportRequest | None:
-    """The question without its presentation; None if there are problems."""
-    wanted = parse_columns(arguments.aggregations, arguments.datasource, terms.catalog, problems)
-    body = _body(arguments, wanted, terms.catalog, window or _any_window(now))
-    if interval is not None:
-        body |= {"type": "timeseries", "interval": interval}
-    try:
-        query = read_query(body, terms.catalog, allow_unknown=terms.allow_unknown)
-    except InvalidQueryError as error:
-        problems += [_place(problem, wanted) for problem in error.problems]
+    """The request without its presentation; None if there are problems.
+
+    Without a window the rest is checked all the same, so that one refusal lists everything.
+    """
+    found = len(problems)
+    parts = QueryValidator(
+        options.catalog, problems, allow_unknown=options.allow_unknown, reads_text=True
+    )
+    name = parts.read_datasource(arguments.datasource)
+    parts.is_distribution = not isinstance(arguments, TimeseriesArguments)
+    interval = _read_interval(arguments, window, problems)
+    sources = read_sources(arguments.aggregations, parts)
+    group_by = parts.read_group_by(arguments.group_by)
+    filters = parts.read_filters(arguments.filters)
+    if len(problems) == found:
+        problems += _check_subjects(group_by, filters)
+    if len(problems) > found or name is None or window is None:
         return None
-    problems += check_subjects(query)
-    problems += check_buckets(query)
-    if window is None:
-        return None
-    datasource = terms.catalog.datasources[query.datasource]
-    values = list_values(wanted, query.aggregations, datasource)
-    hidden = add_hidden(values, query.aggregations, datasource, is_compared=earlier is not None)
+    datasource = options.catalog.datasources[name]
+    values = list_values(sources, datasource)
+    query = Query(
+        datasource=name,
+        type="distribution" if parts.is_distribution else "timeseries",
+        start_ts=window.start,
+        end_ts=window.end,
+        aggregations=list_aggregations(values, datasource, is_compared=earlier is not None),
+        group_by=group_by,
+        filters=filters,
+        interval=interval,
+    )
     scoped = apply_scope(query, datasource)
     return ReportRequest(
-        scoped.query.model_copy(update={"aggregations": hidden}),
+        scoped.query,
         datasource,
         window,
         scoped.phrase,
@@ -274,98 +204,85 @@ def _read_question(
     )
 
 
-def _read_window(
-    arguments: QueryArguments, terms: ParserOptions, now: datetime, problems: list[Problem]
-) -> Window | None:
-    try:
-        return read_window(
-            arguments.start_ts,
-            arguments.end_ts,
-            arguments.timezone,
-            now=now,
-            default_zone=terms.default_zone,
+def _read_interval(
+    arguments: QueryArguments, window: Window | None, problems: Problems
+) -> Interval | None:
+    """The interval as asked, else the narrowest usual one with few buckets."""
+    if not isinstance(arguments, TimeseriesArguments):
+        return None
+    if arguments.interval:
+        return problems.attempt("interval", Interval.parse, arguments.interval)
+    return None if window is None else choose_interval(window.start, window.end)
+
+
+def _check_buckets(query: Query, problems: Problems) -> None:
+    """Too many buckets are refused before anything is asked, with an interval that fits."""
+    if query.interval is None:
+        return
+    count = query.interval.count_buckets(query.start_ts, query.end_ts)
+    if count > MOST_POINTS:
+        better = choose_interval(query.start_ts, query.end_ts)
+        problems.add(
+            "interval",
+            f"{query.interval} would give {count} buckets, the most are {MOST_POINTS}."
+            f" Use {better}, or a shorter window",
         )
-    except InvalidQueryError as error:
-        problems += error.problems
-        return None
 
 
-def _read_earlier(
-    compare_to: object, window: Window | None, now: datetime, problems: list[Problem]
-) -> Window | None:
-    """The window to compare with, if one was asked."""
-    if compare_to is None or window is None:
-        return None
-    try:
-        return cut_to_elapsed(window, read_earlier(compare_to, window, now=now))
-    except ValueError as error:
-        problems.append(Problem("compareTo", str(error)))
-        return None
-
-
-def _any_window(now: datetime) -> Window:
-    """A stand-in for a window that could not be read, so that the rest is still checked."""
-    return read_window("now-1h", None, None, now=now)
-
-
-def _body(
-    arguments: QueryArguments, wanted: RequestedColumns, catalog: Catalog, window: Window
-) -> dict[str, Any]:
-    """The request body that the arguments mean; what they get wrong is left for the reader."""
-    datasource = arguments.datasource
-    return {
-        "startTs": format_instant(window.start),
-        "endTs": format_instant(window.end),
-        "datasource": datasource,
-        "type": "distribution",
-        "aggregations": as_body_entries(wanted),
-        "groupBy": arguments.group_by,
-        "filters": [read_filter_argument(item, datasource, catalog) for item in arguments.filters],
-    }
-
-
-def _place(problem: Problem, wanted: RequestedColumns) -> Problem:
-    """The problem at the position where the asker wrote it."""
-    match = _AGGREGATION.match(problem.place)
-    if match is None:
-        return problem
-    place = f"aggregations[{wanted.positions[int(match[1])]}]"
-    return Problem(place + problem.place[match.end() :], problem.message)
+def _check_subjects(group_by: Sequence[str], filters: Sequence[Filter]) -> list[Problem]:
+    """What filters on subjects get wrong, if anything."""
+    problems = Problems()
+    positive = {f.field_name for f in filters if f.operator not in NEGATIVE_OPERATORS}
+    if positive >= _GROUP_OF.keys():
+        problems.add(
+            "filters",
+            "userEmail and virtualAccount together match nothing: a subject is a user or a virtual"
+            " account. Ask each alone, or group by userEmail and virtualaccount and filter"
+            " createdBySubjectType",
+        )
+    kinds = [field for field in _GROUP_OF.values() if field in group_by]
+    for index, one in enumerate(filters):
+        # Grouping by one kind of subject keeps that kind alone (R7).
+        fits = _GROUP_OF.get(one.field_name)
+        is_other = fits is not None and len(kinds) == 1 and fits not in kinds
+        if is_other and one.operator not in NEGATIVE_OPERATORS:
+            problems.add(
+                f"filters[{index}]",
+                f"{one.field_name} matches nothing in groups by {kinds[0]}: group by {fits}",
+            )
+    for index, one in enumerate(filters):
+        # An answer can give the one domain of all addresses once, and each up to its `@`.
+        if one.field_name in _GROUP_OF and one.operator in _WHOLE_VALUES:
+            cut = [quote(text) for text in one.texts if text.endswith("@")]
+            if cut:
+                problems.add(
+                    f"filters[{index}].value",
+                    f"{', '.join(cut)} lacks the domain, which a `# ` line of the answer gives",
+                )
+    return problems
 
 
 def _read_order(
-    order: object, request: ReportRequest, problems: list[Problem]
+    order: object, request: ReportRequest, problems: Problems
 ) -> tuple[str | None, bool]:
     """The column of the answer and whether it descends."""
-    keys = key_names_of(request.query, request.datasource)
-    columns = (*keys, *_value_names(request))
+    values = request.values
+    if request.earlier is not None:
+        values = tuple(column for value in values for column in compared(value))
+    columns = (
+        *key_names_of(request.query, request.datasource),
+        *(value.name for value in values),
+    )
     if not isinstance(order, str) or not order.strip():
-        problems.append(
-            Problem("orderBy", f"{quote(order)} is no column. Allowed: {_list(columns)}")
-        )
+        problems.add("orderBy", f"{quote(order)} is no column. Allowed: {', '.join(columns)}")
         return None, True
     is_descending = not order.strip().startswith("-")
     wanted = order.strip().removeprefix("-").strip()
-    split = split_aggregation(wanted)
-    spelt = (
-        f"{split['type']}{str(split['column'])[:1].upper()}{str(split['column'])[1:]}"
-        if isinstance(split, dict)
-        else wanted
-    )
+    type_, column = split_aggregation(wanted)
+    spelt = value_key(type_ or "", column or "")
     for name in (wanted, spelt, request.datasource.response_key(wanted)):
         if name in columns:
             return name, is_descending
     choice = did_you_mean(wanted, columns)
-    problems.append(Problem("orderBy", f"{quote(wanted)} is no column of this answer. {choice}"))
+    problems.add("orderBy", f"{quote(wanted)} is no column of this answer. {choice}")
     return None, True
-
-
-def _value_names(request: ReportRequest) -> tuple[str, ...]:
-    """The names of the answer's value columns."""
-    if request.earlier is None:
-        return tuple(value.name for value in request.values)
-    return tuple(column.name for value in request.values for column in compared(value))
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)

@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 from pydantic_core import from_json
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.query.bucketing import UTC_KEY
 from gateway_metrics_mcp.query.model import Aggregation, Filter
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.instant import read_instant
@@ -99,7 +98,7 @@ def read_linked(raw: Any, terms: ParserOptions, now: datetime) -> ReportRequest:
         raise InvalidQueryError([Problem("query", f"expected an object, got {quote(raw)}")])
     is_timeseries = "interval" in raw
     problems = _check(raw, _TIMESERIES if is_timeseries else _DISTRIBUTION)
-    given = {**raw, "timezone": UTC_KEY if raw.get("timezone") is None else raw["timezone"]}
+    given = {**raw, "timezone": "UTC" if raw.get("timezone") is None else raw["timezone"]}
     start, _, end = str(raw.get("compareTo")).partition("..")
     if "compareTo" in raw:
         given["compareTo"] = start
@@ -138,7 +137,7 @@ def _arguments(request: ReportRequest) -> dict[str, Any]:
         given["orderBy"] = f"{'' if request.is_descending else '-'}{request.order_by}"
     if query.interval is not None:
         given["interval"] = query.interval.wire
-    usual = {"datasource": "modelMetrics", "timezone": UTC_KEY}
+    usual = {"datasource": "modelMetrics", "timezone": "UTC"}
     return {name: value for name, value in given.items() if value not in ([], usual.get(name))}
 
 
@@ -155,14 +154,13 @@ def _own_filters(request: ReportRequest) -> tuple[Filter, ...]:
 
 
 def _as_argument(one: Filter) -> dict[str, Any]:
-    value = list(one.value) if isinstance(one.value, tuple) else [one.value]
-    return {"fieldName": one.field_name, "operator": one.operator, "value": value}
+    return {"fieldName": one.field_name, "operator": one.operator, "value": list(one.values)}
 
 
 def _format(instant: datetime, zone: ZoneInfo) -> str:
     """A date where that says it; it would mean another instant outside UTC."""
     utc = instant.astimezone(UTC)
-    is_date = zone.key == UTC_KEY and utc.time() == time()
+    is_date = zone.key == "UTC" and utc.time() == time()
     return utc.date().isoformat() if is_date else format_minute(utc)
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 from mcp_types import Tool as PublishedTool
 from mcp_types import ToolAnnotations
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.errors import InvalidQueryError, Problems
 from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query.validation import check_size, read_choice
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
@@ -39,7 +39,6 @@ from gateway_metrics_mcp.reports.request import (
     read_timeseries,
 )
 from gateway_metrics_mcp.reports.rows_uri import write_link
-from gateway_metrics_mcp.reports.size_limits import check_size
 from gateway_metrics_mcp.runtime.logs import describe_call
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.tracing import trace_step
@@ -132,15 +131,14 @@ async def _answer(
 
 async def list_fields(desk: ToolContext, raw: Mapping[str, Any], _caller: Caller) -> Answer:
     """The datasources, or the fields of one."""
-    problems: list[Problem] = []
+    problems = Problems()
     arguments = read_arguments(ListFieldsArguments, raw, problems)
     wanted = arguments.datasource
-    catalog = desk.terms().catalog
-    if problems or (wanted is not None and wanted not in DATASOURCES):
-        if wanted is not None and wanted not in DATASOURCES:
-            choice = did_you_mean(str(wanted), DATASOURCES)
-            problems.append(Problem("datasource", f"{quote(wanted)} is unknown. {choice}"))
+    if wanted is not None:
+        read_choice("datasource", wanted, DATASOURCES, problems)
+    if problems:
         raise InvalidQueryError(problems)
+    catalog = desk.terms().catalog
     if wanted is None:
         return Answer(write_datasources(catalog))
     describe_call(datasource=wanted)

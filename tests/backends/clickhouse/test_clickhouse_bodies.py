@@ -17,10 +17,10 @@ from clickhouse_connect.driver.client import Client
 from gateway_metrics_mcp.backends.clickhouse.tables import create_table
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.query.validation import read_query
 
 QUERIES: Final = Path(__file__).parents[2] / "query"
 BODIES: Final = [

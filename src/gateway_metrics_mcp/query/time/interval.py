@@ -1,14 +1,16 @@
-"""Bucket widths and the arithmetic of buckets, all in UTC (ruling R4)."""
+"""Bucket widths and the arithmetic of buckets: in UTC (ruling R4), or by the calendar of a zone."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final, Self
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, resolve_local
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS, IntervalUnit
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,6 +25,7 @@ UNIT_SECONDS: Final[dict[IntervalUnit, int]] = {
 UNIT_MONTHS: Final[dict[IntervalUnit, int]] = {"month": 1, "year": 12}
 LONGEST_YEARS: Final = 100
 _YEAR_SECONDS: Final = 31_536_000
+_INSTANT: Final = timedelta(microseconds=1)
 
 _FORM: Final = re.compile(r"(\d{1,12})\s+([A-Za-z]+)")
 _SHORT_FORM: Final = re.compile(r"(\d{0,6})\s*([A-Za-z]+)")
@@ -41,13 +44,17 @@ class Interval:
     unit: IntervalUnit
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: object) -> Interval:
         """Read `<positive integer> <unit>`, the unit with or without `s`.
 
         Raises:
-            ValueError: with a message for the asker, if it is compound, zero, longer than
+            ValueError: with a message for the asker, if it is no text, compound, zero, longer than
                 100 years or of an unknown unit.
         """
+        if not isinstance(text, str):
+            raise ValueError(  # noqa: TRY004 - the asker's slip, told like the others
+                f'{quote(text)} is not text such as "1 hour"'
+            )
         match = _FORM.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{quote(text)} is not an interval. {_respell(text)}Give {_EXAMPLE}")
@@ -61,10 +68,10 @@ class Interval:
             raise ValueError(f"{quote(text)} is zero. Give {_EXAMPLE}")
         if count * _years(unit) > LONGEST_YEARS:
             raise ValueError(f"{quote(text)} is longer than {LONGEST_YEARS} years")
-        return cls(count, unit)
+        return Interval(count, unit)
 
     @classmethod
-    def from_seconds(cls, seconds: int) -> Self:
+    def from_seconds(cls, seconds: object) -> Interval:
         """The interval of the deprecated `intervalInSeconds`, in its largest plain unit.
 
         Never weeks: 604,800 seconds are counted from 1970-01-01, a Thursday.
@@ -72,13 +79,13 @@ class Interval:
         Raises:
             ValueError: if it is zero, negative or longer than 100 years.
         """
-        if seconds <= 0:
-            raise ValueError(f"{seconds} is not a positive whole number of seconds")
+        if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
+            raise ValueError(f"{quote(seconds)} is not a positive whole number of seconds")
         if seconds > LONGEST_YEARS * _YEAR_SECONDS:
             raise ValueError(f"the seconds are longer than {LONGEST_YEARS} years")
         units: tuple[IntervalUnit, ...] = ("day", "hour", "minute")
         unit: IntervalUnit = next((u for u in units if seconds % UNIT_SECONDS[u] == 0), "second")
-        return cls(seconds // UNIT_SECONDS[unit], unit)
+        return Interval(seconds // UNIT_SECONDS[unit], unit)
 
     def __str__(self) -> str:
         return f"{self.count} {self.unit}{'s' if self.count > 1 else ''}"
@@ -134,7 +141,7 @@ class Interval:
 
     def count_buckets(self, start: datetime, end: datetime) -> int:
         """How many buckets the window [start, end) touches."""
-        return self.number_of(end - timedelta(microseconds=1)) - self.number_of(start) + 1
+        return self.number_of(end - _INSTANT) - self.number_of(start) + 1
 
     def buckets(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """The starts of all buckets that the window [start, end) touches, in order."""
@@ -156,3 +163,136 @@ def _respell(text: str) -> str:
 
 def _years(unit: IntervalUnit) -> float:
     return UNIT_MONTHS[unit] / 12 if unit in UNIT_MONTHS else UNIT_SECONDS[unit] / _YEAR_SECONDS
+
+
+STEPS: Final = (Interval(1, "hour"), Interval(30, "minute"), Interval(15, "minute"))
+"""Buckets in UTC of which local ones are put together, the widest first."""
+
+LOCAL_UNITS: Final[frozenset[IntervalUnit]] = frozenset(("day", "week", "month", "year"))
+"""Units whose start the zone decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDays(Interval):
+    """Buckets of days or more in a zone; their starts are instants in UTC.
+
+    They are numbered by the local calendar: days from the local 1970-01-01. One that the clocks
+    skipped whole is empty, and no instant lies in it. The API has no such buckets: they are made
+    of UTC ones, or asked one by one.
+    """
+
+    zone: ZoneInfo
+
+    def __post_init__(self) -> None:
+        if self.unit not in LOCAL_UNITS:
+            raise TypeError(f"{self} is the same in every zone")
+
+    @property
+    def in_utc(self) -> Interval:
+        """As wide buckets, cut by UTC."""
+        return Interval(self.count, self.unit)
+
+    @property
+    def fixed_seconds(self) -> None:
+        """None: a day lasts 23 to 25 hours."""
+        return
+
+    def number_of(self, instant: datetime) -> int:
+        """The number of the bucket that holds the instant."""
+        day = instant.astimezone(self.zone).date()
+        if self.unit in UNIT_MONTHS:
+            number = ((day.year - FIRST_YEAR) * 12 + day.month - 1) // self.months
+        else:
+            number = (day - self.origin.date()).days // self._days
+        # Clocks set back over midnight show the day before once more, a skipped day never.
+        while self.start_of(number + 1) <= instant:
+            number += 1
+        return number
+
+    def start_of(self, number: int) -> datetime:
+        """The first instant of a bucket; of an empty one, that of the next."""
+        if self.unit in UNIT_MONTHS:
+            years, month = divmod(number * self.months, 12)
+            day = date(FIRST_YEAR + years, month + 1, 1)
+        else:
+            day = self.origin.date() + timedelta(days=number * self._days)
+        midnight = datetime.combine(day, time(), self.zone)
+        # Only the bucket before the first of all data starts so long ago.
+        return midnight.astimezone(UTC) if day.year < FIRST_YEAR - 1 else resolve_local(midnight)
+
+    def count_buckets(self, start: datetime, end: datetime) -> int:
+        """How many buckets the window [start, end) touches."""
+        return sum(1 for _ in self.buckets(start, end))
+
+    def buckets(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        """The starts of all buckets that the window [start, end) touches, in order."""
+        first, last = self.number_of(start), self.number_of(end - _INSTANT)
+        bucket = self.start_of(first)
+        for number in range(first, last + 1):
+            following = self.start_of(number + 1)
+            if following > bucket:
+                yield bucket
+            bucket = following
+
+    def step(self, start: datetime, end: datetime) -> Interval | None:
+        """The widest buckets in UTC that no start of ours within [start, end) cuts.
+
+        None if even those of a quarter of an hour are cut.
+        """
+        inside = [bucket for bucket in self.buckets(start, end) if bucket >= start]
+        for step in STEPS:
+            if all(step.floor(bucket) == bucket for bucket in inside):
+                return step
+        return None
+
+    @property
+    def _days(self) -> int:
+        return self.count * UNIT_SECONDS[self.unit] // UNIT_SECONDS["day"]
+
+
+def localise(interval: Interval | None, zone: ZoneInfo) -> LocalDays | None:
+    """The zone's own days, where buckets of a day or more are asked outside UTC."""
+    if interval is None or zone.key == "UTC" or interval.unit not in LOCAL_UNITS:
+        return None
+    return LocalDays(interval.count, interval.unit, zone)
+
+
+def zone_of(buckets: Interval) -> ZoneInfo:
+    """Whose clocks cut the buckets."""
+    return buckets.zone if isinstance(buckets, LocalDays) else ZoneInfo("UTC")
+
+
+def end_of(start: datetime, buckets: Interval) -> datetime:
+    """The end of the bucket that starts there, also where a gateway counts them from elsewhere."""
+    seconds = buckets.fixed_seconds
+    return buckets.after(start) if seconds is None else start + timedelta(seconds=seconds)
+
+
+BUCKETS_BY_DEFAULT: Final = 62
+"""About 60, and two months of days still fit."""
+
+INTERVALS: Final = tuple(
+    Interval.parse(text)
+    for text in (
+        "1 second",
+        "10 second",
+        "1 minute",
+        "5 minute",
+        "15 minute",
+        "1 hour",
+        "6 hour",
+        "1 day",
+        "1 week",
+        "1 month",
+        "1 year",
+    )
+)
+"""The usual ones, of which we choose."""
+
+
+def choose_interval(start: datetime, end: datetime, most: int = BUCKETS_BY_DEFAULT) -> Interval:
+    """The narrowest usual interval that gives at most so many buckets, about 60 by default."""
+    for interval in INTERVALS:
+        if interval.count_buckets(start, end) <= most:
+            return interval
+    return Interval(10, "year")

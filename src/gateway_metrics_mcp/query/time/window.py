@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query.suggestions import quote
 from gateway_metrics_mcp.query.time.corrections import explain_epoch, is_ahead, respell
 from gateway_metrics_mcp.query.time.instant import read_date, read_date_maths, read_instant
@@ -184,30 +184,18 @@ def read_window(
     Raises:
         InvalidQueryError: with every problem, at `startTs`, `endTs` or `timezone`.
     """
-    problems: list[Problem] = []
-    zone = _collect(
-        problems, "timezone", lambda: read_zone(default_zone if timezone is None else timezone)
-    )
+    problems = Problems()
+    zone = problems.attempt("timezone", read_zone, default_zone if timezone is None else timezone)
     utc = now.astimezone(UTC).replace(microsecond=0)
     clock = Clock(utc, zone or ZoneInfo("UTC"))
-    span = _collect(problems, "startTs", lambda: read_start(start_ts, clock))
-    end = None
-    if end_ts is not None:
-        end = _collect(problems, "endTs", lambda: read_end(end_ts, clock))
+    span = problems.attempt("startTs", read_start, start_ts, clock)
+    end = None if end_ts is None else problems.attempt("endTs", read_end, end_ts, clock)
     if problems or span is None:
         raise InvalidQueryError(problems)
     problem = _find_emptiness(span, end, (tidy(start_ts), tidy(end_ts)), clock)
     if problem is not None:
         raise InvalidQueryError([problem])
     return _whole(span, clock) if end is None else _free(span, end, clock)
-
-
-def _collect(problems: list[Problem], place: str, read: Callable[[], _T]) -> _T | None:
-    try:
-        return read()
-    except ValueError as error:
-        problems.append(Problem(place, str(error)))
-        return None
 
 
 def _whole(span: Span, clock: Clock) -> Window:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from gateway_metrics_mcp.query.time.local_buckets import Buckets, zone_of
+from gateway_metrics_mcp.query.time.interval import Interval, zone_of
 from gateway_metrics_mcp.rendering.charts.chart import (
     MOST_PANELS,
     MOST_SERIES,
@@ -31,13 +31,13 @@ from gateway_metrics_mcp.rendering.grid import PARTIAL, Grid, Series, merge_seri
 from gateway_metrics_mcp.reports.report import Report
 
 
-def choose_lines(report: Report, buckets: Buckets) -> Chart:
+def choose_lines(report: Report, buckets: Interval) -> Chart:
     """What is drawn of a timeseries."""
     return _Lines(report, buckets).choose()
 
 
 class _Lines:
-    def __init__(self, report: Report, buckets: Buckets) -> None:
+    def __init__(self, report: Report, buckets: Interval) -> None:
         self._report = report
         self._buckets = buckets
         self._grid = Grid(report, buckets)

@@ -15,9 +15,9 @@ from gateway_metrics_mcp.query.text import parse_number
 from gateway_metrics_mcp.query.time.comparison import read_earlier
 from gateway_metrics_mcp.query.time.window import read_window
 from gateway_metrics_mcp.query.time.zone import read_zone
+from gateway_metrics_mcp.query.validation import check_size
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, METADATA_PREFIX, DatasourceName
 from gateway_metrics_mcp.reports.request import ParserOptions
-from gateway_metrics_mcp.reports.size_limits import check_size
 from gateway_metrics_mcp.server.prompts.model import Argument, Template
 from gateway_metrics_mcp.server.prompts.parser import MOST_LETTERS
 
