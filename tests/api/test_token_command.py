@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -102,25 +100,6 @@ def test_a_wrong_token_command_is_explained(
 )
 def test_a_lifetime_is_days_or_hours(text: str, expected: timedelta) -> None:
     assert read_lifetime(text) == expected
-
-
-@pytest.fixture
-def run(environment: dict[str, str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command to its end: exit code, output, errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run
 
 
 Run = Callable[..., tuple[int, str, str]]

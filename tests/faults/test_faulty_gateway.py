@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from typing import Final
 
 import pytest
+from hypothesis import settings
 from tests.faults.conftest import Connect
 from tests.faults.faulty_gateway import (
     GOOD,
@@ -26,7 +27,7 @@ from tests.faults.faulty_gateway import (
 
 TIMEOUT_S: Final = 0.3
 PATIENCE_S: Final = 60
-ROUNDS: Final = 30
+ROUNDS: Final = 30 if settings().max_examples >= 500 else 8
 MOST_GROWTH_BYTES: Final = 200_000
 LARGE: Final = b'{"total":7},' * 4_200_000
 """Rows of 50 MB."""

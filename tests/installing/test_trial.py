@@ -19,7 +19,14 @@ TOKEN: Final = "tok-planted-3"  # noqa: S105  # planted: nothing may show it
 TOOLS: Final = "4 tools: query_distribution, query_timeseries, list_fields, list_values"
 
 
-@pytest.mark.parametrize("client", ["claude-desktop", "claude-code", "cursor", "vscode", "print"])
+@pytest.mark.parametrize(
+    "client",
+    [
+        "claude-desktop",
+        "print",
+        *(pytest.param(n, marks=pytest.mark.thorough) for n in ("claude-code", "cursor", "vscode")),
+    ],
+)
 def test_the_server_is_started_and_lists_its_tools(client: str, home: Any) -> None:
     code, _, err = home.install(client, "--backend", "demo:", tries=True)
 

@@ -16,30 +16,32 @@ from gateway_metrics_mcp.settings import flag_names
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: nothing may show it
 
 
-@pytest.fixture
-def run(environment: dict[str, str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command to its end: exit code, output, errors."""
-
-    def run(*arguments: str, **more: str) -> tuple[int, str, str]:
-        done = subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
-            env={**environment, **more},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run
-
-
 Run = Callable[..., tuple[int, str, str]]
 
 
-def test_the_version_is_printed(run: Run) -> None:
-    assert run("--version") == (0, f"{__version__}\n", "")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--version"], (0, f"{__version__}\n", "")),
+        (["--budget", "5", "check"], (1, "", "gateway-metrics-mcp: budget: ")),
+    ],
+)
+def test_a_process_of_its_own_says_and_ends_alike(
+    run: Run, environment: dict[str, str], arguments: list[str], expected: tuple[int, str, str]
+) -> None:
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    code, out, err = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)
+    assert (code, out, err[: len(expected[2])]) == expected
 
 
 def test_the_help_names_every_setting_but_the_token(run: Run) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -13,10 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gateway_metrics_mcp
 from gateway_metrics_mcp.backends.address import find_embedded_credentials
 
-SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
 SECRET: Final = "hush-71c0"  # noqa: S105 - planted
 """Nothing may show it."""
 COMMANDS: Final = ((), ("--transport", "http", "--port", "0"), ("api",), ("check",), ("demo",))
@@ -29,21 +25,13 @@ REVEALING: Final = (
 )
 
 
-def run(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES), **variables},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_no_command_starts_with_a_password_in_the_address(command: tuple[str, ...]) -> None:
+def test_no_command_starts_with_a_password_in_the_address(
+    run: Run, command: tuple[str, ...]
+) -> None:
     code, out, err = run(*command, "--backend", REVEALING[3])
 
     assert (code, out) == (1, "")
@@ -53,7 +41,9 @@ def test_no_command_starts_with_a_password_in_the_address(command: tuple[str, ..
 
 
 @pytest.mark.parametrize("address", REVEALING)
-def test_however_it_is_given_it_is_refused_and_not_repeated(tmp_path: Path, address: str) -> None:
+def test_however_it_is_given_it_is_refused_and_not_repeated(
+    run: Run, tmp_path: Path, address: str
+) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(f'backend = "{address}"\n')
     given_by = (
@@ -67,7 +57,7 @@ def test_however_it_is_given_it_is_refused_and_not_repeated(tmp_path: Path, addr
 
 
 @pytest.mark.parametrize("address", REVEALING)
-def test_an_address_in_the_place_of_a_command_is_not_repeated(address: str) -> None:
+def test_an_address_in_the_place_of_a_command_is_not_repeated(run: Run, address: str) -> None:
     code, out, err = run(address)
 
     assert (code, out) == (2, "")

@@ -79,7 +79,9 @@ async def share_of_the_longest_wait(
     return longest / took
 
 
-@pytest.mark.parametrize("hide_emails", [False, True])
+@pytest.mark.parametrize(
+    "hide_emails", [pytest.param(False, marks=pytest.mark.thorough), True], ids=["plain", "hidden"]
+)
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
