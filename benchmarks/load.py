@@ -46,6 +46,7 @@ class Run:
     latencies_s: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     memory_mb: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
 
     @property
     def throughput(self) -> float:
@@ -151,15 +152,15 @@ def run_yardsticks(callers: int, seconds: float) -> tuple[Run, Run]:
     return asking, waiting
 
 
-def run_ours(callers: int, seconds: float, *, has_cache: bool) -> Run:
+def run_ours(callers: int, seconds: float, *, has_cache: bool, python: str = sys.executable) -> Run:
     make = ask_again if has_cache else ask_ours
     settings = ["--transport", "http", "--port", "0", "--upstream-calls", str(4 * callers)]
     settings += [] if has_cache else ["--cache-bytes", "0"]
     with start("gateway", "0") as gateway:
         backend = f"http://127.0.0.1:{gateway.address}"
-        with start("server", "--backend", backend, *settings) as process:
+        with start("server", "--backend", backend, *settings, python=python) as process:
             run = asyncio.run(measure(process, make, callers, seconds))
-    run.show("ours, cache on" if has_cache else "ours, cache off")
+            run.peak_mb = process.peak_mb
     return run
 
 
@@ -192,8 +193,10 @@ def main() -> int:
     flags = parser.parse_args()
     before = run_yardsticks(flags.callers, flags.seconds / 4)
     ours = run_ours(flags.callers, flags.seconds, has_cache=False)
+    ours.show("ours, cache off")
     after = run_yardsticks(flags.callers, flags.seconds / 4)
     cached = run_ours(flags.callers, flags.seconds / 3, has_cache=True)
+    cached.show("ours, cache on")
     asking, waiting = (
         mean(run.throughput for run in runs) for runs in zip(before, after, strict=True)
     )

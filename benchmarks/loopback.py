@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from layouts import load_main
+
 WAIT_S: Final = 0.02
 GROUPS: Final = 20
 SLOW_S: Final = 30.0
@@ -181,10 +183,9 @@ def _serve_yardstick(gateway: str) -> None:
 
 def _serve(arguments: list[str]) -> int:
     """Our command, which tells on demand how many tasks it has."""
-    from gateway_metrics_mcp.cli.main import main
-
     signal.signal(signal.SIGUSR1, lambda *_: print(len(asyncio.all_tasks()), flush=True))
-    return main(arguments)
+    status: int = load_main()(arguments)
+    return status
 
 
 @dataclass
@@ -199,6 +200,12 @@ class Process:
         """Its memory (Linux)."""
         pages = Path(f"/proc/{self.popen.pid}/statm").read_text("ascii").split()[1]
         return int(pages) * PAGE_KB / 1024
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory it has had (Linux)."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text("ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
     @property
     def files(self) -> int:
@@ -219,14 +226,14 @@ class Process:
 
 
 @contextmanager
-def start(kind: str, *arguments: str) -> Iterator[Process]:
-    """A process of this file, until the block ends."""
+def start(kind: str, *arguments: str, python: str = sys.executable) -> Iterator[Process]:
+    """A process of this file, until the block ends; `python` may have another build."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     if kind == "server":
         pipes["stderr"] = subprocess.PIPE
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHONDONTWRITE")}
     with subprocess.Popen(  # noqa: S603 - this file
-        [sys.executable, __file__, kind, *arguments], text=True, env=environment, **pipes
+        [python, __file__, kind, *arguments], text=True, env=environment, **pipes
     ) as popen:
         try:
             said = popen.stderr or popen.stdout
@@ -240,7 +247,6 @@ def start(kind: str, *arguments: str) -> Iterator[Process]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
     if sys.argv[1] == "gateway":
         asyncio.run(_serve_gateway(float(sys.argv[2])))
     elif sys.argv[1] == "yardstick":

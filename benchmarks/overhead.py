@@ -16,9 +16,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
+
+from layouts import load_build_server, load_settings
 
 MOST: Final = 2.5
 CALLS: Final = 400
@@ -32,6 +33,23 @@ ARGUMENTS: Final = {
     "aggregations": ["sum costInUSD", "sum inputTokens", "p95 latencyMs"],
     "groupBy": ["modelName"],
 }
+PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
+BODY: Final = {
+    "startTs": "2026-07-08T00:00:00.000Z",
+    "endTs": "2026-07-15T00:00:00.000Z",
+    "datasource": "modelMetrics",
+    "type": "distribution",
+    "aggregations": [
+        {"type": "sum", "column": "costInUSD"},
+        {"type": "sum", "column": "inputTokens"},
+        {"type": "p95", "column": "latencyMs"},
+        {"type": "count", "column": "costInUSD"},
+        {"type": "count", "column": "latencyMs"},
+    ],
+    "groupBy": ["modelName"],
+    "filters": [{"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}],
+}
+"""What the tool asks of the gateway with these arguments, beside the same without groups."""
 
 
 def _row(number: int) -> dict[str, Any]:
@@ -106,26 +124,16 @@ async def open_subjects(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitab
     import httpx
     from mcp.client import Client
 
-    from gateway_metrics_mcp.backends.gateway.backend import PATH
-    from gateway_metrics_mcp.query.catalog import load_catalog
-    from gateway_metrics_mcp.reports.request import (
-        ParserOptions,
-        read_distribution,
-    )
-    from gateway_metrics_mcp.server.app import build_server
-    from gateway_metrics_mcp.settings import Settings
-
-    body = read_distribution(ARGUMENTS, ParserOptions(load_catalog()), NOW).query.to_body()
     url = await stack.enter_async_context(gateway())
     bare = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-    settings = Settings(backend=url, token=TOKEN, cache_bytes=0)
-    server = build_server(settings, clock=lambda: NOW)
+    settings = load_settings()(backend=url, token=TOKEN, cache_bytes=0)
+    server = load_build_server()(settings, clock=lambda: NOW)
     modern = await stack.enter_async_context(Client(server))
     legacy = await stack.enter_async_context(Client(server, mode="legacy"))
 
     async def post() -> None:
         headers = {"authorization": f"Bearer {TOKEN}"}
-        response = await bare.post(url + PATH, json=body, headers=headers)
+        response = await bare.post(url + PATH, json=BODY, headers=headers)
         if len(response.json()["data"]["dataPoints"]) != GROUPS:
             raise RuntimeError(f"no rows: {response.text}")
 
@@ -155,7 +163,6 @@ def main(calls: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
     if sys.argv[1:] == ["--gateway"]:
         asyncio.run(serve_gateway())
     else:

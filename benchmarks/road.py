@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import sys
 import tempfile
 import threading
@@ -27,7 +26,8 @@ from string import Template
 from types import FrameType
 from typing import Any, Final
 
-from size import PACKAGE, SOURCE, import_graph, module_of, reachable
+from layouts import PACKAGE, load_build_server, load_settings
+from size import SOURCE, import_graph, module_of, reachable
 
 MOST: Final = 40
 DAY: Final = date(2026, 6, 20)
@@ -106,19 +106,10 @@ def arguments_of(hours: int) -> dict[str, Any]:
     }
 
 
-def load_build_server() -> Any:
-    """Of either layout of the package."""
-    try:
-        return importlib.import_module(f"{PACKAGE}.server.app").build_server
-    except ModuleNotFoundError:
-        return importlib.import_module(f"{PACKAGE}.server").build_server
-
-
 async def trace(package: Path) -> Tracer:
     from mcp.client import Client
 
-    build_server = load_build_server()
-    settings = importlib.import_module(f"{PACKAGE}.settings").Settings
+    build_server, settings = load_build_server(), load_settings()
     tracer = Tracer(package)
     # Threads take the profiler as they start, and the engine's outlive the warm calls.
     threading.setprofile(tracer)

@@ -14,7 +14,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final, NamedTuple
 
-PACKAGE: Final = "gateway_metrics_mcp"
+from layouts import PACKAGE
+
 EVERY_PACKAGE_HAS: Final = {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
 SOURCE: Final = Path(__file__).parents[1] / "src"
 

@@ -12,13 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 MOST: Final = 1.35
 RUNS: Final = 11
-ROOT: Final = Path(__file__).parents[1]
 SERVER: Final = ("-m", "gateway_metrics_mcp")
 YARDSTICK: Final = ("-c", "import mcp.server.mcpserver; print('{}', flush=True)")
 
@@ -60,18 +58,20 @@ BARE: Final = "import json, sys, mcp.server.mcpserver; print(json.dumps(sorted(s
 
 def _environment() -> dict[str, str]:
     """Nothing that changes how Python starts: byte code is written and used."""
-    sources = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**kept, "PYTHONPATH": sources.rstrip(os.pathsep)}
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 
 
-def measure(arguments: Sequence[str], messages: Sequence[dict[str, Any]] = ()) -> float:
+def measure(
+    arguments: Sequence[str],
+    messages: Sequence[dict[str, Any]] = (),
+    python: str = sys.executable,
+) -> float:
     """Seconds from the start of the process to its last expected line."""
     sent = "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
     wanted = sum("id" in message for message in messages) or 1
     start = time.perf_counter()
     with subprocess.Popen(  # noqa: S603 - this Python, our arguments
-        [sys.executable, *arguments],
+        [python, *arguments],
         env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

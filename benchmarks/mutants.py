@@ -1,0 +1,517 @@
+"""Whether the tests notice faults: mutants of query, reports and backends/sql, and how many die.
+
+A mutant is one function changed at one place by one of cosmic-ray's operators. mutants.json names
+each by what survives moves: the function, the operator, which of its places in the function, and
+a hash of the function's shape, its code without names, annotations and wording. So a list drawn
+from one version of the package finds the same code in another.
+
+    mutants.py draw SOURCE LIST [--rooms FILE]   200 mutants by a fixed seed, by statements
+    mutants.py redraw SOURCE LIST NEW            keep those found in SOURCE, draw the others anew
+    mutants.py run TREE LIST --python P --into D run each one's tests; goes on where it was stopped
+                              [--tests WHICH]
+    mutants.py show D                            what came of it
+
+It needs cosmic-ray (`pip install "cosmic-ray>=8,<9"`, in an environment of its own); the tests run
+under P, the Python of an environment with the tests' packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import builtins
+import hashlib
+import importlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+import venv
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from layouts import PACKAGE
+from size import module_of
+
+MANY: Final = 200
+SEED: Final = 46278
+ROOMS: Final = {"query": ("query",), "reports": ("reports",), "sql": ("backends.sql",)}
+"""Where each room's modules are, by the beginning of their names."""
+# Left out: RemoveDecorator, which changes the import, and the two that swap variables at random.
+FAMILIES: Final = (
+    "AddNot",
+    "ExceptionReplacer",
+    "NumberReplacer",
+    "ReplaceAndWithOr",
+    "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak",
+    "ReplaceFalseWithTrue",
+    "ReplaceOrWithAnd",
+    "ReplaceTrueWithFalse",
+    "ReplaceUnaryOperator",
+    "ZeroIterationForLoop",
+)
+# Of the two families with many variants only the usual: others raise at once, or change nothing.
+VARIANTS: Final = {
+    f"core/Replace{kind}Operator_{a}_{b}"
+    for kind, pairs in {
+        "Binary": "Add-Sub Mul-Div Mul-FloorDiv Div-Mul FloorDiv-Mul FloorDiv-Div Mod-Mul Sub-Add",
+        "Comparison": "Eq-NotEq Lt-LtE Lt-GtE Gt-GtE Gt-LtE LtE-Lt LtE-Gt GtE-Gt GtE-Lt Is-IsNot"
+        " In-NotIn NotEq-Eq IsNot-Is NotIn-In",
+    }.items()
+    for a, b in (pair.split("-") for pair in pairs.split())
+}
+WALL_S: Final = 1800
+CPU_SPARE_S: Final = 60
+CPU_TIMES: Final = 3
+"""A mutant's tests may take so much processor time, and so many times what they take usually."""
+Span: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change, in words that survive moves; `change` is for people."""
+
+    room: str
+    function: str
+    shape: str
+    operator: str
+    ordinal: int
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function or method of a module, with what is nested in it."""
+
+    name: str
+    path: Path
+    node: ast.FunctionDef | ast.AsyncFunctionDef
+    shape: str
+
+    @property
+    def first(self) -> int:
+        """Its first line, from 0, decorators included."""
+        return min([self.node.lineno, *(d.lineno for d in self.node.decorator_list)]) - 1
+
+    @property
+    def statements(self) -> int:
+        """How many it has."""
+        return sum(isinstance(node, ast.stmt) for node in ast.walk(self.node)) - 1
+
+
+# The functions of a tree.
+
+
+class _Shape(ast.NodeTransformer):
+    """Names become numbers in the order of their first use, texts become one."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def _number(self, name: str) -> str:
+        return (
+            name
+            if hasattr(builtins, name)
+            else self._names.setdefault(name, f"n{len(self._names)}")
+        )
+
+    def visit(self, node: ast.AST) -> Any:
+        """As the base class does, after the node's own names."""
+        for field in ("annotation", "returns"):
+            if getattr(node, field, None) is not None:
+                setattr(node, field, None)
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(0)
+        for field in ("id", "attr", "arg", "name", "rest", "asname"):
+            if isinstance(name := getattr(node, field, None), str):
+                setattr(node, field, self._number(name))
+        if isinstance(node, ast.ImportFrom):
+            node.module = "module"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = "text"
+        return self.generic_visit(node)
+
+
+def shape_of(node: ast.AST) -> str:
+    copy = ast.parse(ast.unparse(node)).body[0]
+    for inner in ast.walk(copy):
+        match inner:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                if ast.get_docstring(inner) is not None:
+                    inner.body = inner.body[1:] or [ast.Pass()]
+    text = ast.dump(_Shape().visit(copy))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def functions_of(path: Path, module: str) -> Iterator[Function]:
+    def walk(body: Iterable[ast.stmt], prefix: str) -> Iterator[Function]:
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                yield from walk(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield Function(f"{prefix}{node.name}", path, node, shape_of(node))
+
+    yield from walk(ast.parse(path.read_text("utf-8")).body, f"{module}:")
+
+
+def read_functions(source: Path) -> list[Function]:
+    package = source / PACKAGE
+    return [
+        function
+        for path in sorted(package.rglob("*.py"))
+        for function in functions_of(path, module_of(path, package).removeprefix(f"{PACKAGE}."))
+    ]
+
+
+def room_of(function: str, rooms: dict[str, Any]) -> str | None:
+    module = function.partition(":")[0]
+    for room, names in rooms.items():
+        if any(module == name or module.startswith(f"{name}.") for name in names):
+            return room
+    return None
+
+
+# The places of a function that operators change.
+
+
+@cache
+def load_operators() -> dict[str, Callable[[], Any]]:
+    plugins = importlib.import_module("cosmic_ray.plugins")
+    return {
+        name: plugins.get_operator(name)
+        for name in sorted(plugins.operator_names())
+        if name in VARIANTS or family_of(name) in FAMILIES
+    }
+
+
+def family_of(operator: str) -> str:
+    return operator.removeprefix("core/").partition("_")[0]
+
+
+def text_of(function: Function) -> str:
+    """Parsable by itself: a method's indentation needs something to stand in."""
+    lines = function.path.read_text("utf-8").splitlines(keepends=True)
+    text = "".join(lines[function.first : function.node.end_lineno])
+    return f"class Here:\n{text}" if text.startswith(" ") else text
+
+
+def mutate(function: Function, operator: str, ordinal: int) -> str | None:
+    """The whole file, changed at that place; nothing if there is no such place."""
+    changed = _change(text_of(function), operator, ordinal)
+    if changed is None:
+        return None
+    lines = function.path.read_text("utf-8").splitlines(keepends=True)
+    before, after = lines[: function.first], lines[function.node.end_lineno or 0 :]
+    return "".join([*before, changed.removeprefix("class Here:\n"), *after])
+
+
+def _change(text: str, operator: str, ordinal: int) -> str | None:
+    mutating = importlib.import_module("cosmic_ray.mutating")
+    changed: str | None = mutating.mutate_code(text, load_operators()[operator](), ordinal)
+    return changed
+
+
+def places_of(function: Function) -> dict[str, list[tuple[str, int]]]:
+    """Of each family, the operators and ordinals; none in annotations, which nothing runs."""
+    trees = importlib.import_module("cosmic_ray.ast")
+    text = text_of(function)
+    nodes = [*trees.ast_nodes(trees.get_ast(text))]
+    unread = [*_annotations(ast.parse(text))]
+    found: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for name, make in load_operators().items():
+        operator = make()
+        positions = [place for node in nodes for place in operator.mutation_positions(node)]
+        for ordinal, (start, end) in enumerate(positions):
+            if not any(a <= start and end <= b for a, b in unread):
+                found[family_of(name)].append((name, ordinal))
+    return found
+
+
+def _annotations(tree: ast.AST) -> Iterator[Span]:
+    """Where they are, and decorators with them, which run once at import."""
+    for node in ast.walk(tree):
+        parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        for part in [*parts, *getattr(node, "decorator_list", [])]:
+            if isinstance(part, ast.expr):
+                end = (part.end_lineno or 0, part.end_col_offset or 0)
+                yield (part.lineno, part.col_offset), end
+
+
+# Drawing.
+
+
+def draw(functions: list[Function], rooms: dict[str, Any], many: int, seed: str) -> list[Mutant]:
+    """As many of each room as its share of statements; larger functions are drawn more often."""
+    chance = random.Random(seed)  # noqa: S311 - a sample
+    by_room: dict[str, list[Function]] = defaultdict(list)
+    for function in functions:
+        if (room := room_of(function.name, rooms)) is not None:
+            by_room[room].append(function)
+    weights = {room: sum(f.statements for f in them) for room, them in by_room.items()}
+    drawn: list[Mutant] = []
+    for room, them in sorted(by_room.items()):
+        # The last room takes what rounding leaves.
+        share = round(many * weights[room] / sum(weights.values()))
+        share = many - len(drawn) if room == max(by_room) else share
+        drawn += draw_from(them, room, share, chance)
+    return drawn
+
+
+def draw_from(
+    functions: list[Function], room: str, many: int, chance: random.Random
+) -> list[Mutant]:
+    drawn: dict[Mutant, None] = {}
+    while len(drawn) < many:
+        (function,) = chance.choices(functions, [f.statements for f in functions])
+        if places := places_of(function):
+            family = chance.choice(sorted(places))
+            operator, ordinal = chance.choice(places[family])
+            change = describe(function, operator, ordinal)
+            mutant = Mutant(room, function.name, function.shape, operator, ordinal, change)
+            if change:
+                drawn.setdefault(mutant)
+    return [*drawn]
+
+
+def describe(function: Function, operator: str, ordinal: int) -> str:
+    """The changed line, before and after; nothing if it is no Python or the same program."""
+    text = text_of(function)
+    changed = _change(text, operator, ordinal) or text
+    try:
+        if ast.dump(ast.parse(text)) == ast.dump(ast.parse(changed)):
+            return ""
+    except SyntaxError:
+        return ""
+    pairs = zip(text.splitlines(), changed.splitlines(), strict=False)
+    return next((f"{a.strip()}  =>  {b.strip()}" for a, b in pairs if a != b), "")
+
+
+def find(mutant: Mutant, functions: dict[str, list[Function]]) -> Function | None:
+    """The function of that shape; of several the one whose name is nearest."""
+    module, _, name = mutant.function.partition(":")
+    same = functions.get(mutant.shape, [])
+
+    def nearness(function: Function) -> tuple[bool, bool, bool]:
+        other, _, others = function.name.partition(":")
+        is_last_same = others.rpartition(".")[2] == name.rpartition(".")[2]
+        return others == name, is_last_same, other == module
+
+    found = max(same, key=nearness, default=None)
+    # A shape of one or two statements is many functions': it takes a name as well.
+    if found is not None and (len(same) == 1 or nearness(found)[1]) and found.statements:
+        return found
+    return None
+
+
+def by_shape(functions: list[Function]) -> dict[str, list[Function]]:
+    found: dict[str, list[Function]] = defaultdict(list)
+    for function in functions:
+        found[function.shape].append(function)
+    return found
+
+
+# Running.
+
+
+@dataclass
+class Bench:
+    """A copy of a tree, with an environment that runs it."""
+
+    tree: Path
+    python: Path
+
+    @classmethod
+    def make(cls, tree: Path, python: str, into: Path) -> Bench:
+        """A fresh copy; the packages are those of `python`."""
+        copy = into / "tree"
+        if copy.exists():
+            shutil.rmtree(copy)
+        ignored = shutil.ignore_patterns(
+            ".git", ".venv*", "__pycache__", ".*_cache", "node_modules"
+        )
+        shutil.copytree(tree, copy, ignore=ignored)
+        venv.create(copy / ".venv", symlinks=True)
+        code = "import site; print(site.getsitepackages()[0])"
+        packages = subprocess.check_output([python, "-c", code], text=True).strip()  # noqa: S603
+        (folder,) = (copy / ".venv/lib").glob("python*/site-packages")
+        # Lines of a .pth file are searched in order: the copy's code before any other.
+        lines = [str(copy / "src"), packages, *_search_path(python)]
+        (folder / "packages.pth").write_text("\n".join(lines) + "\n", "utf-8")
+        return cls(copy, copy / ".venv/bin/python")
+
+    def test(self, tests: list[str], cpu_s: float) -> tuple[str, float]:
+        """How the tests end: passed, failed, timeout; and the processor time they took."""
+
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 5))
+
+        options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-m", "not thorough"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with subprocess.Popen(  # noqa: S603 - the tests
+            [str(self.python), "-m", "pytest", *options, *tests],
+            cwd=self.tree,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            start_new_session=True,
+            preexec_fn=limit,  # noqa: PLW1509 - one thread
+            text=True,
+        ) as process:
+            try:
+                self.output = process.communicate(timeout=WALL_S)[0]
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                self.output = process.communicate()[0]
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return {0: "survived", 1: "killed", 2: "killed"}.get(process.returncode, "timeout"), took
+
+
+def _search_path(python: str) -> list[str]:
+    """Folders that the environment's own .pth files name: these files are not read twice."""
+    code = "import sys; print('\\n'.join(p for p in sys.path if 'site-packages' in p))"
+    return subprocess.check_output([python, "-c", code], text=True).split()  # noqa: S603
+
+
+def run(tree: Path, listed: Path, which: str, python: str, into: Path) -> None:
+    content = json.loads(listed.read_text("utf-8"))
+    mutants = [Mutant(**each) for each in content["mutants"]]
+    into.mkdir(parents=True, exist_ok=True)
+    results = into / "results.jsonl"
+    bench = Bench.make(tree, python, into)
+    functions = by_shape(read_functions(bench.tree / "src"))
+    done = {Mutant(**each["mutant"]) for each in read_results(results)}
+    tests: dict[str, list[str]] = content["tests"][which]
+    usual = read_usual(bench, tests, into / "usual.json")
+    for number, mutant in enumerate(mutants, 1):
+        if mutant in done:
+            continue
+        function = find(mutant, functions)
+        mutated = function and mutate(function, mutant.operator, mutant.ordinal)
+        outcome, took, said = "absent", 0.0, ""
+        if function and mutated:
+            original = function.path.read_text("utf-8")
+            function.path.write_text(mutated, "utf-8")
+            start = time.monotonic()
+            cpu_s = CPU_TIMES * usual[mutant.room] + CPU_SPARE_S
+            outcome, took = bench.test(tests[mutant.room], cpu_s)
+            said = next(
+                (x for x in bench.output.splitlines() if x.startswith(("FAILED", "ERROR"))), ""
+            )
+            function.path.write_text(original, "utf-8")
+            print(f"{number:3} {outcome:8} {time.monotonic() - start:5.0f} s", end=" ")
+        print(f"{mutant.function} {mutant.change}", flush=True)
+        result = {"outcome": outcome, "cpu_s": round(took, 1), "by": said[:200]}
+        result |= {"found": function and function.name, "mutant": asdict(mutant)}
+        with results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+    show(into)
+
+
+def read_usual(bench: Bench, tests: dict[str, list[str]], kept: Path) -> dict[str, float]:
+    """The processor time of each room's tests, which have to pass as the code is."""
+    usual: dict[str, float] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
+    for room in tests.keys() - usual.keys():
+        outcome, usual[room] = bench.test(tests[room], WALL_S)
+        if outcome != "survived":
+            raise RuntimeError(f"the tests of {room} fail as the code is:\n{bench.output[-3000:]}")
+        print(f"the tests of {room} take {usual[room]:.0f} s of processor time", flush=True)
+        kept.write_text(json.dumps(usual), "utf-8")
+    return usual
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def show(into: Path) -> None:
+    results = read_results(into / "results.jsonl")
+    for room in [*ROOMS, None]:
+        those = [each for each in results if room in (None, each["mutant"]["room"])]
+        counts = Counter(each["outcome"] for each in those)
+        dead, alive = counts["killed"] + counts["timeout"], counts["survived"]
+        share = f"{100 * dead / (dead + alive):.1f} %" if dead + alive else "none"
+        print(f"{room or 'all':8} {dict(counts)}: {share} of {dead + alive} died")
+
+
+# The command.
+
+
+def write_list(path: Path, mutants: list[Mutant], tests: dict[str, Any]) -> None:
+    lines = ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in mutants)
+    path.write_text(
+        f'{{"tests": {json.dumps(tests, indent=1)},\n"mutants": [\n{lines}\n]}}\n', "utf-8"
+    )
+
+
+def redraw(source: Path, listed: Path, new: Path) -> None:
+    content = json.loads(listed.read_text("utf-8"))
+    functions = read_functions(source)
+    shapes = by_shape(functions)
+    kept, lost = [], Counter[str]()
+    for mutant in [Mutant(**each) for each in content["mutants"]]:
+        if find(mutant, shapes) is not None:
+            kept.append(mutant)
+        else:
+            lost[mutant.room] += 1
+    chance = random.Random(f"{SEED} anew")  # noqa: S311 - a sample
+    # What was found again has its place in the sample: the others come from code that changed.
+    had = {mutant.shape for mutant in kept}
+    drawn: list[Mutant] = []
+    for room, many in sorted(lost.items()):
+        them = [f for f in functions if room_of(f.name, ROOMS) == room and f.shape not in had]
+        drawn += draw_from(them, room, many, chance)
+    write_list(new, kept + drawn, content["tests"])
+    print(f"{len(kept)} kept, {len(drawn)} drawn anew: {dict(lost)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, places in {
+        "draw": ["source", "listed"],
+        "redraw": ["source", "listed", "new"],
+        "run": ["tree", "listed"],
+        "show": ["into"],
+    }.items():
+        command = commands.add_parser(name)
+        for place in places:
+            command.add_argument(place, type=Path)
+        if name == "draw":
+            command.add_argument("--rooms", type=Path, help="JSON: the modules of each room")
+        elif name == "run":
+            command.add_argument("--python", required=True)
+            command.add_argument("--into", type=Path, required=True)
+            command.add_argument("--tests", default="now", help="which of the list's (now)")
+    flags = parser.parse_args()
+    if flags.command == "draw":
+        rooms = json.loads(flags.rooms.read_text("utf-8")) if flags.rooms else ROOMS
+        had = (
+            json.loads(flags.listed.read_text("utf-8")) if flags.listed.exists() else {"tests": {}}
+        )
+        mutants = draw(read_functions(flags.source), rooms, MANY, str(SEED))
+        write_list(flags.listed, mutants, had["tests"])
+        print(Counter(mutant.room for mutant in mutants))
+    elif flags.command == "redraw":
+        redraw(flags.source, flags.listed, flags.new)
+    elif flags.command == "run":
+        run(flags.tree.resolve(), flags.listed, flags.tests, flags.python, flags.into.resolve())
+    else:
+        show(flags.into)
+
+
+if __name__ == "__main__":
+    main()
