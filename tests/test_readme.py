@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
 from urllib.parse import quote, urlencode
@@ -15,8 +14,7 @@ import pytest
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.measures import SHARE, SHARE_FORMULA, load_measures, measures_of
 from gateway_metrics_mcp.reports.columns import RATIO
-from gateway_metrics_mcp.reports.request import ParserOptions
-from gateway_metrics_mcp.server.prompts.library import load_templates
+from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import GATEWAY_HOST, GATEWAY_TOKEN, Settings, flag_names
 
@@ -55,16 +53,14 @@ def settings_table() -> str:
 
 def prompts_table() -> str:
     lines = ["| prompt | what it finds | arguments |", "|---|---|---|"]
-    for one in load_templates(
-        None, lambda: ParserOptions(load_catalog()), datetime.now(UTC)
-    ).values():
+    for one in build_server(Settings()).prompts.templates.values():
         marks = {
             a.name: f"**`{a.name}`**" if a.is_required else f"`{a.name}`" for a in one.arguments
         }
         names = [
             f"{marks[a.name]} ({a.default})" if a.default else marks[a.name] for a in one.arguments
         ]
-        lines.append(f"| `{one.name}` | {one.description} | {', '.join(names)} |")
+        lines.append(f"| `{one.name}` | {one.front.description} | {', '.join(names)} |")
     return "\n".join(lines)
 
 

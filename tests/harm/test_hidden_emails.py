@@ -424,4 +424,4 @@ def test_the_key_is_in_no_repr() -> None:
     mask = EmailMask(b"hunter2-hunter2-hunter2")
     mask.hide("ada@example.com")
 
-    assert repr(mask) == "Mask()"
+    assert repr(mask) == "EmailMask()"

@@ -1,20 +1,21 @@
-"""Completions: what an argument of a prompt or of a resource may be, by the letters so far."""
+"""Completions: what an argument of a prompt or of a resource may be, by the letters so far.
+
+Words are known at once. Models, teams, users and metadata come from recent rows, as far as the
+caller may see them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
 
 import anyio
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import (
     Completion,
     CompletionArgument,
@@ -23,18 +24,34 @@ from mcp_types import (
     ResourceTemplateReference,
 )
 
-from gateway_metrics_mcp.auth.middleware import caller_of
 from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.measures import SHARE, measures_of
+from gateway_metrics_mcp.query.model import Filter, format_instant
 from gateway_metrics_mcp.query.time.zone import zone_names
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.reports.request import ParserOptions
+from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX, DatasourceName
+from gateway_metrics_mcp.reports.listing import fetch_values, read_listing
 from gateway_metrics_mcp.server.context import ToolContext
-from gateway_metrics_mcp.server.masking import EmailMask, MaskingBackend
-from gateway_metrics_mcp.server.prompts.arguments import datasource_of, is_plain
-from gateway_metrics_mcp.server.prompts.model import Argument, Template
-from gateway_metrics_mcp.server.prompts.parser import MOST_LETTERS
-from gateway_metrics_mcp.server.recent_values import fetch_live, find_source
+from gateway_metrics_mcp.server.masking import EmailMask, mask_backend
+from gateway_metrics_mcp.server.prompts.fill import datasource_of, is_plain, known_values
+from gateway_metrics_mcp.server.prompts.template import (
+    MOST_LETTERS,
+    Argument,
+    FrontMatter,
+    Template,
+)
+from gateway_metrics_mcp.server.resources import CATALOG
+
+logger = logging.getLogger(__name__)
+
+Reference = PromptReference | ResourceTemplateReference
+
+LIMIT_S: Final = 0.28
+"""People wait for a completion while they type: after this long there is none."""
+MOST_VALUES: Final = 100
+"""The protocol's own limit."""
+_RECENT: Final = timedelta(days=7)
+_STEP_S: Final = 300
+"""Windows end at whole steps, so that each next letter finds the answer to the last one kept."""
+_PARTS: Final = re.compile(r"[/@:. _-]")
 
 _RANGES: Final = (
     *("today", "yesterday", "last 7 days", "last 30 days", "this week", "last week"),
@@ -46,67 +63,19 @@ _LAST: Final = re.compile(r"\s*last ([1-9][0-9]{0,2})\b.*", re.IGNORECASE)
 _UNITS: Final = ("days", "hours", "weeks", "months")
 _MONTHS: Final = 12
 
-
-def find_choices(
-    template: Template,
-    argument: Argument,
-    so_far: str,
-    given: Mapping[str, str],
-    terms: ParserOptions,
-    now: datetime,
-) -> tuple[str, ...]:
-    """The known values of an argument; `given` are the other arguments."""
-    match argument.kind:
-        case "choice":
-            return argument.choices
-        case "range":
-            return (*_RANGES, *_months(now), *_counted(so_far))
-        case "compare":
-            return (*_COMPARISONS, *_months(now))
-        case "zone":
-            return (terms.default_zone, "UTC", *zone_names())
-        case "datasource":
-            return DATASOURCES
-        case "field":
-            name = datasource_of(template, given)
-            return tuple(terms.catalog.datasources[name].group_by)
-        case "measure":
-            return (*measures_of(datasource_of(template, given), terms.catalog), SHARE)
-        case _:
-            return () if argument.default is None else (argument.default,)
-
-
-def _months(now: datetime) -> list[str]:
-    """The last twelve months by name, the present one first."""
-    utc = now.astimezone(ZoneInfo("UTC"))
-    last = utc.year * _MONTHS + utc.month - 1
-    return [f"{n // _MONTHS}-{n % _MONTHS + 1:02d}" for n in range(last, last - _MONTHS, -1)]
-
-
-def _counted(so_far: str) -> list[str]:
-    """`last 14 days` and the like, where a number is being typed."""
-    match = _LAST.fullmatch(so_far)
-    return [] if match is None else [f"last {match[1]} {unit}" for unit in _UNITS]
-
-
-logger = logging.getLogger(__name__)
-
-Reference = PromptReference | ResourceTemplateReference
-
-LIMIT_S: Final = 0.28
-"""People wait for a completion while they type: after this long there is none."""
-MOST_VALUES: Final = 100
-"""The protocol's own limit."""
-_PARTS: Final = re.compile(r"[/@:. _-]")
-_CATALOG: Final = "gateway-metrics://catalog/{datasource}"
-"""The resource template with a variable that can be completed."""
+_DATASOURCE: Final = Argument(name="datasource", description="kind of rows", kind="datasource")
+_CATALOG: Final = Template(
+    "catalog",
+    FrontMatter(title="Catalog", description="of a datasource", arguments=(_DATASOURCE,)),
+)
+"""The resource template with a variable, as a prompt of which that is the argument."""
 
 
 class Completer:
     """Completes for one server; never fails, never takes longer than the limit."""
 
-    def __init__(self, desk: ToolContext, templates: Mapping[str, Template]) -> None:
-        self._desk = desk
+    def __init__(self, context: ToolContext, templates: Mapping[str, Template]) -> None:
+        self._context = context
         self._templates = templates
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -115,14 +84,11 @@ class Completer:
         ref: Reference,
         argument: CompletionArgument,
         context: CompletionContext | None,
-        ask_caller: Callable[[], Caller],
+        find_caller: Callable[[], Caller],
     ) -> Completion:
         """The values that fit, those that begin with the letters so far first."""
         given = (context.arguments if context is not None else None) or {}
-
-        async def find() -> list[str]:
-            return await self._find(ref, argument, given, ask_caller)
-
+        find = partial(self._find, ref, argument, given, find_caller)
         values = await self._within_limit(find)
         return Completion(
             values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
@@ -134,12 +100,12 @@ class Completer:
         The search is ended then but not waited for: some of what it does, such as opening an
         engine, cannot be cut short.
         """
-        scope, found = anyio.CancelScope(), list[str]()
+        scope, values = anyio.CancelScope(), list[str]()
 
         async def run() -> None:
             with scope:
                 try:
-                    found.extend(await find())
+                    values.extend(await find())
                 except Exception as error:  # noqa: BLE001 - a completion is a kindness
                     logger.debug("no completion: %s", type(error).__name__)
 
@@ -150,62 +116,138 @@ class Completer:
             await asyncio.wait({task}, timeout=LIMIT_S)
         finally:
             scope.cancel()
-        return [*found]
+        return [*values]
 
     async def _find(
         self,
         ref: Reference,
-        argument: CompletionArgument,
+        asked: CompletionArgument,
         raw: Mapping[str, str],
-        ask_caller: Callable[[], Caller],
+        find_caller: Callable[[], Caller],
     ) -> list[str]:
         """Every value that fits.
 
         Raises:
             GatewayMetricsError: if there is a reason why there are none.
         """
-        place = _find_place(ref, argument.name, self._templates)
-        if place is None or len(argument.value) > MOST_LETTERS:
+        template = self._find_template(ref)
+        argument = None if template is None else template.argument(asked.name)
+        if template is None or argument is None or len(asked.value) > MOST_LETTERS:
             return []
-        mask = None if self._desk.hiding_key is None else EmailMask(self._desk.hiding_key)
-        so_far = argument.value if mask is None else str(mask.read(argument.value))
-        given = raw if mask is None else {name: mask.read(value) for name, value in raw.items()}
-        terms, now = self._desk.terms(), self._desk.clock()
-        values = find_choices(place.template, place.argument, so_far, given, terms, now)
-        source = find_source(place.template, place.argument, so_far, given, terms.catalog)
+        mask = EmailMask(self._context.hiding_key)
+        context = mask_backend(self._context, mask)
+        search = _Search(template, argument, mask.read(asked.value), mask.read(raw), context)
+        values = search.list_known()
+        source = search.find_source()
         if source is not None:
-            backend = await self._desk.backend()
-            if mask is not None:
-                backend = MaskingBackend(backend, mask, terms.catalog)
-            live = await fetch_live(backend, ask_caller(), source, terms, now)
-            values = (*values, *(live if mask is None else map(mask.hide, live)))
-        return rank(so_far, [value for value in values if _is_offered(value)])
+            values += map(mask.hide, await _fetch_recent(context, find_caller(), source))
+        fitting = [value for value in values if is_plain(value) and value.isprintable()]
+        return rank(search.so_far, fitting)
+
+    def _find_template(self, ref: Reference) -> Template | None:
+        if isinstance(ref, PromptReference):
+            return self._templates.get(ref.name)
+        return _CATALOG if ref.uri == f"{CATALOG}/{{datasource}}" else None
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Source:
+    """Whose recent values are wanted."""
+
+    datasource: DatasourceName
+    field: str
+    prefix: str = ""
+    """What each value is written after."""
+    filters: tuple[Filter, ...] = ()
+    """The other arguments that narrow the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One argument, the letters so far, and the other arguments."""
+
     template: Template
     argument: Argument
+    so_far: str
+    given: Mapping[str, str]
+    context: ToolContext
 
+    def list_known(self) -> list[str]:
+        """What can be offered without asking the backend."""
+        options, now = self.context.options, self.context.clock()
+        match self.argument.kind:
+            case "range":
+                return [*_RANGES, *_list_months(now), *_count_on(self.so_far)]
+            case "compare":
+                return [*_COMPARISONS, *_list_months(now)]
+            case "zone":
+                return [options.default_zone, "UTC", *zone_names()]
+            case "choice" | "datasource" | "field" | "measure":
+                return [*known_values(self.template, self.argument, self.given, options.catalog)]
+            case _:
+                return [] if self.argument.default is None else [self.argument.default]
 
-def _find_place(ref: Reference, name: str, templates: Mapping[str, Template]) -> _Place | None:
-    """The argument that is completed; a variable of a resource is one of a prompt without text."""
-    if isinstance(ref, PromptReference):
-        template = templates.get(ref.name)
-        argument = None if template is None else template.argument(name)
-        return None if template is None or argument is None else _Place(template, argument)
-    if (ref.uri, name) != (_CATALOG, "datasource"):
+    def find_source(self) -> _Source | None:
+        """Where the values come from; None if not from rows."""
+        datasource = datasource_of(self.template, self.given)
+        if self.argument.kind == "key":
+            return _Source(datasource, METADATA)
+        if self.argument.kind == "field":
+            is_meant = self.so_far.casefold().startswith(METADATA)
+            return _Source(datasource, METADATA, METADATA_PREFIX) if is_meant else None
+        field = self._field_of(self.argument)
+        if field is None:
+            return None
+        others = [a for a in self.template.arguments if a != self.argument]
+        filters = [self._narrow(other, datasource) for other in others]
+        return _Source(datasource, field, filters=tuple(one for one in filters if one is not None))
+
+    def _field_of(self, argument: Argument) -> str | None:
+        """The field whose value the argument is; None if it is none, or that is not known yet."""
+        if argument.of is None:
+            return argument.field
+        name, other = self.given.get(argument.of), self.template.argument(argument.of)
+        is_key = other is not None and other.kind == "key"
+        return f"{METADATA_PREFIX}{name}" if name and is_key else name
+
+    def _narrow(self, argument: Argument, datasource: DatasourceName) -> Filter | None:
+        """The filter that another argument means, if it has a value and is one of a field."""
+        field, value = self._field_of(argument), self.given.get(argument.name)
+        if not field or not value:
+            return None
+        catalog = self.context.options.catalog
+        name = catalog.canonical("filters", field)
+        known = catalog.filter_field(datasource, name)
+        for operator in ("ARRAY_HAS_ANY", "IN"):
+            if known is not None and operator in known.allowed:
+                return Filter(field_name=name, operator=operator, value=(value,))
         return None
-    argument = Argument(name, "", "datasource")
-    return _Place(Template("", "", "", (argument,), ()), argument)
 
 
-def _is_offered(value: str) -> bool:
-    """Whether a value can be an argument, and looks like what it is."""
-    return is_plain(value) and value.isprintable()
+async def _fetch_recent(context: ToolContext, caller: Caller, source: _Source) -> list[str]:
+    """The values of the last days, those of most rows first.
+
+    Raises:
+        GatewayMetricsError: as the backend does, or if the values have no list.
+    """
+    now = context.clock()
+    end = datetime.fromtimestamp(now.timestamp() // _STEP_S * _STEP_S, UTC)
+    raw = {
+        "datasource": source.datasource,
+        "field": source.field,
+        "startTs": format_instant(end - _RECENT),
+        "endTs": format_instant(end),
+    }
+    listing = read_listing(raw, context.options, now)
+    filters = (*listing.query.filters, *source.filters)
+    query = listing.query.model_copy(update={"filters": filters})
+    result = await fetch_values(await context.backend(), caller, replace(listing, query=query))
+    rows = sorted(result.points, key=lambda point: -(point.values[0] or 0))
+    keys = (point.keys[0] for point in rows if point.keys)
+    return [source.prefix + key for key in keys if isinstance(key, str) and key]
 
 
-def rank(so_far: str, values: list[str]) -> list[str]:
+def rank(so_far: str, values: Iterable[str]) -> list[str]:
     """Those that begin with the letters so far, then those with a part that does, then the rest."""
     wanted = so_far.strip().casefold()
 
@@ -219,37 +261,14 @@ def rank(so_far: str, values: list[str]) -> list[str]:
     return sorted(fitting, key=place)
 
 
-_METHOD: Final = "completion/complete"
-_REQUEST: Final[ContextVar[ServerRequestContext[Any, Any] | None]] = ContextVar("completed_request")
+def _list_months(now: datetime) -> list[str]:
+    """The last twelve months by name, the present one first."""
+    utc = now.astimezone(UTC)
+    last = utc.year * _MONTHS + utc.month - 1
+    return [f"{n // _MONTHS}-{n % _MONTHS + 1:02d}" for n in range(last, last - _MONTHS, -1)]
 
 
-async def remember_request(
-    ctx: ServerRequestContext[Any, Any], call_next: CallNext
-) -> HandlerResult:
-    """Middleware: the SDK does not tell a completion's handler which request it answers."""
-    if ctx.method != _METHOD:
-        return await call_next(ctx)
-    token = _REQUEST.set(ctx)
-    try:
-        return await call_next(ctx)
-    finally:
-        _REQUEST.reset(token)
-
-
-def serve_completions(
-    server: MCPServer[Any], completer: Completer, is_served: Callable[[], bool]
-) -> None:
-    """Register the handler; `is_served` says whether the server answers over HTTP."""
-
-    async def complete(
-        ref: Reference, argument: CompletionArgument, context: CompletionContext | None
-    ) -> Completion:
-        request = _REQUEST.get(None)
-
-        def ask_caller() -> Caller:
-            asked = None if request is None else Context[Any, Any](request_context=request)
-            return caller_of(asked, is_served=is_served())
-
-        return await completer.complete(ref, argument, context, ask_caller)
-
-    server.completion()(complete)  # type: ignore[no-untyped-call]  # the SDK has no types there
+def _count_on(so_far: str) -> list[str]:
+    """`last 14 days` and the like, where a number is being typed."""
+    match = _LAST.fullmatch(so_far)
+    return [] if match is None else [f"last {match[1]} {unit}" for unit in _UNITS]

@@ -1,4 +1,8 @@
-"""Hidden e-mail addresses: within a tool call, a keyed hash stands wherever one would."""
+"""Hidden e-mail addresses: within a call, a keyed hash stands wherever one would.
+
+Arguments are hidden on their way in, rows where they come from the backend, and every text on its
+way out. Only `MaskingBackend` puts addresses back, into what it asks.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,18 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote as percent_encode
+from urllib.parse import unquote
 
 import anyio
 import platformdirs
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.errors import (
@@ -31,7 +38,10 @@ from gateway_metrics_mcp.query.model import Filter, Query, Scalar
 from gateway_metrics_mcp.query.result import DataPoints, Key, Result, Row
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
+from gateway_metrics_mcp.rendering.answer import Answer
+from gateway_metrics_mcp.reports.rows_uri import BARE
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
+from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.settings import Settings
 
 _DIGITS: Final = 10
@@ -58,21 +68,23 @@ _HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")
 
 @dataclass(slots=True)
 class EmailMask:
-    """The addresses of one tool call and what stands for them."""
+    """The addresses of one call and what stands for them; without a key nothing is hidden."""
 
-    key: bytes = field(repr=False)
+    key: bytes | None = field(repr=False)
     _seen: dict[str, str] = field(default_factory=dict, repr=False)
     _typed: set[str] = field(default_factory=set, repr=False)
     """What the asker wrote with an `@` that makes no address: shown as it was written."""
 
     def hide(self, text: str) -> str:
         """The text with a hash for each address."""
-        if _AT.search(text) is None:
+        if self.key is None or _AT.search(text) is None:
             return text
         return _ADDRESS.sub(lambda m: self._hash(m[0]) if m["rest"] else m[0], text)
 
     def read(self, value: Any) -> Any:
         """The asker's JSON value with its addresses hidden, names of keys as well."""
+        if self.key is None:
+            return value
         if isinstance(value, str):
             return self._read_text(value)
         if isinstance(value, Mapping):
@@ -111,23 +123,82 @@ class EmailMask:
         is_left = is_subject and _AT.search(hidden) is not None and hidden not in self._typed
         return self._hash(key) if is_left else hidden
 
-    def reveal(self, text: str) -> str:
-        """The text with the addresses of this call back in their places."""
-        return _HIDDEN.sub(lambda match: self._seen.get(match[0], match[0]), text)
+    def hide_uri(self, uri: str) -> str:
+        """The URI with hashes, which names the same; percent-encoded addresses are hidden too."""
+        plain = unquote(uri)
+        hidden = self.hide(plain)
+        return self.hide(uri) if hidden == plain else percent_encode(hidden, safe=f"/{BARE}")
 
-    def is_open(self, text: str) -> bool:
+    def reveal(self, value: Scalar) -> Scalar:
+        """The value with the addresses of this call back in their places."""
+        if not isinstance(value, str):
+            return value
+        return _HIDDEN.sub(lambda match: self._seen.get(match[0], match[0]), value)
+
+    def is_open(self, value: Scalar) -> bool:
         """Whether a hash in it stands for an address that this call has not met."""
-        return any(name not in self._seen for name in _HIDDEN.findall(text))
+        return isinstance(value, str) and any(
+            name not in self._seen for name in _HIDDEN.findall(value)
+        )
 
     def _hash(self, address: str) -> str:
-        digest = hmac.new(self.key, address.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        data = address.encode("utf-8", "surrogatepass")
+        digest = hmac.new(self.key or b"", data, hashlib.sha256)
         name = f"user-{digest.hexdigest()[:_DIGITS]}"
         self._seen[name] = address
         return name
 
 
+async def answer_masked(
+    context: ToolContext, raw: Any, work: Callable[[ToolContext, Any], Awaitable[Answer]]
+) -> Answer:
+    """The answer of `work`, which meets no address: hashes stand for them in all it is given.
+
+    Raises:
+        GatewayMetricsError: as `work` does.
+    """
+    if context.hiding_key is None:
+        return await work(context, raw)
+    mask = EmailMask(context.hiding_key)
+    try:
+        answer = await work(mask_backend(context, mask), mask.read(raw))
+    except GatewayMetricsError as error:
+        mask.hide_error(error)
+        raise
+    # Rows and arguments are hidden by now: this holds for whatever else a text is made of.
+    notes = [*map(mask.hide, answer.notes)]
+    return replace(answer, text=mask.hide(answer.text), notes=notes, view=mask.read(answer.view))
+
+
+def mask_backend(context: ToolContext, mask: EmailMask) -> ToolContext:
+    """The context of a call within which only hashes are met."""
+    if mask.key is None:
+        return context
+
+    async def open_masked() -> Backend:
+        return MaskingBackend(await context.backend(), mask, context.options.catalog)
+
+    return replace(context, backend=open_masked)
+
+
+def hide_uris(key: bytes | None) -> ServerMiddleware[Any]:
+    """Middleware: the SDK repeats the URI of a resource as it was asked for, with any address."""
+    mask = EmailMask(key)
+
+    async def hide(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        result = await call_next(ctx)
+        if key is None or ctx.method != "resources/read" or not isinstance(result, dict):
+            return result
+        contents = [{**one, "uri": mask.hide_uri(one["uri"])} for one in result["contents"]]
+        return {**result, "contents": contents}
+
+    return hide
+
+
+# Why rows are hidden here and not in the finished answer: pictures are drawn from rows, budgets
+# count the letters shown, and searching, sorting and near spellings would tell of what is hidden.
 class MaskingBackend:
-    """A backend of one tool call: takes and gives hashes where the other has addresses."""
+    """A backend of one call: takes and gives hashes where the other has addresses."""
 
     def __init__(self, backend: Backend, mask: EmailMask, catalog: Catalog) -> None:
         self._backend = backend
@@ -178,8 +249,7 @@ class MaskingBackend:
                 self._mask.hide_key(key, is_subject=is_subject[i])
                 for i, key in enumerate(point.keys)
             )
-            if keys != point.keys:
-                has_hidden = True
+            has_hidden = has_hidden or keys != point.keys
             rows.append((keys, point.values, point.start))
         return replace(
             result,
@@ -192,43 +262,36 @@ class MaskingBackend:
         """Meet the addresses behind hashes of earlier answers, once per field and window.
 
         One that no row of the window has stays a hash, and matches what its address would:
-        nothing.
+        nothing. What is looked up is what this caller may see.
         """
+        known = self._catalog.datasources[query.datasource].group_by
         for one in query.filters:
             name = self._catalog.canonical("groupBy", one.field_name)
-            known = self._catalog.datasources[query.datasource].group_by
             if name not in known and not name.startswith(METADATA_PREFIX):
                 continue
             place = (query.datasource, name, query.start_ts, query.end_ts)
             async with self._lock:
-                if place in self._listed or not any(map(self._mask.is_open, _texts(one))):
+                if place in self._listed or not any(map(self._mask.is_open, _values(one))):
                     continue
                 listing = Query(
                     datasource=query.datasource,
                     type="distribution",
                     start_ts=query.start_ts,
                     end_ts=query.end_ts,
-                    group_by=(self._mask.reveal(name),),
+                    group_by=(str(self._mask.reveal(name)),),
                 )
                 await self._hide(await self._backend.query(listing, caller))
                 self._listed.add(place)
 
     def _reveal_filter(self, one: Filter) -> Filter:
-        value = one.value
-        if isinstance(value, tuple):
-            value = tuple(map(self._reveal_scalar, value))
-        else:
-            value = self._reveal_scalar(value)
+        values = tuple(map(self._mask.reveal, _values(one)))
+        value = values if isinstance(one.value, tuple) else values[0]
         name = self._mask.reveal(one.field_name)
         return one.model_copy(update={"field_name": name, "value": value})
 
-    def _reveal_scalar(self, value: Scalar) -> Scalar:
-        return self._mask.reveal(value) if isinstance(value, str) else value
 
-
-def _texts(one: Filter) -> list[str]:
-    values = one.value if isinstance(one.value, tuple) else (one.value,)
-    return [value for value in values if isinstance(value, str)]
+def _values(one: Filter) -> tuple[Scalar, ...]:
+    return one.value if isinstance(one.value, tuple) else (one.value,)
 
 
 _LEAST: Final = 16

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
 
 from anyio import to_thread
-from mcp import MCPError
-from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
-from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, ResourceTemplate
 from mcp_types import Resource as PublishedResource
+from mcp_types import ResourceTemplate
 
 from gateway_metrics_mcp.errors import AskerError, TooManyRowsError
 from gateway_metrics_mcp.query.caller import Caller
@@ -23,7 +20,6 @@ from gateway_metrics_mcp.rendering.catalog import write_datasources, write_field
 from gateway_metrics_mcp.rendering.csv import write_beside, write_csv
 from gateway_metrics_mcp.reports.executor import QueryExecutor
 from gateway_metrics_mcp.reports.rows_uri import (
-    BARE,
     ROWS,
     read_link,
     read_linked,
@@ -32,8 +28,8 @@ from gateway_metrics_mcp.reports.rows_uri import (
 )
 from gateway_metrics_mcp.runtime.logs import describe_call
 from gateway_metrics_mcp.runtime.tracing import trace_step
-from gateway_metrics_mcp.server.context import ToolContext, hide_addresses
-from gateway_metrics_mcp.server.masking import EmailMask
+from gateway_metrics_mcp.server.context import ToolContext
+from gateway_metrics_mcp.server.masking import answer_masked
 
 CATALOG: Final = "gateway-metrics://catalog"
 NOTES_META: Final = "gateway-metrics/notes"
@@ -66,17 +62,15 @@ class Found:
     raw: Any
     """What the URI says beside the name: not checked yet, and with addresses as they came."""
 
-    async def read(self, desk: ToolContext, caller: Caller) -> Answer:
+    async def read(self, context: ToolContext, caller: Caller) -> Answer:
         """Its text, read with the caller's rights.
 
         Raises:
             GatewayMetricsError: as the tools do.
         """
-
-        async def work(ours: ToolContext, raw: Any) -> Answer:
-            return await self.reader(ours, raw, caller)
-
-        return await hide_addresses(desk, self.raw, work)
+        return await answer_masked(
+            context, self.raw, lambda ours, raw: self.reader(ours, raw, caller)
+        )
 
 
 def find_resource(uri: str) -> Found:
@@ -137,75 +131,49 @@ def _publish_datasource(name: str) -> PublishedResource:
     )
 
 
-def explain_refusal(desk: ToolContext, uri: str, text: str, code: str) -> MCPError:
-    """The protocol's error, which blames the request where that has to change."""
-    askers = {AskerError.code, *(kind.code for kind in AskerError.__subclasses__())}
-    if code not in askers:
-        return MCPError(INTERNAL_ERROR, text)
-    return MCPError(INVALID_PARAMS, text, {"uri": _hide_uri(uri, desk.hiding_key)})
-
-
-def hide_uris(key: bytes | None) -> ServerMiddleware[Any]:
-    """Middleware: the SDK repeats the URI as it was asked for, with any address in it."""
-
-    async def hide(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        result = await call_next(ctx)
-        if key is None or ctx.method != "resources/read" or not isinstance(result, dict):
-            return result
-        contents = [{**one, "uri": _hide_uri(one["uri"], key)} for one in result["contents"]]
-        return {**result, "contents": contents}
-
-    return hide
-
-
-def _hide_uri(uri: str, key: bytes | None) -> str:
-    """The URI with hashes, which names the same; percent-encoded addresses are hidden too."""
-    if key is None:
-        return uri
-    mask, plain = EmailMask(key), unquote(uri)
-    hidden = mask.hide(plain)
-    return mask.hide(uri) if hidden == plain else percent_encode(hidden, safe=f"/{BARE}")
-
-
-async def _read_catalog(desk: ToolContext, _raw: Any, _caller: Caller) -> Answer:
-    catalog = desk.terms().catalog
+async def _read_catalog(context: ToolContext, _raw: Any, _caller: Caller) -> Answer:
+    catalog = context.options.catalog
     fields = [write_fields(name, catalog) for name in DATASOURCES]
     return Answer("\n\n".join([write_datasources(catalog), *fields]))
 
 
-async def _read_datasource(desk: ToolContext, raw: Any, _caller: Caller) -> Answer:
+async def _read_datasource(context: ToolContext, raw: Any, _caller: Caller) -> Answer:
     for name in DATASOURCES:
         if name == raw:
             describe_call(datasource=name)
-            return Answer(write_fields(name, desk.terms().catalog))
+            return Answer(write_fields(name, context.options.catalog))
     choice = did_you_mean(raw, DATASOURCES)
     raise UnknownResourceError(f"no datasource {quote(raw)}. {choice}")
 
 
-async def _read_rows(desk: ToolContext, raw: Any, caller: Caller) -> Answer:
+async def _read_rows(context: ToolContext, raw: Any, caller: Caller) -> Answer:
     """All rows of the question in the URI, which is asked again."""
-    now = desk.clock()
+    now = context.clock()
     with trace_step("validate"):
-        question = read_linked(raw, desk.terms(), now)
+        question = read_linked(raw, context.options, now)
     describe_call(datasource=question.query.datasource)
-    backend, catalog = await desk.backend(), desk.terms().catalog
-    asker = QueryExecutor(
-        backend, caller, catalog, now, has_all_row=False, most_calls=desk.most_calls
+    executor = QueryExecutor(
+        await context.backend(),
+        caller,
+        context.options.catalog,
+        now,
+        has_all_row=False,
+        most_calls=context.settings.calls,
     )
-    asked = await asker.ask(question)
-    describe_call(rows=len(asked.result.points))
+    report = await executor.ask(question)
+    describe_call(rows=len(report.result.points))
     with trace_step("render"):
-        text = await to_thread.run_sync(write_csv, asked)
+        text = await to_thread.run_sync(write_csv, report)
     size = len(text.encode())
     if size > MOST_BYTES:
         raise TooManyRowsError(
             f"all rows take {size / 1e6:.1f} MB as CSV, the most are {MOST_BYTES / 1e6:.0f} MB."
             " Ask a shorter window, fewer group-by fields, or filter"
         )
-    return Answer(text, notes=await to_thread.run_sync(write_beside, asked))
+    return Answer(text, notes=await to_thread.run_sync(write_beside, report))
 
 
-async def _refuse_plain(_desk: ToolContext, raw: Any, _caller: Caller) -> Answer:
+async def _refuse_plain(_context: ToolContext, raw: Any, _caller: Caller) -> Answer:
     """The JSON of a question with its own signs, in which addresses are hidden by now."""
     swapped = write_plain(raw)
     way = "shorten it" if swapped is None else f"Read {swapped}"
@@ -214,7 +182,7 @@ async def _refuse_plain(_desk: ToolContext, raw: Any, _caller: Caller) -> Answer
     )
 
 
-async def _refuse(_desk: ToolContext, raw: Any, _caller: Caller) -> Answer:
+async def _refuse(_context: ToolContext, raw: Any, _caller: Caller) -> Answer:
     if str(raw).startswith(ROWS):
         raise UnknownResourceError(
             "no rows have this URI: give one whole, as the last line of an answer has it"

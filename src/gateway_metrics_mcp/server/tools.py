@@ -11,8 +11,9 @@ from typing import Any, Final
 from mcp_types import Tool as PublishedTool
 from mcp_types import ToolAnnotations
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problems
+from gateway_metrics_mcp.errors import AskerError, InvalidQueryError, Problems
 from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.validation import check_size, read_choice
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.answer import Answer
@@ -42,10 +43,17 @@ from gateway_metrics_mcp.reports.rows_uri import write_link
 from gateway_metrics_mcp.runtime.logs import describe_call
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.tracing import trace_step
-from gateway_metrics_mcp.server.context import ToolContext, hide_addresses
-from gateway_metrics_mcp.server.masking import EmailMask
+from gateway_metrics_mcp.server.context import ToolContext
+from gateway_metrics_mcp.server.masking import answer_masked
 from gateway_metrics_mcp.server.texts import read_prompt
 from gateway_metrics_mcp.server.view.page import link_view
+
+
+class UnknownToolError(AskerError):
+    """No tool has this name."""
+
+    code = "unknown_tool"
+
 
 Handler = Callable[[ToolContext, Mapping[str, Any], Caller], Awaitable[Answer]]
 
@@ -59,22 +67,9 @@ class Tool:
     arguments: type[Arguments]
     handler: Handler
 
-    async def answer(self, desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
-        """The answer; within it addresses are hidden, if they are to be.
-
-        Raises:
-            GatewayMetricsError: as the handler does.
-        """
-        try:
-            check_size(unfold(raw), "arguments")
-        except InvalidQueryError as error:
-            if desk.hiding_key is not None:
-                EmailMask(desk.hiding_key).hide_error(error)
-            raise
-        return await hide_addresses(desk, raw, lambda ours, read: self.handler(ours, read, caller))
-
-    def publish(self, view: str | None = None) -> PublishedTool:
-        """The tool as `tools/list` shows it; `view` is the URI of what shows its answers."""
+    def publish(self, *, has_view: bool = False) -> PublishedTool:
+        """The tool as `tools/list` shows it; `has_view` if hosts can show its answers."""
+        is_shown = has_view and issubclass(self.arguments, QueryArguments)
         return PublishedTool(
             name=self.name,
             title=self.title,
@@ -86,75 +81,99 @@ class Tool:
                 idempotent_hint=True,
                 open_world_hint=False,
             ),
-            meta=link_view(view) if view and issubclass(self.arguments, QueryArguments) else None,
+            meta=link_view() if is_shown else None,
         )
 
 
-async def query_distribution(desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
+async def answer_call(
+    context: ToolContext, name: str, raw: Mapping[str, Any], caller: Caller
+) -> Answer:
+    """The answer of a tool; within it addresses are hidden, if they are to be.
+
+    Raises:
+        UnknownToolError: if there is no such tool.
+        GatewayMetricsError: as its handler does.
+    """
+
+    async def work(context: ToolContext, call: Any) -> Answer:
+        wanted, arguments = call
+        tool = TOOLS.get(wanted)
+        if tool is None:
+            raise UnknownToolError(f"no tool {quote(wanted)}. {did_you_mean(wanted, TOOLS)}")
+        check_size(unfold(arguments), "arguments")
+        return await tool.handler(context, arguments, caller)
+
+    return await answer_masked(context, (name, raw), work)
+
+
+async def query_distribution(
+    context: ToolContext, raw: Mapping[str, Any], caller: Caller
+) -> Answer:
     """One row per group over the window, and the ALL row."""
-    now = desk.clock()
+    now = context.clock()
     with trace_step("validate"):
-        question = read_distribution(raw, desk.terms(), now)
-    return await _answer(desk, question, caller, now)
+        question = read_distribution(raw, context.options, now)
+    return await _answer(context, question, caller, now)
 
 
-async def query_timeseries(desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
+async def query_timeseries(context: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """One value per bucket and group."""
-    now = desk.clock()
+    now = context.clock()
     with trace_step("validate"):
-        question = read_timeseries(raw, desk.terms(), now)
-    return await _answer(desk, question, caller, now)
+        question = read_timeseries(raw, context.options, now)
+    return await _answer(context, question, caller, now)
 
 
 async def _answer(
-    desk: ToolContext, question: ReportRequest, caller: Caller, now: datetime
+    context: ToolContext, question: ReportRequest, caller: Caller, now: datetime
 ) -> Answer:
     describe_call(datasource=question.query.datasource)
-    backend, catalog = await desk.backend(), desk.terms().catalog
-    asker = QueryExecutor(backend, caller, catalog, now, desk.has_all_row, desk.most_calls)
+    backend, settings = await context.backend(), context.settings
+    catalog = context.options.catalog
+    executor = QueryExecutor(backend, caller, catalog, now, settings.all_row, settings.calls)
     if question.format == "explain":
-        settled, steps, notes = asker.explain(question)
+        settled, steps, notes = executor.explain(question)
         show = partial(backend.explain, caller=caller)
-        left = asker.most_calls - asker.calls
+        left = executor.most_calls - executor.calls
         return Answer(
             write_plan(
-                settled, steps, show, now=now, budget=desk.budget, calls_left=left, notes=notes
+                settled, steps, show, now=now, budget=settings.budget, calls_left=left, notes=notes
             )
         )
-    asked = await asker.ask(question)
-    describe_call(rows=len(asked.result.points))
+    report = await executor.ask(question)
+    describe_call(rows=len(report.result.points))
     with trace_step("render"):
-        if desk.has_links:
-            asked = replace(asked, link=write_link(asked.request))
-        return await illustrate(asked, desk.budget, desk.painter, has_view=desk.has_view)
+        if context.has_links:
+            report = replace(report, link=write_link(report.request))
+        return await illustrate(report, settings.budget, context.charts, has_view=settings.ui)
 
 
-async def list_fields(desk: ToolContext, raw: Mapping[str, Any], _caller: Caller) -> Answer:
+async def list_fields(context: ToolContext, raw: Mapping[str, Any], _caller: Caller) -> Answer:
     """The datasources, or the fields of one."""
     problems = Problems()
-    arguments = read_arguments(ListFieldsArguments, raw, problems)
-    wanted = arguments.datasource
+    wanted = read_arguments(ListFieldsArguments, raw, problems).datasource
     if wanted is not None:
         read_choice("datasource", wanted, DATASOURCES, problems)
     if problems:
         raise InvalidQueryError(problems)
-    catalog = desk.terms().catalog
+    catalog = context.options.catalog
     if wanted is None:
         return Answer(write_datasources(catalog))
     describe_call(datasource=wanted)
     return Answer(write_fields(wanted, catalog))
 
 
-async def list_values(desk: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
+async def list_values(context: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
     """The values of a field, with how many rows have each."""
     with trace_step("validate"):
-        listing = read_listing(raw, desk.terms(), desk.clock())
+        listing = read_listing(raw, context.options, context.clock())
     describe_call(datasource=listing.query.datasource)
-    result = await fetch_values(await desk.backend(), caller, listing)
+    result = await fetch_values(await context.backend(), caller, listing)
     describe_call(rows=len(result.points))
     with trace_step("render"):
+        budget = context.settings.budget
         rows = len(result.points)
-        text = await run_in_thread_if_large(rows, write_values, listing, result, desk.budget)
+        text = await run_in_thread_if_large(rows, write_values, listing, result, budget)
         return Answer(text, listed=Listed(listing, result))
 
 

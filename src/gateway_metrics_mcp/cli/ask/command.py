@@ -43,8 +43,9 @@ from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.report import Report, is_empty
 from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.runtime.logs import configure_logging
-from gateway_metrics_mcp.server.context import ToolContext, build_context
-from gateway_metrics_mcp.server.tools import READERS, TOOLS
+from gateway_metrics_mcp.server.context import ToolContext
+from gateway_metrics_mcp.server.masking import read_hiding_key
+from gateway_metrics_mcp.server.tools import READERS, answer_call
 from gateway_metrics_mcp.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
@@ -73,20 +74,26 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(order: AskOptions) -> int:
-    clock = lambda: datetime.now(UTC)  # noqa: E731 - what the desk takes
+    clock = lambda: datetime.now(UTC)  # noqa: E731 - what the context takes
     try:
         settings = _read_settings(order.settings)
         opening = BackendHolder(settings, clock)
-        desk = replace(build_context(settings, opening.get, clock), has_links=False, has_view=False)
-        if order.settings.get("budget") is None or _has_no_budget(order):
-            desk = replace(desk, budget=UNLIMITED)
-        wording = Wording.read(order, desk.terms().catalog)
+        is_unlimited = order.settings.get("budget") is None or _has_no_budget(order)
+        shown = {"ui": False, **({"budget": UNLIMITED} if is_unlimited else {})}
+        context = ToolContext(
+            settings.model_copy(update=shown),
+            opening.get,
+            clock,
+            read_hiding_key(settings),
+            has_links=False,
+        )
+        wording = Wording.read(order, context.options.catalog)
         _add_presentation(order, wording.raw)
         problems = [*order.problems, *wording.problems]
-        checks = _validate(order, wording, desk, problems)
+        checks = _validate(order, wording, context, problems)
         if problems:
             return _refuse(problems)
-        answer = anyio.run(_answer, opening, order.tool, wording.raw, desk)
+        answer = anyio.run(_answer, opening, order.tool, wording.raw, context)
     except InvalidQueryError as error:
         return _refuse([wording.explain(problem) for problem in error.problems])
     except GatewayMetricsError as error:
@@ -99,10 +106,10 @@ def _run(order: AskOptions) -> int:
 
 
 async def _answer(
-    opening: BackendHolder, tool: str, raw: Mapping[str, Any], desk: ToolContext
+    opening: BackendHolder, tool: str, raw: Mapping[str, Any], context: ToolContext
 ) -> Answer:
     async with opening.hold():
-        return await TOOLS[tool].answer(desk, raw, LOCAL)
+        return await answer_call(context, tool, raw, LOCAL)
 
 
 def _read_settings(flags: Mapping[str, Any]) -> Settings:
@@ -131,7 +138,7 @@ def _add_presentation(order: AskOptions, raw: dict[str, Any]) -> None:
 
 
 def _validate(
-    order: AskOptions, wording: Wording, desk: ToolContext, problems: list[str]
+    order: AskOptions, wording: Wording, context: ToolContext, problems: list[str]
 ) -> Checks:
     """Every problem of the question and of the limits on its answer, before anything is asked."""
     limits = []
@@ -145,7 +152,7 @@ def _validate(
     question = None
     if reader := READERS.get(order.tool):
         try:
-            question = reader(wording.raw, desk.terms(), desk.clock())
+            question = reader(wording.raw, context.options, context.clock())
         except InvalidQueryError as error:
             problems += [wording.explain(problem) for problem in error.problems]
     checks: list[tuple[Limit, Value]] = []

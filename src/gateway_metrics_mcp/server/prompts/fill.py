@@ -1,36 +1,215 @@
-"""A template and its arguments -> the text, whose calls are ready to be made."""
+"""A template and the values of its arguments -> the text, whose calls are ready to be made.
+
+The values are untrusted text, checked as far as their kind allows.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.measures import SHARE, measures_of
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query.text import parse_number
+from gateway_metrics_mcp.query.time.comparison import read_earlier
+from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.time.zone import read_zone
+from gateway_metrics_mcp.query.validation import check_size
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES, METADATA_PREFIX, DatasourceName
 from gateway_metrics_mcp.reports.request import ParserOptions
-from gateway_metrics_mcp.server.prompts.arguments import read_values
-from gateway_metrics_mcp.server.prompts.model import Call, Template
-from gateway_metrics_mcp.server.prompts.parser import PLACE
+from gateway_metrics_mcp.server.prompts.template import (
+    MOST_LETTERS,
+    PLACE,
+    Argument,
+    Call,
+    Template,
+)
+
+_REFUSED: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
+"""Control characters, halves of pairs, and what ends a line: these could forge lines of ours."""
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text may be an argument's value."""
+    is_short = len(text) <= MOST_LETTERS
+    return is_short and not any(unicodedata.category(letter) in _REFUSED for letter in text)
+
+
+def read_values(
+    template: Template, raw: Mapping[str, Any], options: ParserOptions, now: datetime
+) -> dict[str, str]:
+    """The value of each argument that is given or has a default; an empty text is not given.
+
+    Raises:
+        InvalidQueryError: with every problem.
+    """
+    check_size(raw, "arguments")
+    problems = Problems()
+    allowed = [argument.name for argument in template.arguments]
+    for name in raw:
+        if name not in allowed:
+            choice = did_you_mean(name, allowed)
+            problems.add(quote(name), f"unknown argument. {choice}")
+    values: dict[str, str] = {}
+    for argument in template.arguments:
+        value = raw.get(argument.name)
+        if wrong := _find_wrong(argument, value):
+            problems.add(argument.name, wrong)
+        elif value and value.strip():
+            values[argument.name] = value.strip()
+        elif argument.default is not None:
+            values[argument.name] = argument.default
+    checker = _Checker(template, values, options, now)
+    for argument in template.arguments:
+        if argument.name in values:
+            problems += checker.check(argument, values[argument.name])
+    if problems:
+        raise InvalidQueryError(problems)
+    return values
+
+
+def _find_wrong(argument: Argument, value: object) -> str | None:
+    """Why a value cannot be any argument's, or why there has to be one."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return f"missing. {argument.description}" if argument.is_required else None
+    if not isinstance(value, str):
+        return f"expected text, got {quote(value)}"
+    if len(value) > MOST_LETTERS:
+        return f"more than {MOST_LETTERS} letters"
+    return None if is_plain(value) else f"{quote(value)} holds a control character"
+
+
+def datasource_of(template: Template, values: Mapping[str, str]) -> DatasourceName:
+    """The datasource that an argument names, else the template's."""
+    given = template.given("datasource", values)
+    return next((name for name in DATASOURCES if name == given), template.front.datasource)
+
+
+def known_values(
+    template: Template, argument: Argument, values: Mapping[str, str], catalog: Catalog
+) -> tuple[str, ...]:
+    """What the catalog or the template says that an argument can be; nothing if that is open."""
+    match argument.kind:
+        case "choice":
+            return argument.choices
+        case "datasource":
+            return DATASOURCES
+        case "field":
+            return tuple(catalog.datasources[datasource_of(template, values)].group_by)
+        case "measure":
+            return (*measures_of(datasource_of(template, values), catalog), SHARE)
+        case _:
+            return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Checker:
+    """Knows the other values, since a value can depend on them."""
+
+    template: Template
+    values: Mapping[str, str]
+    options: ParserOptions
+    now: datetime
+
+    def check(self, argument: Argument, value: str) -> Iterator[Problem]:
+        """What is wrong with a value for one of its kind."""
+        try:
+            self._check(argument, value)
+        except ValueError as error:
+            yield Problem(argument.name, str(error))
+        except InvalidQueryError as error:
+            yield from (Problem(argument.name, one.message) for one in error.problems)
+
+    def _check(self, argument: Argument, value: str) -> None:
+        match argument.kind:
+            case "number":
+                _check_number(value)
+            case "zone":
+                read_zone(value)
+            case "range":
+                self._read_window(value)
+            case "compare":
+                self._check_compare(value)
+            case "field":
+                self._check_field(argument, value)
+            case "key":
+                _check_key(value)
+            case "choice" | "datasource" | "measure":
+                known = known_values(self.template, argument, self.values, self.options.catalog)
+                if value not in known:
+                    raise ValueError(f"{quote(value)} is unknown. {did_you_mean(value, known)}")
+            case _ if argument.of is not None and argument.of not in self.values:
+                raise ValueError(f"needs {argument.of} as well")
+
+    def _read_window(self, value: str) -> Window | None:
+        """The window of a range; None if its zone is wrong, which is said of the zone."""
+        zone, usual = self.template.given("zone", self.values), self.options.default_zone
+        try:
+            return read_window(value, None, zone, now=self.now, default_zone=usual)
+        except InvalidQueryError as error:
+            ours = [problem for problem in error.problems if problem.place != "timezone"]
+            if ours:
+                raise InvalidQueryError(ours) from None
+        return None
+
+    def _check_compare(self, value: str) -> None:
+        asked = self.template.given("range", self.values)
+        try:
+            window = None if asked is None else self._read_window(asked)
+        except InvalidQueryError:
+            return  # the range's own problem
+        if window is not None:
+            read_earlier(value, window, now=self.now)
+
+    def _check_field(self, argument: Argument, value: str) -> None:
+        field = self.options.catalog.canonical("groupBy", value)
+        is_key = field.startswith(METADATA_PREFIX) and field != METADATA_PREFIX
+        known = known_values(self.template, argument, self.values, self.options.catalog)
+        if field not in known and not is_key and not self.options.allow_unknown:
+            name = datasource_of(self.template, self.values)
+            choice = did_you_mean(value, (*known, f"{METADATA_PREFIX}<key>"))
+            raise ValueError(f"{quote(value)} is no group-by field of {name}. {choice}")
+
+
+def _check_number(value: str) -> None:
+    number = parse_number(value)
+    if number is None or not math.isfinite(number) or number < 0:
+        raise ValueError(f"{quote(value)} is no number, such as 500 or 0.25")
+
+
+def _check_key(value: str) -> None:
+    """The calls name the key as a field, which may be as long as an argument."""
+    most = MOST_LETTERS - len(METADATA_PREFIX)
+    if len(value) > most:
+        raise ValueError(f"more than {most} letters")
+
 
 _MISSING: Final = object()
 _BARE: Final = ("number", "choice")
 _BLANK: Final = re.compile(r"\n{3,}")
 
 
-def fill(template: Template, raw: Mapping[str, Any], terms: ParserOptions, now: datetime) -> str:
+def fill(template: Template, raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> str:
     """The text for these arguments.
 
     Raises:
         InvalidQueryError: with every problem of the arguments.
     """
-    values = read_values(template, raw, terms, now)
+    values = read_values(template, raw, options, now)
     lines: list[str] = []
     for part in template.parts:
         if part.condition is not None and not part.condition.holds(values):
             continue
         if isinstance(part.body, Call):
-            arguments = json_text(fill_call(part.body, values))
+            arguments = _write_json(fill_call(part.body, values))
             lines += [f"```json {part.body.tool}", arguments, "```"]
         else:
             lines.append(_fill_line(part.body, template, values))
@@ -60,15 +239,12 @@ def _fill_json(value: Any, values: Mapping[str, str]) -> Any:
 
 def _fill_line(line: str, template: Template, values: Mapping[str, str]) -> str:
     """A line of text; what the asker wrote freely is quoted, so that it cannot pass for ours."""
-
-    def show(match: re.Match[str]) -> str:
-        argument, value = template.argument(match[1]), values[match[1]]
-        return value if argument is not None and argument.kind in _BARE else json_text(value)
-
-    return PLACE.sub(show, line)
+    bare = {one.name for one in template.arguments if one.kind in _BARE}
+    shown = {name: v if name in bare else _write_json(v) for name, v in values.items()}
+    return PLACE.sub(lambda match: shown[match[1]], line)
 
 
-def json_text(value: Any) -> str:
+def _write_json(value: Any) -> str:
     """JSON on one line in which nothing is invisible."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)

@@ -1,27 +1,40 @@
-"""All templates: the user's folder before ours, by name; bad files end the start."""
+"""The prompts of a server: read from the user's folder and from ours, listed, and filled in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from functools import partial
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mcp import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, GetPromptResult, PromptMessage, TextContent
+from mcp_types import Prompt as PublishedPrompt
+from mcp_types import PromptArgument as PublishedArgument
+
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
 from gateway_metrics_mcp.query.measures import SHARE
+from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.reports.request import ParserOptions
-from gateway_metrics_mcp.server.prompts.arguments import read_values
-from gateway_metrics_mcp.server.prompts.fill import fill_call
-from gateway_metrics_mcp.server.prompts.model import Argument, Kind, Template
-from gateway_metrics_mcp.server.prompts.parser import PLACE, Fault, read_template
-from gateway_metrics_mcp.server.texts import find_templates
+from gateway_metrics_mcp.server.context import ToolContext
+from gateway_metrics_mcp.server.masking import EmailMask
+from gateway_metrics_mcp.server.prompts.fill import fill, fill_call, read_values
+from gateway_metrics_mcp.server.prompts.template import (
+    PLACE,
+    Argument,
+    Fault,
+    Kind,
+    Template,
+    read_template,
+)
+from gateway_metrics_mcp.server.texts import cut_lines, find_templates, list_problems
 from gateway_metrics_mcp.server.tools import READERS
+
+logger = logging.getLogger(__name__)
 
 _MOST_BYTES: Final = 100_000
 _MOST_FILES: Final = 200
-_MOST_FAULTS: Final = 20
 _SAMPLES: Final[Mapping[Kind, str]] = {
     "number": "1",
     "range": "last 7 days",
@@ -35,27 +48,83 @@ _OPEN_KINDS: Final = ("datasource", "field", "measure")
 """A call that names one of these cannot be checked without its value."""
 
 
-def load_templates(
-    own: Path | None, terms: Callable[[], ParserOptions], now: datetime
-) -> dict[str, Template]:
-    """Every template by name; one of the user's replaces ours of the same name.
+class Prompts:
+    """The templates of one server, the user's before ours; one of theirs replaces ours by name.
 
     Raises:
         SettingsError: with every fault of every file.
     """
-    faults: list[str] = []
-    found: dict[str, Template] = {}
-    if own is not None:
-        found = _read_folder(_list_own(own), faults, partial(_check_use, terms, now))
-    ours = _read_folder(find_templates(), faults, lambda *_: None)
-    if faults:
-        more = len(faults) - _MOST_FAULTS
-        rest = [f"and {more} more like these"] if more > 0 else []
-        raise SettingsError("\n".join(["the prompts:", *faults[:_MOST_FAULTS], *rest]))
-    return {**found, **{name: one for name, one in ours.items() if name not in found}}
+
+    def __init__(self, context: ToolContext) -> None:
+        self._context = context
+        faults: list[str] = []
+        own = _read_folder(_list_own(context.settings.prompts), context, faults)
+        ours = _read_folder(find_templates(), context, faults, is_ours=True)
+        if faults:
+            raise SettingsError("\n".join(["the prompts:", *cut_lines(faults)]))
+        self.templates = {**own, **{name: ours[name] for name in ours if name not in own}}
+
+    def publish(self) -> list[PublishedPrompt]:
+        """The prompts, always in the same order."""
+        return [_publish(template) for template in self.templates.values()]
+
+    def get(self, name: str, raw: Mapping[str, Any]) -> GetPromptResult:
+        """The text of a prompt as one message of the user.
+
+        Raises:
+            MCPError: if there is no such prompt, or with all that is wrong with its arguments.
+        """
+        mask = EmailMask(self._context.hiding_key)
+        template = self.templates.get(name)
+        if template is None:
+            shown = quote(mask.hide(name))
+            choice = did_you_mean(name, self.templates)
+            raise MCPError(INVALID_PARAMS, f"no prompt {shown}. {choice}")
+        try:
+            given = mask.read(raw)
+            text = fill(template, given, self._context.options, self._context.clock())
+        except InvalidQueryError as error:
+            raise MCPError(INVALID_PARAMS, mask.hide(list_problems(name, error))) from None
+        except SettingsError as error:
+            logger.warning("%s", error)
+            raise MCPError(INTERNAL_ERROR, mask.hide(error.public)) from None
+        except Exception:
+            logger.exception("prompt %s failed", quote(name))
+            said = "a fault of this server; its log says more"
+            raise MCPError(INTERNAL_ERROR, said) from None
+        content = TextContent(type="text", text=mask.hide(text))
+        return GetPromptResult(
+            description=template.front.description,
+            messages=[PromptMessage(role="user", content=content)],
+        )
 
 
-def _list_own(folder: Path) -> list[Path]:
+def _publish(template: Template) -> PublishedPrompt:
+    return PublishedPrompt(
+        name=template.name,
+        title=template.front.title,
+        description=template.front.description,
+        arguments=[
+            PublishedArgument(
+                name=argument.name,
+                description=_describe(argument),
+                required=argument.is_required,
+            )
+            for argument in template.arguments
+        ],
+    )
+
+
+def _describe(argument: Argument) -> str:
+    """What people read beside the field to fill."""
+    choices = f": {' or '.join(argument.choices)}" if argument.choices else ""
+    default = "" if argument.default is None else f"; default {argument.default}"
+    return f"{argument.description}{choices}{default}"
+
+
+def _list_own(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
     if not folder.is_dir():
         raise SettingsError(f"the prompts folder {folder} is no directory")
     paths = sorted(folder.glob("*.md"))
@@ -67,18 +136,19 @@ def _list_own(folder: Path) -> list[Path]:
 
 
 def _read_folder(
-    paths: list[Path], faults: list[str], check: Callable[[Template, list[Fault]], None]
+    paths: Sequence[Path], context: ToolContext, faults: list[str], *, is_ours: bool = False
 ) -> dict[str, Template]:
+    """The templates by name; a test checks whether ours can be used, not each start."""
     found: dict[str, Template] = {}
     for path in paths:
-        own: list[Fault] = []
-        text = _read_file(path, own)
-        template = None if text is None else read_template(path.stem, text, own)
+        wrong: list[Fault] = []
+        text = _read_file(path, wrong)
+        template = None if text is None else read_template(path.stem, text, wrong)
         if template is not None:
             found[path.stem] = template
-            if not own:
-                check(template, own)
-        faults += [f"{path}, line {one.line}: {one.message}" for one in own]
+            if not (wrong or is_ours):
+                wrong += _check_use(template, context)
+        faults += [f"{path}, line {one.line}: {one.message}" for one in wrong]
     return found
 
 
@@ -99,38 +169,30 @@ def _read_file(path: Path, faults: list[Fault]) -> str | None:
     return None
 
 
-def _check_use(
-    terms: Callable[[], ParserOptions], now: datetime, template: Template, faults: list[Fault]
-) -> None:
-    """Whether a user's template could be used: its defaults, and its calls with all arguments."""
+def _check_use(template: Template, context: ToolContext) -> list[Fault]:
+    """Why a template could not be used: its defaults, and its calls with all arguments."""
+    options, now = context.options, context.clock()
     samples = {argument.name: _sample(argument) for argument in template.arguments}
     required = [one for one in template.arguments if one.is_required]
     needed = {name: samples[name] for one in required for name in (one.name, one.of) if name}
+    faults: list[Fault] = []
     try:
-        read_values(template, needed, terms(), now)
+        read_values(template, needed, options, now)
     except InvalidQueryError as error:
         faults += [Fault(1, f"the default of {one}") for one in error.problems]
     is_open = {one.name for one in template.arguments if one.kind in _OPEN_KINDS}
     for call in template.calls:
-        if call.tool not in READERS or _names(call.arguments) & is_open:
+        # JSON escapes no brace, so the places of a call can be found in its text.
+        if call.tool not in READERS or is_open & {*PLACE.findall(json.dumps(call.arguments))}:
             continue
         try:
-            READERS[call.tool](fill_call(call, samples), terms(), now)
+            READERS[call.tool](fill_call(call, samples), options, now)
         except InvalidQueryError as error:
             faults += [Fault(call.line, f"{call.tool}: {one}") for one in error.problems]
+    return faults
 
 
 def _sample(argument: Argument) -> str:
     if argument.default is not None:
         return argument.default
-    if argument.choices:
-        return argument.choices[0]
-    return _SAMPLES.get(argument.kind, "x")
-
-
-def _names(value: Any) -> set[str]:
-    """The arguments that a call names."""
-    if isinstance(value, str):
-        return set(PLACE.findall(value))
-    entries = value.values() if isinstance(value, dict) else value
-    return set().union(*map(_names, entries)) if isinstance(value, dict | list) else set()
+    return argument.choices[0] if argument.choices else _SAMPLES.get(argument.kind, "x")

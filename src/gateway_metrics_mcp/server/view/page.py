@@ -16,9 +16,9 @@ _FOLDER: Final = Path(__file__).parent
 _SCRIPTS: Final = ("scales.js", "drawing.js", "controls.js", "host.js")
 
 
-def link_view(uri: str) -> dict[str, Any]:
+def link_view() -> dict[str, Any]:
     """The `_meta` of a tool whose answers the page shows; older hosts read the flat name."""
-    return {"ui": {"resourceUri": uri}, "ui/resourceUri": uri}
+    return {"ui": {"resourceUri": VIEW_URI}, "ui/resourceUri": VIEW_URI}
 
 
 @cache
@@ -33,11 +33,11 @@ def _read(name: str) -> str:
     return (_FOLDER / name).read_text("utf-8")
 
 
-def offer_view(uri: str) -> Apps:
+def offer_view() -> Apps:
     """The extension with the page; it asks for no address and no permission."""
     apps = Apps()
     apps.add_html_resource(
-        uri,
+        VIEW_URI,
         read_page(),
         name="view",
         title="View of an answer",
