@@ -1,9 +1,10 @@
-"""`modelName = openai/gpt-4o`, `team in a, b`: a filter as people write it -> the API's filter."""
+"""`--where 'team in a, b'` and `--filter team in a b` -> the API's filters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -12,28 +13,14 @@ from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, LIST_OPERATORS, OPERATORS, Operator
 
 _SIGNS: Final[Mapping[str, Operator]] = {
-    "==": "EQUAL",
     "!=": "NOT_EQUAL",
-    "<>": "NOT_EQUAL",
     ">=": "GREATER_THAN_EQUAL",
     "<=": "LESS_THAN_EQUAL",
     "=": "EQUAL",
     ">": "GREATER_THAN",
     "<": "LESS_THAN",
 }
-_IS_NOT_NULL: Final = "is not null"
-_HELD: Final[Mapping[Operator, Operator]] = {
-    "EQUAL": "ARRAY_HAS_ANY",
-    "IN": "ARRAY_HAS_ANY",
-    "NOT_EQUAL": "ARRAY_HAS_NONE",
-    "NOT_IN": "ARRAY_HAS_NONE",
-}
-"""What is meant of a field that holds several values, such as team."""
-
-_FIELD: Final = re.compile(r'\s*(?:"([^"]+)"|\'([^\']+)\'|([^\s=!<>"\']+))\s*')
-_SIGN: Final = re.compile("|".join(map(re.escape, _SIGNS)))
-_RUN: Final = re.compile(r"[=<>!~]+(?:\s+=+)?")
-_MEANT: Final = {
+_FOREIGN_SIGNS: Final = {
     "===": "=",
     "!==": "!=",
     "=!": "!=",
@@ -42,20 +29,20 @@ _MEANT: Final = {
     "~": "contains",
     "=~": "contains",
     "!~": "not contains",
+    **{sign: sign for sign in (*_SIGNS, "==")},  # with a space in it: `> =`
 }
-"""What is meant by the signs of other languages."""
+"""What is meant by the signs of other languages; not taken, since a value may begin so."""
 
-_ITEM: Final = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,"']*[^,"'\s])|)\s*(,|$)""")
-_BETWEEN: Final = re.compile(r"\s+and\s+|\s*,\s*", re.IGNORECASE)
-_QUOTED: Final = re.compile(r""""[^"]*"|'[^']*'""")
-_JOINED: Final = re.compile(r"\s(?:and|or|&&|\|\|)\s+", re.IGNORECASE)
-_OR: Final = ("or", "||")
-_ANOTHER: Final = re.compile(r"\s*(,|or\b|and\b|\|\||&&)", re.IGNORECASE)
-_BY_PARTS: Final = re.compile(
-    r"""("[^"]*"|'[^']*')|\s*(?:,|\bor\b|\band\b|\|\||&&)\s*""", re.IGNORECASE
-)
-_BRACKETS: Final = {"(": ")", "[": "]"}
-_SEVERAL: Final = (*LIST_OPERATORS, "BETWEEN")
+_OF_ARRAYS: Final[Mapping[Operator, Operator]] = {
+    "EQUAL": "ARRAY_HAS_ANY",
+    "IN": "ARRAY_HAS_ANY",
+    "NOT_EQUAL": "ARRAY_HAS_NONE",
+    "NOT_IN": "ARRAY_HAS_NONE",
+}
+"""What is meant of a field that holds several values, such as team."""
+
+_LISTS: Final = (*LIST_OPERATORS, "BETWEEN")
+_IS_NOT_NULL: Final = "is not null"
 
 
 def _plain(operator: Operator) -> str:
@@ -63,160 +50,149 @@ def _plain(operator: Operator) -> str:
     return operator.lower().replace("_", " ").removeprefix("string ").removeprefix("array ")
 
 
-_WORDS: Final[Mapping[str, Operator]] = {
+_OPERATORS: Final[Mapping[str, Operator]] = {
+    **_SIGNS,
+    "==": "EQUAL",
+    "<>": "NOT_EQUAL",
     **{operator.lower(): operator for operator in OPERATORS},
     **{_plain(operator): operator for operator in OPERATORS},
-    **{
-        _plain(operator).replace("not ", "does not ").replace("s with", " with"): operator
-        for operator in OPERATORS
-        if operator.startswith("STRING_NOT")
-    },
     "does not contain": "STRING_NOT_CONTAINS",
+    "does not start with": "STRING_NOT_STARTS_WITH",
+    "does not end with": "STRING_NOT_ENDS_WITH",
     _IS_NOT_NULL: "IS_NULL",
 }
-_WORD: Final = re.compile(
-    "(?:"
-    + "|".join(
-        re.escape(word).replace(r"\ ", r"\s+") for word in sorted(_WORDS, key=len, reverse=True)
-    )
-    + r")(?=[\s(\[\"']|$)",
-    re.IGNORECASE,
-)
-_LISTED: Final = (
-    *(sign for sign in _SIGNS if sign not in ("==", "<>")),
+_OFFERED: Final = (
+    *_SIGNS,
     *(_plain(operator) for operator in OPERATORS if operator not in _SIGNS.values()),
     _IS_NOT_NULL,
 )
 """What a message offers: each operator once."""
 
+_QUOTED: Final = r"""(?:"[^"]*"|'[^']*')"""
+_FIELD: Final = r"""(?:"[^"]+"|'[^']+'|[^\s=!<>"']+)"""
+# A run of signs is read whole, so that `=>` is an error and not `=` with the value `>`.
+_OPERATOR: Final = r"""(?:[=<>!~]+(?:\s+=+)?|(?:{})(?=[\s(\["']|$))""".format(
+    "|".join(word.replace(" ", r"\s+") for word in sorted(_OPERATORS, reverse=True) if word > "a")
+)
+_CONDITION: Final = re.compile(rf"(?is)\s*({_FIELD})\s*({_OPERATOR}|\S*)\s*(.*?)\s*")
+_BOTH: Final = re.compile(rf"(?i)\s(and|or|&&|\|\|)\s+{_FIELD}\s*{_OPERATOR}")
+_SEVERAL: Final = re.compile(rf"(?i){_QUOTED}\s*(,|(?:or|and)\b|\|\||&&)")
+_SEPARATOR: Final = re.compile(rf"(?i)({_QUOTED})|\s*(?:,|\bor\b|\band\b|\|\||&&)\s*")
+_QUOTE: Final = re.compile("[\"']")
+_AND: Final = re.compile(r"(?i)\s+and\s+")
+_BRACKETED: Final = re.compile(
+    r"(?s)\((?:[^()]|\([^()]*\))*\)|\[(?:[^\[\]]|\[[^\[\]]*\])*\]"  # around the whole list
+)
 
-def read_condition(text: str, datasource: object, catalog: Catalog) -> list[Any]:
-    """The filters that the text states: one, or those of a JSON list.
+
+def read_filters(words: Sequence[str], datasource: object, catalog: Catalog) -> list[Any]:
+    """The filters of a flag: one word is a condition or JSON, several are its parts.
 
     Raises:
-        ValueError: with what is wrong, if it is no condition.
+        ValueError: with what is wrong, if they are no condition.
     """
-    parsed = parse_json(text)
+    parsed = parse_json(words[0]) if len(words) == 1 else ""
     if not isinstance(parsed, str):
         return parsed if isinstance(parsed, list) else [parsed]
-    field = _FIELD.match(text)
-    if field is None:
-        raise ValueError(f"expected a field, an operator and a value, got {quote(text)}")
-    name = field[1] or field[2] or field[3]
-    operator, word, rest = _read_operator(text[field.end() :])
+    name, spelling, values = _split_words(words) if len(words) > 1 else _split_text(words[0])
+    operator = _find_operator(spelling)
+    if operator is None:
+        raise ValueError(_explain_operator(spelling))
     if operator == "IS_NULL":
-        return [{"fieldName": name, "operator": operator, "value": _read_null(word, rest)}]
-    held = _hold(operator, name, datasource, catalog)
-    _refuse_joined(rest, name)
-    _refuse_several(rest, name, operator, takes_commas=held in _SEVERAL)
-    if operator in _SEVERAL:
-        rest = _strip_brackets(rest)
-    return [{"fieldName": name, "operator": held, "value": _read_values(rest, held)}]
+        is_negated = "not" in spelling.lower()
+        if values and (is_negated or values[0].lower() not in ("true", "false")):
+            raise ValueError(f"nothing follows {spelling.lower()}, got {quote(values[0])}")
+        values = values or ["false" if is_negated else "true"]
+    if not values:
+        raise ValueError("the value is missing")
+    fitting = _fit_operator(operator, name, datasource, catalog)
+    if len(words) == 1:
+        _refuse_several(values[0], name, operator, takes_commas=fitting in _LISTS)
+        values = _read_values(values[0], operator, fitting)
+    return [{"fieldName": name, "operator": fitting, "value": values}]
 
 
-def _read_operator(text: str) -> tuple[Operator, str, str]:
-    """The operator, how it was spelt, and the text behind it."""
-    run = _RUN.match(text)
-    if run is not None and run[0] not in _SIGNS:
-        spelt = "".join(run[0].split())
-        meant = _MEANT.get(spelt, "" if spelt not in _SIGNS else spelt)
-        choice = f"Did you mean {meant}?" if meant else did_you_mean(spelt, _LISTED)
-        quoted = "A value that begins with a sign stands in quotes"
-        raise ValueError(f"{quote(run[0])} is no operator. {choice} {quoted}")
-    sign = _SIGN.match(text)
-    if sign is not None:
-        return _SIGNS[sign[0]], sign[0], text[sign.end() :].strip()
-    word = _WORD.match(text)
-    if word is not None:
-        spelt = " ".join(word[0].lower().split())
-        return _WORDS[spelt], spelt, text[word.end() :].strip()
-    first = next(iter(text.split(maxsplit=1)), "")
-    if not first:
-        raise ValueError(f"the operator is missing. Allowed: {', '.join(_LISTED)}")
-    raise ValueError(f"{quote(first)} is no operator. {did_you_mean(first, _LISTED)}")
+def _find_operator(spelling: str) -> Operator | None:
+    return _OPERATORS.get(" ".join(spelling.lower().split()))
 
 
-def _hold(operator: Operator, name: str, datasource: object, catalog: Catalog) -> Operator:
+def _split_words(words: Sequence[str]) -> tuple[str, str, list[str]]:
+    """The parts as the shell has told them apart: a script's value is taken as it is."""
+    name, *rest = words
+    for size in range(len(rest), 0, -1):  # `is not null` before `is`
+        spelling = " ".join(rest[:size])
+        if operator := _find_operator(spelling):
+            joint = "and" if operator == "BETWEEN" else None
+            return name, spelling, [word for word in rest[size:] if word.lower() != joint]
+    return name, rest[0], []
+
+
+def _split_text(text: str) -> tuple[str, str, list[str]]:
+    parts = _CONDITION.fullmatch(text)
+    if parts is None:
+        raise ValueError(f"expected a field, an operator and a value, got {quote(text)}")
+    return _unquote(parts[1]), parts[2], [parts[3]] if parts[3] else []
+
+
+def _explain_operator(spelling: str) -> str:
+    if not spelling:
+        return f"the operator is missing. Allowed: {', '.join(_OFFERED)}"
+    signs = "".join(spelling.split())
+    meant = _FOREIGN_SIGNS.get(signs)
+    choice = f"Did you mean {meant}?" if meant else did_you_mean(signs, _OFFERED)
+    quotes = "" if signs.strip("=<>!~") else " A value that begins with a sign stands in quotes"
+    return f"{quote(spelling)} is no operator. {choice}{quotes}"
+
+
+def _fit_operator(operator: Operator, name: str, datasource: object, catalog: Catalog) -> Operator:
     """The operator for a field that holds several values, where it has one of its own."""
-    for known in DATASOURCES:
-        if known == datasource:
-            field = catalog.filter_field(known, catalog.canonical("filters", name))
-            if field is not None and operator not in field.allowed:
-                held = _HELD.get(operator)
-                return held if held is not None and held in field.allowed else operator
-    return operator
-
-
-def _read_null(word: str, rest: str) -> list[str]:
-    if not rest:
-        return ["false" if word == _IS_NOT_NULL else "true"]
-    if word == _IS_NOT_NULL or rest.lower() not in ("true", "false"):
-        raise ValueError(f"nothing follows {word}, got {quote(rest)}")
-    return [rest.lower()]
-
-
-def _refuse_joined(rest: str, name: str) -> None:
-    """`team = a and modelName = b` would be one value that nothing has."""
-    bare = _QUOTED.sub('""', rest)
-    for joined in _JOINED.finditer(bare):
-        field = _FIELD.match(bare, joined.end())
-        if field is not None and any(w.match(bare, field.end()) for w in (_SIGN, _WORD)):
-            if joined[0].strip().lower() in _OR:
-                raise ValueError(f"all conditions must hold: for one of several, {name} in a, b")
-            raise ValueError("one condition each: repeat --where, or quote the value")
+    known = next((known for known in DATASOURCES if known == datasource), None)
+    field = known and catalog.filter_field(known, catalog.canonical("filters", name))
+    if not field or operator in field.allowed:
+        return operator
+    of_arrays = _OF_ARRAYS.get(operator, operator)
+    return of_arrays if of_arrays in field.allowed else operator
 
 
 def _refuse_several(rest: str, name: str, operator: Operator, *, takes_commas: bool) -> None:
-    """`modelName = "a" or "b"` would be one value with quotes in it."""
-    first = _QUOTED.match(rest)
-    joined = None if first is None else _ANOTHER.match(rest, first.end())
-    if joined is None or (joined[1] == "," and takes_commas) or operator in _SEVERAL:
+    """Refuse what would be one value that nothing has, such as `"a" or "b"`."""
+    both = _BOTH.search(_mask(rest))
+    if both is not None and both[1].lower() in ("or", "||"):
+        raise ValueError(f"all conditions must hold: for one of several, {name} in a, b")
+    if both is not None:
+        raise ValueError("one condition each: repeat --where, or quote the value")
+    several = _SEVERAL.match(rest)
+    if several is None or operator in _LISTS or (several[1] == "," and takes_commas):
         return
-    word = {"EQUAL": "in", "NOT_EQUAL": "not in"}.get(operator)
-    if word is None:
+    if operator not in ("EQUAL", "NOT_EQUAL"):
         raise ValueError("one value each: only in and not in take several")
+    word = "in" if operator == "EQUAL" else "not in"
     shown = f'"{name}"' if " " in name else name
-    listed = _BY_PARTS.sub(lambda part: part[1] or ", ", rest)
+    listed = _SEPARATOR.sub(lambda part: part[1] or ", ", rest)
     raise ValueError(f"for several values write {shown} {word} {listed}")
 
 
-def _strip_brackets(text: str) -> str:
-    """A list without what encloses it: the first bracket, if it closes at the end."""
-    opening, closing = text[:1], _BRACKETS.get(text[:1])
-    bare = _QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
-    depth = 0
-    for position, letter in enumerate(bare if closing else ""):
-        depth += (letter == opening) - (letter == closing)
-        if depth == 0:
-            return text[1:-1].strip() if position == len(text) - 1 else text
-    return text
-
-
-def _read_values(rest: str, operator: Operator) -> list[str]:
+def _read_values(text: str, operator: Operator, fitting: Operator) -> list[str]:
     """One value, or those of a list; quotes hold what would else be read as more than one."""
-    bare = rest.strip()
-    if not bare:
-        raise ValueError("the value is missing")
+    if fitting not in _LISTS:
+        return [_unquote(text)]
+    if operator in _LISTS and _BRACKETED.fullmatch(_mask(text)):
+        text = text[1:-1]
     if operator == "BETWEEN":
-        return [part.strip().strip("\"'") for part in _BETWEEN.split(bare)]
-    if operator in _SEVERAL:
-        return list(_split(bare))
-    if len(bare) > 1 and bare[0] in "\"'" and bare.find(bare[0], 1) == len(bare) - 1:
-        return [bare[1:-1]]
-    return [bare]
+        text = _AND.sub(",", text)
+    commas = [-1, *(comma.start() for comma in re.finditer(",", _mask(text))), len(text)]
+    parts = [text[start + 1 : end].strip() for start, end in pairwise(commas)]
+    if "" in parts:
+        raise ValueError(f"a value is missing in {quote(text)}")
+    if any(_QUOTE.search(part) and _unquote(part) == part for part in parts):
+        raise ValueError(f"{quote(text)} is no list of values, such as a, b or 'a, b', c")
+    return [_unquote(part) for part in parts]
 
 
-def _split(text: str) -> Iterator[str]:
-    position = 0
-    while True:
-        item = _ITEM.match(text, position)
-        if item is None:
-            raise ValueError(f"{quote(text)} is no list of values, such as a, b or 'a, b', c")
-        double, single, plain, comma = item.groups()
-        value = next((one for one in (double, single, plain) if one is not None), None)
-        if value is None:
-            raise ValueError(f"a value is missing in {quote(text)}")
-        yield value
-        if not comma:
-            return
-        position = item.end()
+def _mask(text: str) -> str:
+    """The text with its quoted parts blotted out letter by letter: no sign counts in them."""
+    return re.sub(_QUOTED, lambda quoted: "-" * len(quoted[0]), text)
+
+
+def _unquote(text: str) -> str:
+    return text[1:-1] if re.fullmatch(_QUOTED, text) else text

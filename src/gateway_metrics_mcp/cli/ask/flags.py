@@ -28,7 +28,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
 
 FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "groupBy": ("--by",),
-    "filters": ("--where",),
+    "filters": ("--where", "--filter"),
     "startTs": ("--range", "--start"),
     "endTs": ("--end",),
     "compareTo": ("--compare",),
@@ -40,13 +40,15 @@ _HELP: Final[Mapping[str, str]] = {
     "--by": "split by a field; repeat, or separate by commas",
     "--where": "a filter: 'modelName = openai/gpt-4o', 'team in a, b', 'latencyMs > 500',"
     " 'modelName contains gpt', 'virtualModelName is not null'; repeat: all must hold",
+    "--filter": "the same as words that the shell tells apart: --filter team in a b; for scripts",
     "--range": "a period: today, 'last 7 days', 'last month', 2026-07, 2026-07-14, now-7d",
     "--start": "the same, or ISO 8601; without --end a date reaches to now",
     "--limit": "rows (of a timeseries: series) to show",
 }
-_METAVARS: Final[Mapping[str, str]] = {
+_METAVARS: Final[Mapping[str, str | tuple[str, str]]] = {
     "--by": "FIELD",
     "--where": "CONDITION",
+    "--filter": ("FIELD", "OP VALUE"),
     "--range": "PERIOD",
     "--start": "TIME",
     "--end": "TIME",
@@ -71,8 +73,10 @@ class Given:
     argument: str
     flag: str
     text: str
-    prefix: str = ""
+    prefix: str
     """The function of `--sum`."""
+    words: Sequence[str]
+    """Of `--filter` several, else the text alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,9 @@ class _Collect(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if values is not None:
-            one = Given(self.dest, option_string or str(self.metavar), values, self.const or "")
+            words = [values] if isinstance(values, str) else values
+            flag = option_string or str(self.metavar)
+            one = Given(self.dest, flag, " ".join(words), self.const or "", words)
             namespace.given = [*getattr(namespace, "given", ()), one]
 
 
@@ -193,7 +199,10 @@ def _add_arguments(group: Any, arguments: type[Arguments]) -> None:
         for flag in FLAGS.get(alias, (f"--{alias}",)):
             text = (_HELP.get(flag) or one.description or "").replace("%", "%%")
             metavar = _METAVARS.get(flag, alias.upper())
-            group.add_argument(flag, dest=alias, action=_Collect, metavar=metavar, help=text)
+            nargs = "+" if flag == "--filter" else None
+            group.add_argument(
+                flag, dest=alias, action=_Collect, nargs=nargs, metavar=metavar, help=text
+            )
 
 
 def _add_aggregations(group: Any) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gateway_metrics_mcp.cli.ask.filters import read_condition
-from gateway_metrics_mcp.cli.ask.flags import FLAGS, AskOptions, list_names
+from gateway_metrics_mcp.cli.ask.filters import read_filters
+from gateway_metrics_mcp.cli.ask.flags import FLAGS, AskOptions, Given, list_names
 from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.suggestions import quote
@@ -56,9 +56,7 @@ class Wording:
         datasource = wording.raw.get("datasource", "modelMetrics")
         for one in order.given:
             if one.argument == "filters":
-                wording._add_condition(
-                    one.text, f"{one.flag} {quote(one.text)}", datasource, catalog
-                )
+                wording._add_condition(one, datasource, catalog)
         return wording
 
     def _end_of_day(self) -> None:
@@ -68,9 +66,10 @@ class Wording:
             self.raw["endTs"] = f"{day + timedelta(days=1):%Y-%m-%d}"
             self._flags["endTs"] = "--range"
 
-    def _add_condition(self, text: str, flag: str, datasource: str, catalog: Catalog) -> None:
+    def _add_condition(self, given: Given, datasource: str, catalog: Catalog) -> None:
+        flag = f"{given.flag} {quote(given.text)}"
         try:
-            for filter_ in read_condition(text, datasource, catalog):
+            for filter_ in read_filters(given.words, datasource, catalog):
                 self._add("filters", filter_, flag)
         except ValueError as error:
             self.problems.append(f"{flag}: {error}")
