@@ -18,6 +18,7 @@ from mcp.client import Client
 from mcp_types import CallToolResult, ImageContent, TextContent
 
 import gateway_metrics_mcp
+from gateway_metrics_mcp.rendering.charts import renderer
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -314,7 +315,11 @@ async def test_the_page_names_no_address(few: Path) -> None:
 
 @pytest.mark.parametrize(
     ("dots", "least", "most"),
-    [(500, 1600, 1700), (3000, 1200, 1500), (4500, 800, 900)],
+    [
+        (500, 1600, 1700),
+        (3000, 1200, 1500),
+        pytest.param(4500, 800, 900, marks=pytest.mark.thorough),
+    ],
     ids=["whole", "as few pixels less as it must", "half"],
 )
 async def test_a_large_picture_loses_as_few_pixels_as_it_must(
@@ -327,5 +332,12 @@ async def test_a_large_picture_loses_as_few_pixels_as_it_must(
     assert least <= struct.unpack(">I", image[16:20])[0] <= most
 
 
+async def test_a_picture_that_is_too_large_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renderer, "MOST_BYTES", 50)
+
+    assert await ChartRenderer().draw(SIMPLE) == "it would be too large"
+
+
+@pytest.mark.thorough
 async def test_a_picture_that_is_too_large_at_half_its_pixels_is_none() -> None:
     assert await ChartRenderer().draw(confetti(12_000)) == "it would be too large"
