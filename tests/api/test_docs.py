@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway_metrics_mcp.auth.tokens import read_tokens
-from gateway_metrics_mcp.backends.clickhouse.client import CONCURRENCY
+from gateway_metrics_mcp.backends.clickhouse.backend import CONCURRENCY
 from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.http.openapi import PATH, describe_api

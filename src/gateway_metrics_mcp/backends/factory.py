@@ -185,7 +185,7 @@ def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Engine:
     try:
         from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend  # likewise
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("clickhouse_connect", "urllib3"):
+        if (error.name or "").partition(".")[0] != "clickhouse_connect":
             raise
         raise SettingsError(
             "a clickhouse:// backend needs one more package:"

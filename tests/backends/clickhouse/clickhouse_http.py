@@ -1,7 +1,7 @@
 """ClickHouse's HTTP interface on loopback, over the ClickHouse in this process.
 
 As much of it as clickhouse-connect uses: settings and parameters in the URL or in a form, one
-login, errors with their code. A held server answers no query until its client hangs up.
+login, errors with their code. A held server answers no query until it is killed by its id.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ class HttpServer:
     held: int = 0
     least_held: int = 1
     holding: threading.Event = field(default_factory=threading.Event)
-    hung_up: threading.Event = field(default_factory=threading.Event)
-    killed: threading.Event = field(default_factory=threading.Event)
+    deaf_to: int = 0
+    """Kills that come too early: the server does not know the query yet."""
+    waiting: dict[str, anyio.Event] = field(default_factory=dict)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def questions(self) -> list[Report]:
@@ -81,15 +83,19 @@ class HttpServer:
         asked = await _read(request)
         self.asked.append(asked)
         if asked.text.startswith("KILL QUERY"):
-            self.killed.set()
+            if self.deaf_to:
+                self.deaf_to -= 1
+            elif (query := self.waiting.get(asked.parameters["id"])) is not None:
+                query.set()
             return PlainTextResponse("")
         if self.is_held and asked.is_question:
+            killed = self.waiting[asked.query_id] = anyio.Event()
             self.held += 1
             if self.held >= self.least_held:
                 self.holding.set()
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            self.hung_up.set()
+            await killed.wait()
+            self.ended.set()
+            return _error(394, "Code: 394. Query was cancelled. (QUERY_WAS_CANCELLED)", 500)
         try:
             body = await anyio.to_thread.run_sync(_execute, asked)
         except RuntimeError as error:

@@ -152,8 +152,8 @@ async def test_many_questions_at_once_get_each_its_own_answer(
     assert len({asked.query_id for asked in site.questions}) == 12
 
 
-async def test_a_cancelled_question_hangs_up_and_is_killed_by_its_id(
-    site: Any, connect: Open, make_query: Make
+async def test_a_cancelled_question_is_killed_by_its_id(
+    site: Any, connect: Open, make_query: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = connect()
     site.is_held = True
@@ -162,12 +162,14 @@ async def test_a_cancelled_question_hangs_up_and_is_killed_by_its_id(
         await wait(site.holding)
         tasks.cancel_scope.cancel()
 
-    await wait(site.hung_up)
-    await wait(site.killed)
+    await wait(site.ended)
     (asked,) = site.questions
-    (kill,) = [asked for asked in site.asked if asked.text.startswith("KILL")]
-    assert kill.text.startswith("KILL QUERY WHERE query_id = {id:String} AND user = currentUser()")
-    assert kill.parameters == {"id": asked.query_id}
+    kills = [asked for asked in site.asked if asked.text.startswith("KILL")]
+    assert kills
+    for kill in kills:
+        assert kill.text == "KILL QUERY WHERE query_id = {id:String} AND user = currentUser() ASYNC"
+        assert kill.parameters == {"id": asked.query_id}
+    assert not caplog.records  # nobody asked for the end that the server reports
     site.is_held = False
     assert len((await backend.query(make_query(), LOCAL)).points) == 1
 
@@ -182,8 +184,20 @@ async def test_a_question_that_takes_too_long_is_given_up_and_killed(
     with pytest.raises(BackendTimeoutError, match=r"no answer within 0\.5 s"):
         await backend.query(make_query(), LOCAL)
 
-    await wait(site.hung_up)
-    await wait(site.killed)
+    await wait(site.ended)
+
+
+async def test_a_kill_that_comes_before_the_query_is_repeated(
+    site: Any, connect: Open, make_query: Make
+) -> None:
+    backend = connect()
+    site.is_held, site.deaf_to = True, 2
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(backend.query, make_query(), LOCAL)
+        await wait(site.holding)
+        tasks.cancel_scope.cancel()
+
+    await wait(site.ended)
 
 
 async def test_as_many_questions_as_it_says_run_at_once(
@@ -231,7 +245,7 @@ def tls_site(module: ModuleType, server: object, certificate: Path) -> Iterator[
         yield site
 
 
-async def test_over_tls_it_answers_and_hangs_up_alike(
+async def test_over_tls_it_answers_and_is_killed_alike(
     tls_site: Any,
     connect: Open,
     make_query: Make,
@@ -248,8 +262,7 @@ async def test_over_tls_it_answers_and_hangs_up_alike(
         await wait(tls_site.holding)
         tasks.cancel_scope.cancel()
 
-    await wait(tls_site.hung_up)
-    await wait(tls_site.killed)
+    await wait(tls_site.ended)
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(

@@ -7,25 +7,23 @@ runs in a worker thread under an id of its own, by which it is killed when nobod
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
+import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.httputil import get_pool_manager
 
 from gateway_metrics_mcp.backends.address import Address
-from gateway_metrics_mcp.backends.clickhouse.client import (
-    CONCURRENCY,
-    Call,
-    CutError,
-    close_client,
-    open_client,
-)
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
 from gateway_metrics_mcp.backends.clickhouse.tables import fits
@@ -48,8 +46,15 @@ from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 
 logger = logging.getLogger(__name__)
 
+CONCURRENCY: Final = 8
+"""Queries of one backend at a time, and connections that are kept."""
+
+_CONNECT_TIMEOUT_S: Final = 10
+_GRACE_S: Final = 5
+"""How much longer than a query may take its socket waits: the server's own answer is better."""
 _COLUMNS_AGE_S: Final = 60
 _KILL_TIMEOUT_S: Final = 2
+_KILL_EVERY_S: Final = 0.2
 _UNQUOTED: Final = (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
 _KILL: Final = "KILL QUERY WHERE query_id = {id:String} AND user = currentUser() ASYNC"
 _MEANING: Final = {
@@ -78,6 +83,16 @@ _BYTES: Final = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
+
+
+@dataclass(slots=True)
+class _Call:
+    """One query under an id of its own, and how far its thread is."""
+
+    query_id: str = field(default_factory=lambda: f"gateway-metrics-mcp-{uuid4()}")
+    is_cancelled: bool = False
+    is_sent: bool = False
+    is_done: bool = False
 
 
 class ClickHouseBackend(SqlEngine):
@@ -110,7 +125,7 @@ class ClickHouseBackend(SqlEngine):
         self._client: Client | None = None
         self._columns: dict[str, tuple[float, dict[str, str]]] = {}
         self._connect = connect or (
-            lambda: open_client(self._address, password or "", timeout_s=timeout_s)
+            lambda: _open_client(self._address, password or "", timeout_s=timeout_s)
         )
 
     @property
@@ -132,7 +147,7 @@ class ClickHouseBackend(SqlEngine):
             BackendTimeoutError: if it takes longer than the time limit.
             OperatorError: if the server cannot be reached, or its tables cannot be read.
         """
-        call = Call()
+        call = _Call()
         outcome: Result | GatewayMetricsError
         try:
             with anyio.fail_after(self._timeout_s):
@@ -150,35 +165,39 @@ class ClickHouseBackend(SqlEngine):
         with self._opening:
             client, self._client = self._client, None
         if client is not None:
-            close_client(client)
+            client.close_connections()
+            client.close()
 
-    async def _run(self, call: Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
+    async def _run(self, call: _Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
         try:
             return await self._limiter.run_in_thread(lambda: self._work(call, query, caller))
         except anyio.get_cancelled_exc_class():
-            if call.cut():
-                with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):
+            call.is_cancelled = True
+            with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):
+                # A kill that comes before the server knows the query is lost, so it is repeated.
+                while call.is_sent and not call.is_done:
                     await anyio.to_thread.run_sync(self._kill, call, abandon_on_cancel=True)
+                    await anyio.sleep(_KILL_EVERY_S)
             raise
 
-    def _work(self, call: Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
+    def _work(self, call: _Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
         """The whole of one query, in the worker thread; what fails is returned."""
         table = self._layout.catalog.datasources[query.datasource].table
         try:
-            with call.active():
-                return self._answer(call, query, caller, table)
+            return self._answer(call, query, caller, table)
         except GatewayMetricsError as error:
             return error
-        except CutError:
-            return InternalError("cancelled")
         except ClickHouseError as error:
+            if call.is_cancelled:
+                return InternalError("cancelled")
             if isinstance(error, Error) and error.code == UNKNOWN_IDENTIFIER:
                 self._columns.pop(table, None)  # the table has lost a column
             return translate(error, table)
+        finally:
+            call.is_done = True
 
-    def _answer(self, call: Call, query: Query, caller: Caller, table: str) -> Result:
+    def _answer(self, call: _Call, query: Query, caller: Caller, table: str) -> Result:
         client = self._open()
-        call.check()
         dialect = ClickHouseDialect()
         source = dialect.source(self._address.database, table)
         stored = self._stored(client, table, source)
@@ -195,6 +214,9 @@ class ClickHouseBackend(SqlEngine):
         parameters = {name: dialect.parameter(v) for name, v in statement.parameters.items()}
         settings = {"query_id": call.query_id, **self._limits(client)}
         most = _allowed(client, {"max_result_rows": str(self._row_cap + 1)})
+        if call.is_cancelled:
+            raise InternalError("cancelled")
+        call.is_sent = True
         rows = client.query(absent + statement.text, parameters, settings | most).result_rows
         if len(rows) > self._row_cap:
             self._refuse(client, absent + statement.count_text, parameters, settings)
@@ -261,8 +283,8 @@ class ClickHouseBackend(SqlEngine):
             " window, a longer interval, fewer group-by fields, or filter"
         )
 
-    def _kill(self, call: Call) -> None:
-        """Ask the server to stop the query, should the end of its connection not do."""
+    def _kill(self, call: _Call) -> None:
+        """Ask the server to stop the query, which ends the wait of its thread."""
         client = self._client
         if client is None:
             return
@@ -280,6 +302,31 @@ def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:
         for name, value in wanted.items()
         if name in known and not known[name].readonly and known[name].value != value
     }
+
+
+def _open_client(address: Address, password: str, *, timeout_s: float) -> Client:
+    """A client for many threads: it has no session.
+
+    A pool of its own, which is closed with it; the usual one would read the proxies of the
+    environment, and the password would pass them in the clear.
+
+    Raises:
+        ClickHouseError: if there is no such server, or it does not let the user in.
+    """
+    return clickhouse_connect.get_client(
+        interface="https" if address.is_secure else "http",
+        host=address.host,
+        port=address.port,
+        username=address.user,
+        password=password,
+        autogenerate_session_id=False,
+        query_retries=0,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        send_receive_timeout=math.ceil(timeout_s) + _GRACE_S,
+        client_name="gateway-metrics-mcp",
+        form_encode_query_params=True,  # values belong into no proxy's log of URLs
+        pool_mgr=get_pool_manager(maxsize=CONCURRENCY),
+    )
 
 
 def _read_bytes(text: str) -> int:

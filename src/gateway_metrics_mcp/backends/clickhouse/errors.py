@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Iterator
+from http.client import HTTPException
 from typing import Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
-from urllib3.exceptions import HTTPError, MaxRetryError, ReadTimeoutError, SSLError
 
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
@@ -83,14 +84,13 @@ def translate(error: ClickHouseError, table: str) -> GatewayMetricsError:
 def _of_connection(error: ClickHouseError) -> GatewayMetricsError:
     """What went wrong before ClickHouse said anything."""
     links = list(_chain(error))
-    if any(isinstance(link, ReadTimeoutError) for link in links):
-        return BackendTimeoutError(_TOO_LATE)
-    if any(isinstance(link, SSLError) for link in links):
+    if any(isinstance(link, ssl.SSLError) for link in links):
         return TlsError(
             "no TLS with the ClickHouse server: its certificate cannot be verified, or the port"
             " does not speak it"
         )
-    if any(isinstance(link, HTTPError) for link in links):
+    # A time-out of the socket is one of connecting: the query's own limit ends before the other.
+    if any(isinstance(link, OSError | HTTPException) for link in links):
         return UnreachableError(
             "no connection to ClickHouse. Check host and port of the backend's URL (the HTTP"
             " interface: 8123, with TLS 8443)"
@@ -102,8 +102,8 @@ def _of_connection(error: ClickHouseError) -> GatewayMetricsError:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    if error is not None:
         yield error
-        if isinstance(error, MaxRetryError) and error.reason is not None:
-            yield error.reason
-        error = error.__cause__ or error.__context__
+        yield from _chain(error.__cause__)
+        if error.__context__ is not error.__cause__:
+            yield from _chain(error.__context__)
