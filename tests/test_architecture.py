@@ -33,11 +33,9 @@ ROOMS: Final = (
 # Each engine is imported in these rooms alone.
 DOORS: Final = {
     "httpx": ("backends.gateway", "auth"),
-    "httpcore": ("backends.gateway",),
     "jwt": ("auth",),
     "duckdb": ("backends.duckdb", "backends.demo", "cli.ingest"),
     "clickhouse_connect": ("backends.clickhouse",),
-    "urllib3": ("backends.clickhouse",),
     "mcp": ("http", "server", "cli.mcp_client", "auth"),
     "mcp_types": ("server", "cli.mcp_client"),
     "prometheus_client": ("runtime.prometheus",),

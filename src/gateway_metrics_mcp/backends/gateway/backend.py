@@ -20,7 +20,8 @@ from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.backends.address import EXAMPLE_HOST, find_proxy, read_host
 from gateway_metrics_mcp.backends.gateway.errors import WRONG_HOST, explain_failure, explain_status
 from gateway_metrics_mcp.backends.gateway.transport import (
-    ConnectionTransport,
+    KEEPALIVE_S,
+    ConnectionWatch,
     IdleTransports,
     unpack,
 )
@@ -38,7 +39,7 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result, read_result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
+from gateway_metrics_mcp.runtime.tasks import STOPPING, run_in_thread_if_large
 from gateway_metrics_mcp.runtime.tracing import trace_headers
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
@@ -46,7 +47,6 @@ SCOPE_NOTE: Final = "figures cover what this token may see"
 
 _LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
 _CONNECT_TIMEOUT_S: Final = 10
-_STOPPING: Final = "this server is stopping: ask again in a minute"
 _ERROR_BODY_BYTES: Final = 64_000
 _BYTES_OF_ROW: Final = 200
 _ERROR_BODY_TIMEOUT_S: Final = 2
@@ -112,7 +112,6 @@ class GatewayBackend:
                 **trace_headers(),
             },
             content=to_json(query.to_body()),
-            extensions={"timeout": {"connect": self._connect_timeout_s}},
         )
         body = await self._fetch(request)
         return await run_in_thread_if_large(len(body) // _BYTES_OF_ROW, self._read, body, query)
@@ -158,11 +157,11 @@ class GatewayBackend:
         """
         owner = sha256(request.headers["authorization"].encode()).digest()
         transport = self._idle.take(owner) or self._open_transport()
-        failure: GatewayMetricsError = UnavailableError(_STOPPING)
+        failure: GatewayMetricsError = UnavailableError(STOPPING)
         try:
             with anyio.fail_after(self._timeout_s) as scope:
                 self._in_flight.add(scope)
-                response = await transport.handle_async_request(request)
+                response = await self._send(transport, request)
                 try:
                     return await self._read_body(request, response)
                 finally:
@@ -173,6 +172,19 @@ class GatewayBackend:
             self._in_flight.discard(scope)
             await self._put_back(owner, transport)
         raise failure
+
+    async def _send(
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request
+    ) -> httpx.Response:
+        """The response; where a kept connection turns out to be of no use, over a new one."""
+        watch = ConnectionWatch()
+        request.extensions = {"timeout": {"connect": self._connect_timeout_s}, "trace": watch}
+        try:
+            return await transport.handle_async_request(request)
+        except httpx.RemoteProtocolError:
+            if watch.is_new_connection:
+                raise
+        return await transport.handle_async_request(request)
 
     async def _put_back(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:
         with anyio.CancelScope(shield=True):
@@ -188,10 +200,9 @@ class GatewayBackend:
         try:
             self._tls = self._tls or httpx.create_ssl_context()
             proxy = find_proxy(str(self._url))
-            if proxy is None:
-                return ConnectionTransport(self._url, self._tls)
-            # No connection is kept: what comes after an answer cannot be told through a proxy.
-            limits = httpx.Limits(max_keepalive_connections=0)
+            # Through a proxy no connection is kept: it may mix up what belongs to whom.
+            most_kept = 1 if proxy is None else 0
+            limits = httpx.Limits(max_keepalive_connections=most_kept, keepalive_expiry=KEEPALIVE_S)
             return httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy, limits=limits)
         except OSError:
             wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"

@@ -1,95 +1,52 @@
-"""One connection to the gateway, kept open: httpx's transport without the pool it goes through."""
+"""What is ours about connections to the gateway: who may use a kept one, how much is unpacked."""
 
 from __future__ import annotations
 
-import ssl
+import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from time import monotonic
-from typing import Final, cast
+from typing import Any, Final
 
-import httpcore
 import httpx
 
 from gateway_metrics_mcp.errors import ResponseTooLargeError, UnreadableResponseError
 
-_KEEPALIVE_S: Final = 30
+KEEPALIVE_S: Final = 30
 _MOST_IDLE: Final = 200
-_ERRORS: Final = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-)
-"""What httpcore raises, with all that is made of these; httpx has each under the same name."""
 
 
-class ConnectionTransport(httpx.AsyncBaseTransport):
-    """Sends one request at a time over one connection, which is opened anew once it is closed.
+class ConnectionWatch:
+    """A `trace` of one request: tells a kept connection from a new one, and refuses leftovers.
 
-    A pool of httpcore's takes as long for its own upkeep as a request over a connection does;
-    here each request in flight has a connection to itself. What came after the end of an answer
-    belongs to nobody: that connection is not used again.
+    What a gateway sends after the end of an answer would be read as the answer to the next
+    request on that connection, and httpx does not look. Such an answer is there before the
+    request is sent: its headers are complete without a turn of the event loop, which every read
+    from the network takes.
     """
 
-    def __init__(self, url: httpx.URL, tls: ssl.SSLContext) -> None:
-        self._origin = _target(url).origin
-        self._tls = tls
-        self._connection: httpcore.AsyncHTTPConnection | None = None
+    def __init__(self) -> None:
+        self.is_new_connection = False
+        self._has_turned = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response; its body is to be read, and closed, before the next request.
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note an event of httpcore's.
 
         Raises:
-            httpx.TransportError: as httpx's own transports do.
+            httpx.RemoteProtocolError: at headers that nobody had to wait for.
         """
-        wanted = httpcore.Request(
-            request.method,
-            _target(request.url),
-            headers=request.headers.raw,
-            content=cast("AsyncIterable[bytes]", request.stream),
-            extensions=request.extensions,
-        )
-        connection = await self._connect()
-        try:
-            response = await connection.handle_async_request(wanted)
-        except Exception as error:
-            raise _translate(error) from error
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+        del info
+        if event.endswith(".connect_tcp.started"):
+            self.is_new_connection = True
+        elif event == "http11.receive_response_headers.started":
+            self._has_turned = False
+            asyncio.get_running_loop().call_soon(self._turn)
+        elif event == "http11.receive_response_headers.complete" and not self._has_turned:
+            raise httpx.RemoteProtocolError("an answer that came before its request")
 
-    async def aclose(self) -> None:
-        """Close the connection, if it is open."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
-
-    async def _connect(self) -> httpcore.AsyncHTTPConnection:
-        """The open connection, unless it was closed meanwhile, by either side."""
-        kept = self._connection
-        is_whole = kept is not None and kept.is_available() and not kept.has_expired()
-        if kept is not None and is_whole and not _has_rest(kept):
-            return kept
-        await self.aclose()
-        self._connection = httpcore.AsyncHTTPConnection(
-            self._origin, ssl_context=self._tls, keepalive_expiry=_KEEPALIVE_S
-        )
-        return self._connection
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for part in self._response.aiter_stream():
-                yield part
-        except Exception as error:
-            raise _translate(error) from error
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
+    def _turn(self) -> None:
+        self._has_turned = True
 
 
 class IdleTransports:
@@ -113,7 +70,7 @@ class IdleTransports:
     async def put(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:
         """Keep one; those that nobody came back for are closed."""
         now = monotonic()
-        expired = now - _KEEPALIVE_S
+        expired = now - KEEPALIVE_S
         self._idle.append((owner, now, transport))
         # While one is being closed, others may be taken.
         while self._idle and (len(self._idle) > _MOST_IDLE or self._idle[0][1] < expired):
@@ -123,25 +80,6 @@ class IdleTransports:
         """Close all."""
         while self._idle:
             await self._idle.popleft()[2].aclose()
-
-
-def _has_rest(connection: httpcore.AsyncHTTPConnection) -> bool:
-    """Whether bytes were read beyond the last answer; httpcore asks only the socket for them."""
-    rest, _ = connection._connection._h11_state.trailing_data  # type: ignore[union-attr]  # noqa: SLF001
-    return bool(rest)
-
-
-def _target(url: httpx.URL) -> httpcore.URL:
-    return httpcore.URL(
-        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-    )
-
-
-def _translate(error: Exception) -> Exception:
-    """Httpx's error for httpcore's of the same name; others as they are."""
-    if not isinstance(error, _ERRORS):
-        return error
-    return cast("Exception", getattr(httpx, type(error).__name__)(str(error)))
 
 
 _GZIP: Final = 31  # zlib's word for: a gzip header, the largest window

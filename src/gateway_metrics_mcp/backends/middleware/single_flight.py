@@ -10,6 +10,7 @@ import anyio
 
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnavailableError
 from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.runtime.tasks import STOPPING
 
 Ask = Callable[[], Awaitable[Result | None]]
 
@@ -71,7 +72,7 @@ class SingleFlight:
         return flight
 
     async def _run(self, key: Hashable, flight: _Flight, ask: Ask) -> None:
-        flight.failure = UnavailableError("this server is stopping: ask again in a minute")
+        flight.failure = UnavailableError(STOPPING)
         try:
             with flight.scope:
                 flight.answer = await ask()
