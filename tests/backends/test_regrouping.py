@@ -29,7 +29,7 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.time.interval import Interval, LocalDays
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
-from gateway_metrics_mcp.reports.time_buckets import MOST_AT_ONCE, ask_local, count_calls
+from gateway_metrics_mcp.reports.time_buckets import MOST_AT_ONCE, choose_step, run_local
 
 Row = dict[str, Any]
 Make = Callable[..., Query]
@@ -132,7 +132,7 @@ async def test_regrouped_sums_are_those_of_the_rows_of_each_local_date(
     values = ["sum inputTokens", "sum costInUSD", "count costInUSD"]
     query = make_query(**body_of(*window, values))
 
-    result = await ask_local(fetch, query, local)
+    result = await run_local(fetch, query, local)
 
     groups = group_by_date(local, *window)
     assert len(result.points) == len(groups)
@@ -154,7 +154,7 @@ async def test_other_values_are_asked_of_each_local_bucket(
     local = LocalDays(1, "day", ZoneInfo(zone))
     query = make_query(**body_of(*window, ["max costInUSD", "countDistinct inputTokens"]))
 
-    result = await ask_local(fetch, query, local)
+    result = await run_local(fetch, query, local)
 
     came = {(p.start, p.keys[0]): p.values for p in result.points}
     assert came == {
@@ -175,7 +175,7 @@ async def test_both_ways_leave_out_buckets_without_rows(
     query = make_query(**body_of(day - timedelta(days=2), day + SEASON / 4, values))
     query = query.model_copy(update={"group_by": ()})
 
-    result = await ask_local(fetch, query, BERLIN)
+    result = await run_local(fetch, query, BERLIN)
 
     assert [point.start for point in result.points] == list(
         BERLIN.buckets(day - timedelta(days=2), day)
@@ -216,19 +216,19 @@ async def test_additive_values_take_one_call(fetch: Fetch, make_query: Make) -> 
     watch = Watch(fetch)
     query = make_query(**body_of(*MARCH, ["sum costInUSD"]))
 
-    await ask_local(watch, query, BERLIN)
+    await run_local(watch, query, BERLIN)
 
     assert [q.interval for q in watch.queries] == [Interval(1, "hour")]
-    assert count_calls(query, BERLIN) == 1
+    assert choose_step(query, BERLIN) == Interval(1, "hour")
 
 
 async def test_six_calls_are_under_way_at_most(fetch: Fetch, make_query: Make) -> None:
     watch = Watch(fetch)
     query = make_query(**body_of(*MARCH, ["p99 costInUSD"]))
 
-    await ask_local(watch, query, BERLIN)
+    await run_local(watch, query, BERLIN)
 
-    assert len(watch.queries) == count_calls(query, BERLIN) == 21
+    assert len(watch.queries) == 21
     assert watch.most == MOST_AT_ONCE
     assert {(q.type, q.interval) for q in watch.queries} == {("distribution", None)}
     assert min(q.start_ts for q in watch.queries) == MARCH[0]
@@ -242,7 +242,7 @@ async def test_what_cannot_be_had_is_refused_before_anything_is_sent(
     query = make_query(**body_of(SEASONS[1], SEASONS[1] + 2 * SEASON, ["p99 costInUSD"]))
 
     with pytest.raises(InvalidQueryError, match="interval: p99 costInUSD cannot be added up"):
-        await ask_local(watch, query, BERLIN)
+        await run_local(watch, query, BERLIN)
 
     assert watch.queries == []
 
@@ -254,7 +254,7 @@ async def test_the_first_failure_is_raised_and_ends_the_rest(
     watch = Watch(fetch, {0: error})
 
     with pytest.raises(UnavailableError) as caught:
-        await ask_local(watch, make_query(**body_of(*MARCH, ["p99 costInUSD"])), BERLIN)
+        await run_local(watch, make_query(**body_of(*MARCH, ["p99 costInUSD"])), BERLIN)
 
     assert caught.value is error
     assert len(watch.queries) <= MOST_AT_ONCE
@@ -265,10 +265,10 @@ async def test_too_many_narrow_rows_are_asked_for_by_bucket(fetch: Fetch, make_q
     watch = Watch(fetch, {0: TooManyRowsError("500,000 rows")})
     query = make_query(**body_of(*MARCH, ["sum inputTokens"]))
 
-    result = await ask_local(watch, query, BERLIN)
+    result = await run_local(watch, query, BERLIN)
 
     assert len(watch.queries) == 1 + 21
-    expected = await ask_local(fetch, query, BERLIN)
+    expected = await run_local(fetch, query, BERLIN)
     assert sorted(result.points, key=repr) == sorted(expected.points, key=repr)
 
 
@@ -279,14 +279,14 @@ async def test_too_many_rows_stay_a_failure_where_buckets_are_many(
     query = make_query(**body_of(SEASONS[1], SEASONS[1] + 2 * SEASON, ["sum inputTokens"]))
 
     with pytest.raises(TooManyRowsError):
-        await ask_local(watch, query, BERLIN)
+        await run_local(watch, query, BERLIN)
 
 
 async def test_other_failures_are_not_asked_around(fetch: Fetch, make_query: Make) -> None:
     watch = Watch(fetch, {0: EngineError("broken")})
 
     with pytest.raises(EngineError):
-        await ask_local(watch, make_query(**body_of(*MARCH, ["sum inputTokens"])), BERLIN)
+        await run_local(watch, make_query(**body_of(*MARCH, ["sum inputTokens"])), BERLIN)
 
 
 def from_the_window(fetch: Fetch) -> Fetch:
@@ -308,12 +308,12 @@ async def test_buckets_that_lie_otherwise_are_not_added_up(fetch: Fetch, make_qu
     short = make_query(**body_of(*MARCH, ["sum inputTokens"]))
     long = make_query(**body_of(SEASONS[1], SEASONS[1] + 2 * SEASON, ["sum inputTokens"]))
 
-    result = await ask_local(from_the_window(fetch), short, BERLIN)
+    result = await run_local(from_the_window(fetch), short, BERLIN)
 
-    expected = await ask_local(fetch, short, BERLIN)
+    expected = await run_local(fetch, short, BERLIN)
     assert sorted(result.points, key=repr) == sorted(expected.points, key=repr)
     with pytest.raises(UnreadableResponseError, match='Give timezone "UTC"'):
-        await ask_local(from_the_window(fetch), long, BERLIN)
+        await run_local(from_the_window(fetch), long, BERLIN)
 
 
 HOUR: Final = datetime(2026, 7, 1, 22, tzinfo=UTC)
@@ -340,7 +340,7 @@ async def test_keys_of_several_types_stay_apart_and_integers_exact(make_query: M
     values = ["sum costInUSD", "sum inputTokens"]
     query = make_query(**body_of(HOUR, HOUR + timedelta(hours=2), values))
 
-    result = await ask_local(answer, query, BERLIN)
+    result = await run_local(answer, query, BERLIN)
 
     assert [(p.start, [*map(type, p.keys)], p.values) for p in result.points] == [
         (HOUR, [type(key)], (2**61 + 2 * n, 0.2, None))
@@ -354,7 +354,7 @@ async def test_what_was_said_of_the_buckets_is_said_once(make_query: Make) -> No
     query = make_query(**body_of(*window, ["max costInUSD"]))
     query = query.model_copy(update={"group_by": ()})
 
-    result = await ask_local(answer, query, BERLIN)
+    result = await run_local(answer, query, BERLIN)
 
     assert result.notes == ("said", "True", "False")
     assert result.value_names == ("total", "maxCostInUSD")

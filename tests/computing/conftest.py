@@ -172,7 +172,7 @@ class World:
         self.recorder = Recorder(self.engine)
         question = read_distribution(arguments, ParserOptions(load_catalog()), NOW)
         asker = QueryExecutor(self.recorder, caller, load_catalog(), NOW)
-        return write_answer(self.runner.run(asker.ask(question)), BUDGET)
+        return write_answer(self.runner.run(asker.run(question)), BUDGET)
 
 
 @pytest.fixture(scope="module")

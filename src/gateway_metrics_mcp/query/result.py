@@ -40,6 +40,25 @@ Row = tuple[tuple[Key, ...], tuple[Number | None, ...], datetime | None]
 """A data point without its names."""
 
 
+Identity = tuple[object, ...]
+
+
+def identify(keys: tuple[Key, ...]) -> Identity:
+    """What tells groups apart: True, 1 and 1.0 are equal in Python, and three groups here."""
+    return keys, tuple(map(type, keys))
+
+
+def identify_each(points: Iterable[DataPoint]) -> Iterator[tuple[Identity, DataPoint]]:
+    """Each row with its group; of rows that share group and bucket, each stands for itself."""
+    seen: set[Identity] = set()
+    for point in points:
+        identity = identify(point.keys)
+        while (identity, point.start) in seen:
+            identity = (*identity, "again")
+        seen.add((identity, point.start))
+        yield identity, point
+
+
 class DataPoints(Sequence[DataPoint]):
     """Very many rows, kept without their names, which they get as they are read.
 
@@ -100,7 +119,7 @@ class Result:
     def column(self, name: str) -> tuple[Number | None, ...]:
         """The values of one name, a row each."""
         index = self.value_names.index(name)
-        return tuple(point.values[index] for point in self.points)
+        return tuple(values[index] for _, values, _ in self.plain_rows())
 
     def with_notes(self, *notes: str) -> Result:
         """The same rows with more of our own sentences."""

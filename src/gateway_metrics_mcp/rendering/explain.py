@@ -11,10 +11,9 @@ from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import keep_on_line, quote_text
 from gateway_metrics_mcp.rendering.column_notes import measure_notes
 from gateway_metrics_mcp.rendering.header import write_header
-from gateway_metrics_mcp.reports.explain import Step, list_added, list_later_calls
+from gateway_metrics_mcp.reports.plan import Step, list_added, list_later_calls
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.reports.time_buckets import buckets_of
 
 
 def write_plan(
@@ -57,7 +56,7 @@ def write_plan(
 
 def _expect(request: ReportRequest) -> str:
     """Rows times buckets, as far as they are known before asking."""
-    buckets, fields = buckets_of(request), request.query.group_by
+    buckets, fields = request.buckets, request.query.group_by
     groups = (
         f"the groups of {', '.join(map(quote_text, fields))}, not known before asking"
         if fields

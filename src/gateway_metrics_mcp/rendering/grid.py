@@ -9,7 +9,14 @@ from functools import cached_property
 from typing import Final
 
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import TOTAL, Key, Number, add_up
+from gateway_metrics_mcp.query.result import (
+    TOTAL,
+    Identity,
+    Key,
+    Number,
+    add_up,
+    identify_each,
+)
 from gateway_metrics_mcp.query.time.interval import (
     UNIT_MONTHS,
     UNIT_SECONDS,
@@ -188,18 +195,10 @@ def rank_series(report: Report) -> Ranking:
 
 def _gather(report: Report) -> list[Series]:
     """A series per group; rows that share group and bucket stand in series of their own."""
-    gathered: dict[
-        tuple[object, ...], tuple[tuple[Key, ...], dict[datetime, Sequence[Number | None]]]
-    ]
-    gathered = {}
-    for point in report.result.points:
-        if point.start is None:
-            continue
-        # True, 1 and 1.0 are equal in Python, and three groups here.
-        identity: tuple[object, ...] = (point.keys, tuple(map(type, point.keys)))
-        while point.start in gathered.setdefault(identity, (point.keys, {}))[1]:
-            identity = (*identity, "again")
-        gathered[identity][1][point.start] = point.values
+    gathered: dict[Identity, tuple[tuple[Key, ...], dict[datetime, Sequence[Number | None]]]] = {}
+    for identity, point in identify_each(report.result.points):
+        if point.start is not None:
+            gathered.setdefault(identity, (point.keys, {}))[1][point.start] = point.values
     return [Series(keys, values) for keys, values in gathered.values()]
 
 

@@ -1,4 +1,8 @@
-"""The results of the upstream calls of one window -> the rows of the answer, measures computed."""
+"""The results of a report's queries -> the rows of the report.
+
+Measures and shares are computed here, and two windows become one table of changes. What the rows
+mean, and which notes they need, is decided elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,33 @@ from gateway_metrics_mcp.query.result import (
     TOTAL,
     DataPoint,
     DataPoints,
+    Identity,
+    Key,
     Number,
     Result,
     add_up,
+    identify,
+    identify_each,
     ratio_of,
+    subtract,
 )
 from gateway_metrics_mcp.query.vocabulary import PERCENTILES
-from gateway_metrics_mcp.reports.columns import TOTAL_VALUE, Share, Value, value_of_aggregation
+from gateway_metrics_mcp.reports.columns import (
+    TOTAL_VALUE,
+    Share,
+    Value,
+    compared,
+    value_of_aggregation,
+)
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS, join, list_seen
 from gateway_metrics_mcp.reports.plan import ALL_ROWS, QueryRole
 from gateway_metrics_mcp.reports.request import ReportRequest
 
-Identity = tuple[object, ...]
+FEW: Final = 100
+"""A percentile of fewer values is shown with their number."""
+
+Results = Mapping[QueryRole, Result]
+Row = tuple[Number | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,75 +60,14 @@ class ValueMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class MatchedRows:
-    """The chosen rows by the groups they belong to."""
-
-    names: tuple[str, ...]
-    groups: Mapping[Identity, Sequence[DataPoint]]
-    spelt: ValueMatch | None = None
-
-    def sum_of(self, point: DataPoint, aggregations: Sequence[Aggregation]) -> Number | None:
-        """What the aggregations add up to in a row's group; none of its rows chosen count 0."""
-        if self.spelt is not None and not self.spelt.is_known:
-            return math.nan
-        rows = self.groups.get(identify(point, len(point.keys)), ())
-        wanted = [aggregation.key for aggregation in aggregations] or [TOTAL]
-        if any(name not in self.names for name in wanted):
-            return math.nan
-        if not rows and not aggregations:
-            return 0
-        positions = [self.names.index(name) for name in wanted]
-        return add_up(row.values[i] for row in rows for i in positions)
-
-    def as_one_group(self) -> MatchedRows:
-        """All groups together: right only where they share no rows."""
-        rows = [point for group in self.groups.values() for point in group]
-        return MatchedRows(self.names, {identify(DataPoint((), ()), 0): rows}, self.spelt)
-
-
-def choose(result: Result, rows: Rows, key_count: int) -> MatchedRows:
-    """The rows of a second question; its own keys come after those of the question."""
-    groups: dict[Identity, list[DataPoint]] = {}
-    taken: dict[str | None, None] = {}
-    left: dict[str | None, None] = {}
-    field = None if rows.spelling is None else rows.spelling.field
-    for point in result.points:
-        if rows.spelling is not None and field is not None:
-            is_own = len(result.key_names) > key_count
-            value = point.keys[key_count if is_own else result.key_names.index(field)]
-            is_taken = rows.spelling.takes(value)
-            (taken if is_taken else left)[None if value is None else str(value)] = None
-            if not is_taken:
-                continue
-        groups.setdefault(identify(point, key_count), []).append(point)
-    spelt = None
-    if rows.spelling is not None:
-        is_known = rows.spelling.is_known((*taken, *left))
-        others, unknown = _sort(left), [one for one in left if not rows.spelling.leaves(one)]
-        spelt = ValueMatch(rows.spelling.field, _sort(taken), others, is_known, _sort(unknown))
-    return MatchedRows(result.value_names, groups, spelt)
-
-
-def _sort(values: Iterable[str | None]) -> tuple[str | None, ...]:
-    """By letters, null last."""
-    return tuple(sorted(values, key=lambda value: (value is None, value or "")))
-
-
-def identify(point: DataPoint, width: int) -> Identity:
-    """What tells groups apart: True, 1 and 1.0 are equal in Python, and three groups here."""
-    keys = point.keys[:width]
-    return (keys, tuple(map(type, keys)), point.start)
-
-
-@dataclass(frozen=True, slots=True)
 class WindowRows:
-    """The answer of one window: rows of the values shown, and what the API said beneath them.
+    """The rows of one window: of the values shown, and what the API said beneath them.
 
     `totals` is the ALL row; `raw` has all values asked; `spelt` by the measures that read them.
     """
 
     result: Result
-    totals: tuple[Number | None, ...] | None
+    totals: Row | None
     raw: Result
     raw_all: DataPoint | None
     spelt: Mapping[str, ValueMatch]
@@ -125,129 +83,113 @@ class WindowRows:
 
 
 def assemble_windows(
-    request: ReportRequest, answers: Mapping[QueryRole, Result], values: Sequence[Value]
+    request: ReportRequest, results: Results, values: Sequence[Value]
 ) -> tuple[WindowRows, WindowRows | None]:
-    """The sheet of the window, and that of the earlier one where two are compared."""
-    sheet = assemble(request, answers, values)
+    """The rows of the window, and those of the earlier one where two are compared."""
+    rows = assemble(request, results, values)
     if request.earlier is None:
-        return sheet, None
-    return sheet, assemble(request, answers, values, is_before=True)
-
-
-def find_seen(
-    request: ReportRequest, answers: Mapping[QueryRole, Result], name: str
-) -> Mapping[str, int | float] | None:
-    """The values of a field in the rows that match; None if they were not asked."""
-    if name in request.query.group_by:
-        position = answers[QueryRole()].key_names.index(request.datasource.response_key(name))
-        mains = [r for call, r in answers.items() if call == QueryRole(is_before=call.is_before)]
-        return {k: n for main in mains for k, n in list_seen(main, position).items()}
-    present = [result for call, result in answers.items() if call.present == name]
-    return list_seen(join(present), 0) if present else None
+        return rows, None
+    return rows, assemble(request, results, values, is_before=True)
 
 
 def assemble(
     request: ReportRequest,
-    answers: Mapping[QueryRole, Result],
+    results: Results,
     values: Sequence[Value],
     *,
     is_before: bool = False,
 ) -> WindowRows:
-    """The sheet of one window, from the answers to its calls."""
-    mine = {call: result for call, result in answers.items() if call.is_before == is_before}
-    raw = mine[QueryRole(is_before)]
-    width = len(raw.key_names)
-    rows = _Parts(
+    """The rows of one window, from the results of its queries."""
+    mine = {role: result for role, result in results.items() if role.is_before == is_before}
+    raw, whole = mine[QueryRole(is_before)], mine.get(QueryRole(is_before, is_all=True))
+    is_series = request.query.interval is not None
+    grouped = _Computation(
         raw,
         {
-            call.rows: choose(result, call.rows, width)
-            for call, result in mine.items()
-            if not call.is_all and call.rows != ALL_ROWS
+            role.rows: _match(result, role.rows, len(raw.key_names))
+            for role, result in mine.items()
+            if not role.is_all and role.rows != ALL_ROWS
         },
     )
-    whole = mine.get(QueryRole(is_before, is_all=True))
-    everything = None
-    is_series = request.query.interval is not None
+    of_all = None
     if whole is not None and (is_series or whole.value_names == raw.value_names):
-        everything = _Parts(whole, _choose_of_all(request, mine, raw, whole, rows))
-    names = tuple(value.name for value in values)
-    result = replace(raw, value_names=names, points=rows.compute(values, everything))
+        of_all = _Computation(whole, _match_all(request, mine, grouped, whole))
+    result = replace(
+        raw,
+        value_names=tuple(value.name for value in values),
+        points=grouped.compute(values, of_all),
+    )
     totals, raw_all = None, None
-    is_one = whole is not None and len(whole.points) == 1
-    if everything is not None and whole is not None and is_one and not is_series:
-        raw_all = whole.points[0]
-        totals = everything.compute(values, everything)[0].values
-    return WindowRows(result, totals, raw, raw_all, rows.spelt(values))
+    if of_all is not None and not is_series and len(of_all.raw.points) == 1:
+        raw_all = of_all.raw.points[0]
+        totals = of_all.compute(values, of_all)[0].values
+    return WindowRows(result, totals, raw, raw_all, grouped.list_matches(values))
 
 
-@dataclass(slots=True)
-class _Parts:
-    """What was asked of one window and grouping: the rows, and those of the measures' terms."""
+# --- the rows that a measure takes ---
 
-    raw: Result
-    chosen: Mapping[Rows, MatchedRows | None]
 
-    def compute(self, values: Sequence[Value], everything: _Parts | None) -> Sequence[DataPoint]:
-        """The rows with these values; column by column, since there can be very many."""
-        points = self.raw.points
-        if self.raw.value_names == tuple(value.name for value in values):
-            return points
-        columns = [self._column(value, everything) for value in values]
-        rows = zip(*columns, strict=True) if columns else (() for _ in points)
-        return DataPoints([(p.keys, cells, p.start) for p, cells in zip(points, rows, strict=True)])
+@dataclass(frozen=True, slots=True)
+class _Matched:
+    """The rows that a measure takes, by the group and bucket they belong to."""
 
-    def spelt(self, values: Sequence[Value]) -> dict[str, ValueMatch]:
-        """What the measures took that read a field's values."""
-        found: dict[str, ValueMatch] = {}
-        for value in values:
-            for term in value.source.terms if isinstance(value.source, Measure) else ():
-                chosen = self.chosen.get(term.rows)
-                if chosen is not None and chosen.spelt is not None:
-                    found[value.name] = chosen.spelt
-        return found
+    names: tuple[str, ...]
+    groups: Mapping[Identity, Sequence[DataPoint]]
+    spelt: ValueMatch | None = None
 
-    def _column(self, value: Value, everything: _Parts | None) -> list[Number | None]:
-        points, source = self.raw.points, value.source
-        if isinstance(source, Measure):
-            return [
-                ratio_of(
-                    self._term(point, source.numerator),
-                    self._term(point, source.denominator),
-                    source.scale,
-                )
-                for point in points
-            ]
-        if isinstance(source, Share):
-            return self._shares(source, everything)
-        return self._plain(value.name)
+    def as_one_group(self) -> _Matched:
+        """All groups together: right only where they share no rows."""
+        rows = [point for group in self.groups.values() for point in group]
+        return _Matched(self.names, {(identify(()), None): rows}, self.spelt)
 
-    def _plain(self, name: str) -> list[Number | None]:
-        if name not in self.raw.value_names:
-            return [math.nan] * len(self.raw.points)
-        position = self.raw.value_names.index(name)
-        return [point.values[position] for point in self.raw.points]
 
-    def _term(self, point: DataPoint, term: Term) -> Number | None:
-        if not term.rows.is_all:
-            chosen = self.chosen.get(term.rows)
-            return math.nan if chosen is None else chosen.sum_of(point, term.aggregations)
-        names = [aggregation.key for aggregation in term.aggregations] or [TOTAL]
-        return add_up(self._of(point, name) for name in names)
+def _match(result: Result, rows: Rows, key_count: int) -> _Matched:
+    """The rows of a measure's own query; its own keys come after those of the request."""
+    groups: dict[Identity, list[DataPoint]] = {}
+    taken: dict[str | None, None] = {}
+    left: dict[str | None, None] = {}
+    spelling, position = rows.spelling, key_count
+    if spelling is not None and len(result.key_names) <= key_count:
+        position = result.key_names.index(spelling.field)
+    for point in result.points:
+        if spelling is not None:
+            value = point.keys[position]
+            is_taken = spelling.takes(value)
+            (taken if is_taken else left)[None if value is None else str(value)] = None
+            if not is_taken:
+                continue
+        groups.setdefault((identify(point.keys[:key_count]), point.start), []).append(point)
+    if spelling is None:
+        return _Matched(result.value_names, groups)
+    is_known = spelling.is_known((*taken, *left))
+    unknown = [one for one in left if not spelling.leaves(one)]
+    match = ValueMatch(spelling.field, _sort(taken), _sort(left), is_known, _sort(unknown))
+    return _Matched(result.value_names, groups, match)
 
-    def _shares(self, share: Share, everything: _Parts | None) -> list[Number | None]:
-        """Each row's part of ALL, in a timeseries of its bucket's."""
-        parts = self._plain(share.of)
-        if everything is None:
-            return [math.nan if self.raw.key_names else ratio_of(part, part) for part in parts]
-        of_all = everything._plain(share.of)  # noqa: SLF001 - another of this class
-        starts = [point.start for point in everything.raw.points]
-        wholes = dict(zip(starts, of_all, strict=True))
-        rows = zip(self.raw.points, parts, strict=True)
-        return [ratio_of(part, wholes.get(point.start, math.nan)) for point, part in rows]
 
-    def _of(self, point: DataPoint, name: str) -> Number | None:
-        names = self.raw.value_names
-        return point.values[names.index(name)] if name in names else math.nan
+def _sort(values: Iterable[str | None]) -> tuple[str | None, ...]:
+    """By letters, null last."""
+    return tuple(sorted(values, key=lambda value: (value is None, value or "")))
+
+
+def _match_all(
+    request: ReportRequest, results: Results, grouped: _Computation, whole: Result
+) -> dict[Rows, _Matched | None]:
+    """A measure's rows over all groups: as asked, or added up where the groups share no rows.
+
+    That they do not is known when they add up to ALL.
+    """
+    is_whole = TOTAL in whole.value_names and is_partition(
+        request, grouped.raw, add_up(whole.column(TOTAL))
+    )
+    asked = {role.rows: result for role, result in results.items() if role.is_all}
+    found: dict[Rows, _Matched | None] = {}
+    for rows, matched in grouped.matched.items():
+        if rows in asked:
+            found[rows] = _match(asked[rows], rows, 0)
+        else:
+            found[rows] = matched.as_one_group() if matched is not None and is_whole else None
+    return found
 
 
 def is_partition(request: ReportRequest, rows: Result, of_all: Number | None) -> bool:
@@ -262,36 +204,94 @@ def is_partition(request: ReportRequest, rows: Result, of_all: Number | None) ->
     return add_up(rows.column(TOTAL)) == of_all
 
 
-def _choose_of_all(
-    request: ReportRequest,
-    answers: Mapping[QueryRole, Result],
-    raw: Result,
-    whole: Result,
-    rows: _Parts,
-) -> dict[Rows, MatchedRows | None]:
-    """The terms over all rows: as asked, or added up where the groups share no rows.
-
-    That they do not is known when they add up to ALL.
-    """
-    is_whole = TOTAL in whole.value_names and is_partition(request, raw, _total(whole))
-    found: dict[Rows, MatchedRows | None] = {}
-    for needed, chosen in rows.chosen.items():
-        report = [r for call, r in answers.items() if call.is_all and call.rows == needed]
-        if report:
-            found[needed] = choose(report[0], needed, 0)
-        elif chosen is not None and is_whole:
-            found[needed] = chosen.as_one_group()
-        else:
-            found[needed] = None
-    return found
+# --- values ---
 
 
-def _total(result: Result) -> Number | None:
-    return add_up(result.column(TOTAL))
+@dataclass(slots=True)
+class _Computation:
+    """The values of one grouping: its rows, and those that its measures take."""
+
+    raw: Result
+    matched: Mapping[Rows, _Matched | None]
+    """None where the rows of a measure are not known."""
+
+    def compute(self, values: Sequence[Value], of_all: _Computation | None) -> Sequence[DataPoint]:
+        """The rows with these values; column by column, since there can be very many."""
+        points = self.raw.points
+        if self.raw.value_names == tuple(value.name for value in values):
+            return points
+        columns = [self._column(value, of_all) for value in values]
+        rows = zip(*columns, strict=True) if columns else (() for _ in points)
+        return DataPoints([(p.keys, cells, p.start) for p, cells in zip(points, rows, strict=True)])
+
+    def list_matches(self, values: Sequence[Value]) -> dict[str, ValueMatch]:
+        """What the measures took that read a field's values."""
+        found: dict[str, ValueMatch] = {}
+        for value in values:
+            for term in value.source.terms if isinstance(value.source, Measure) else ():
+                matched = self.matched.get(term.rows)
+                if matched is not None and matched.spelt is not None:
+                    found[value.name] = matched.spelt
+        return found
+
+    def plain(self, name: str) -> list[Number | None]:
+        """A column as the API gave it; NaN, which no engine answers, where it did not."""
+        if name not in self.raw.value_names:
+            return [math.nan] * len(self.raw.points)
+        return list(self.raw.column(name))
+
+    def _column(self, value: Value, of_all: _Computation | None) -> list[Number | None]:
+        source = value.source
+        if isinstance(source, Share):
+            return self._shares(source, of_all)
+        if not isinstance(source, Measure):
+            return self.plain(value.name)
+        pairs = zip(self._term(source.numerator), self._term(source.denominator), strict=True)
+        return [ratio_of(upper, lower, source.scale) for upper, lower in pairs]
+
+    def _term(self, term: Term) -> list[Number | None]:
+        """What the aggregations of a term add up to in each row's group.
+
+        Where none of the group's rows is taken, their number is 0 and any other sum is null.
+        """
+        names = [aggregation.key for aggregation in term.aggregations] or [TOTAL]
+        if term.rows.is_all:
+            return [add_up(cells) for cells in zip(*map(self.plain, names), strict=True)]
+        matched = self.matched.get(term.rows)
+        is_known = matched is not None and (matched.spelt is None or matched.spelt.is_known)
+        if matched is None or not is_known or not set(names) <= set(matched.names):
+            return [math.nan] * len(self.raw.points)
+        positions = [matched.names.index(name) for name in names]
+        none: Number | None = None if term.aggregations else 0
+        found: list[Number | None] = []
+        for point in self.raw.points:
+            rows = matched.groups.get((identify(point.keys), point.start), ())
+            found.append(add_up(row.values[i] for row in rows for i in positions) if rows else none)
+        return found
+
+    def _shares(self, share: Share, of_all: _Computation | None) -> list[Number | None]:
+        """Each row's part of ALL, in a timeseries of its bucket's."""
+        parts = self.plain(share.of)
+        if of_all is None:
+            return [math.nan if self.raw.key_names else ratio_of(part, part) for part in parts]
+        starts = [point.start for point in of_all.raw.points]
+        wholes = dict(zip(starts, of_all.plain(share.of), strict=True))
+        rows = zip(self.raw.points, parts, strict=True)
+        return [ratio_of(part, wholes.get(point.start, math.nan)) for point, part in rows]
 
 
-FEW: Final = 100
-"""A percentile of fewer values is shown with their number."""
+def find_seen(
+    request: ReportRequest, results: Results, name: str
+) -> Mapping[str, int | float] | None:
+    """The values of a field in the rows that match; None if they were not asked."""
+    if name in request.query.group_by:
+        position = results[QueryRole()].key_names.index(request.datasource.response_key(name))
+        mains = [
+            results[role] for role in (QueryRole(), QueryRole(is_before=True)) if role in results
+        ]
+        return {k: n for main in mains for k, n in list_seen(main, position).items()}
+    present = [result for role, result in results.items() if role.present == name]
+    return list_seen(join(present), 0) if present else None
 
 
 def choose_values(request: ReportRequest, raws: Sequence[Result]) -> tuple[Value, ...]:
@@ -301,7 +301,7 @@ def choose_values(request: ReportRequest, raws: Sequence[Result]) -> tuple[Value
     left out where `total` says it.
     """
     shown: list[Value] = []
-    report = {value.name for value in request.values}
+    names = {value.name for value in request.values}
     for value in request.values:
         if value is TOTAL_VALUE and not all(TOTAL in raw.value_names for raw in raws):
             continue
@@ -310,8 +310,8 @@ def choose_values(request: ReportRequest, raws: Sequence[Result]) -> tuple[Value
         if not isinstance(source, Aggregation) or source.type not in PERCENTILES:
             continue
         count = Aggregation(type="count", column=source.column)
-        if count.key not in report and _are_few(count.key, raws):
-            report.add(count.key)
+        if count.key not in names and _are_few(count.key, raws):
+            names.add(count.key)
             shown.append(value_of_aggregation(count, request.datasource))
     return tuple(shown)
 
@@ -325,3 +325,99 @@ def _are_few(name: str, raws: Sequence[Result]) -> bool:
         counts += zip(raw.column(name), raw.column(TOTAL), strict=True)
     has_few = any(count is not None and count < FEW for count, _ in counts)
     return has_few and any(count != total for count, total in counts)
+
+
+# --- two windows ---
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The rows of both windows, and the groups that only one of them has."""
+
+    result: Result
+    totals: Row | None
+    values: tuple[Value, ...]
+    new: tuple[tuple[Key, ...], ...]
+    vanished: tuple[tuple[Key, ...], ...]
+
+
+def compare(now: WindowRows, before: WindowRows, values: Sequence[Value]) -> Compared:
+    """Each value now, before, its difference, and that in percent.
+
+    A group that a window lacks has 0 there of what counts or adds up.
+    """
+    ours, theirs = dict(identify_each(now.result.points)), dict(identify_each(before.result.points))
+    no_row, no_row_before = _nothing(values, now), _nothing(values, before)
+    rows = [
+        (
+            point.keys,
+            _compare_rows(
+                values,
+                (ours[group].values if group in ours else no_row, no_row),
+                (theirs[group].values if group in theirs else no_row_before, no_row_before),
+            ),
+            None,
+        )
+        for group, point in {**theirs, **ours}.items()
+    ]
+    columns = tuple(column for value in values for column in compared(value))
+    result = replace(
+        now.result,
+        value_names=tuple(column.name for column in columns),
+        points=DataPoints(rows),
+        notes=_merge_notes(now.result.notes, before.result.notes),
+    )
+    totals = None
+    if now.totals is not None and before.totals is not None:
+        pairs = (now.totals, no_row), (before.totals, no_row_before)
+        totals = _compare_rows(values, *pairs)
+    return Compared(
+        result,
+        totals,
+        columns,
+        new=tuple(point.keys for group, point in ours.items() if group not in theirs),
+        vanished=tuple(point.keys for group, point in theirs.items() if group not in ours),
+    )
+
+
+def _merge_notes(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
+    notes = dict.fromkeys(ours)
+    for note in theirs:
+        notes[note if note in ours else f"in the earlier window: {note}"] = None
+    return tuple(notes)
+
+
+def _nothing(values: Sequence[Value], rows: WindowRows) -> Row:
+    """The values of a group that the window lacks; no share of an ALL that is nothing."""
+    return tuple(
+        0
+        if (value.is_zero_in_gaps or value.is_additive) and not _is_of_nothing(value, rows)
+        else None
+        for value in values
+    )
+
+
+def _is_of_nothing(value: Value, rows: WindowRows) -> bool:
+    source = value.source
+    return isinstance(source, Share) and 0 in (rows.of_all(TOTAL), rows.of_all(source.of))
+
+
+def _compare_rows(values: Sequence[Value], now: tuple[Row, Row], before: tuple[Row, Row]) -> Row:
+    """The cells of a row, from each window's values and those of no row.
+
+    A row that counts no call (R1) is as one that is not there.
+    """
+    (ours, no_row), (theirs, no_row_before) = now, before
+    if TOTAL_VALUE in values:
+        place = values.index(TOTAL_VALUE)
+        ours = no_row if ours[place] == 0 else ours
+        theirs = no_row_before if theirs[place] == 0 else theirs
+    cells: list[Number | None] = []
+    for our, their in zip(ours, theirs, strict=True):
+        difference = subtract(our, their)
+        percent: Number | None = None
+        if difference is not None and their is not None:
+            # No number is the change from nothing: NaN, which no engine answers, stands for that.
+            percent = math.nan if their == 0 else difference / abs(their) * 100
+        cells += [our, their, difference, percent]
+    return tuple(cells)

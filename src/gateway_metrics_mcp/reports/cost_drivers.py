@@ -13,9 +13,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
-from gateway_metrics_mcp.query.result import FLOAT_NOISE, TOTAL, DataPoint, Number, Result, add_up
+from gateway_metrics_mcp.query.result import (
+    FLOAT_NOISE,
+    TOTAL,
+    DataPoint,
+    Identity,
+    Number,
+    Result,
+    add_up,
+    identify,
+)
 from gateway_metrics_mcp.query.time.window import Window
-from gateway_metrics_mcp.reports.assembly import Identity, WindowRows, identify
+from gateway_metrics_mcp.reports.assembly import WindowRows, is_partition
 from gateway_metrics_mcp.reports.columns import COST, TOKENS, asks_cost
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS
 from gateway_metrics_mcp.reports.plan import QueryRole
@@ -84,7 +93,7 @@ def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | N
     found: dict[Identity, Spend] = {}
     for point in result.points:
         cost, calls, *tokens = (_number(point, i) for i in positions)
-        group = identify(point, len(point.keys) if is_grouped else 0)
+        group = identify(point.keys if is_grouped else ())
         found[group] = found.get(group, Spend()) + Spend(calls, sum(tokens), cost)
     return found
 
@@ -149,43 +158,63 @@ class PriceCoverage:
     is_exact: bool = True
 
 
-def count_priced(request: ReportRequest, sheet: WindowRows) -> PriceCoverage | None:
-    """The calls that have a price, of all; None if that is not known or not asked."""
+def list_priced(request: ReportRequest, *windows: WindowRows) -> tuple[PriceCoverage, ...]:
+    """How many calls have a price, of each window of which it is known; nothing if not asked."""
     if not asks_cost(request.values):
-        return None
-    priced, calls, is_exact = sheet.of_all(_COUNT), sheet.of_all(TOTAL), True
-    if calls is None and {_COUNT, TOTAL} <= set(sheet.raw.value_names):
-        priced, calls = add_up(sheet.raw.column(_COUNT)), add_up(sheet.raw.column(TOTAL))
+        return ()
+    counted = [_count_priced(request, rows) for rows in windows]
+    return tuple(priced for priced in counted if priced is not None)
+
+
+def _count_priced(request: ReportRequest, rows: WindowRows) -> PriceCoverage | None:
+    priced, calls, is_exact = rows.of_all(_COUNT), rows.of_all(TOTAL), True
+    if calls is None and {_COUNT, TOTAL} <= set(rows.raw.value_names):
+        priced, calls = add_up(rows.raw.column(_COUNT)), add_up(rows.raw.column(TOTAL))
         is_exact = not {"team", *SUBJECT_KINDS} & set(request.query.group_by)
     return None if priced is None or calls is None else PriceCoverage(priced, calls, is_exact)
 
 
-def list_priced(request: ReportRequest, *sheets: WindowRows) -> tuple[PriceCoverage, ...]:
-    """The same of each window of which it is known."""
-    counted = [count_priced(request, sheet) for sheet in sheets]
-    return tuple(priced for priced in counted if priced is not None)
+def find_costs(
+    request: ReportRequest, results: Mapping[QueryRole, Result], now: WindowRows, before: WindowRows
+) -> tuple[list[Result] | None, bool]:
+    """The calls with a price of both windows, if the results have them; and whether by group.
+
+    Groups that share calls, or are not all calls, cannot tell what a cost is made of: then all
+    calls together do.
+    """
+    windows = (now, before)
+    is_grouped = all(is_partition(request, rows.raw, rows.of_all(TOTAL)) for rows in windows)
+    if all(map(_is_all_priced, windows)):
+        return [rows.raw if is_grouped else _all_of(rows) for rows in windows], is_grouped
+    has_groups = is_grouped and bool(request.query.group_by)
+    found = [
+        _find_costed(results, is_before=is_before, is_grouped=has_groups)
+        for is_before in request.windows
+    ]
+    costs = [result for result in found if result is not None]
+    return costs if len(costs) == len(found) else None, is_grouped
 
 
-def is_all_priced(sheet: WindowRows) -> bool:
+def _is_all_priced(rows: WindowRows) -> bool:
     """Whether every call has a price."""
-    return sheet.of_all(_COUNT) is not None and sheet.of_all(_COUNT) == sheet.of_all(TOTAL)
+    return rows.of_all(_COUNT) is not None and rows.of_all(_COUNT) == rows.of_all(TOTAL)
 
 
-def all_of(sheet: WindowRows) -> Result:
+def _all_of(rows: WindowRows) -> Result:
     """All calls together, as a result."""
-    if sheet.raw_all is None:
-        return sheet.raw
-    return Result((), sheet.raw.value_names, (sheet.raw_all,))
+    if rows.raw_all is None:
+        return rows.raw
+    return Result((), rows.raw.value_names, (rows.raw_all,))
 
 
-def find_costed(
-    answers: Mapping[QueryRole, Result], *, is_before: bool, is_grouped: bool
+def _find_costed(
+    results: Mapping[QueryRole, Result], *, is_before: bool, is_grouped: bool
 ) -> Result | None:
     """The calls that have a price, where a measure has asked for them."""
     wanted = {aggregation.key for aggregation in NEEDED} - {_COUNT} | {TOTAL}
-    for call, result in answers.items():
-        is_mine = call.is_before == is_before and call.is_all != is_grouped
-        if is_mine and call.rows.filters == (_COSTED,) and wanted <= set(result.value_names):
+    for role, result in results.items():
+        is_mine = role.is_before == is_before and role.is_all != is_grouped
+        if is_mine and role.rows.filters == (_COSTED,) and wanted <= set(result.value_names):
             return result
     return None
 

@@ -1,11 +1,13 @@
-"""One tool call -> the upstream calls it takes, side by side -> what was asked and answered."""
+"""One report request -> its queries, run side by side -> the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+import anyio
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.query.caller import Caller
@@ -18,17 +20,14 @@ from gateway_metrics_mcp.reports.assembly import (
     WindowRows,
     assemble_windows,
     choose_values,
+    compare,
     find_seen,
-    is_partition,
 )
 from gateway_metrics_mcp.reports.columns import asks_spend
-from gateway_metrics_mcp.reports.comparison import Row, compare, unless_same
 from gateway_metrics_mcp.reports.cost_drivers import (
     CostDecomposition,
-    all_of,
     costed_queries,
-    find_costed,
-    is_all_priced,
+    find_costs,
     list_priced,
     split_results,
 )
@@ -45,15 +44,16 @@ from gateway_metrics_mcp.reports.diagnosis import (
     read_probe,
     seen_values,
 )
-from gateway_metrics_mcp.reports.explain import Step, list_steps
 from gateway_metrics_mcp.reports.plan import (
     MOST_CALLS,
     MissingStart,
     QueryRole,
+    Step,
     count_queries,
     find_gap,
     find_way_to_split,
     fold,
+    list_steps,
     list_unasked,
     plan_queries,
 )
@@ -61,19 +61,22 @@ from gateway_metrics_mcp.reports.report import Report, is_empty
 from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.reports.time_buckets import (
     MOST_AT_ONCE,
-    ask_local,
     count_query,
     fetch_all,
     needs_group_count,
+    run_local,
     settle_buckets,
 )
-from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
+
+Results = Mapping[QueryRole, Result]
+Gaps = dict[bool, MissingStart | None]
+"""The start without rows of the earlier window (True), and of the present one, if known."""
 
 
 @dataclass(slots=True)
 class QueryExecutor:
-    """Asks the upstream calls of one tool call, and counts them."""
+    """Runs the queries of one tool call, and counts the upstream calls they take."""
 
     backend: Backend
     caller: Caller
@@ -83,54 +86,50 @@ class QueryExecutor:
     most_calls: int = MOST_CALLS
     calls: int = 0
     """Those made so far; days of another zone that are asked one by one count as one."""
-    gaps: dict[bool, MissingStart | None] = field(default_factory=dict)
-    """The start without rows of the earlier window (True), and of the present one, if known."""
     oldest_s: float | None = None
-    """How old the oldest of the answers is that came from the cache."""
-    way_to_split: str = ""
-    """What to ask where it would take too many calls to say what a change of cost is made of."""
-    _limiter: ConcurrencyLimiter | None = None
+    """How old the oldest of the results is that came from the cache."""
+    _limiter: anyio.CapacityLimiter | None = None
     """For days that are asked one by one; a few calls side by side need none."""
 
-    async def ask(self, request: ReportRequest) -> Report:
-        """Ask the question, and beside it all that an honest answer needs.
+    async def run(self, request: ReportRequest) -> Report:
+        """Run the request, and beside it all that an honest answer needs.
 
         Raises:
             InvalidQueryError: if it would be too large, or take too many calls.
             GatewayMetricsError: the first failure; the other calls are cancelled then.
         """
         request, notes = await self._settle(request)
-        answers = await self._fetch_all(request, self._plan(request))
-        raws = [r for call, r in answers.items() if call == QueryRole(is_before=call.is_before)]
-        values = choose_values(request, raws)
-        size = sum(len(result.points) for result in answers.values())
-        sheet, before = await run_in_thread_if_large(
-            size, assemble_windows, request, answers, values
-        )
+        results, gaps = await self._run_plan(request)
+        mains = [results[QueryRole(is_before)] for is_before in request.windows]
+        values = choose_values(request, mains)
+        size = sum(len(result.points) for result in results.values())
+        now, before = await run_in_thread_if_large(size, assemble_windows, request, results, values)
         report = Report(
             request,
-            sheet.result,
-            self._shown_totals(sheet),
+            now.result,
+            now.totals if self.has_all_row else None,
             self.now,
             values,
             notes=notes,
-            spelt=sheet.spelt,
-            of_all=sheet.totals if self.has_all_row else None,
-            gap=self.gaps.get(False),
-            priced=list_priced(request, sheet),
+            spelt=now.spelt,
+            gap=gaps.get(False),
+            priced=list_priced(request, now),
             is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
         )
         if before is not None:
-            report = await self._compare(report, answers, sheet, before)
-        if not is_empty(report):
-            report = replace(report, notes=(*report.notes, *list_unasked(request, self.gaps)))
-        report = await self._explain_absence(report, answers)
-        if self.oldest_s is None:
-            return report
+            if before.of_all(TOTAL) == 0:
+                gaps[True] = MissingStart(None, 1.0)
+            report = await self._compare(report, results, now, before)
+            report = replace(report, earlier_gap=gaps.get(True))
+        if is_empty(report):
+            report = await self._diagnose_emptiness(report)
+        else:
+            report = replace(report, notes=(*report.notes, *list_unasked(request, gaps)))
+            report = await self._diagnose_values(report, results)
         return replace(report, result=replace(report.result, age_s=self.oldest_s))
 
     def explain(self, request: ReportRequest) -> tuple[ReportRequest, list[Step], tuple[str, ...]]:
-        """The calls that `ask` would make, as far as that is known before asking.
+        """The calls that `run` would make, as far as that is known before asking.
 
         Raises:
             InvalidQueryError: if it would be too large, or take too many calls.
@@ -142,10 +141,11 @@ class QueryExecutor:
         return settled, list_steps(settled, planned), notes
 
     async def _settle(self, request: ReportRequest) -> tuple[ReportRequest, tuple[str, ...]]:
-        """The question with buckets that fit, and a note if they were changed."""
+        """The request with buckets that fit, and a note if they were changed."""
         groups = 1
         if needs_group_count(request):
-            groups = max(len((await self._fetch(count_query(request))).points), 1)
+            (counted,) = await self._query_all([count_query(request)])
+            groups = max(len(counted.points), 1)
         return settle_buckets(request, groups)
 
     def _plan(self, request: ReportRequest) -> dict[QueryRole, Query]:
@@ -158,22 +158,49 @@ class QueryExecutor:
             present=[name for name in listed if name not in grouped],
         )
 
-    async def _explain_absence(self, report: Report, answers: Mapping[QueryRole, Result]) -> Report:
-        """What is there where nothing matched, and what comes near a value that none has."""
+    async def _run_plan(self, request: ReportRequest) -> tuple[dict[QueryRole, Result], Gaps]:
+        """The result of each planned query in the request's shape, and starts without rows.
+
+        A total is asked bucket by bucket where that takes no call more: it tells when the rows
+        begin, and is folded into the one row here.
+        """
+        planned = self._plan(request)
+        queries = list(dict.fromkeys(planned.values()))
+        if request.local is not None:
+            self._limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
+        found = dict(zip(queries, await self._query_all(queries, request), strict=True))
+        results: dict[QueryRole, Result] = {}
+        gaps: Gaps = {}
+        for role, query in planned.items():
+            result = found[query]
+            if role.is_coverage or (query.interval is not None and request.query.interval is None):
+                gaps[role.is_before] = find_gap(query, result)
+                result = fold(query, result)
+            if not role.is_coverage:
+                results[role] = result
+        return results, gaps
+
+    # --- why nothing matched ---
+
+    async def _diagnose_emptiness(self, report: Report) -> Report:
+        """The report with what is there where nothing matched, if a call is left for that."""
         request = report.request
-        if is_empty(report):
-            if not request.query.filters or self.calls >= self.most_calls:
-                return report
-            fields = [name for _, name in probed_filters(request, self.catalog)]
-            result, is_part = await self._probe(request, fields)
-            probe = read_probe(request, self.catalog, result, is_later_alone=is_part)
-            keys = await self._near_keys(request, absent_keys(result) if probe.total else [])
-            return replace(report, probe=probe, near_keys=keys)
+        if not request.query.filters or self.calls >= self.most_calls:
+            return report
+        fields = [name for _, name in probed_filters(request, self.catalog)]
+        result, is_part = await self._probe(request, fields)
+        probe = read_probe(request, self.catalog, result, is_later_alone=is_part)
+        keys = await self._near_keys(request, absent_keys(result) if probe.total else [])
+        return replace(report, probe=probe, near_keys=keys)
+
+    async def _diagnose_values(self, report: Report, results: Results) -> Report:
+        """The report with what comes near a filter's value, or a metadata key, that no row has."""
+        request = report.request
         unmatched: list[Unmatched] = []
         unsure: list[str] = []
+        rows = sum(len(result.points) for result in results.values())
         for filter_, name in listed_filters(request, self.catalog):
-            rows = sum(len(result.points) for result in answers.values())
-            seen = await run_in_thread_if_large(rows, find_seen, request, answers, name)
+            seen = await run_in_thread_if_large(rows, find_seen, request, results, name)
             if seen is None:
                 unsure.append(f"whether each value of {name} has rows was not asked: calls ran out")
             if seen is None or not any(find_unmatched(filter_, seen, None)):
@@ -192,8 +219,7 @@ class QueryExecutor:
         """What the windows hold; where calls run short the later one, and then True."""
         queries = probe_queries(request, fields)
         left = queries[: self.most_calls - self.calls]
-        self.calls += len(left)
-        return join(await fetch_all(self._query, left)), len(left) < len(queries)
+        return join(await self._query_all(left)), len(left) < len(queries)
 
     async def _near_keys(
         self, request: ReportRequest, fields: Sequence[str]
@@ -211,108 +237,66 @@ class QueryExecutor:
         keys = list(list_seen(listed, 0))
         return {name: find_near_values(name.removeprefix(METADATA_PREFIX), keys) for name in fields}
 
+    # --- two windows ---
+
     async def _compare(
-        self,
-        report: Report,
-        answers: Mapping[QueryRole, Result],
-        now: WindowRows,
-        before: WindowRows,
+        self, report: Report, results: Results, now: WindowRows, before: WindowRows
     ) -> Report:
-        if before.of_all(TOTAL) == 0:
-            self.gaps[True] = MissingStart(None, 1.0)
-        split = await self._split_cost(report.request, answers, now, before)
+        """The report of both windows."""
+        request = report.request
+        split, way_to_split = await self._split_cost(request, results, now, before)
         size = len(now.result.points) + len(before.result.points)
         compared = await run_in_thread_if_large(size, compare, now, before, report.values)
-        of_all = compared.totals if self.has_all_row else None
-        return report.compared_with(
-            compared.result,
-            unless_same(of_all, compared.result),
-            compared.values,
-            of_all=of_all,
-            priced=list_priced(report.request, now, before),
+        return replace(
+            report,
+            result=compared.result,
+            of_all=compared.totals if self.has_all_row else None,
+            values=compared.values,
+            priced=list_priced(request, now, before),
             new=compared.new,
             vanished=compared.vanished,
-            earlier_gap=self.gaps.get(True),
             earlier_spelt=before.spelt,
             split=split,
-            way_to_split=self.way_to_split,
+            way_to_split=way_to_split,
         )
 
     async def _split_cost(
-        self,
-        request: ReportRequest,
-        answers: Mapping[QueryRole, Result],
-        now: WindowRows,
-        before: WindowRows,
-    ) -> CostDecomposition | None:
-        """What a change of cost is made of, of the calls that have a price.
+        self, request: ReportRequest, results: Results, now: WindowRows, before: WindowRows
+    ) -> tuple[CostDecomposition | None, str]:
+        """What a change of cost is made of; or what to ask to be told, if that takes more calls."""
+        if not asks_spend(request.values) or request.earlier is None:
+            return None, ""
+        costs, is_grouped = find_costs(request, results, now, before)
+        if costs is None:
+            queries = costed_queries(request, request.earlier, is_grouped=is_grouped)
+            if self.calls + len(queries) > self.most_calls:
+                return None, find_way_to_split(
+                    request, has_all_row=self.has_all_row, most=self.most_calls
+                )
+            costs = await self._query_all(queries)
+        size = sum(len(result.points) for result in costs)
+        split = await run_in_thread_if_large(size, split_results, *costs, is_grouped=is_grouped)
+        return split, ""
 
-        Where some have none, those are asked apart. Groups that share calls, or are not all
-        calls, cannot tell: then all calls together do.
-        """
-        if not asks_spend(request.values):
-            return None
-        sheets = (now, before)
-        is_grouped = all(is_partition(request, sheet.raw, sheet.of_all(TOTAL)) for sheet in sheets)
-        results: list[Result | None] = [
-            sheet.raw if is_grouped else all_of(sheet) for sheet in sheets
-        ]
-        if not all(is_all_priced(sheet) for sheet in sheets):
-            grouped = is_grouped and bool(request.query.group_by)
-            results = [
-                find_costed(answers, is_before=is_before, is_grouped=grouped)
-                for is_before in (False, True)
-            ]
-            if None in results:
-                if self.calls + 2 > self.most_calls or request.earlier is None:
-                    self.way_to_split = find_way_to_split(
-                        request, has_all_row=self.has_all_row, most=self.most_calls
-                    )
-                    return None
-                self.calls += 2
-                queries = costed_queries(request, request.earlier, is_grouped=is_grouped)
-                results = [*await fetch_all(self._query, queries)]
-        ours, theirs = results
-        if ours is None or theirs is None:
-            return None
-        size = len(ours.points) + len(theirs.points)
-        return await run_in_thread_if_large(
-            size, split_results, ours, theirs, is_grouped=is_grouped
-        )
+    # --- queries ---
 
-    async def _fetch_all(
-        self, request: ReportRequest, planned: Mapping[QueryRole, Query]
-    ) -> dict[QueryRole, Result]:
-        queries = list(dict.fromkeys(planned.values()))
+    async def _query_all(
+        self, queries: Sequence[Query], request: ReportRequest | None = None
+    ) -> list[Result]:
+        """The results in the order of the queries; those of a request in its local buckets."""
         self.calls += len(queries)
+        local = None if request is None else request.local
 
-        if request.local is not None:
-            self._limiter = ConcurrencyLimiter(MOST_AT_ONCE)
-
-        async def fetch(query: Query) -> Result:
-            if request.local is None or query.interval is None:
+        async def run(query: Query) -> Result:
+            if local is None or query.interval is None:
                 return await self._query(query)
-            return await ask_local(self._query, query, request.local)
+            return await run_local(self._query, query, local)
 
-        results = dict(zip(queries, await fetch_all(fetch, queries), strict=True))
-        answers = {call: results[query] for call, query in planned.items()}
-        for call, query in planned.items():
-            if call.is_coverage or (query.interval is not None and request.query.interval is None):
-                self.gaps[call.is_before] = find_gap(query, answers[call])
-                answers[call] = fold(query, answers[call])
-        return {call: result for call, result in answers.items() if not call.is_coverage}
-
-    async def _fetch(self, query: Query) -> Result:
-        self.calls += 1
-        return await self._query(query)
+        return await fetch_all(run, queries)
 
     async def _query(self, query: Query) -> Result:
-        async with self._limiter.acquire() if self._limiter else nullcontext():
+        async with self._limiter or nullcontext():
             result = await self.backend.query(query, self.caller)
         if result.age_s is not None:
             self.oldest_s = max(self.oldest_s or 0, result.age_s)
         return result
-
-    def _shown_totals(self, sheet: WindowRows) -> Row | None:
-        """The ALL row, unless it is switched off or says the same as a single row."""
-        return unless_same(sheet.totals, sheet.result) if self.has_all_row else None

@@ -1,11 +1,12 @@
-"""A question with its results: what the answer is written from."""
+"""What one tool call asked and got: the data that an answer is written from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
 from gateway_metrics_mcp.query.time.interval import Interval
@@ -23,14 +24,13 @@ _TEAM: Final = "team"
 class Report:
     """What was asked and what came back.
 
-    `values` are what the result's values are, in its order. `totals` is the row of the same
-    question without group-by; None where there is no ALL row. `now` is when the question was
-    asked.
+    `values` are what the result's values are, in its order. `of_all` is the row of the same request
+    without group-by; None where there is no ALL row. `now` is when it was asked.
     """
 
     request: ReportRequest
     result: Result
-    totals: tuple[Number | None, ...] | None
+    of_all: tuple[Number | None, ...] | None
     now: datetime
     values: tuple[Value, ...]
     notes: tuple[str, ...] = ()
@@ -39,8 +39,6 @@ class Report:
     """By measure: the values it took of a field whose spelling is not documented."""
     earlier_spelt: Mapping[str, ValueMatch] = field(default_factory=dict)
     """The same in the earlier window."""
-    of_all: tuple[Number | None, ...] | None = None
-    """The row without group-by, also where it is not shown since there is but one row."""
     priced: tuple[PriceCoverage, ...] = ()
     """The calls that have a price, where cost was asked: of the window, and of the earlier one."""
     new: tuple[tuple[Key, ...], ...] = ()
@@ -66,20 +64,19 @@ class Report:
     link: str | None = None
     """The URI of all rows, for an answer that has to leave some out."""
 
-    def compared_with(
-        self,
-        result: Result,
-        totals: tuple[Number | None, ...] | None,
-        values: tuple[Value, ...],
-        **facts: Any,
-    ) -> Report:
-        """The same question, with the answer of two windows."""
-        return replace(self, result=result, totals=totals, values=values, **facts)
+    @property
+    def totals(self) -> tuple[Number | None, ...] | None:
+        """The ALL row to show: none beside a single row that says the same."""
+        totals, points = self.of_all, self.result.points
+        if totals is None or len(points) != 1:
+            return totals
+        pairs = zip(points[0].values, totals, strict=True)
+        return None if all(_is_same(*pair) for pair in pairs) else totals
 
     @property
     def buckets(self) -> Interval | None:
         """The buckets of a timeseries: the zone's own days, or the query's."""
-        return self.request.local or self.request.query.interval
+        return self.request.buckets
 
     def value(self, name: str) -> Value:
         """What a value of the result is."""
@@ -139,3 +136,11 @@ def is_empty(report: Report) -> bool:
         return False
     counts = [name for name in (TOTAL, TOTAL + BEFORE) if name in result.value_names]
     return all(result.column(name) == (0,) for name in counts)
+
+
+def _is_same(one: Number | None, other: Number | None) -> bool:
+    """Whether values differ by no more than the order of adding floats; NaN is as NaN."""
+    if not (isinstance(one, float) and isinstance(other, float)):
+        return one == other
+    is_close = math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return is_close or (math.isnan(one) and math.isnan(other))

@@ -81,6 +81,16 @@ class ReportRequest:
     limit: int | None = None
     offset: int = 0
 
+    @property
+    def buckets(self) -> Interval | None:
+        """The buckets of the answer: the zone's own, or the query's; None in a distribution."""
+        return self.local or self.query.interval
+
+    @property
+    def windows(self) -> tuple[bool, ...]:
+        """The windows by whether they are the earlier one."""
+        return (False,) if self.earlier is None else (False, True)
+
 
 def read_distribution(
     raw: Mapping[str, Any], options: ParserOptions, now: datetime

@@ -21,10 +21,11 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import (
     TOTAL,
     DataPoint,
-    Key,
+    Identity,
     Number,
     Result,
     add_up,
+    identify,
     value_names_of,
 )
 from gateway_metrics_mcp.query.time.interval import (
@@ -63,10 +64,10 @@ def choose_step(query: Query, local: LocalDays) -> Interval | None:
     step = local.step(start, end)
     if step is None or step.count_buckets(start, end) <= MOST_STEPS:
         return step
-    return None if can_ask_each(query, local) else step
+    return None if can_run_each(query, local) else step
 
 
-def can_ask_each(query: Query, local: LocalDays) -> bool:
+def can_run_each(query: Query, local: LocalDays) -> bool:
     """Whether there may be a distribution query per local bucket."""
     return (
         not query.has_rates
@@ -74,24 +75,15 @@ def can_ask_each(query: Query, local: LocalDays) -> bool:
     )
 
 
-def count_calls(query: Query, local: LocalDays) -> int:
-    """The upstream calls that a question takes which `check_local` lets pass."""
-    if choose_step(query, local) is not None:
-        return 1
-    return local.count_buckets(query.start_ts, query.end_ts)
-
-
-def check_local(query: Query, local: LocalDays) -> str | None:
-    """Why the question cannot be had in local buckets, and what can; None if it can."""
-    if choose_step(query, local) is not None or can_ask_each(query, local):
+def find_obstacle(query: Query, local: LocalDays) -> tuple[str, str] | None:
+    """Why the query cannot be had in local buckets, and what can be; None if it can."""
+    if choose_step(query, local) is not None or can_run_each(query, local):
         return None
     zone, utc = local.zone.key, 'timezone "UTC"'
     rates = [f"{a.type} {a.column}" for a in query.aggregations if a.type in RATE_TYPES]
     if rates:
-        return (
-            f"{', '.join(rates)}: rates come in UTC buckets only, not in the {local.unit}s of"
-            f" {zone}. Ask sum instead, or give {utc}"
-        )
+        wrong = f"rates come in UTC buckets only, not in the {local.unit}s of {zone}"
+        return f"{', '.join(rates)}: {wrong}", f"Ask sum instead, or give {utc}"
     count = local.count_buckets(query.start_ts, query.end_ts)
     others = [f"{a.type} {a.column}" for a in query.aggregations if not a.is_additive]
     why = (
@@ -99,41 +91,41 @@ def check_local(query: Query, local: LocalDays) -> str | None:
         if others
         else f"the {local.unit}s of {zone} do not start on a quarter of an hour"
     )
-    return (
+    wrong = (
         f"{why}, so each of the {count} buckets of {local} in {zone} is a call, and at most"
-        f" {MOST_BUCKET_CALLS} are made. Give a shorter window, a longer interval, or {utc}"
+        f" {MOST_BUCKET_CALLS} are made"
     )
+    return wrong, f"Give a shorter window, a longer interval, or {utc}"
 
 
-async def ask_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
+async def run_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
     """The rows of a timeseries in local buckets, each at its bucket's start in UTC.
 
     Raises:
         InvalidQueryError: before anything is sent, if it cannot be had.
         GatewayMetricsError: the first failure; all other calls are cancelled then.
     """
-    refusal = check_local(query, local)
-    if refusal is not None:
-        raise InvalidQueryError([Problem("interval", refusal)])
-    step = choose_step(query, local)
+    if obstacle := find_obstacle(query, local):
+        raise InvalidQueryError([Problem("interval", ". ".join(obstacle))])
+    step, can_split = choose_step(query, local), can_run_each(query, local)
     if step is None:
-        return await _ask_each(fetch, query, local)
+        return await _run_each(fetch, query, local)
     try:
         narrow = await fetch(query.model_copy(update={"interval": step}))
     except (TooManyRowsError, ResponseTooLargeError):
         # The narrow buckets were too many; the local ones are far fewer.
-        if not can_ask_each(query, local):
+        if not can_split:
             raise
-        return await _ask_each(fetch, query, local)
+        return await _run_each(fetch, query, local)
     result = _regroup(narrow, query, local, step)
-    if result is None and can_ask_each(query, local):
-        return await _ask_each(fetch, query, local)
-    if result is None:
-        raise UnreadableResponseError(
-            f"the gateway's buckets of {step} do not begin where they are documented to, so they"
-            f' do not add up to the {local.unit}s of {local.zone.key}. Give timezone "UTC"'
-        )
-    return result
+    if result is not None:
+        return result
+    if can_split:
+        return await _run_each(fetch, query, local)
+    raise UnreadableResponseError(
+        f"the gateway's buckets of {step} do not begin where they are documented to, so they"
+        f' do not add up to the {local.unit}s of {local.zone.key}. Give timezone "UTC"'
+    )
 
 
 async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
@@ -169,7 +161,7 @@ async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
 def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> Result | None:
     """The rows added up by local bucket and keys; None if a row lies in two buckets."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
-    rows: dict[tuple[int, tuple[Key, ...], tuple[type, ...]], list[tuple[Number | None, ...]]] = {}
+    rows: dict[tuple[int, Identity], list[DataPoint]] = {}
     for point in narrow.points:
         if point.start is None:
             return None
@@ -177,17 +169,19 @@ def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> 
         bucket = bisect_right(edges, max(point.start, query.start_ts)) - 1
         if bucket + 1 < len(edges) and end_of(point.start, step) > edges[bucket + 1]:
             return None
-        # By type as well: True, 1 and 1.0 are equal in Python, and three groups here.
-        identity = bucket, point.keys, tuple(map(type, point.keys))
-        rows.setdefault(identity, []).append(point.values)
+        rows.setdefault((bucket, identify(point.keys)), []).append(point)
     points = [
-        DataPoint(keys, tuple(map(add_up, zip(*values, strict=True))), edges[bucket])
-        for (bucket, keys, _), values in rows.items()
+        DataPoint(
+            group[0].keys,
+            tuple(map(add_up, zip(*(point.values for point in group), strict=True))),
+            edges[bucket],
+        )
+        for (bucket, _), group in rows.items()
     ]
     return replace(narrow, points=_sorted(points, narrow.value_names))
 
 
-async def _ask_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:
+async def _run_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:
     """One distribution query per local bucket, the first and last clipped to the window."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
     ends = [*edges[1:], query.end_ts]
@@ -271,17 +265,16 @@ def settle_buckets(
     Raises:
         InvalidQueryError: with what fits, if it does not.
     """
-    wrong = _find_wrong(request, groups)
-    if wrong is None:
+    obstacle = _find_obstacle(request, groups)
+    if obstacle is None:
         return request, ()
+    reason, advice = obstacle
     better = _find_better(request, groups)
     if better is None:
-        raise InvalidQueryError([Problem("interval", wrong)])
+        raise InvalidQueryError([Problem("interval", ". ".join(obstacle))])
     interval = better.query.interval
-    reason, _, advice = wrong.partition(". ")
     if request.is_interval_ours:
         return better, (f"buckets of {interval}: {reason}",)
-    advice = advice or "Give a shorter window"
     proposal = f"Use {interval}, or {advice[0].lower()}{advice[1:]}"
     raise InvalidQueryError([Problem("interval", f"{reason}. {proposal}")])
 
@@ -289,32 +282,24 @@ def settle_buckets(
 def _find_better(request: ReportRequest, groups: int) -> ReportRequest | None:
     """The same in the narrowest usual buckets that fit."""
     for interval in INTERVALS:
-        better = _with_interval(request, interval)
-        buckets = buckets_of(better)
+        query = request.query.model_copy(update={"interval": interval})
+        better = replace(request, query=query, local=localise(interval, request.window.zone))
+        buckets = better.buckets
         window = (better.query.start_ts, better.query.end_ts)
         is_usual = buckets is not None and buckets.count_buckets(*window) <= BUCKETS_BY_DEFAULT
-        if is_usual and _find_wrong(better, groups) is None:
+        if is_usual and _find_obstacle(better, groups) is None:
             return better
     return None
 
 
-def _with_interval(request: ReportRequest, interval: Interval) -> ReportRequest:
-    query = request.query.model_copy(update={"interval": interval})
-    return replace(request, query=query, local=localise(interval, request.window.zone))
-
-
-def buckets_of(request: ReportRequest) -> Interval | None:
-    """The buckets of the answer: the zone's own, or the query's; None in a distribution."""
-    return request.local or request.query.interval
-
-
-def _find_wrong(request: ReportRequest, groups: int) -> str | None:
-    """Why these buckets cannot be had."""
-    buckets = buckets_of(request)
+def _find_obstacle(request: ReportRequest, groups: int) -> tuple[str, str] | None:
+    """Why these buckets cannot be had, and what else can be done."""
+    buckets = request.buckets
     if buckets is None:
         return None
     count = buckets.count_buckets(request.query.start_ts, request.query.end_ts)
     if count * groups > MOST_POINTS:
         of = f"{groups} groups x {count} buckets" if groups > 1 else f"{count} buckets"
-        return f"{of} of {request.query.interval} are more than {MOST_POINTS} points"
-    return None if request.local is None else check_local(request.query, request.local)
+        wrong = f"{of} of {request.query.interval} are more than {MOST_POINTS} points"
+        return wrong, "Give a shorter window"
+    return None if request.local is None else find_obstacle(request.query, request.local)

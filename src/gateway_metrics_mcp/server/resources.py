@@ -160,7 +160,7 @@ async def _read_rows(context: ToolContext, raw: Any, caller: Caller) -> Answer:
         has_all_row=False,
         most_calls=context.settings.calls,
     )
-    report = await executor.ask(question)
+    report = await executor.run(question)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
         text = await to_thread.run_sync(write_csv, report)

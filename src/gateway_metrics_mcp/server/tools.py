@@ -140,7 +140,7 @@ async def _answer(
                 settled, steps, show, now=now, budget=settings.budget, calls_left=left, notes=notes
             )
         )
-    report = await executor.ask(question)
+    report = await executor.run(question)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
         if context.has_links:
