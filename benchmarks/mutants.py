@@ -361,7 +361,7 @@ class Bench:
             cwd=self.tree,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
             start_new_session=True,
             preexec_fn=limit,  # noqa: PLW1509 - one thread
             text=True,
@@ -400,14 +400,14 @@ def run(tree: Path, listed: Path, which: str, python: str, into: Path) -> None:
         outcome, took, said = "absent", 0.0, ""
         if function and mutated:
             original = function.path.read_text("utf-8")
-            function.path.write_text(mutated, "utf-8")
+            write_module(function.path, mutated)
             start = time.monotonic()
             cpu_s = CPU_TIMES * usual[mutant.room] + CPU_SPARE_S
             outcome, took = bench.test(tests[mutant.room], cpu_s)
             said = next(
                 (x for x in bench.output.splitlines() if x.startswith(("FAILED", "ERROR"))), ""
             )
-            function.path.write_text(original, "utf-8")
+            write_module(function.path, original)
             print(f"{number:3} {outcome:8} {time.monotonic() - start:5.0f} s", end=" ")
         print(f"{mutant.function} {mutant.change}", flush=True)
         result = {"outcome": outcome, "cpu_s": round(took, 1), "by": said[:200]}
@@ -417,10 +417,17 @@ def run(tree: Path, listed: Path, which: str, python: str, into: Path) -> None:
     show(into)
 
 
+def write_module(path: Path, text: str) -> None:
+    """Without its byte code, which is told apart by size and second alone."""
+    path.write_text(text, "utf-8")
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
 def read_usual(bench: Bench, tests: dict[str, list[str]], kept: Path) -> dict[str, float]:
     """The processor time of each room's tests, which have to pass as the code is."""
     usual: dict[str, float] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
-    for room in tests.keys() - usual.keys():
+    for room in sorted(tests.keys() - usual.keys()):
         outcome, usual[room] = bench.test(tests[room], WALL_S)
         if outcome != "survived":
             raise RuntimeError(f"the tests of {room} fail as the code is:\n{bench.output[-3000:]}")

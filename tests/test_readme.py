@@ -19,10 +19,12 @@ from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import GATEWAY_HOST, GATEWAY_TOKEN, Settings, flag_names
 
 ROOT: Final = Path(__file__).parents[1]
+PACKAGE: Final = ROOT / "src" / "gateway_metrics_mcp"
 README: Final = ROOT / "README.md"
 PROMPTS: Final = ROOT / "docs" / "prompts.md"
 ANSWERS: Final = ROOT / "docs" / "answers.md"
 SETTINGS: Final = ROOT / "docs" / "settings.md"
+DOCUMENTS: Final = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CURSOR: Final = "https://cursor.com/en/install-mcp"
 VS_CODE: Final = "https://insiders.vscode.dev/redirect/mcp/install"
 NAME: Final = "gateway-metrics"
@@ -143,10 +145,38 @@ def test_the_readme_is_at_most_200_lines() -> None:
     assert README.read_text("utf-8").count("\n") <= 200
 
 
-def test_every_document_it_names_is_there() -> None:
-    links = re.findall(r"\]\((?!https://)([^)#]+)\)", README.read_text("utf-8"))
+def slug_of(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
 
-    assert [link for link in links if not (README.parent / link).is_file()] == []
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_document_and_heading_it_links_to_is_there(path: Path) -> None:
+    lost = []
+    for link in re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text("utf-8")):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if not target.is_file():
+            lost.append(link)
+        elif anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            if anchor not in map(slug_of, headings):
+                lost.append(link)
+
+    assert lost == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_it_names_is_there(path: Path) -> None:
+    """Of the repository; or of the package, if it is a file or a folder of ours by its form."""
+    names = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", path.read_text("utf-8"))
+    folders = ("src/", "tests/", "benchmarks/", "docs/", "prompts/", "bundle/")
+    ours = [name for name in names if name.startswith(folders)]
+    rooms = {f"{folder.name}/" for folder in PACKAGE.iterdir() if folder.is_dir()}
+    beside = [name for name in names if name.startswith(tuple(rooms))]
+
+    assert [name for name in ours if not (ROOT / name).exists()] == []
+    assert [name for name in beside if not (PACKAGE / name).exists()] == []
 
 
 if __name__ == "__main__":
