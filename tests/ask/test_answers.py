@@ -219,7 +219,7 @@ def test_a_timeseries_as_csv_has_a_row_per_bucket_and_group(gateway: Server, ask
     assert len(rows) == 1 + 2 * 10
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(names=st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=5, unique=True))
 def test_no_name_breaks_a_row(gateway: Server, ask: Ask, names: list[str]) -> None:
     gateway.rows = [{"modelName": name, "total": i + 1} for i, name in enumerate(names)]

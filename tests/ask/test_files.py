@@ -42,7 +42,7 @@ def test_a_listed_value_keeps_its_type_and_its_length(gateway: Server, ask: Ask)
     assert table.splitlines()[7] == ",93"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(values=st.lists(st.none() | st.text(max_size=400), min_size=1, max_size=5, unique=True))
 def test_any_value_is_read_back(gateway: Server, ask: Ask, values: list[str | None]) -> None:
     gateway.rows = list_rows(values)

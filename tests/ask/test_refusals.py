@@ -174,7 +174,7 @@ def test_null_is_asked_in_words(gateway: Server, ask: Ask, words: str, *, is_nul
     assert [(one["operator"], one["value"]) for one in filters] == [("IS_NULL", is_null)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     values=st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters='"\0'), max_size=20),
