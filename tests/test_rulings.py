@@ -15,12 +15,11 @@ import httpx
 import pytest
 from mcp.client import Client
 from mcp_types import TextContent
+from tests.api.conftest import Book, build_api
 
-from gateway_metrics_mcp.auth.tokens import OPEN, Tokens, make_token
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
-from gateway_metrics_mcp.http.api import Api
 from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
@@ -76,10 +75,10 @@ class World:
         return engine
 
     async def post(
-        self, body: Row, *, tokens: Tokens = OPEN, token: str = "", **options: Any
+        self, body: Row, *, book: Book | None = None, token: str = "", **options: Any
     ) -> httpx.Response:
         engine = self.engine(**options) if options else self.backend
-        app = Api(engine, load_catalog(), lambda: tokens, clock=lambda: NOW).build()
+        app = build_api(engine, book)
         headers = {"authorization": f"Bearer {token}"} if token else {}
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -513,9 +512,10 @@ async def _whose(world: World) -> None:
     }
 
     for slug, kind, teams, is_admin, expected in made.values():
-        token, entry = make_token(slug, kind, teams, is_tenant_admin=is_admin, expires=None)
+        book = Book()
+        token = book.issue(slug, kind, teams, is_tenant_admin=is_admin)
         body = body_of(groupBy=["modelName"])
-        response = await world.post(body, tokens=Tokens((entry,)), token=token)
+        response = await world.post(body, book=book, token=token)
         assert of(response.json()["data"]["dataPoints"], "modelName") == expected
 
 

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -23,12 +23,14 @@ import uvicorn
 from starlette.applications import Starlette
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.auth.tokens import OPEN, TokenEntry, Tokens, make_token
+from gateway_metrics_mcp.auth.policies import OpenPolicy, TokenFilePolicy
+from gateway_metrics_mcp.auth.tokens import OperatorFile, Tokens, make_token
 from gateway_metrics_mcp.backends.base import Engine
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.http.api import Api
+from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
 from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 TESTS: Final = Path(__file__).parents[1]
@@ -163,11 +165,11 @@ def read_error() -> Callable[[Any], dict[str, Any]]:
 Issue = Callable[..., str]
 
 
-@dataclass
-class Book:
-    """Tokens that tests issue."""
+class Book(OperatorFile[Tokens]):
+    """Tokens that tests issue, without a file."""
 
-    entries: list[TokenEntry] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.current = Tokens()
 
     def issue(
         self,
@@ -181,17 +183,22 @@ class Book:
         token, entry = make_token(
             subject, subject_type, teams, is_tenant_admin=is_tenant_admin, expires=expires
         )
-        self.entries.append(entry)
+        self.current = Tokens(tokens=(*self.current.tokens, entry))
         return token
-
-    def current(self) -> Tokens:
-        return Tokens(tuple(self.entries))
 
 
 @pytest.fixture
 def book() -> Book:
     """A book of tokens; empty, it lets nobody in."""
     return Book()
+
+
+def build_api(backend: Engine, book: Book | None = None, **options: Any) -> Starlette:
+    """The API over an engine, for the tokens of a book or open to all; `options` are settings."""
+    settings = Settings(**options)
+    api = MetricsApi(settings, backend=backend, clock=lambda: NOW)
+    policy = OpenPolicy() if book is None else TokenFilePolicy(book)
+    return build_api_app(api, settings, policy)
 
 
 @dataclass
@@ -230,7 +237,7 @@ async def serve(directory: Path, catalog: Catalog) -> AsyncIterator[Serve]:
         backends: list[Engine] = []
 
         def build(
-            tokens: Callable[[], Tokens] = lambda: OPEN,
+            book: Book | None = None,
             *,
             backend: Engine | None = None,
             at: Path = directory,
@@ -239,7 +246,7 @@ async def serve(directory: Path, catalog: Catalog) -> AsyncIterator[Serve]:
             if backend is None:
                 backend = DuckDBBackend(at, catalog, threads=1)
             backends.append(backend)
-            app = Api(backend, catalog, tokens, clock=lambda: NOW, **options).build()
+            app = build_api(backend, book, **options)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
             clients.append(client)
@@ -276,14 +283,14 @@ def listen(directory: Path, catalog: Catalog) -> Listen:
 
     @asynccontextmanager
     async def listen(
-        tokens: Callable[[], Tokens] = lambda: OPEN,
+        book: Book | None = None,
         *,
         backend: Engine | None = None,
         at: Path = directory,
         **options: Any,
     ) -> AsyncIterator[int]:
         backend = backend or DuckDBBackend(at, catalog)
-        async with open_port(Api(backend, catalog, tokens, **options).build()) as port:
+        async with open_port(build_api(backend, book, **options)) as port:
             yield port
 
     return listen

@@ -17,10 +17,9 @@ import anyio
 import anyio.to_thread
 import uvicorn
 
-from gateway_metrics_mcp.auth.tokens import OPEN
-from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.http.api import Api
-from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.auth.policies import OpenPolicy
+from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
+from gateway_metrics_mcp.settings import Settings
 
 _BEAT_S = 0.001
 
@@ -62,9 +61,9 @@ class _Meter:
 
 
 async def _serve(directory: Path) -> None:
-    catalog, meter = load_catalog(), _Meter()
-    api = Api(DuckDBBackend(directory, catalog), catalog, lambda: OPEN)
-    config = uvicorn.Config(api.build(), log_config=None, timeout_graceful_shutdown=1)
+    meter, settings = _Meter(), Settings(backend=str(directory))
+    app = build_api_app(MetricsApi(settings), settings, OpenPolicy())
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     gc.freeze()  # as the command does
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
+from tests.api.conftest import Book, build_api
 
-from gateway_metrics_mcp.auth.tokens import TokenEntry, Tokens, make_token
+from gateway_metrics_mcp.auth.tokens import Tokens, make_token
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.http.api import Api
 from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -68,7 +68,7 @@ async def test_a_caller_sees_their_own_rows_and_their_teams(
     total: int,
     models: dict[str, int],
 ) -> None:
-    api, issued = serve(book.current), book.issue(**token)
+    api, issued = serve(book), book.issue(**token)
 
     (row,) = await api.rows(july(), token=issued)
     rows = await api.rows(july(groupBy=["modelName"]), token=issued)
@@ -94,7 +94,7 @@ async def test_a_caller_sees_their_own_rows_and_their_teams(
 async def test_a_filter_for_others_finds_nobody(
     serve: Callable[..., Any], book: Any, july: July, changes: dict[str, Any]
 ) -> None:
-    api, token = serve(book.current), book.issue()
+    api, token = serve(book), book.issue()
 
     assert await api.rows(july(**changes), token=token) == [{"total": 0}]
 
@@ -102,7 +102,7 @@ async def test_a_filter_for_others_finds_nobody(
 async def test_grouping_by_people_and_teams_names_nobody_else(
     serve: Callable[..., Any], book: Any, july: July
 ) -> None:
-    api, token = serve(book.current), book.issue()
+    api, token = serve(book), book.issue()
     body = july(groupBy=["userEmail", "virtualaccount", "createdBySubjectType", "team"])
 
     rows = await api.rows(body, token=token)
@@ -114,7 +114,7 @@ async def test_grouping_by_people_and_teams_names_nobody_else(
 async def test_each_request_is_answered_for_its_own_token(
     serve: Callable[..., Any], book: Any, july: July
 ) -> None:
-    api = serve(book.current)
+    api = serve(book)
     issued = [
         book.issue(),
         book.issue(is_tenant_admin=True),
@@ -144,7 +144,7 @@ class ToolContext:
         self._write = write
         self._numbers = count()
         self._written: Path | None = None
-        self._entries: tuple[TokenEntry, ...] = ()
+        self._book = Book()
         self._runner = asyncio.Runner()
         self._backends = [
             DuckDBBackend(directory, catalog, threads=1, row_cap=row_cap)
@@ -153,7 +153,7 @@ class ToolContext:
         self._clients = [self._open(backend) for backend in self._backends]
 
     def _open(self, backend: DuckDBBackend) -> httpx.AsyncClient:
-        app = Api(backend, self._catalog, lambda: Tokens(self._entries)).build()
+        app = build_api(backend, self._book)
         transport = httpx.ASGITransport(app)
         return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
@@ -173,7 +173,7 @@ class ToolContext:
             is_tenant_admin=caller.is_tenant_admin,
             expires=None,
         )
-        self._entries = (entry,)
+        self._book.current = Tokens(tokens=(entry,))
         return [self._runner.run(self._post(client, body, token)) for client in self._clients]
 
     async def _post(

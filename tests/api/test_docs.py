@@ -27,7 +27,7 @@ def test_its_tokens_file_is_one(tmp_path: Path) -> None:
     (text,) = blocks("toml")
     file = tmp_path / "tokens.toml"
     file.write_text(text, "utf-8")
-    (entry,) = read_tokens(file).entries or ()
+    (entry,) = read_tokens(file).tokens
 
     assert set(entry.model_fields_set) == set(type(entry).model_fields)
 

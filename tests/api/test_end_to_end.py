@@ -102,7 +102,7 @@ async def remote(
     """A gateway backend whose gateway is our API, for a token."""
     engine = DuckDBBackend(filled, catalog, threads=1)
     opened: list[GatewayBackend] = []
-    async with listen(book.current, backend=engine) as port:
+    async with listen(book, backend=engine) as port:
 
         def connect(token: str) -> GatewayBackend:
             backend = GatewayBackend(f"http://127.0.0.1:{port}", token, catalog)
@@ -189,7 +189,7 @@ async def test_every_body_has_the_same_rows_as_a_tool_call(
     engine = DuckDBBackend(filled, catalog, threads=1)
     chosen = [*asked[:39], *asked[39::step]]
     wrong = 0
-    async with listen(book.current, backend=engine) as port:
+    async with listen(book, backend=engine) as port:
         settings = Settings(backend=f"http://127.0.0.1:{port}", token=token, budget=MOST_TOKENS)
         local = Settings(backend=str(filled), threads=1, budget=MOST_TOKENS)
         near = build_server(local, clock=lambda: NOW)

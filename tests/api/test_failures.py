@@ -136,7 +136,7 @@ async def test_a_question_too_large_for_the_engines_memory_is_400_and_says_what_
 
 
 async def test_it_lives_whatever_the_backend_does_and_is_ready_when_it_answers(
-    serve: Serve, read_error: ReadError
+    serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     good, bad = serve(), serve(backend=Failing(EngineError("no disk")))
 
@@ -147,9 +147,10 @@ async def test_it_lives_whatever_the_backend_does_and_is_ready_when_it_answers(
     ]
     response = await bad.client.get("/readyz")
 
+    reason = "the backend cannot be used (engine); the log says more"
     assert statuses == [200, 200, 200, 503]
-    assert read_error(response)["message"] == "no disk"
-    assert response.headers["retry-after"] == "5"
+    assert response.json() == {"status": "not ready", "reason": reason}
+    assert "not ready: no disk" in caplog.text
 
 
 # --- answers ---

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.auth.tokens import OPEN, Tokens
 from gateway_metrics_mcp.http.openapi import PATH, describe_api
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.validation import MOST_ENTRIES
@@ -49,10 +48,11 @@ def read_body_schema(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("has_tokens", [True, False])
 async def test_the_served_document_is_made_of_the_catalog(
     serve: Serve,
+    book: Any,
     catalog: Catalog,
     has_tokens: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    api = serve(lambda: Tokens(()) if has_tokens else OPEN)
+    api = serve(book if has_tokens else None)
     response = await api.client.get("/openapi.json")
 
     assert response.status_code == 200

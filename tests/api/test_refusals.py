@@ -25,7 +25,7 @@ JSON: Final = {"content-type": "application/json"}
 async def test_no_token_and_an_unknown_one_are_401_with_a_challenge(
     serve: Serve, book: Any, july: July, read_error: ReadError
 ) -> None:
-    api = serve(book.current)
+    api = serve(book)
     book.issue()
 
     for token in (None, "gmm_unknown"):
@@ -37,7 +37,7 @@ async def test_no_token_and_an_unknown_one_are_401_with_a_challenge(
 async def test_an_expired_token_is_403(
     serve: Serve, book: Any, july: July, read_error: ReadError
 ) -> None:
-    response = await serve(book.current).post(july(), token=book.issue(expires=LONG_AGO))
+    response = await serve(book).post(july(), token=book.issue(expires=LONG_AGO))
 
     error = read_error(response)
     assert (response.status_code, error["code"]) == (403, "token_expired")
@@ -46,7 +46,7 @@ async def test_an_expired_token_is_403(
 
 
 async def test_who_may_ask_comes_before_what_is_asked(serve: Serve, book: Any) -> None:
-    response = await serve(book.current).post(b"{", content_type="text/plain")
+    response = await serve(book).post(b"{", content_type="text/plain")
 
     assert response.status_code == 401
 
@@ -69,7 +69,7 @@ async def test_who_may_ask_comes_before_what_is_asked(serve: Serve, book: Any) -
 async def test_without_tokens_a_page_of_another_host_cannot_ask(
     serve: Serve, july: July, host: str, status: int, read_error: ReadError
 ) -> None:
-    response = await serve(allowed_hosts=["metrics.example.com"]).post(july(), host=host)
+    response = await serve(allowed_host=["metrics.example.com"]).post(july(), host=host)
 
     assert response.status_code == status
     if status != 200:
@@ -79,7 +79,7 @@ async def test_without_tokens_a_page_of_another_host_cannot_ask(
 async def test_with_tokens_any_host_may_stand_before_the_server(
     serve: Serve, book: Any, july: July
 ) -> None:
-    response = await serve(book.current).post(july(), token=book.issue(), host="a.example.com")
+    response = await serve(book).post(july(), token=book.issue(), host="a.example.com")
 
     assert response.status_code == 200
 

@@ -21,10 +21,9 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests.api.conftest import Book, build_api
 
-from gateway_metrics_mcp.auth.tokens import Tokens, make_token
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.http.api import Api
 from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
 
@@ -35,9 +34,10 @@ EXAMPLES: Final = settings().max_examples
 @pytest.fixture(scope="module")
 def server(directory: Path, catalog: Catalog) -> Iterator[tuple[str, str]]:
     """The address of an API in a thread of its own, and a token for it."""
-    token, entry = make_token("root", "user", [], is_tenant_admin=True, expires=None)
-    api = Api(DuckDBBackend(directory, catalog), catalog, lambda: Tokens((entry,)))
-    config = uvicorn.Config(api.build(), log_config=None, timeout_graceful_shutdown=1)
+    book = Book()
+    token = book.issue("root", is_tenant_admin=True)
+    app = build_api(DuckDBBackend(directory, catalog), book)
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -9,32 +9,28 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
 
-from gateway_metrics_mcp.auth.tokens import OPEN, TokenFile, read_lifetime, read_tokens
+from gateway_metrics_mcp.auth.credentials import Headers
+from gateway_metrics_mcp.auth.policies import OpenPolicy
+from gateway_metrics_mcp.auth.tokens import read_lifetime, read_tokens
 from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
-
-NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 
 RunApi = Callable[..., AbstractAsyncContextManager[Any]]
 July = Callable[..., dict[str, Any]]
 
 
-def test_without_a_file_everyone_is_the_local_tenant_admin() -> None:
-    assert OPEN.caller_of(None, NOW) is LOCAL
-    assert OPEN.caller_of("Bearer anything", NOW) is LOCAL
+@pytest.mark.parametrize("headers", [[], [(b"authorization", b"Bearer anything")]])
+async def test_without_a_file_everyone_is_the_local_tenant_admin(headers: Headers) -> None:
+    policy = OpenPolicy()
+    policy.reload()
 
-
-def test_a_book_without_a_file_stays_open() -> None:
-    book = TokenFile(None)
-    book.reload()
-
-    assert book.current() is OPEN
+    assert await policy.identify(headers) == LOCAL
 
 
 # --- the command ---
@@ -50,7 +46,7 @@ def test_the_command_prints_a_token_once_and_its_entry(
     (token,) = re.findall(r"gmm_[\w-]+", out)
     file = tmp_path / "tokens.toml"
     file.write_text(out.replace(token, "..."), "utf-8")
-    (entry,) = read_tokens(file).entries or ()
+    (entry,) = read_tokens(file).tokens
 
     assert code == 0
     assert entry.sha256 == hashlib.sha256(token.encode()).hexdigest()

@@ -16,12 +16,12 @@ import anyio
 import httpx
 import pytest
 
+from gateway_metrics_mcp.auth.credentials import RefusedCallerError
 from gateway_metrics_mcp.auth.tokens import (
     ExpiredTokenError,
+    OperatorFile,
     TokenEntry,
-    TokenFile,
     Tokens,
-    UnknownTokenError,
     make_token,
     read_tokens,
 )
@@ -66,8 +66,8 @@ def test_a_new_token_is_known_by_the_entry_that_is_printed_for_it(
 
     tokens = read_tokens(file)
 
-    assert tokens.entries == (entry,)
-    assert tokens.caller_of(f"Bearer {token}", NOW) == entry.caller
+    assert tokens.tokens == (entry,)
+    assert tokens.find_caller(f"Bearer {token}", NOW) == entry.caller
     assert token not in file.read_text("utf-8")
     assert entry.sha256 == hashlib.sha256(token.encode()).hexdigest()
 
@@ -100,8 +100,8 @@ def test_what_is_no_known_bearer_token_is_refused(given: str | None) -> None:
     token, entry = make()
     header = None if given is None else given.format(token=token, sha256=entry.sha256)
 
-    with pytest.raises(UnknownTokenError) as caught:
-        Tokens((entry,)).caller_of(header, NOW)
+    with pytest.raises(RefusedCallerError) as caught:
+        Tokens(tokens=(entry,)).find_caller(header, NOW)
 
     assert token not in str(caught.value)
 
@@ -110,45 +110,47 @@ def test_what_is_no_known_bearer_token_is_refused(given: str | None) -> None:
 def test_the_scheme_is_read_in_any_case(scheme: str) -> None:
     token, entry = make()
 
-    assert Tokens((entry,)).caller_of(f"{scheme} {token}", NOW).subject == "ada@example.com"
+    assert (
+        Tokens(tokens=(entry,)).find_caller(f"{scheme} {token}", NOW).subject == "ada@example.com"
+    )
 
 
 def test_each_of_many_tokens_speaks_for_its_own_caller() -> None:
     made = [make(subject=f"user-{number}@example.com") for number in range(5)]
-    tokens = Tokens(tuple(entry for _, entry in made))
+    tokens = Tokens(tokens=tuple(entry for _, entry in made))
 
-    callers = [tokens.caller_of(f"Bearer {token}", NOW) for token, _ in made]
+    callers = [tokens.find_caller(f"Bearer {token}", NOW) for token, _ in made]
 
     assert callers == [entry.caller for _, entry in made]
 
 
 def test_a_token_that_is_right_but_for_its_end_or_one_letter_is_refused() -> None:
     token, entry = make()
-    tokens = Tokens((make()[1], entry, make()[1]))
+    tokens = Tokens(tokens=(make()[1], entry, make()[1]))
     places = range(len(token))
     cut = [token[:place] for place in places]
     other = [f"{token[:i]}{'A' if token[i] != 'A' else 'B'}{token[i + 1 :]}" for i in places]
 
     for wrong in (*cut, *other, token.swapcase(), entry.sha256, token + "A"):
-        with pytest.raises(UnknownTokenError):
-            tokens.caller_of(f"Bearer {wrong}", NOW)
+        with pytest.raises(RefusedCallerError):
+            tokens.find_caller(f"Bearer {wrong}", NOW)
 
 
 def test_a_token_ends_at_its_time() -> None:
     token, entry = make(expires=NOW)
-    tokens = Tokens((entry,))
+    tokens = Tokens(tokens=(entry,))
 
-    assert tokens.caller_of(f"Bearer {token}", NOW - timedelta(seconds=1)) == entry.caller
+    assert tokens.find_caller(f"Bearer {token}", NOW - timedelta(seconds=1)) == entry.caller
     with pytest.raises(ExpiredTokenError):
-        tokens.caller_of(f"Bearer {token}", NOW)
+        tokens.find_caller(f"Bearer {token}", NOW)
 
 
 def test_an_empty_file_lets_nobody_in(tmp_path: Path) -> None:
     file = tmp_path / "tokens.toml"
     file.write_text("")
 
-    with pytest.raises(UnknownTokenError):
-        read_tokens(file).caller_of(None, NOW)
+    with pytest.raises(RefusedCallerError):
+        read_tokens(file).find_caller(None, NOW)
 
 
 DIGEST: Final = "a" * 64
@@ -229,13 +231,13 @@ def test_a_file_that_became_wrong_leaves_the_old_tokens(
     token, entry = make()
     file = tmp_path / "tokens.toml"
     file.write_text(entry.to_toml(), "utf-8")
-    book = TokenFile(file)
+    book = OperatorFile(file, read_tokens, "tokens")
 
     for text in ("[[tokens", "x = " + "[" * 5000):
         file.write_text(text, "utf-8")
         book.reload()
 
-    assert book.current().caller_of(f"Bearer {token}", NOW) == entry.caller
+    assert book.current.find_caller(f"Bearer {token}", NOW) == entry.caller
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert "the tokens stay as they were" in caplog.text
 
@@ -291,6 +293,6 @@ async def test_a_token_is_in_no_log_error_or_process_list(
         shown = await anyio.Path(f"/proc/{server.process.pid}/cmdline").read_text()
         shown += await anyio.Path(f"/proc/{server.process.pid}/environ").read_text()
 
-    assert "POST /api/svc/v1/llm-gateway/metrics/query" in server.said
+    assert "tool=api:query" in server.said
     found = [good[0], late[0], unknown, good[1].sha256, late[1].sha256]
     assert [text for text in (*texts, shown, server.said) if any(t in text for t in found)] == []

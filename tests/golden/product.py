@@ -13,7 +13,6 @@ from starlette.applications import Starlette
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.auth import policies
-from gateway_metrics_mcp.auth.tokens import TokenFile
 from gateway_metrics_mcp.backends.gateway.backend import PATH as GATEWAY_PATH
 from gateway_metrics_mcp.cli import check, main, token
 from gateway_metrics_mcp.cli.ask import command as ask_command
@@ -21,7 +20,7 @@ from gateway_metrics_mcp.cli.ingest import directory as import_directory
 from gateway_metrics_mcp.cli.ingest import run as import_run
 from gateway_metrics_mcp.cli.install.command import main as run_install
 from gateway_metrics_mcp.http import api
-from gateway_metrics_mcp.http.api import build_api
+from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
 from gateway_metrics_mcp.http.openapi import PATH as API_PATH
 from gateway_metrics_mcp.http.transports import build_http_app
 from gateway_metrics_mcp.server.app import MetricsServer, build_server
@@ -94,7 +93,8 @@ def serve_http(backend: str, tokens: Path, **settings: Any) -> Starlette:
 
 def serve_api(backend: str, tokens: Path | None, **settings: Any) -> Starlette:
     """The metrics query API over HTTP."""
-    return build_api(_read(backend, settings), TokenFile(tokens).current)
+    read = _read(backend, {"tokens": tokens, **settings})
+    return build_api_app(MetricsApi(read, clock=lambda: NOW), read)
 
 
 def run_command(argv: Sequence[str]) -> int:

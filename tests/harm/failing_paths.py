@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
 from gateway_metrics_mcp.auth.factory import build_policy
-from gateway_metrics_mcp.auth.tokens import TokenFile
+from gateway_metrics_mcp.auth.tokens import read_tokens
 from gateway_metrics_mcp.backends.factory import open_backend
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.http.body import read_query
@@ -198,7 +198,7 @@ def read_wrong_settings() -> None:
     for text in (f"[[tokens]]\nsha256 = '{CALLER}'", f"token = {CALLER}", f"{CALLER} = 1"):
         (FOLDER / "tokens.toml").write_text(text, "utf-8")
         try:
-            show("tokens", repr(TokenFile(FOLDER / "tokens.toml")))
+            show("tokens", repr(read_tokens(FOLDER / "tokens.toml")))
         except GatewayMetricsError as error:
             show("wrong tokens", *traceback.format_exception(error))
 

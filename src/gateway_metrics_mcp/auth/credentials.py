@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from typing import Final
 
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.caller import Caller
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -16,25 +14,26 @@ TOKEN_HEADER: Final = "X-TFY-API-Key"  # noqa: S105 - the header's name
 BEARER_HEADER: Final = "Authorization"
 _VISIBLE: Final = re.compile(r"[!-~]*")
 _LONGEST_TOKEN: Final = 16_384
-_SHOWN_DIGITS: Final = 12
 
 
-class RefusedCallerError(GatewayMetricsError):
-    """A request without rights; `error` is RFC 6750's code, if it has one for this."""
+class RefusedRequestError(GatewayMetricsError):
+    """An HTTP request that is refused before it is read: its status, and a word for programs."""
 
-    code = "unauthorized"
+    code = "http"
 
-    def __init__(self, message: str, *, status: int = 401, error: str | None = None) -> None:
+    def __init__(self, message: str, *, status: int, error: str | None = None) -> None:
         self.status = status
         self.error = error
         super().__init__(message)
 
 
-def caller_of_token(token: str, subject: str | None = None) -> Caller:
-    """The caller with a gateway token; a short digest names whoever has no other name."""
-    if subject is None:
-        subject = hashlib.sha256(token.encode()).hexdigest()[:_SHOWN_DIGITS]
-    return Caller(subject, token=token)
+class RefusedCallerError(RefusedRequestError):
+    """A request without rights; `error` is RFC 6750's code, if it has one for this."""
+
+    code = "unauthorized"
+
+    def __init__(self, message: str, *, status: int = 401, error: str | None = None) -> None:
+        super().__init__(message, status=status, error=error)
 
 
 def find_fault(token: str) -> str | None:
@@ -73,7 +72,7 @@ def read_header(headers: Headers, name: str) -> str | None:
     return values[0].decode("latin-1").strip() or None if values else None
 
 
-def read_bearer(headers: Headers) -> str | None:
-    """The bearer token of a request, if it has one."""
-    scheme, _, token = (read_header(headers, BEARER_HEADER) or "").partition(" ")
+def read_bearer(header: str | None) -> str | None:
+    """The token of an Authorization header, if it has one."""
+    scheme, _, token = (header or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None

@@ -8,7 +8,7 @@ from gateway_metrics_mcp.auth.policies import (
     OpenPolicy,
     TokenFilePolicy,
 )
-from gateway_metrics_mcp.auth.tokens import TokenFile
+from gateway_metrics_mcp.auth.tokens import OperatorFile, read_tokens
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.runtime.network import is_loopback
@@ -30,9 +30,9 @@ def build_policy(settings: Settings) -> AuthPolicy:
     if settings.is_remote:
         return _open_remote(settings)
     if settings.tokens is not None:
-        return TokenFilePolicy(TokenFile(settings.tokens))
+        return TokenFilePolicy(OperatorFile(settings.tokens, read_tokens, "tokens"))
     if settings.backend is None:  # there is nothing to ask
-        return OpenPolicy(None)
+        return OpenPolicy()
     if not is_loopback(settings.host):
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
     return OpenPolicy("no --tokens: everyone who reaches it is a tenant admin")
@@ -46,8 +46,8 @@ def _open_remote(settings: Settings) -> AuthPolicy:
             "--shared-token: everyone in --auth-token-file asks with this server's gateway token"
             " and sees all that it may see"
         )
-        book = TokenFile(settings.auth_token_file)
-        return TokenFilePolicy(book, shared=LOCAL, notice=notice)
+        file = OperatorFile(settings.auth_token_file, read_tokens, "tokens")
+        return TokenFilePolicy(file, shared=LOCAL, notice=notice)
     return GatewayTokenPolicy(takes_bearer=settings.accept_gateway_bearer)
 
 

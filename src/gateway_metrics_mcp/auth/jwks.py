@@ -1,4 +1,8 @@
-"""The identity provider's keys: fetched over httpx from where its own metadata says."""
+"""The identity provider's keys: fetched over httpx from where its own metadata says.
+
+PyJWT's PyJWKClient is not used: it reads a body of any size, asks anew at every request while the
+provider is away, keeps no keys beyond their time, and knows no key without an id.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,25 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
 import jwt
+from mcp.client.auth.utils import (
+    build_oauth_authorization_server_metadata_discovery_urls as discovery_urls,
+)
 from pydantic_core import from_json
 
-from gateway_metrics_mcp.errors import SettingsError, UnavailableError
+from gateway_metrics_mcp.errors import UnavailableError
 from gateway_metrics_mcp.runtime.network import is_loopback
 
 logger = logging.getLogger(__name__)
 
-ALGORITHMS: Final = {"RS256": "RSA", "ES256": "EC"}
-"""What tokens may be signed with, and the keys for it; never `none`, never a shared secret."""
+ALGORITHMS: Final = ("RS256", "ES256")
+"""What tokens may be signed with; never `none`, never a shared secret."""
 
+_PUBLIC: Final = ("alg", "kty", "n", "e", "crv", "x", "y")
 _MOST_BYTES: Final = 256 * 1024
 _MOST_KEYS: Final = 100
 _TIMEOUT_S: Final = 5
@@ -30,7 +38,6 @@ _STALE_S: Final = 3600
 """So long they are used if the provider does not answer."""
 _REFETCH_S: Final = 10
 """At most so often, whatever keys the tokens name."""
-_RSA_BITS: Final = 2048
 
 
 class Keys:
@@ -85,7 +92,7 @@ class Keys:
     async def _fetch(self) -> object:
         """The key set, from the address in the issuer's metadata."""
         async with httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT_S) as client:
-            for address in metadata_addresses(self._issuer):
+            for address in discovery_urls(self._issuer, self._issuer):
                 metadata = await _get(client, address)
                 if metadata is None:
                     continue
@@ -98,17 +105,6 @@ class Keys:
         raise ValueError("it has no metadata")
 
 
-def metadata_addresses(issuer: str) -> tuple[str, ...]:
-    """Where RFC 8414 and OpenID Connect put an issuer's metadata."""
-    parts = urlsplit(issuer)
-    path = parts.path.rstrip("/")
-    names = ("oauth-authorization-server", "openid-configuration")
-    places = [f"/.well-known/{name}{path}" for name in names]
-    if path:
-        places.append(f"{path}/.well-known/openid-configuration")
-    return tuple(urlunsplit((parts.scheme, parts.netloc, place, "", "")) for place in places)
-
-
 def is_safe(address: str) -> bool:
     """Whether nobody on the way can change what is there: https, or this machine."""
     try:
@@ -119,17 +115,6 @@ def is_safe(address: str) -> bool:
     if not host or parts.username is not None or parts.fragment:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-
-
-def check_address(address: str, flag: str) -> str:
-    """The address as it is.
-
-    Raises:
-        SettingsError: if it is not safe.
-    """
-    if not is_safe(address):
-        raise SettingsError(f"{flag} has to be an https:// address (http:// on loopback alone)")
-    return address
 
 
 async def _get(client: httpx.AsyncClient, address: str) -> object:
@@ -159,25 +144,17 @@ def _read_keys(value: object) -> Iterator[tuple[tuple[str | None, str], jwt.PyJW
     for entry in listed:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
             continue
-        for algorithm, kind in ALGORITHMS.items():
-            is_ours = entry.get("kty") == kind and entry.get("alg", algorithm) == algorithm
-            key = _read_key(entry, algorithm) if is_ours else None
-            if key is not None:
-                key_id = entry.get("kid")
-                yield (key_id if isinstance(key_id, str) else None, algorithm), key
-
-
-def _read_key(entry: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
-    """The key without its private part, should somebody have published that."""
-    names = ("kty", "n", "e", "crv", "x", "y")
-    public: dict[str, Any] = {name: entry[name] for name in names if name in entry}
-    try:
-        key = jwt.PyJWK(public, algorithm)
-    except (jwt.PyJWTError, ValueError, TypeError):
-        return None
-    is_weak = algorithm == "RS256" and key.key.key_size < _RSA_BITS
-    is_other_curve = algorithm == "ES256" and entry.get("crv") != "P-256"
-    return None if is_weak or is_other_curve else key
+        # Without the private part, should somebody have published that.
+        public: dict[str, Any] = {name: entry[name] for name in _PUBLIC if name in entry}
+        try:
+            key = jwt.PyJWK(public)
+            key.Algorithm.prepare_key(key.key)  # which refuses another curve
+        except (jwt.PyJWTError, LookupError, NotImplementedError, TypeError, ValueError):
+            continue
+        is_weak = key.Algorithm.check_key_length(key.key) is not None
+        if key.algorithm_name in ALGORITHMS and not is_weak:
+            key_id = entry.get("kid")
+            yield (key_id if isinstance(key_id, str) else None, key.algorithm_name), key
 
 
 def _explain(error: Exception) -> str:

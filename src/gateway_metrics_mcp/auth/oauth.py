@@ -1,16 +1,28 @@
-"""OAuth resource server: tokens of the organisation's identity provider say who asks (RFC 9728)."""
+"""OAuth resource server: tokens of the organisation's identity provider say who asks (RFC 9728).
+
+The operator's file of subjects says whose rights each of them has; nothing here gives out tokens.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
 
 import jwt
-from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.auth.settings import AuthSettings
-from pydantic import ValidationError
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from starlette.routing import Route
 
 from gateway_metrics_mcp.auth.credentials import (
@@ -19,47 +31,162 @@ from gateway_metrics_mcp.auth.credentials import (
     RefusedCallerError,
     find_fault,
     read_bearer,
+    read_header,
     refuse_illegal,
 )
-from gateway_metrics_mcp.auth.jwks import ALGORITHMS, Keys, check_address
-from gateway_metrics_mcp.auth.policies import AuthPolicy, Identity
-from gateway_metrics_mcp.auth.subjects import SubjectFile
+from gateway_metrics_mcp.auth.jwks import ALGORITHMS, Keys, is_safe
+from gateway_metrics_mcp.auth.policies import AuthPolicy, name_owner
+from gateway_metrics_mcp.auth.tokens import Name, OperatorFile, Rights, read_operator_file
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.settings import Settings
 
 _LEEWAY_S: Final = 30
 """How far apart the clocks of two machines may be."""
 _NEEDED: Final = ["exp", "iss", "aud", "sub"]
+_FILE: Final = {
+    "what": "subject",
+    "shape": '[subjects."<subject>"] tables, nothing else',
+    "unknown": "an unknown key, or one for another kind of backend",
+}
+_URL: Final = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
+"""An issuer is compared letter by letter, so a path that is empty has to stay so."""
 
 
-class JwtVerifier(TokenVerifier):
-    """The SDK's hook: a JSON Web Token of one issuer for one audience, or None."""
+class _GatewaySubject(BaseModel):
+    """A subject with a gateway token, in a file or a variable."""
 
-    def __init__(self, issuer: str, audience: str, keys: Keys) -> None:
-        self._issuer = issuer
-        self._audience = audience
-        self._keys = keys
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """Who the token is of; None if it is not good here.
+    token_file: Path | None = None
+    token_env: Name | None = None
+    _token: str = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _read_token(self, info: ValidationInfo) -> Self:
+        if (self.token_file is None) == (self.token_env is None):
+            raise ValueError("give token_file or token_env, one of them")
+        if self.token_file is not None:
+            folder: Any = info.context  # of the file that this stands in
+            try:
+                token = Path(folder, self.token_file.expanduser()).read_text("utf-8")
+            except (OSError, UnicodeDecodeError):
+                raise ValueError("its token_file cannot be read") from None
+        else:
+            token = os.environ.get(self.token_env or "", "")
+        self._token = token.strip()
+        if not self._token:
+            raise ValueError("there is no token")
+        if fault := find_fault(self._token):
+            raise ValueError(f"its token {fault}")
+        return self
+
+    def to_caller(self, subject: str) -> Caller:
+        """The subject, who asks with that token."""
+        return Caller(subject, token=self._token)
+
+
+class _GatewaySubjects(BaseModel, extra="forbid"):
+    subjects: dict[str, _GatewaySubject] = {}
+
+
+class _EngineSubjects(BaseModel, extra="forbid"):
+    subjects: dict[str, Rights] = {}
+
+
+def read_subjects(path: Path, *, is_remote: bool) -> Mapping[str, Caller]:
+    """The callers of the file, by subject; over a gateway each has a token, else rights.
+
+    Raises:
+        SettingsError: if it cannot be read, or an entry is wrong; no token is shown.
+    """
+    if is_remote:
+        tokens = read_operator_file(path, _GatewaySubjects, **_FILE).subjects
+        return {subject: entry.to_caller(subject) for subject, entry in tokens.items()}
+    rights = read_operator_file(path, _EngineSubjects, **_FILE).subjects
+    return {subject: entry.caller for subject, entry in rights.items()}
+
+
+class OAuthPolicy(AuthPolicy):
+    """Each brings a token of the identity provider; the operator's file says who that is."""
+
+    def __init__(self, settings: Settings, *, keys: Keys | None = None) -> None:
+        issuer = _check_address(settings.oauth_issuer or "", "--oauth-issuer")
+        audience = _check_address(settings.oauth_audience or "", "--oauth-audience")
+        if settings.oauth_subjects is None:
+            raise SettingsError("OAuth needs --oauth-subjects as well")
+        read = partial(read_subjects, is_remote=settings.is_remote)
+        self.file: OperatorFile[Mapping[str, Caller]] = OperatorFile(
+            settings.oauth_subjects, read, "subjects"
+        )
+        self._issuer = settings.oauth_issuer or ""
+        self._audience = settings.oauth_audience or ""
+        self._keys = keys or Keys(self._issuer)
+        self._scopes = settings.oauth_scope
+        self._routes = create_protected_resource_routes(audience, [issuer], [*self._scopes] or None)
+        self.challenge = f"{self.challenge}, " + ", ".join(
+            f'{name}="{value}"'
+            for name, value in (
+                ("resource_metadata", build_resource_metadata_url(audience)),
+                ("scope", " ".join(self._scopes)),
+            )
+            if value
+        )
+
+    def routes(self) -> list[Route]:
+        """What clients read to find the identity provider (RFC 9728)."""
+        return self._routes
+
+    async def identify(self, headers: Headers) -> Caller:
+        """The caller whom the subject of the token is mapped to."""
+        token = read_bearer(read_header(headers, BEARER_HEADER))
+        if token is None:
+            raise RefusedCallerError(
+                "bring a token of the identity provider: the header Authorization: Bearer <token>"
+            )
+        refuse_illegal(token, BEARER_HEADER, error="invalid_token")
+        claims = await self._verify(token)
+        if claims is None:
+            raise RefusedCallerError(
+                "the token is not good here: it has to be of the right issuer, for this server,"
+                " in force, and rightly signed",
+                error="invalid_token",
+            )
+        scopes = _read_scopes(claims)
+        if lacking := [scope for scope in self._scopes if scope not in scopes]:
+            raise RefusedCallerError(
+                f"the token lacks the scope {' '.join(lacking)}",
+                status=403,
+                error="insufficient_scope",
+            )
+        subject: str = claims["sub"]
+        caller = self.file.current.get(subject)
+        if caller is None:
+            raise RefusedCallerError(
+                "the token is good, but its subject has no rights here: ask whoever runs this"
+                " server to add it",
+                status=403,
+                error="access_denied",
+            )
+        return name_owner(caller, subject)
+
+    async def _verify(self, token: str) -> Mapping[str, Any] | None:
+        """The claims of a JSON Web Token; None if it is not good here.
 
         Raises:
             UnavailableError: if the issuer's keys cannot be had.
         """
-        if find_fault(token):
-            return None
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, RecursionError):  # of JSON that is nested too deeply
             return None
         algorithm, key_id = header.get("alg"), header.get("kid")
+        # An extension that has to be understood is none that we do, whatever PyJWT knows of it.
         if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or "crit" in header:
             return None
         key = await self._keys.find(key_id if isinstance(key_id, str) else None, algorithm)
-        claims = None if key is None else self._decode(token, key)
-        return None if claims is None else self._read(claims)
-
-    def _decode(self, token: str, key: jwt.PyJWK) -> Mapping[str, Any] | None:
+        if key is None:
+            return None
         try:
             return jwt.decode(
                 token,
@@ -73,72 +200,20 @@ class JwtVerifier(TokenVerifier):
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
 
-    def _read(self, claims: Mapping[str, Any]) -> AccessToken:
-        client = claims.get("azp") or claims.get("client_id")
-        return AccessToken(
-            token="",
-            client_id=str(client or ""),
-            scopes=_read_scopes(claims),
-            resource=self._audience,
-            subject=claims["sub"],
-            claims={"iss": self._issuer},
-        )
 
+def _check_address(address: str, flag: str) -> AnyHttpUrl:
+    """The address, if nobody on the way can change what is there.
 
-class OAuthPolicy(AuthPolicy):
-    """Each brings a token of the identity provider; the operator's file says who that is."""
-
-    def __init__(self, settings: Settings, *, verifier: TokenVerifier | None = None) -> None:
-        issuer = check_address(settings.oauth_issuer or "", "--oauth-issuer")
-        audience = check_address(settings.oauth_audience or "", "--oauth-audience")
-        if settings.oauth_subjects is None:
-            raise SettingsError("OAuth needs --oauth-subjects as well")
-        self._subjects = SubjectFile(settings.oauth_subjects, is_remote=settings.is_remote)
-        self.books = (self._subjects,)
-        self._verifier = verifier or JwtVerifier(issuer, audience, Keys(issuer))
-        self._scopes = settings.oauth_scope
-        self._auth = _read_urls(issuer, audience, settings.oauth_scope)
-        self.challenge = _challenge(self._auth)
-
-    def routes(self) -> list[Route]:
-        """What clients read to find the identity provider (RFC 9728)."""
-        auth = self._auth
-        if auth.resource_server_url is None:
-            return []
-        return create_protected_resource_routes(
-            auth.resource_server_url, [auth.issuer_url], auth.required_scopes
-        )
-
-    async def identify(self, headers: Headers) -> Identity:
-        """The caller whom the subject of the token is mapped to."""
-        token = read_bearer(headers)
-        if token is None:
-            raise RefusedCallerError(
-                "bring a token of the identity provider: the header Authorization: Bearer <token>"
-            )
-        refuse_illegal(token, BEARER_HEADER, error="invalid_token")
-        access = await self._verifier.verify_token(token)
-        if access is None or access.subject is None:
-            raise RefusedCallerError(
-                "the token is not good here: it has to be of the right issuer, for this server,"
-                " in force, and rightly signed",
-                error="invalid_token",
-            )
-        if lacking := [scope for scope in self._scopes if scope not in access.scopes]:
-            raise RefusedCallerError(
-                f"the token lacks the scope {' '.join(lacking)}",
-                status=403,
-                error="insufficient_scope",
-            )
-        caller = self._subjects.find(access.subject)
-        if caller is None:
-            raise RefusedCallerError(
-                "the token is good, but its subject has no rights here: ask whoever runs this"
-                " server to add it",
-                status=403,
-                error="access_denied",
-            )
-        return Identity(caller, replace(caller, subject=access.subject))
+    Raises:
+        SettingsError: if it is not safe.
+    """
+    if not is_safe(address):
+        raise SettingsError(f"{flag} has to be an https:// address (http:// on loopback alone)")
+    try:
+        return _URL.validate_python(address)
+    except ValidationError:
+        wrong = "--oauth-issuer and --oauth-audience have to be addresses"
+    raise SettingsError(wrong)
 
 
 def _read_scopes(claims: Mapping[str, Any]) -> list[str]:
@@ -146,29 +221,3 @@ def _read_scopes(claims: Mapping[str, Any]) -> list[str]:
     given = claims.get("scope", claims.get("scp", ""))
     words = given.split() if isinstance(given, str) else given
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
-
-
-def _read_urls(issuer: str, audience: str, scopes: tuple[str, ...]) -> AuthSettings:
-    """The addresses as the SDK holds them: a path that is empty stays so."""
-    try:
-        return AuthSettings.model_validate(
-            {
-                "issuer_url": issuer,
-                "resource_server_url": audience,
-                "required_scopes": list(scopes) or None,
-                "validate_token_resource": True,
-            }
-        )
-    except ValidationError:
-        wrong = "--oauth-issuer and --oauth-audience have to be addresses"
-    raise SettingsError(wrong)
-
-
-def _challenge(auth: AuthSettings) -> str:
-    words = ['Bearer realm="gateway-metrics"']
-    if auth.resource_server_url is not None:
-        where = build_resource_metadata_url(auth.resource_server_url)
-        words.append(f'resource_metadata="{where}"')
-    if auth.required_scopes:
-        words.append(f'scope="{" ".join(auth.required_scopes)}"')
-    return ", ".join(words)

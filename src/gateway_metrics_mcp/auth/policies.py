@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from hashlib import sha256
+from typing import Any, Final
 
 from starlette.routing import BaseRoute
 
@@ -18,36 +19,16 @@ from gateway_metrics_mcp.auth.credentials import (
     TOKEN_HEADER,
     Headers,
     RefusedCallerError,
-    caller_of_token,
     read_bearer,
     read_header,
     refuse_illegal,
 )
-from gateway_metrics_mcp.auth.tokens import ExpiredTokenError, TokenFile, UnknownTokenError
+from gateway_metrics_mcp.auth.tokens import OperatorFile, Tokens
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 
 _BEARER: Final = 'Bearer realm="gateway-metrics"'
 _API_KEY: Final = f'ApiKey realm="gateway-metrics", header="{TOKEN_HEADER}"'
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who stands behind a request.
-
-    Questions are asked as `caller`; a connection belongs to its `owner`. They differ where all
-    ask with one token of the server's.
-    """
-
-    caller: Caller
-    owner: Caller
-
-
-class Book(Protocol):
-    """A file of the operator's."""
-
-    def reload(self) -> None:
-        """Read it again; if it is wrong, all stays as it was."""
-        ...
+_SHOWN_DIGITS: Final = 12
 
 
 class AuthPolicy(ABC):
@@ -57,20 +38,23 @@ class AuthPolicy(ABC):
     """What a refusal asks for, in the words of `WWW-Authenticate`."""
     notice: str | None = None
     """What an operator has to know at the start."""
-    books: Sequence[Book] = ()
+    is_open: bool = False
+    """Whether a request needs nothing to be let in."""
+    file: OperatorFile[Any] | None = None
+    """The operator's file of callers."""
 
     @abstractmethod
-    async def identify(self, headers: Headers) -> Identity:
-        """Who sent these headers.
+    async def identify(self, headers: Headers) -> Caller:
+        """Who sent these headers; its `owner` is who a connection belongs to.
 
         Raises:
             RefusedCallerError: if nobody who may ask did; no token is in its text.
         """
 
     def reload(self) -> None:
-        """Read the operator's files again."""
-        for book in self.books:
-            book.reload()
+        """Read the operator's file again."""
+        if self.file is not None:
+            self.file.reload()
 
     def routes(self) -> Sequence[BaseRoute]:
         """What a client may read to find out how to get a token."""
@@ -80,12 +64,14 @@ class AuthPolicy(ABC):
 class OpenPolicy(AuthPolicy):
     """Everyone is the local caller: for engines on loopback."""
 
-    def __init__(self, notice: str | None) -> None:
+    is_open = True
+
+    def __init__(self, notice: str | None = None) -> None:
         self.notice = notice
 
-    async def identify(self, headers: Headers) -> Identity:  # noqa: ARG002 - all are alike
+    async def identify(self, headers: Headers) -> Caller:  # noqa: ARG002 - all are alike
         """The local caller."""
-        return Identity(LOCAL, LOCAL)
+        return name_owner(LOCAL)
 
 
 class GatewayTokenPolicy(AuthPolicy):
@@ -95,10 +81,10 @@ class GatewayTokenPolicy(AuthPolicy):
         self._takes_bearer = takes_bearer
         self.challenge = f"{_API_KEY}, {_BEARER}" if takes_bearer else _API_KEY
 
-    async def identify(self, headers: Headers) -> Identity:
+    async def identify(self, headers: Headers) -> Caller:
         """The caller with the token of the request."""
         token = read_header(headers, TOKEN_HEADER)
-        bearer = read_bearer(headers) if self._takes_bearer else None
+        bearer = read_bearer(read_header(headers, BEARER_HEADER)) if self._takes_bearer else None
         if token is not None and bearer is not None and token != bearer:
             raise RefusedCallerError(
                 f"{TOKEN_HEADER} and {BEARER_HEADER} carry different tokens: send one of them",
@@ -111,8 +97,9 @@ class GatewayTokenPolicy(AuthPolicy):
                 f"bring your own gateway token: the header {TOKEN_HEADER}: <token>{or_bearer}"
             )
         refuse_illegal(given, BEARER_HEADER if token is None else TOKEN_HEADER)
-        caller = caller_of_token(given)
-        return Identity(caller, caller)
+        # A short digest names whoever has no other name.
+        subject = sha256(given.encode()).hexdigest()[:_SHOWN_DIGITS]
+        return name_owner(Caller(subject, token=given))
 
 
 class TokenFilePolicy(AuthPolicy):
@@ -123,25 +110,33 @@ class TokenFilePolicy(AuthPolicy):
 
     def __init__(
         self,
-        book: TokenFile,
+        file: OperatorFile[Tokens],
         *,
         shared: Caller | None = None,
         notice: str | None = None,
     ) -> None:
-        self._book = book
-        self.books = (book,)
+        self.file: OperatorFile[Tokens] = file
         self._shared = shared
         self.notice = notice
 
-    async def identify(self, headers: Headers) -> Identity:
+    async def identify(self, headers: Headers) -> Caller:
         """The caller whom the tokens file names."""
         header = read_header(headers, BEARER_HEADER)
-        try:
-            owner = self._book.current().caller_of(header, datetime.now(UTC))
-        except UnknownTokenError as error:
-            refused = RefusedCallerError(str(error), error="invalid_token" if header else None)
-        except ExpiredTokenError as error:
-            refused = RefusedCallerError(str(error), error="invalid_token")
-        else:
-            return Identity(self._shared or owner, owner)
-        raise refused
+        owner = name_owner(self.file.current.find_caller(header, datetime.now(UTC)))
+        return owner if self._shared is None else replace(self._shared, owner=owner.owner)
+
+
+def name_owner(caller: Caller, subject: str | None = None) -> Caller:
+    """The caller, named by these very rights: with others, a connection is another's.
+
+    `subject` is who brought the token, where an operator's file says whose rights that is.
+    """
+    rights = (
+        subject or caller.subject,
+        caller.subject_type,
+        sorted(caller.teams),
+        caller.is_tenant_admin,
+        caller.token,
+    )
+    name = sha256(repr(rights).encode("utf-8", "surrogatepass")).hexdigest()
+    return replace(caller, owner=name)

@@ -1,6 +1,6 @@
-"""Tokens that we issue, for the API and for MCP: the file that lists them, and who a token is.
+"""The operator's TOML files of callers, and the tokens that we issue for them.
 
-The file holds digests alone, so that reading it gives nobody a token.
+The file of tokens holds digests alone, so that reading it gives nobody a token.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import logging
 import re
 import secrets
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import (
     AwareDatetime,
@@ -28,8 +27,9 @@ from pydantic import (
     ValidationError,
 )
 
-from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller, SubjectType
+from gateway_metrics_mcp.auth.credentials import RefusedCallerError, read_bearer
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.caller import Caller, SubjectType
 
 logger = logging.getLogger(__name__)
 
@@ -40,36 +40,92 @@ _BYTES: Final = 32
 _LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})\s*(d|days?|h|hours?)")
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Content = TypeVar("Content")
+Model = TypeVar("Model", bound=BaseModel)
 
 
-class UnknownTokenError(GatewayMetricsError):
-    """The request has no token, or one that nobody was given (401)."""
+class OperatorFile(Generic[Content]):
+    """What a file of the operator's says; it is read again when that is asked for."""
 
-    code = "unauthorized"
+    def __init__(self, path: Path, read: Callable[[Path], Content], what: str) -> None:
+        self._path = path
+        self._read = read
+        self._what = what
+        self.current = read(path)
+
+    def reload(self) -> None:
+        """Read the file again; what is wrong with it is logged, and all stays as it was."""
+        try:
+            self.current = self._read(self._path)
+        except SettingsError as error:
+            logger.error("the %s stay as they were: %s", self._what, error)  # noqa: TRY400 - no fault of ours
+        else:
+            logger.warning("read %s again", self._path)
 
 
-class ExpiredTokenError(GatewayMetricsError):
-    """The token was good once (403)."""
+def read_operator_file(
+    path: Path, model: type[Model], *, what: str, shape: str, unknown: str
+) -> Model:
+    """The entries of a file, which stand in a table or a list named `what` and an s.
 
-    code = "token_expired"
+    Raises:
+        SettingsError: with what is wrong, but no value and no unknown key: a token may stand there.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        # tomllib repeats keys in its words, but not in the place that it adds to them.
+        place = str(error).rpartition(" (")[2].rstrip(")")
+        reason = getattr(error, "strerror", None) or f"not TOML, {place}"
+        raise SettingsError(f"the {what}s file {path} cannot be read: {reason}") from None
+    try:
+        return model.model_validate(raw, context=path.parent)
+    except ValidationError as error:
+        wrong = error.errors()
+    first = min(len(e["loc"]) for e in wrong)
+    if first < 2:
+        raise SettingsError(f"the {what}s file {path} has {shape}")
+    entry = wrong[0]["loc"][1]
+    number = entry if isinstance(entry, int) else list(raw[f"{what}s"]).index(entry)
+    said = explain_entry([e for e in wrong if e["loc"][1] == entry], unknown, depth=2)
+    raise SettingsError(f"the {what}s file {path}, {what} {number + 1}: {said}")
 
 
-class TokenEntry(BaseModel):
-    """One token of the file; `sha256` is the hex digest of the token itself."""
+def explain_entry(errors: Sequence[Any], unknown: str, *, depth: int = 0) -> str:
+    """What pydantic finds wrong with an entry, whose name is the first `depth` parts of places."""
+    said = []
+    for error in errors:
+        place = ".".join(map(str, error["loc"][depth:]))
+        words = error["msg"].removeprefix("Value error, ")
+        said.append(
+            unknown
+            if error["type"] == "extra_forbidden"
+            else f"{place}: {words}".removeprefix(": ")
+        )
+    return "; ".join(said)
+
+
+class Rights(BaseModel):
+    """Whose rows an entry of a file lets its caller see."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     subject: Name
     type: SubjectType = "user"
     teams: tuple[Name, ...] = ()
     tenant_admin: StrictBool = False
-    expires: Annotated[AwareDatetime, Strict()] | None = None
 
     @property
     def caller(self) -> Caller:
-        """Who asks with this token."""
+        """Who asks by this entry."""
         return Caller(self.subject, self.type, frozenset(self.teams), self.tenant_admin)
+
+
+class TokenEntry(Rights):
+    """One token of the file; `sha256` is the hex digest of the token itself."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    expires: Annotated[AwareDatetime, Strict()] | None = None
 
     def to_toml(self) -> str:
         """The entry as it stands in the file."""
@@ -86,61 +142,43 @@ class TokenEntry(BaseModel):
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """All tokens that are known; None entries mean that everyone is a tenant admin."""
+UNKNOWN_KEY: Final = f"an unknown key; there are {', '.join(TokenEntry.model_fields)}"
 
-    entries: tuple[TokenEntry, ...] | None
 
-    def caller_of(self, authorization: str | None, now: datetime) -> Caller:
+class ExpiredTokenError(RefusedCallerError):
+    """The token was good once."""
+
+    code = "token_expired"
+
+
+class Tokens(BaseModel):
+    """All tokens that are known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: tuple[TokenEntry, ...] = ()
+
+    def find_caller(self, authorization: str | None, now: datetime) -> Caller:
         """Who an `Authorization` header speaks for.
 
-        Every entry is compared, in constant time.
-
         Raises:
-            UnknownTokenError: if there is no bearer token, or an unknown one.
+            RefusedCallerError: if there is no bearer token, or an unknown one.
             ExpiredTokenError: if its time is over.
         """
-        if self.entries is None:
-            return LOCAL
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise UnknownTokenError("give a token: the header Authorization: Bearer <token>")
-        given = digest(token.strip())
-        found = [e for e in self.entries if hmac.compare_digest(e.sha256, given)]
+        mark = "invalid_token" if authorization else None
+        token = read_bearer(authorization)
+        if token is None:
+            message = "give a token: the header Authorization: Bearer <token>"
+            raise RefusedCallerError(message, error=mark)
+        given = digest(token)
+        # Every entry, in constant time: how long it takes says nothing of the digests.
+        found = [e for e in self.tokens if hmac.compare_digest(e.sha256, given)]
         if not found:
-            raise UnknownTokenError("the token is unknown")
+            raise RefusedCallerError("the token is unknown", error=mark)
         (entry, *_) = found
         if entry.expires is not None and entry.expires <= now:
-            raise ExpiredTokenError("the token has expired: ask for a new one")
+            raise ExpiredTokenError("the token has expired: ask for a new one", error=mark)
         return entry.caller
-
-
-OPEN: Final = Tokens(None)
-"""No tokens: whoever reaches the server is a tenant admin."""
-
-
-class TokenFile:
-    """The tokens in force; the file is read again when it is asked for."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._tokens = OPEN if path is None else read_tokens(path)
-
-    def current(self) -> Tokens:
-        """The tokens in force."""
-        return self._tokens
-
-    def reload(self) -> None:
-        """Read the file again; what is wrong with it is logged, and the old tokens stay."""
-        if self._path is None:
-            return
-        try:
-            self._tokens = read_tokens(self._path)
-        except SettingsError as error:
-            logger.error("the tokens stay as they were: %s", error)  # noqa: TRY400 - no fault of ours
-        else:
-            logger.warning("read %s again", self._path)
 
 
 def digest(token: str) -> str:
@@ -154,35 +192,11 @@ def read_tokens(path: Path) -> Tokens:
     Raises:
         SettingsError: if it cannot be read, or an entry is wrong; nothing of a digest is shown.
     """
-    try:
-        raw = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SettingsError(f"the tokens file {path} cannot be read: {error}") from None
-    listed = raw.get("tokens", [])
-    if set(raw) - {"tokens"} or not isinstance(listed, list):
-        raise SettingsError(f"the tokens file {path} has [[tokens]] entries and nothing else")
-    entries = tuple(_read_entry(path, number, entry) for number, entry in enumerate(listed, 1))
-    digests = [entry.sha256 for entry in entries]
-    if len(set(digests)) < len(digests):
+    shape = "[[tokens]] entries and nothing else"
+    read = read_operator_file(path, Tokens, what="token", shape=shape, unknown=UNKNOWN_KEY)
+    if len({entry.sha256 for entry in read.tokens}) < len(read.tokens):
         raise SettingsError(f"the tokens file {path} lists one sha256 twice")
-    return Tokens(entries)
-
-
-def _read_entry(path: Path, number: int, entry: Any) -> TokenEntry:
-    try:
-        return TokenEntry.model_validate(entry)
-    except ValidationError as error:
-        wrong = explain_entry(error)
-        raise SettingsError(f"the tokens file {path}, token {number}: {wrong}") from None
-
-
-def explain_entry(error: ValidationError) -> str:
-    """What is wrong with an entry; unknown keys are not shown, a token may stand there."""
-    known = f"an unknown key; there are {', '.join(TokenEntry.model_fields)}"
-    return "; ".join(
-        known if e["type"] == "extra_forbidden" else f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
-        for e in error.errors()
-    )
+    return read
 
 
 def make_token(

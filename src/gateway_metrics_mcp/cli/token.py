@@ -8,7 +8,12 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from gateway_metrics_mcp.auth.tokens import explain_entry, make_token, read_lifetime
+from gateway_metrics_mcp.auth.tokens import (
+    UNKNOWN_KEY,
+    explain_entry,
+    make_token,
+    read_lifetime,
+)
 from gateway_metrics_mcp.cli.parsers import Parser
 
 
@@ -36,6 +41,6 @@ def main(argv: Sequence[str]) -> int:
             expires=expires,
         )
     except ValidationError as error:
-        parser.error(explain_entry(error))
+        parser.error(explain_entry(error.errors(), UNKNOWN_KEY))
     sys.stdout.write(f"# The token, shown this once: {token}\n\n{entry.to_toml()}\n")
     return 0

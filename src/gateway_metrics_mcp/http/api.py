@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import anyio
-import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
 from pydantic_core import from_json, to_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway_metrics_mcp.auth.tokens import ExpiredTokenError, Tokens, UnknownTokenError
-from gateway_metrics_mcp.backends.base import Engine
-from gateway_metrics_mcp.backends.factory import open_engine
+from gateway_metrics_mcp.auth.credentials import RefusedRequestError
+from gateway_metrics_mcp.auth.factory import build_policy
+from gateway_metrics_mcp.auth.middleware import find_caller
+from gateway_metrics_mcp.auth.policies import AuthPolicy
+from gateway_metrics_mcp.auth.tokens import ExpiredTokenError
+from gateway_metrics_mcp.backends.base import Backend, Engine
+from gateway_metrics_mcp.backends.factory import open_engine, open_probe
+from gateway_metrics_mcp.backends.middleware.instrumented import InstrumentedBackend
 from gateway_metrics_mcp.errors import (
     AskerError,
     BackendTimeoutError,
@@ -36,169 +40,184 @@ from gateway_metrics_mcp.errors import (
     SettingsError,
 )
 from gateway_metrics_mcp.http.body import read_query
+from gateway_metrics_mcp.http.middleware import RETRY_AFTER_S, add_middleware, read_security
 from gateway_metrics_mcp.http.openapi import PATH, describe_api
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoints, Result
 from gateway_metrics_mcp.query.validation import MOST_BYTES, check_size
 from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
-from gateway_metrics_mcp.runtime.network import is_loopback
+from gateway_metrics_mcp.runtime.logs import describe_call, watch_call
+from gateway_metrics_mcp.runtime.metrics import OK, Metrics
+from gateway_metrics_mcp.runtime.readiness import Readiness
+from gateway_metrics_mcp.runtime.tasks import ShutdownScope
 from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(?::[0-9]*)?")
+_CALL: Final = "api:query"
+"""What a request is called in counts and logs, beside the tools."""
+_DESCRIPTION: Final = "/openapi.json"
 _ROWS_AT_ONCE: Final = 250
-_RETRY_AFTER_S: Final = 5
-_READY_TIMEOUT_S: Final = 5
 _LONGEST_MESSAGE: Final = 2000
+_STATUSES: Final[tuple[tuple[type[GatewayMetricsError], int], ...]] = (
+    (ExpiredTokenError, 403),
+    (AskerError, 400),
+    (BackendTimeoutError, 504),
+    (GatewayError, 503),
+)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Api:
-    """One server: a backend, who may ask it, and how much at once."""
+class MetricsApi:
+    """An engine, and how much of it may be asked at once; `backend` stands in for the settings'."""
 
     def __init__(
         self,
-        backend: Engine,
-        catalog: Catalog,
-        tokens: Callable[[], Tokens],
+        settings: Settings,
         *,
-        most_queries: int = 8,
-        patience_s: float = 10,
-        timeout_s: float = 60,
-        allowed_hosts: Sequence[str] = (),
+        backend: Engine | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
-        self._backend = backend
-        self._catalog = catalog
-        self._tokens = tokens
-        most = min(most_queries, backend.most_queries)
-        self._limiter = ConcurrencyLimiter(most, patience_s=patience_s)
-        self._timeout_s = timeout_s
-        self._hosts = frozenset(host.lower() for host in allowed_hosts)
-        self._clock = clock
-        self._document = to_json(describe_api(catalog, has_tokens=tokens().entries is not None))
+        """Open the engine.
 
-    def build(self) -> Starlette:
-        """The application; the backend is closed when it ends."""
+        Raises:
+            SettingsError: if the backend is no engine, or cannot be opened.
+        """
+        if settings.is_remote:
+            raise SettingsError("the API is served from an engine: set --backend to a directory")
+        self.catalog = load_catalog(settings.catalog)
+        engine = open_engine(settings, self.catalog, clock) if backend is None else backend
+        most = min(settings.queries, engine.most_queries)
+        self._limiter = ConcurrencyLimiter(most, patience_s=settings.patience)
+        self._timeout_s = settings.timeout
+        self.calls = ShutdownScope()
+        self.meter = Metrics()
+        self._backend = InstrumentedBackend(engine, self.meter)
+        self.readiness = Readiness(open_probe(settings, self._get_backend, clock), self.meter)
 
-        @asynccontextmanager
-        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def answer(self, request: Request) -> Response:
+        """The answer to a query, counted and logged as a tool call is."""
+        with watch_call(_CALL, self.meter) as call:
             try:
-                yield
-            finally:
-                await self._backend.aclose()
+                result, query = await self._read_and_run(request)
+            except GatewayMetricsError as error:
+                call.code = error.code
+                return refuse(error)
+            except ClientDisconnect:
+                return Response(status_code=499)
+            except HTTPException:
+                call.code = RefusedRequestError.code
+                raise
+            except Exception:
+                call.code = InternalError.code
+                raise
+            call.code = OK
+        return StreamingResponse(self._encode(result, query), media_type="application/json")
 
-        app = Starlette(
-            routes=[
-                Route(PATH, self._query, methods=["POST"]),
-                Route("/openapi.json", self._describe, methods=["GET"]),
-                Route("/livez", _live, methods=["GET"]),
-                Route("/readyz", self._ready, methods=["GET"]),
-            ],
-            exception_handlers={HTTPException: _refuse_http, Exception: _refuse_fault},
-            lifespan=lifespan,
-        )
-        app.router.redirect_slashes = False  # it would lead to the Host that the caller names
-        return app
+    async def aclose(self) -> None:
+        """Close the engine."""
+        await self._backend.aclose()
 
-    async def _query(self, request: Request) -> Response:
-        query: Query | None = None
+    async def _get_backend(self) -> Backend:
+        return self._backend
+
+    async def _read_and_run(self, request: Request) -> tuple[Result, Query]:
+        query = None
         try:
-            caller = self._identify(request)
             with anyio.fail_after(self._timeout_s):
                 body = await _read_body(request)
                 # In a thread: a body of many mistakes takes a while to explain.
-                query = await anyio.to_thread.run_sync(_read_query, body, self._catalog)
-                result = await self._run(request, query, caller)
-        except GatewayMetricsError as error:
-            return refuse(error)
-        except ClientDisconnect:
-            return Response(status_code=499)
+                query = await anyio.to_thread.run_sync(_read_query, body, self.catalog)
+                describe_call(datasource=query.datasource)
+                result = await self._run(request, query, find_caller(request.scope))
         except TimeoutError:
             if query is None:
                 raise HTTPException(408, "the body did not come in time") from None
             advice = "Ask a shorter window or fewer groups"
-            return refuse(BackendTimeoutError(f"no answer within {self._timeout_s:g} s. {advice}"))
-        return StreamingResponse(_encode(result, query), media_type="application/json")
-
-    def _identify(self, request: Request) -> Caller:
-        """Who asks; where all may, no web page that a browser here shows (DNS rebinding)."""
-        tokens = self._tokens()
-        if tokens.entries is None:
-            host = _HOST.fullmatch(request.headers.get("host", "").lower())
-            if host is None or not (is_loopback(host[1]) or host[1] in self._hosts):
-                raise HTTPException(421, "this host is not served: set --allowed-host or --tokens")
-        return tokens.caller_of(request.headers.get("authorization"), self._clock())
+            text = f"no answer within {self._timeout_s:g} s. {advice}"
+            raise BackendTimeoutError(text) from None
+        describe_call(rows=len(result.points))
+        return result, query
 
     async def _run(self, request: Request, query: Query, caller: Caller) -> Result:
         """The result; a caller who goes away takes the query along."""
-        results: list[Result] = []
-        failures: list[GatewayMetricsError] = []
-
-        async def work(group: anyio.abc.TaskGroup) -> None:
+        with anyio.CancelScope() as asked:
+            watching = asyncio.create_task(_cancel_on_disconnect(request, asked))
             try:
-                async with self._limiter.acquire():
-                    results.append(await self._backend.query(query, caller))
-            except GatewayMetricsError as error:
-                failures.append(error)
-            group.cancel_scope.cancel()
+                with self.calls.until_the_end():
+                    async with self._limiter.acquire():
+                        return await self._backend.query(query, caller)
+            finally:
+                watching.cancel()
+        raise ClientDisconnect
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(work, group)
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            group.cancel_scope.cancel()
-        if failures:
-            raise failures[0]
-        if not results:
-            raise ClientDisconnect
-        return results[0]
+    async def _encode(self, result: Result, query: Query) -> AsyncIterator[bytes]:
+        """The response body in pieces, so that a large one never holds up the others.
 
-    async def _describe(self, _: Request) -> Response:
-        return Response(self._document, media_type="application/json")
+        Rows are let go of as they are written: to free all of them at once takes a while, too.
+        """
+        rows = deque(result.plain_rows())
+        result = replace(result, points=())
+        start = b'{"data":{"dataPoints":['
+        while rows:
+            few = DataPoints(rows.popleft() for _ in range(min(_ROWS_AT_ONCE, len(rows))))
+            part = start + to_json(replace(result, points=few).rows(query))[1:-1]
+            self.meter.bytes_returned[_CALL] += len(part)
+            yield part
+            start = b","
+            await anyio.lowlevel.checkpoint()
+        yield b"]}}" if start == b"," else start + b"]}}"
 
-    async def _ready(self, _: Request) -> Response:
-        now = self._clock()
-        query = Query(datasource="modelMetrics", type="distribution", start_ts=now, end_ts=now)
+
+def build_api_app(
+    api: MetricsApi, settings: Settings, policy: AuthPolicy | None = None
+) -> Starlette:
+    """The application, whose end closes the engine; the policy is that of the settings."""
+    policy = policy or build_policy(settings)
+    document = to_json(describe_api(api.catalog, has_tokens=not policy.is_open))
+
+    async def describe(_: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            with anyio.fail_after(min(self._timeout_s, _READY_TIMEOUT_S)):
-                await self._backend.query(query, LOCAL)
-        except GatewayMetricsError as error:
-            return refuse(error, status=503)
-        except TimeoutError:
-            return refuse(BackendTimeoutError("the engine does not get to answering"), status=503)
-        return JSONResponse({"status": "ready"})
+            yield
+        finally:
+            await api.aclose()
 
-
-def build_api(settings: Settings, tokens: Callable[[], Tokens]) -> Starlette:
-    """The application of these settings, with its backend open.
-
-    Raises:
-        SettingsError: if the backend is no engine, or cannot be opened.
-    """
-    if settings.is_remote:
-        raise SettingsError("the API is served from an engine: set --backend to a directory")
-    catalog = load_catalog(settings.catalog)
-    api = Api(
-        open_engine(settings, catalog, _now),
-        catalog,
-        tokens,
-        most_queries=settings.queries,
-        patience_s=settings.patience,
-        timeout_s=settings.timeout,
-        allowed_hosts=settings.allowed_host,
+    app = Starlette(
+        routes=[
+            Route(PATH, api.answer, methods=["POST"]),
+            Route(_DESCRIPTION, describe, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _refuse_http, Exception: _refuse_fault},
+        lifespan=lifespan,
     )
-    return api.build()
+    app.router.redirect_slashes = False  # it would lead to the Host that the caller names
+    add_middleware(
+        app,
+        api,
+        settings,
+        policy,
+        # Where a token is needed a foreign page has none, and any name may lead here.
+        security=read_security(settings) if policy.is_open else None,
+        refuse=refuse,
+        host_advice="set --allowed-host or --tokens",
+        open_paths=(_DESCRIPTION,),
+    )
+    return app
 
 
-async def _live(_: Request) -> Response:
-    return JSONResponse({"status": "alive"})
+async def _cancel_on_disconnect(request: Request, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 async def _read_body(request: Request) -> bytes:
@@ -233,45 +252,29 @@ def _read_query(body: bytes, catalog: Catalog) -> Query:
     return read_query(value, catalog)
 
 
-def refuse(error: GatewayMetricsError, status: int | None = None) -> Response:
+def refuse(error: GatewayMetricsError) -> Response:
     """The error as R20 has it."""
     details = [str(problem) for problem in getattr(error, "problems", ())]
     text = error.public if isinstance(error, SettingsError) else str(error)
     message = "; ".join(details)[:_LONGEST_MESSAGE] if details else text
-    code = status or _status_of(error)
-    if code == 500:
+    usual = error.status if isinstance(error, RefusedRequestError) else 500
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), usual)
+    if status == 500:
         logger.warning("%s: %s", error.code, error)
     headers = {}
-    if code == 401:
+    if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if code == 503:
-        headers["Retry-After"] = str(_RETRY_AFTER_S)
-    body = {"statusCode": code, "message": message, "code": error.code, "details": details}
-    return Response(to_json(body), code, headers, "application/json")
-
-
-def _status_of(error: GatewayMetricsError) -> int:
-    statuses: tuple[tuple[type[GatewayMetricsError], int], ...] = (
-        (UnknownTokenError, 401),
-        (ExpiredTokenError, 403),
-        (AskerError, 400),
-        (BackendTimeoutError, 504),
-        (GatewayError, 503),
-    )
-    return next((status for kind, status in statuses if isinstance(error, kind)), 500)
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return _write_error(status, message, error.code, headers, details)
 
 
 async def _refuse_http(_: Request, error: Exception) -> Response:
     """Starlette's own refusals (404, 405) and those of the body, in the same shape."""
     if not isinstance(error, HTTPException):
         raise error
-    body = {
-        "statusCode": error.status_code,
-        "message": error.detail,
-        "code": "http",
-        "details": [],
-    }
-    return JSONResponse(body, error.status_code, headers=error.headers)
+    code = RefusedRequestError.code
+    return _write_error(error.status_code, error.detail, code, error.headers or {})
 
 
 async def _refuse_fault(_: Request, error: Exception) -> Response:
@@ -280,17 +283,12 @@ async def _refuse_fault(_: Request, error: Exception) -> Response:
     return refuse(InternalError("a fault of this server; its log says more"))
 
 
-async def _encode(result: Result, query: Query) -> AsyncIterator[bytes]:
-    """The response body in pieces, so that a large one never holds up the others.
-
-    Rows are let go of as they are written: to free all of them at once takes a while, too.
-    """
-    rows = deque(result.plain_rows())
-    result = replace(result, points=())
-    start = b'{"data":{"dataPoints":['
-    while rows:
-        few = DataPoints(rows.popleft() for _ in range(min(_ROWS_AT_ONCE, len(rows))))
-        yield start + to_json(replace(result, points=few).rows(query))[1:-1]
-        start = b","
-        await anyio.lowlevel.checkpoint()
-    yield b"]}}" if start == b"," else start + b"]}}"
+def _write_error(
+    status: int,
+    message: str,
+    code: str,
+    headers: Mapping[str, str],
+    details: Sequence[str] = (),
+) -> Response:
+    body = {"statusCode": status, "message": message, "code": code, "details": details}
+    return Response(to_json(body), status, headers, "application/json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import uvicorn
 from sse_starlette.sse import AppStatus
 
+from gateway_metrics_mcp.http.middleware import Service
 from gateway_metrics_mcp.runtime.tasks import STOPPING
 
 _LOOK_EVERY_S: Final = 0.05
@@ -25,22 +25,14 @@ class GracefulServer(uvicorn.Server):
     """Streams stay open at a signal for as long as calls are under way, up to `drain_s`.
 
     sse-starlette would cut them at once, and with them the answers; one without a call, such as an
-    idle SSE session, would hold up the end. What outlasts the time is told so by `end_calls`; what
+    idle SSE session, would hold up the end. What outlasts the time is told so by the service; what
     is left even then, such as a body that never comes, uvicorn cancels.
     """
 
-    def __init__(
-        self,
-        app: Any,
-        *,
-        drain_s: int,
-        calls_under_way: Callable[[], int],
-        end_calls: Callable[[], None],
-    ) -> None:
+    def __init__(self, app: Any, service: Service, *, drain_s: int) -> None:
         self._app = app
+        self._service = service
         self._drain_s = drain_s
-        self._calls_under_way = calls_under_way
-        self._end_calls = end_calls
         self._is_over = False
         config = uvicorn.Config(
             self._say_goodbye,
@@ -61,7 +53,7 @@ class GracefulServer(uvicorn.Server):
 
     async def _end_streams(self) -> None:
         await self._quiet(self._drain_s)
-        self._end_calls()
+        self._service.calls.end()
         await self._quiet(_FAREWELL_S)
         AppStatus.should_exit = True
 
@@ -70,7 +62,7 @@ class GracefulServer(uvicorn.Server):
         quiet, end = 0, monotonic() + patience_s
         while quiet < _QUIET_LOOKS and monotonic() < end:
             await asyncio.sleep(_LOOK_EVERY_S)
-            quiet = 0 if self._calls_under_way() else quiet + 1
+            quiet = 0 if self._service.meter.under_way else quiet + 1
 
     async def _say_goodbye(self, scope: Any, receive: Any, send: Any) -> None:
         """The application; what the end cuts off gets an answer, or its stream an end."""

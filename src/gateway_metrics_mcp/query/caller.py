@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -22,10 +21,13 @@ class Caller:
     teams: frozenset[str] = frozenset()
     is_tenant_admin: bool = False
     token: str | None = field(default=None, repr=False)
+    has_server_token: bool = False
+    """Whether a gateway is asked with this server's own token: a flag, so that no subject of that
+    name in an operator's file gets it."""
+    owner: str = field(default="", compare=False, repr=False)
+    """Who stands behind the caller, where several ask as one: a digest, for limits. It is left out
+    of comparisons, so that what they may all see is cached once."""
 
 
-LOCAL: Final = Caller(subject="local", is_tenant_admin=True)
+LOCAL: Final = Caller(subject="local", is_tenant_admin=True, has_server_token=True)
 """The caller on stdio: whoever started the server."""
-
-ASKED_FOR: Final[ContextVar[str]] = ContextVar("asked_for", default="")
-"""Who stands behind the question under way, where several ask as one caller: a name for limits."""

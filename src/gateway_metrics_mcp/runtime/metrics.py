@@ -10,9 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from math import inf
 from time import monotonic
 from typing import Final
 
@@ -20,9 +18,6 @@ OK: Final = "ok"
 """The code of a call without an error; an error's code is that of its class in errors.py."""
 CANCELLED: Final = "cancelled"
 """The code of a call that was given up before it had an outcome."""
-
-DEADLINE: Final[ContextVar[float]] = ContextVar("deadline", default=inf)
-"""When the time of the question under way is over, by anyio's clock: what is ended then is late."""
 
 BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper ends of the latency buckets, in seconds."""

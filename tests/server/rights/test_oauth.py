@@ -9,16 +9,21 @@ from typing import Any, Final
 
 import pytest
 from mcp_types import CallToolResult
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from gateway_metrics_mcp.auth.factory import build_policy
-from gateway_metrics_mcp.auth.jwks import metadata_addresses
-from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.auth.jwks import Keys
+from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 from gateway_metrics_mcp.settings import Settings
 
 Provider = Any
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 TextOf = Callable[[CallToolResult], tuple[str, bool]]
 Way = tuple[str, str]
+Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
 
 AUDIENCE: Final = "https://metrics.example.com/mcp"
 METADATA: Final = "https://metrics.example.com/.well-known/oauth-protected-resource/mcp"
@@ -197,9 +202,21 @@ def test_over_a_gateway_each_subject_needs_a_token(tmp_path: Path, text: str, er
         build_policy(read)
 
 
-def test_the_metadata_of_an_issuer_with_a_path_is_looked_for_in_all_three_places() -> None:
-    assert metadata_addresses("https://idp.example.com/tenant/") == (
-        "https://idp.example.com/.well-known/oauth-authorization-server/tenant",
-        "https://idp.example.com/.well-known/openid-configuration/tenant",
-        "https://idp.example.com/tenant/.well-known/openid-configuration",
-    )
+async def test_the_metadata_of_an_issuer_with_a_path_is_looked_for_in_all_three_places(
+    listen: Listen,
+) -> None:
+    asked = []
+
+    async def refuse(request: Request) -> Response:
+        asked.append(request.url.path)
+        return Response(status_code=404)
+
+    async with listen(Starlette(routes=[Route("/{path:path}", refuse)])) as port:
+        with pytest.raises(UnavailableError, match="keys cannot be had"):
+            await Keys(f"http://127.0.0.1:{port}/tenant/").find("r1", "RS256")
+
+    assert asked == [
+        "/.well-known/oauth-authorization-server/tenant",
+        "/.well-known/openid-configuration/tenant",
+        "/tenant/.well-known/openid-configuration",
+    ]

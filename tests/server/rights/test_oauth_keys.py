@@ -22,13 +22,12 @@ from jwt.algorithms import RSAAlgorithm
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from gateway_metrics_mcp.auth.jwks import Keys
-from gateway_metrics_mcp.auth.oauth import JwtVerifier, OAuthPolicy
+from gateway_metrics_mcp.auth.oauth import OAuthPolicy
 from gateway_metrics_mcp.settings import Settings
 
 Provider = Any
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
-AUDIENCE: Final = "https://metrics.example.com/mcp"
 METADATA: Final = "https://metrics.example.com/.well-known/oauth-protected-resource/mcp"
 NEXT_KEY: Final = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 WEAK_KEY: Final = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - refused
@@ -145,8 +144,7 @@ async def test_new_keys_are_fetched_when_a_token_names_one_but_not_at_every_gues
     provider: Provider, wanted: dict[str, Any], serve_callers: Serve
 ) -> None:
     clock = Clock()
-    verifier = JwtVerifier(provider.issuer, AUDIENCE, Keys(provider.issuer, clock=clock))
-    callers = OAuthPolicy(Settings(**wanted), verifier=verifier)
+    callers = OAuthPolicy(Settings(**wanted), keys=Keys(provider.issuer, clock=clock))
     async with serve_callers("http", "legacy", callers, **wanted) as served:
 
         async def status(token: str) -> int:
@@ -171,8 +169,7 @@ async def test_keys_outlive_a_short_absence_of_the_provider_but_no_long_one(
     provider: Provider, wanted: dict[str, Any], serve_callers: Serve
 ) -> None:
     clock = Clock()
-    verifier = JwtVerifier(provider.issuer, AUDIENCE, Keys(provider.issuer, clock=clock))
-    callers = OAuthPolicy(Settings(**wanted), verifier=verifier)
+    callers = OAuthPolicy(Settings(**wanted), keys=Keys(provider.issuer, clock=clock))
     token = provider.sign()
     async with serve_callers("http", "legacy", callers, **wanted) as served:
         responses = [await served.post(authorization=f"Bearer {token}")]

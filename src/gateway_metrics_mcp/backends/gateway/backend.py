@@ -34,7 +34,7 @@ from gateway_metrics_mcp.errors import (
     UnreadableResponseError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result, read_result
@@ -133,7 +133,7 @@ class GatewayBackend:
         await self._idle.aclose()
 
     def _authorization(self, caller: Caller) -> str:
-        if caller is not LOCAL and not caller.token:
+        if not (caller.has_server_token or caller.token):
             raise UnauthorizedError(
                 "the caller brings no gateway token: each has to bring their own"
             )

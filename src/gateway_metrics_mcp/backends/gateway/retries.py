@@ -12,7 +12,7 @@ import anyio
 from gateway_metrics_mcp.backends.gateway.errors import explain_timeout
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.runtime.metrics import DEADLINE, Metrics
+from gateway_metrics_mcp.runtime.metrics import Metrics
 
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 8
@@ -41,8 +41,7 @@ class Retries:
             GatewayMetricsError: the last try's.
         """
         begun = monotonic()
-        with anyio.move_on_after(self._budget_s) as scope:
-            DEADLINE.set(scope.deadline)
+        with anyio.move_on_after(self._budget_s):
             try:
                 return await ask()
             except GatewayMetricsError as error:

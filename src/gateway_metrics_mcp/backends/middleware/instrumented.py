@@ -16,7 +16,7 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.runtime.metrics import CANCELLED, DEADLINE, OK, Metrics
+from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics
 from gateway_metrics_mcp.runtime.tracing import trace_step
 
 
@@ -68,6 +68,8 @@ class InstrumentedBackend:
     @asynccontextmanager
     async def _measure(self, datasource: DatasourceName) -> AsyncIterator[_Question]:
         meter, question, begun = self._meter, _Question(), perf_counter()
+        # Asked for now: of a scope that has been cancelled anyio says that it always was.
+        deadline = anyio.current_effective_deadline()
         meter.upstream_in_flight += 1
         try:
             with trace_step("upstream", datasource=datasource):
@@ -77,7 +79,7 @@ class InstrumentedBackend:
             question.code = error.code if isinstance(error, GatewayMetricsError) else "internal"
             raise
         except BaseException:
-            if anyio.current_time() >= DEADLINE.get():
+            if anyio.current_time() >= deadline:
                 question.code = BackendTimeoutError.code
             raise
         finally:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.middleware.cache import AnswerCache
 from gateway_metrics_mcp.backends.middleware.single_flight import SingleFlight
-from gateway_metrics_mcp.query.caller import ASKED_FOR, LOCAL, Caller
+from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
@@ -19,7 +19,7 @@ from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[[], Awaitable[Result | None]]
-Key = tuple[bool, Caller, bytes]
+Key = tuple[Caller, bytes]
 """Whose question it is, and the question to the letter: as queries 1 and True are equal."""
 
 
@@ -93,13 +93,13 @@ class BackendStack:
         ask: Callable[..., Awaitable[Result | None]],
         *question: object,
     ) -> Result | None:
-        key: Key = (caller is LOCAL, caller, body)
+        key: Key = (caller, body)
         kept = self._look_up(key)
         if kept is not None:
             return kept
 
         async def ask_once() -> Result | None:
-            async with self._limiter.acquire((*key[:2], ASKED_FOR.get())):
+            async with self._limiter.acquire((caller, caller.owner)):
                 return await ask(*question, caller)
 
         async def ask_and_keep() -> Result | None:
@@ -109,7 +109,7 @@ class BackendStack:
                 self._cache.put(key, len(body) + len(caller.token or ""), end, asked_at, got)
             return got
 
-        flight = (key, ASKED_FOR.get())  # who waits for places of their own waits for no other's
+        flight = (key, caller.owner)  # who waits for places of their own waits for no other's
         if self._flights.has(flight):
             self._meter.count_joined()
         return await self._flights.join(flight, ask_and_keep)
