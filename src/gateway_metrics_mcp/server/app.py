@@ -66,7 +66,7 @@ from gateway_metrics_mcp.server.resources import (
 )
 from gateway_metrics_mcp.server.texts import list_problems, read_prompt
 from gateway_metrics_mcp.server.tools import TOOLS, answer_call
-from gateway_metrics_mcp.server.view.page import VIEW_META, VIEW_URI, offer_view
+from gateway_metrics_mcp.server.view_page import VIEW_META, VIEW_URI, offer_view
 from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)

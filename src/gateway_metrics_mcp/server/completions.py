@@ -27,18 +27,18 @@ from mcp_types import (
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Filter, format_instant
 from gateway_metrics_mcp.query.time.zone import zone_names
-from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX, DatasourceName
+from gateway_metrics_mcp.query.vocabulary import (
+    DATASOURCES,
+    METADATA,
+    METADATA_PREFIX,
+    DatasourceName,
+)
 from gateway_metrics_mcp.reports.listing import fetch_values, read_listing
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import EmailMask, mask_backend
 from gateway_metrics_mcp.server.prompts.fill import datasource_of, is_plain, known_values
-from gateway_metrics_mcp.server.prompts.template import (
-    MOST_LETTERS,
-    Argument,
-    FrontMatter,
-    Template,
-)
-from gateway_metrics_mcp.server.resources import CATALOG
+from gateway_metrics_mcp.server.prompts.template import MOST_LETTERS, Argument, Template
+from gateway_metrics_mcp.server.resources import CATALOG_OF
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +62,6 @@ _COMPARISONS: Final = ("previous", "1 day", "1 week", "1 month", "1 year")
 _LAST: Final = re.compile(r"\s*last ([1-9][0-9]{0,2})\b.*", re.IGNORECASE)
 _UNITS: Final = ("days", "hours", "weeks", "months")
 _MONTHS: Final = 12
-
-_DATASOURCE: Final = Argument(name="datasource", description="kind of rows", kind="datasource")
-_CATALOG: Final = Template(
-    "catalog",
-    FrontMatter(title="Catalog", description="of a datasource", arguments=(_DATASOURCE,)),
-)
-"""The resource template with a variable, as a prompt of which that is the argument."""
 
 
 class Completer:
@@ -130,9 +123,14 @@ class Completer:
         Raises:
             GatewayMetricsError: if there is a reason why there are none.
         """
-        template = self._find_template(ref)
+        if len(asked.value) > MOST_LETTERS:
+            return []
+        if isinstance(ref, ResourceTemplateReference):  # of ours, one has a variable to complete
+            is_ours = (ref.uri, asked.name) == (CATALOG_OF, "datasource")
+            return rank(asked.value, DATASOURCES) if is_ours else []
+        template = self._templates.get(ref.name)
         argument = None if template is None else template.argument(asked.name)
-        if template is None or argument is None or len(asked.value) > MOST_LETTERS:
+        if template is None or argument is None:
             return []
         mask = EmailMask(self._context.hiding_key)
         context = mask_backend(self._context, mask)
@@ -143,11 +141,6 @@ class Completer:
             values += map(mask.hide, await _fetch_recent(context, find_caller(), source))
         fitting = [value for value in values if is_plain(value) and value.isprintable()]
         return rank(search.so_far, fitting)
-
-    def _find_template(self, ref: Reference) -> Template | None:
-        if isinstance(ref, PromptReference):
-            return self._templates.get(ref.name)
-        return _CATALOG if ref.uri == f"{CATALOG}/{{datasource}}" else None
 
 
 @dataclass(frozen=True, slots=True)

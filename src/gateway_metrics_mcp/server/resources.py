@@ -32,6 +32,8 @@ from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import answer_masked
 
 CATALOG: Final = "gateway-metrics://catalog"
+CATALOG_OF: Final = f"{CATALOG}/{{datasource}}"
+"""A URI template."""
 NOTES_META: Final = "gateway-metrics/notes"
 """Where the contents of a CSV say what its rows cannot."""
 
@@ -107,7 +109,7 @@ def list_templates() -> list[ResourceTemplate]:
         ResourceTemplate(
             name="catalog-of-datasource",
             title="Catalog of one datasource",
-            uri_template=f"{CATALOG}/{{datasource}}",
+            uri_template=CATALOG_OF,
             description="its columns, measures, group-by fields, filters and traps",
             mime_type=_TEXT,
         ),

@@ -1,4 +1,4 @@
-"""The registry: each tool's name, arguments, annotations and handler, each written once."""
+"""The registry: each tool's name, arguments, annotations and answer, each written once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway_metrics_mcp.errors import AskerError, InvalidQueryError, Problems
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.validation import check_size, read_choice
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
 from gateway_metrics_mcp.rendering.charts.illustrate import illustrate
@@ -32,7 +32,7 @@ from gateway_metrics_mcp.reports.arguments import (
     unfold,
 )
 from gateway_metrics_mcp.reports.executor import QueryExecutor
-from gateway_metrics_mcp.reports.listing import fetch_values, read_listing
+from gateway_metrics_mcp.reports.listing import Listing, fetch_values, read_listing
 from gateway_metrics_mcp.reports.request import (
     ParserOptions,
     ReportRequest,
@@ -46,16 +46,13 @@ from gateway_metrics_mcp.runtime.tracing import trace_step
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import answer_masked
 from gateway_metrics_mcp.server.texts import read_prompt
-from gateway_metrics_mcp.server.view.page import link_view
+from gateway_metrics_mcp.server.view_page import link_view
 
 
 class UnknownToolError(AskerError):
     """No tool has this name."""
 
     code = "unknown_tool"
-
-
-Handler = Callable[[ToolContext, Mapping[str, Any], Caller], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,9 @@ class Tool:
     name: str
     title: str
     arguments: type[Arguments]
-    handler: Handler
+    read: Callable[[Mapping[str, Any], ParserOptions, datetime], Any]
+    """Checks the arguments, without asking anything: what it returns is the question."""
+    answer: Callable[[ToolContext, Any, Caller, datetime], Awaitable[Answer]]
 
     def publish(self, *, has_view: bool = False) -> PublishedTool:
         """The tool as `tools/list` shows it; `has_view` if hosts can show its answers."""
@@ -92,7 +91,8 @@ async def answer_call(
 
     Raises:
         UnknownToolError: if there is no such tool.
-        GatewayMetricsError: as its handler does.
+        InvalidQueryError: with everything that is wrong with the arguments.
+        GatewayMetricsError: as the backend does.
     """
 
     async def work(context: ToolContext, call: Any) -> Answer:
@@ -101,38 +101,25 @@ async def answer_call(
         if tool is None:
             raise UnknownToolError(f"no tool {quote(wanted)}. {did_you_mean(wanted, TOOLS)}")
         check_size(unfold(arguments), "arguments")
-        return await tool.handler(context, arguments, caller)
+        now = context.clock()
+        with trace_step("validate"):
+            question = tool.read(arguments, context.options, now)
+        return await tool.answer(context, question, caller, now)
 
+    # The name is the client's text as well.
     return await answer_masked(context, (name, raw), work)
 
 
-async def query_distribution(
-    context: ToolContext, raw: Mapping[str, Any], caller: Caller
+async def _answer_query(
+    context: ToolContext, request: ReportRequest, caller: Caller, now: datetime
 ) -> Answer:
-    """One row per group over the window, and the ALL row."""
-    now = context.clock()
-    with trace_step("validate"):
-        question = read_distribution(raw, context.options, now)
-    return await _answer(context, question, caller, now)
-
-
-async def query_timeseries(context: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
-    """One value per bucket and group."""
-    now = context.clock()
-    with trace_step("validate"):
-        question = read_timeseries(raw, context.options, now)
-    return await _answer(context, question, caller, now)
-
-
-async def _answer(
-    context: ToolContext, question: ReportRequest, caller: Caller, now: datetime
-) -> Answer:
-    describe_call(datasource=question.query.datasource)
+    """The rows of the groups and the ALL row, or one value per bucket and group."""
+    describe_call(datasource=request.query.datasource)
     backend, settings = await context.backend(), context.settings
     catalog = context.options.catalog
     executor = QueryExecutor(backend, caller, catalog, now, settings.all_row, settings.calls)
-    if question.format == "explain":
-        settled, steps, notes = executor.explain(question)
+    if request.format == "explain":
+        settled, steps, notes = executor.explain(request)
         show = partial(backend.explain, caller=caller)
         left = executor.most_calls - executor.calls
         return Answer(
@@ -140,7 +127,7 @@ async def _answer(
                 settled, steps, show, now=now, budget=settings.budget, calls_left=left, notes=notes
             )
         )
-    report = await executor.run(question)
+    report = await executor.run(request)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
         if context.has_links:
@@ -148,31 +135,39 @@ async def _answer(
         return await illustrate(report, settings.budget, context.charts, has_view=settings.ui)
 
 
-async def list_fields(context: ToolContext, raw: Mapping[str, Any], _caller: Caller) -> Answer:
-    """The datasources, or the fields of one."""
+def _read_fields(
+    raw: Mapping[str, Any], _options: ParserOptions, _now: datetime
+) -> DatasourceName | None:
+    """The datasource whose fields are asked for; None for all datasources."""
     problems = Problems()
     wanted = read_arguments(ListFieldsArguments, raw, problems).datasource
+    datasource = None
     if wanted is not None:
-        read_choice("datasource", wanted, DATASOURCES, problems)
+        datasource = read_choice("datasource", wanted, DATASOURCES, problems)
     if problems:
         raise InvalidQueryError(problems)
+    return datasource
+
+
+async def _answer_fields(
+    context: ToolContext, datasource: DatasourceName | None, _caller: Caller, _now: datetime
+) -> Answer:
     catalog = context.options.catalog
-    if wanted is None:
+    if datasource is None:
         return Answer(write_datasources(catalog))
-    describe_call(datasource=wanted)
-    return Answer(write_fields(wanted, catalog))
+    describe_call(datasource=datasource)
+    return Answer(write_fields(datasource, catalog))
 
 
-async def list_values(context: ToolContext, raw: Mapping[str, Any], caller: Caller) -> Answer:
+async def _answer_values(
+    context: ToolContext, listing: Listing, caller: Caller, _now: datetime
+) -> Answer:
     """The values of a field, with how many rows have each."""
-    with trace_step("validate"):
-        listing = read_listing(raw, context.options, context.clock())
     describe_call(datasource=listing.query.datasource)
     result = await fetch_values(await context.backend(), caller, listing)
-    describe_call(rows=len(result.points))
+    rows, budget = len(result.points), context.settings.budget
+    describe_call(rows=rows)
     with trace_step("render"):
-        budget = context.settings.budget
-        rows = len(result.points)
         text = await run_in_thread_if_large(rows, write_values, listing, result, budget)
         return Answer(text, listed=Listed(listing, result))
 
@@ -180,16 +175,33 @@ async def list_values(context: ToolContext, raw: Mapping[str, Any], caller: Call
 TOOLS: Final = {
     tool.name: tool
     for tool in (
-        Tool("query_distribution", "Metrics by group", DistributionArguments, query_distribution),
-        Tool("query_timeseries", "Metrics over time", TimeseriesArguments, query_timeseries),
-        Tool("list_fields", "Fields and datasources", ListFieldsArguments, list_fields),
-        Tool("list_values", "Values of a field", ListValuesArguments, list_values),
+        Tool(
+            "query_distribution",
+            "Metrics by group",
+            DistributionArguments,
+            read_distribution,
+            _answer_query,
+        ),
+        Tool(
+            "query_timeseries",
+            "Metrics over time",
+            TimeseriesArguments,
+            read_timeseries,
+            _answer_query,
+        ),
+        Tool(
+            "list_fields",
+            "Fields and datasources",
+            ListFieldsArguments,
+            _read_fields,
+            _answer_fields,
+        ),
+        Tool(
+            "list_values",
+            "Values of a field",
+            ListValuesArguments,
+            read_listing,
+            _answer_values,
+        ),
     )
 }
-
-READERS: Final[Mapping[str, Callable[[Mapping[str, Any], ParserOptions, datetime], object]]] = {
-    "query_distribution": read_distribution,
-    "query_timeseries": read_timeseries,
-    "list_values": read_listing,
-}
-"""What checks the arguments of a tool without asking anything."""

@@ -15,7 +15,7 @@ from mcp_types import CallToolResult
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.support.wait import WebDriverWait
 
-from gateway_metrics_mcp.server.view.page import read_page
+from gateway_metrics_mcp.server.view_page import read_page
 
 HERE: Final = Path(__file__).parent
 POLICY: Final = (

@@ -45,7 +45,7 @@ from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.runtime.logs import configure_logging
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import read_hiding_key
-from gateway_metrics_mcp.server.tools import READERS, answer_call
+from gateway_metrics_mcp.server.tools import TOOLS, answer_call
 from gateway_metrics_mcp.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
@@ -150,11 +150,10 @@ def _validate(
     if order.limits and order.format == "explain":
         problems.append("--fail-if: nothing is asked with --format explain")
     question = None
-    if reader := READERS.get(order.tool):
-        try:
-            question = reader(wording.raw, context.options, context.clock())
-        except InvalidQueryError as error:
-            problems += [wording.explain(problem) for problem in error.problems]
+    try:
+        question = TOOLS[order.tool].read(wording.raw, context.options, context.clock())
+    except InvalidQueryError as error:
+        problems += [wording.explain(problem) for problem in error.problems]
     checks: list[tuple[Limit, Value]] = []
     if not isinstance(question, ReportRequest):
         return checks

@@ -29,7 +29,7 @@ from gateway_metrics_mcp.server.prompts.template import (
     read_template,
 )
 from gateway_metrics_mcp.server.texts import cut_lines, find_templates, list_problems
-from gateway_metrics_mcp.server.tools import READERS
+from gateway_metrics_mcp.server.tools import TOOLS
 
 logger = logging.getLogger(__name__)
 
@@ -183,10 +183,10 @@ def _check_use(template: Template, context: ToolContext) -> list[Fault]:
     is_open = {one.name for one in template.arguments if one.kind in _OPEN_KINDS}
     for call in template.calls:
         # JSON escapes no brace, so the places of a call can be found in its text.
-        if call.tool not in READERS or is_open & {*PLACE.findall(json.dumps(call.arguments))}:
+        if is_open & {*PLACE.findall(json.dumps(call.arguments))}:
             continue
         try:
-            READERS[call.tool](fill_call(call, samples), options, now)
+            TOOLS[call.tool].read(fill_call(call, samples), options, now)
         except InvalidQueryError as error:
             faults += [Fault(call.line, f"{call.tool}: {one}") for one in error.problems]
     return faults

@@ -12,7 +12,7 @@ VIEW_URI: Final = "ui://gateway-metrics/view"
 VIEW_META: Final = "gateway-metrics/view"
 """Where a result has the specification that the view draws."""
 
-_FOLDER: Final = Path(__file__).parent
+_FOLDER: Final = Path(__file__).parent / "view"
 _SCRIPTS: Final = ("scales.js", "drawing.js", "controls.js", "host.js")
 
 

@@ -1,1 +1,0 @@
-"""The interactive view of an answer, for hosts that show MCP Apps."""
