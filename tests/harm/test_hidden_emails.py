@@ -174,6 +174,45 @@ async def test_a_filter_finds_by_the_address_and_by_its_hash(
     assert counts == [counts[0]] * 3
 
 
+PARTIAL: Final = (
+    *("STRING_CONTAINS", "STRING_NOT_CONTAINS", "STRING_STARTS_WITH", "STRING_NOT_STARTS_WITH"),
+    *("STRING_ENDS_WITH", "STRING_NOT_ENDS_WITH", "GREATER_THAN", "LESS_THAN"),
+    *("GREATER_THAN_EQUAL", "LESS_THAN_EQUAL"),
+)
+
+
+@pytest.mark.parametrize("field", ["userEmail", "virtualAccount", "metadata.env"])
+@pytest.mark.parametrize("operator", PARTIAL)
+async def test_a_filter_on_a_part_of_what_is_hidden_is_refused(
+    call: Call, open_call: Call, field: str, operator: str
+) -> None:
+    """Else whoever may ask could spell an address letter by letter."""
+    value: Any = "ada" if operator.endswith(("THAN", "EQUAL")) else ["ada"]
+    first = {"fieldName": "team", "operator": "ARRAY_HAS_ANY", "value": ["growth"]}
+    partial = {"fieldName": field, "operator": operator, "value": value}
+    question = {"filters": [first, partial], **BOTH}
+    plain, is_refused = await open_call("query_distribution", question)
+    if is_refused:
+        assert f"filters[1].operator: {operator}" in plain  # no backend takes it
+        return
+    for format_ in ("table", "explain"):
+        text, is_error = await call("query_distribution", {**question, "format": format_})
+
+        assert is_error
+        assert f"- filters[1].operator: {operator} would compare parts of e-mail" in text
+        assert f"Allowed for {field} here: EQUAL, NOT_EQUAL, IN, NOT_IN, with a whole value" in text
+
+
+async def test_parts_of_other_fields_can_be_compared(call: Call, open_call: Call) -> None:
+    one = {"fieldName": "modelName", "operator": "STRING_CONTAINS", "value": ["gpt"]}
+    question = {"filters": [one], "format": "json", **BOTH}
+    plain, _ = await open_call("query_distribution", question)
+    text, is_error = await call("query_distribution", question)
+
+    assert not is_error
+    assert json.loads(text)["rows"] == json.loads(plain)["rows"] != [[0]]
+
+
 async def test_a_hash_that_nobody_has_matches_nothing(call: Call) -> None:
     filters = [{"fieldName": "userEmail", "operator": "EQUAL", "value": ["user-0123456789"]}]
     text, is_error = await call("query_distribution", {"filters": filters, **BOTH})

@@ -30,6 +30,7 @@ from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
     InvalidQueryError,
     Problem,
+    Problems,
     SettingsError,
 )
 from gateway_metrics_mcp.query.caller import Caller
@@ -48,6 +49,7 @@ _DIGITS: Final = 10
 """Forty bits: among 10,000 addresses two share a hash once in 20,000 installations."""
 
 _SUBJECTS: Final = frozenset(("userEmail", "virtualaccount", "createdBySubjectSlug"))
+_WHOLE: Final = ("EQUAL", "NOT_EQUAL", "IN", "NOT_IN", "ARRAY_HAS_ANY", "ARRAY_HAS_NONE", "IS_NULL")
 _NOTE: Final = "e-mail addresses are hidden: a user-… stands for one, in filters too"
 _AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
 
@@ -213,7 +215,12 @@ class MaskingBackend:
         return self._backend.description
 
     async def query(self, query: Query, caller: Caller) -> Result:
-        """The rows, with hashes; a hash in a filter is looked up among the window's values."""
+        """The rows, with hashes; a hash in a filter is looked up among the window's values.
+
+        Raises:
+            InvalidQueryError: if a filter compares parts of what is hidden.
+        """
+        self._check_filters(query)
         await self._look_up(query, caller)
         revealed = query.model_copy(
             update={
@@ -225,6 +232,7 @@ class MaskingBackend:
 
     def explain(self, query: Query, caller: Caller) -> str:
         """What would be sent, with hashes."""
+        self._check_filters(query)
         return self._mask.hide(self._backend.explain(query, caller))
 
     async def metadata_keys(
@@ -257,6 +265,24 @@ class MaskingBackend:
             points=DataPoints(rows),
             notes=(*map(self._mask.hide, result.notes), *((_NOTE,) if has_hidden else ())),
         )
+
+    def _check_filters(self, query: Query) -> None:
+        """Refuse filters that could spell out a hidden address letter by letter."""
+        problems = Problems()
+        for number, one in enumerate(query.filters):
+            name = self._catalog.canonical("groupBy", one.field_name)
+            is_masked = name in _SUBJECTS or name.startswith(METADATA_PREFIX)
+            if is_masked and one.operator not in _WHOLE:
+                known = self._catalog.filter_field(query.datasource, one.field_name)
+                allowed = [o for o in _WHOLE if known is None or o in known.allowed]
+                problems.add(
+                    f"filters[{number}].operator",
+                    f"{one.operator} would compare parts of e-mail addresses, which are hidden."
+                    f" Allowed for {one.field_name} here: {', '.join(allowed)}, with a whole value"
+                    " or the user-… that stands for it",
+                )
+        if problems:
+            raise InvalidQueryError(problems)
 
     async def _look_up(self, query: Query, caller: Caller) -> None:
         """Meet the addresses behind hashes of earlier answers, once per field and window.
