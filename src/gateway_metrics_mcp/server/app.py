@@ -193,8 +193,9 @@ class MetricsServer(MCPServer[None]):
         context: CompletionContext | None,
     ) -> Completion:
         request = Context[None, Any](request_context=_REQUEST.get())
-        find_caller = partial(caller_of, request, is_served=self.is_served)
-        return await self._completer.complete(ref, argument, context, find_caller)
+        caller = caller_of(request, is_served=self.is_served)
+        given = (context.arguments if context is not None else None) or {}
+        return await self._completer.complete(ref, argument, given, caller)
 
     async def _run(
         self,

@@ -19,7 +19,6 @@ import anyio
 from mcp_types import (
     Completion,
     CompletionArgument,
-    CompletionContext,
     PromptReference,
     ResourceTemplateReference,
 )
@@ -76,12 +75,11 @@ class Completer:
         self,
         ref: Reference,
         argument: CompletionArgument,
-        context: CompletionContext | None,
-        find_caller: Callable[[], Caller],
+        given: Mapping[str, str],
+        caller: Caller,
     ) -> Completion:
         """The values that fit, those that begin with the letters so far first."""
-        given = (context.arguments if context is not None else None) or {}
-        find = partial(self._find, ref, argument, given, find_caller)
+        find = partial(self._find, ref, argument, given, caller)
         values = await self._within_limit(find)
         return Completion(
             values=values[:MOST_VALUES], total=len(values), has_more=len(values) > MOST_VALUES
@@ -116,7 +114,7 @@ class Completer:
         ref: Reference,
         asked: CompletionArgument,
         raw: Mapping[str, str],
-        find_caller: Callable[[], Caller],
+        caller: Caller,
     ) -> list[str]:
         """Every value that fits.
 
@@ -138,7 +136,7 @@ class Completer:
         values = search.list_known()
         source = search.find_source()
         if source is not None:
-            values += map(mask.hide, await _fetch_recent(context, find_caller(), source))
+            values += map(mask.hide, await _fetch_recent(context, caller, source))
         fitting = [value for value in values if is_plain(value) and value.isprintable()]
         return rank(search.so_far, fitting)
 
