@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
 from gateway_metrics_mcp.rendering.budget import MOST_BYTES, TokenBudget, estimate_tokens
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 
 Ask = Callable[..., Awaitable[str]]
@@ -84,7 +85,7 @@ def test_a_table_stays_in_its_budget(
     totals = {"total": 10**9, "sumCostInUSD": 0.1, "p99LatencyMs": 1e9}
     asked = make_asked(rows, {**question, "format": format_}, totals=totals)
 
-    text = write_answer(asked, budget)
+    text = write_answer(describe_report(asked), budget).text
 
     check_tables(text)
     assert estimate_tokens(text) <= budget
@@ -98,7 +99,7 @@ def test_a_timeseries_stays_in_its_budget(
     question = {**WEEK, "groupBy": ["modelName", "metadata.x"], "aggregations": VALUES}
     arguments = {**question, "interval": "1 hour", "limit": 50}
 
-    text = write_answer(make_asked(at_hours(rows, series), arguments), budget)
+    text = write_answer(describe_report(make_asked(at_hours(rows, series), arguments)), budget).text
 
     check_tables(text)
     is_least = text.count("\n2026-07-01") == text.count("\ntime|") and "more buckets" in text
@@ -115,7 +116,7 @@ def test_json_stays_in_its_budget_and_is_consistent(
     if series is not None:
         rows, arguments = at_hours(rows, series), {**arguments, "interval": "1 hour"}
 
-    text = write_answer(make_asked(rows, arguments), budget)
+    text = write_answer(describe_report(make_asked(rows, arguments)), budget).text
 
     body = json.loads(text)
     assert body["rowCount"] == len(rows)

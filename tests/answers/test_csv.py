@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.csv import write_csv
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 
 MakeAsked = Callable[..., Report]
@@ -31,6 +32,12 @@ KEYS: Final = TEXTS | st.none() | st.integers(-9, 9) | st.booleans()
 VALUES: Final = st.none() | st.integers(-(2**60), 2**60) | st.floats(allow_infinity=False)
 
 
+def as_csv(asked: Report) -> str:
+    """All rows of the report."""
+    document = describe_report(asked)
+    return write_csv(document.columns, document.records())
+
+
 def test_a_distribution_is_all_its_rows_with_all_digits(make_asked: MakeAsked) -> None:
     rows = [
         {"modelName": "o4", "metadata.env": "dev", "total": 12, "sumCostInUSD": 20.123456789},
@@ -40,7 +47,7 @@ def test_a_distribution_is_all_its_rows_with_all_digits(make_asked: MakeAsked) -
     question = {**WEEK, "groupBy": ["modelName", "metadata.env"]}
     asked = make_asked(rows, {**question, "aggregations": ["sum costInUSD"]}, totals={"total": 97})
 
-    assert write_csv(asked) == (
+    assert as_csv(asked) == (
         "modelName,metadata.env,total,sumCostInUSD\n"
         "o4,dev,12,20.123456789\n"
         '"a, ""b""","",3,1e-07\n'
@@ -53,7 +60,7 @@ def test_a_unit_stands_in_the_heading_and_a_share_is_a_number(make_asked: MakeAs
     question = {**WEEK, "datasource": "cacheMetrics", "groupBy": ["modelName"]}
     wanted = ["sum potentialCostSavings", "share"]
 
-    text = write_csv(
+    text = as_csv(
         make_asked(
             rows,
             {**question, "aggregations": wanted},
@@ -69,7 +76,7 @@ def test_a_unit_stands_in_the_heading_and_a_share_is_a_number(make_asked: MakeAs
 def test_a_distribution_keeps_to_the_rows_that_were_asked_for(make_asked: MakeAsked) -> None:
     rows = [{"modelName": f"m{n}", "total": 9 - n} for n in range(9)]
 
-    text = write_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"], "limit": 2, "offset": 1}))
+    text = as_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"], "limit": 2, "offset": 1}))
 
     assert text == "modelName,total\nm1,8\nm2,7\n"
 
@@ -84,7 +91,7 @@ def test_a_timeseries_has_a_row_per_bucket_and_series(make_asked: MakeAsked) -> 
     ]
     question = {**TWO_DAYS, "groupBy": ["modelName"], "aggregations": ["p99 latencyMs"], "limit": 1}
 
-    assert write_csv(make_asked(rows, question)) == (
+    assert as_csv(make_asked(rows, question)) == (
         "time,modelName,total,p99LatencyMs\n"
         "2026-07-01T00:00:00+00:00,large,0,\n"
         "2026-07-01T00:00:00+00:00,small,1,7.25\n"
@@ -96,7 +103,7 @@ def test_a_timeseries_has_a_row_per_bucket_and_series(make_asked: MakeAsked) -> 
 def test_local_days_begin_at_local_midnight(make_asked: MakeAsked) -> None:
     rows = [{"startTimestamp": "2026-06-30T22:00:00Z", "total": 4}]
 
-    text = write_csv(make_asked(rows, {**TWO_DAYS, "timezone": "Europe/Berlin"}))
+    text = as_csv(make_asked(rows, {**TWO_DAYS, "timezone": "Europe/Berlin"}))
 
     assert text == "time,total\n2026-07-01T00:00:00+02:00,4\n2026-07-02T00:00:00+02:00,0\n"
 
@@ -105,7 +112,7 @@ def test_local_days_begin_at_local_midnight(make_asked: MakeAsked) -> None:
 def test_without_rows_there_is_a_header_alone(
     make_asked: MakeAsked, question: dict[str, Any]
 ) -> None:
-    text = write_csv(make_asked([], {**WEEK, **question}))
+    text = as_csv(make_asked([], {**WEEK, **question}))
 
     assert text == ("time,total\n" if "interval" in question else "modelName,total\n")
 
@@ -137,7 +144,7 @@ def test_without_rows_there_is_a_header_alone(
 def test_text_is_neither_a_formula_nor_a_row(make_asked: MakeAsked, name: str, cell: str) -> None:
     rows = [{"modelName": name, "total": -3}]
 
-    text = write_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"]}))
+    text = as_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"]}))
 
     assert text == f"modelName,total\n{cell},-3\n"
 
@@ -150,7 +157,7 @@ def test_each_row_is_read_back_cell_by_cell(
     question = {**WEEK, "groupBy": ["metadata.a", "metadata.=b"], "orderBy": "sumCostInUSD"}
     asked = make_asked(bodies, {**question, "aggregations": ["sum costInUSD"]})
 
-    text = write_csv(asked)
+    text = as_csv(asked)
 
     read = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     assert len(read) == text.count("\n") == len(rows) + 1
@@ -170,7 +177,7 @@ def test_no_cell_of_text_begins_a_formula_however_it_is_split(
 ) -> None:
     rows = [{"modelName": name, "total": 1}]
 
-    line = write_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"]})).split("\n")[1]
+    line = as_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"]})).split("\n")[1]
 
     (cells,) = csv.reader([line])
     assert re.match(rf"\s*[{re.escape(SIGNS)}]", cells[0]) is None
@@ -182,6 +189,6 @@ def test_no_cell_of_text_begins_a_formula_however_it_is_split(
 def test_plain_names_stay_as_they_are(make_asked: MakeAsked, name: str) -> None:
     rows = [{"modelName": name, "total": 1}]
 
-    text = write_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"]}))
+    text = as_csv(make_asked(rows, {**WEEK, "groupBy": ["modelName"]}))
 
     assert text == f"modelName,total\n{name},1\n"

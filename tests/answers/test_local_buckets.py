@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
 from gateway_metrics_mcp.rendering.budget import estimate_tokens
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 
 MakeAsked = Callable[..., Report]
@@ -37,7 +38,9 @@ def asked_of(make_asked: MakeAsked, start: str, interval: str, zone: str, **more
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_days_are_labelled_by_the_local_date(make_asked: MakeAsked, zone: str) -> None:
-    text = write_answer(asked_of(make_asked, "2026-07-01..2026-07-03", "1 day", zone), 4000)
+    text = write_answer(
+        describe_report(asked_of(make_asked, "2026-07-01..2026-07-03", "1 day", zone)), 4000
+    ).text
 
     lines = text.split("\n")
     assert lines[0].endswith(f" | 3 buckets of 1 day, labelled by start, {zone}")
@@ -51,7 +54,9 @@ def test_days_keep_their_dates_where_clocks_change(make_asked: MakeAsked) -> Non
     rows = [row(f"2026-03-{day}", zone, total=day) for day in (28, 29, 30)]
     asked = make_asked(rows, {"startTs": window, "interval": "1 day", "timezone": zone})
 
-    assert write_answer(asked, 4000).endswith("2026-03-28|28\n2026-03-29|29\n2026-03-30|30")
+    assert write_answer(describe_report(asked), 4000).text.endswith(
+        "2026-03-28|28\n2026-03-29|29\n2026-03-30|30"
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,7 @@ def test_labels_are_as_long_as_needed_and_marked_where_partial(
         {"startTs": start, "interval": interval, "timezone": "Europe/Berlin"},
     )
 
-    text = write_answer(asked, 4000)
+    text = write_answer(describe_report(asked), 4000).text
 
     assert [line.split("|")[0] for line in text.split("\n---|---\n")[1].split("\n")] == labels
     assert ("bucket is partial" in text) == any(label.endswith("(partial)") for label in labels)
@@ -86,7 +91,7 @@ def test_labels_are_as_long_as_needed_and_marked_where_partial(
 def test_a_program_gets_the_instants(make_asked: MakeAsked) -> None:
     asked = asked_of(make_asked, "2026-07-01..2026-07-02", "1 day", "Asia/Kolkata", format="json")
 
-    body = json.loads(write_answer(asked, 4000))
+    body = json.loads(write_answer(describe_report(asked), 4000).text)
 
     assert body["columns"] == ["startTimestamp", "total"]
     assert body["rows"] == [["2026-06-30T18:30:00.000Z", 4]]
@@ -122,7 +127,7 @@ def test_following_the_last_line_gives_every_day_once(
 
     while len(seen) < days:
         left = rows[len(seen) * series :]
-        text = write_answer(make_asked(left, arguments), budget)
+        text = write_answer(describe_report(make_asked(left, arguments)), budget).text
         assert estimate_tokens(text) <= budget
         table = text.split("\n## total\n")[1].split("\n")[2:]
         seen += [line.split("|")[0] for line in table if not line.startswith("#")]

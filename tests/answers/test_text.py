@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
 from gateway_metrics_mcp.rendering.cells import format_key, keep_on_line, quote_text, unquote_text
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 
 Ask = Callable[..., Awaitable[str]]
@@ -124,7 +125,7 @@ def test_no_key_changes_the_shape_of_a_table(
     question = {**WEEK, "groupBy": ["modelName", "metadata.x"]}
     asked = make_asked(rows, question, totals={"total": len(rows)})
 
-    head, columns, rule, *lines = write_answer(asked, 12_000).split("\n")
+    head, columns, rule, *lines = write_answer(describe_report(asked), 12_000).text.split("\n")
 
     assert (head[:2], columns, rule) == ("# ", "modelName|metadata.x|total", "---|---|---")
     assert lines.pop() == f"ALL||{len(rows)}"
@@ -140,7 +141,7 @@ def test_no_key_changes_the_shape_of_a_timeseries(make_asked: MakeAsked, keys: l
     rows = [{"startTimestamp": start, "modelName": key, "total": 1} for key in keys]
     question = {**WEEK, "interval": "1 week", "groupBy": ["modelName"]}
 
-    lines = write_answer(make_asked(rows, question), 12_000).split("\n")
+    lines = write_answer(describe_report(make_asked(rows, question)), 12_000).text.split("\n")
 
     columns, rule, *buckets = lines[lines.index("## total") + 1 :]
     assert rule.count("|") == len(keys)

@@ -24,6 +24,7 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.rendering.answer import write_answer
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.executor import QueryExecutor
 from gateway_metrics_mcp.reports.request import ParserOptions, read_distribution
 from gateway_metrics_mcp.server.app import build_server
@@ -172,7 +173,8 @@ class World:
         self.recorder = Recorder(self.engine)
         question = read_distribution(arguments, ParserOptions(load_catalog()), NOW)
         asker = QueryExecutor(self.recorder, caller, load_catalog(), NOW)
-        return write_answer(self.runner.run(asker.run(question)), BUDGET)
+        report = self.runner.run(asker.run(question))
+        return write_answer(describe_report(report), BUDGET).text
 
 
 @pytest.fixture(scope="module")

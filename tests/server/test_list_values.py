@@ -23,7 +23,8 @@ from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.cells import unquote_text
-from gateway_metrics_mcp.rendering.value_list import write_values
+from gateway_metrics_mcp.rendering.document import write_text
+from gateway_metrics_mcp.rendering.value_list import describe_values
 from gateway_metrics_mcp.reports.listing import read_listing
 from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.app import MetricsServer, build_server
@@ -335,7 +336,7 @@ def test_any_values_are_read_back_page_by_page(
     read: list[tuple[Value, int]] = []
     while values:
         listing = read_listing(arguments, ParserOptions(load_catalog()), NOW)
-        rows, more = read_page(write_values(listing, result, budget))
+        rows, more = read_page(write_text(describe_values(listing, result).fit(budget)))
         read += rows
         if not more:
             break

@@ -16,7 +16,8 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
 from gateway_metrics_mcp.rendering.budget import estimate_tokens
-from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
+from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
+from gateway_metrics_mcp.rendering.document import write_text
 from gateway_metrics_mcp.reports.arguments import FORMATS, Format
 from gateway_metrics_mcp.server.app import MetricsServer
 from gateway_metrics_mcp.server.texts import read_prompt
@@ -154,9 +155,10 @@ def _compact(value: object) -> bytes:
 
 def test_the_fields_of_a_datasource_take_few_tokens(catalog: Catalog) -> None:
     sizes = {
-        str(name): estimate_tokens(write_fields(name, catalog)) for name in catalog.datasources
+        str(name): estimate_tokens(write_text(describe_fields(name, catalog)))
+        for name in catalog.datasources
     }
-    sizes["all of them"] = estimate_tokens(write_datasources(catalog))
+    sizes["all of them"] = estimate_tokens(write_text(describe_datasources(catalog)))
     print(f"list_fields, tokens: {sizes}")  # noqa: T201 - for whoever changes the catalog
     assert max(sizes.values()) < MOST_TOKENS_OF_FIELDS
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+from gateway_metrics_mcp.rendering.document import Note
 
 _FOLLOWERS: Final = (
     "aabcdfgiklmnprstuvwxy baceilorsuy cacdefhiklmorstu dabcdefilorstu "
@@ -101,6 +104,18 @@ class TokenBudget:
         self._spend(line, size)
         return True
 
+    def take_rows(self, rows: Iterable[Sequence[str]], least: int = 1) -> list[Sequence[str]]:
+        """The rows that fit, from the first on; so many are taken whether or not they do."""
+        taken: list[Sequence[str]] = []
+        for cells in rows:
+            line = "|".join(cells)
+            if not self.fits(line):
+                if len(taken) >= least:
+                    break
+                self.take(line)
+            taken.append(cells)
+        return taken
+
     def _spend(self, line: str, size: int) -> None:
         self.bytes -= size
         self._uncounted.append(line)
@@ -116,12 +131,11 @@ class TokenBudget:
         return tokens <= self.tokens
 
 
-def write_link_line(rows: str, link: str | None, budget: int) -> list[str]:
+def note_link(rows: str, link: str | None, budget: int) -> list[Note]:
     """The last line of an answer that leaves rows out: where all are, unless that is too long."""
-    if link is None:
-        return []
-    line = f"# {rows} as CSV: resource {link}"
-    return [line] if estimate_tokens(line) * _MOST_FOR_LINK <= budget else []
+    note = Note("link", f"{rows} as CSV: resource {link}")
+    is_short = estimate_tokens(f"# {note.text}") * _MOST_FOR_LINK <= budget
+    return [note] if link is not None and is_short else []
 
 
 def _size(line: str) -> int:

@@ -8,37 +8,40 @@ from gateway_metrics_mcp.query.catalog import Catalog, Column
 from gateway_metrics_mcp.query.measures import SHARE, measures_of
 from gateway_metrics_mcp.query.vocabulary import RATE_TYPES, DatasourceName
 from gateway_metrics_mcp.rendering.cells import add_unit
+from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Note, Page, Section, Words
 
 
-def write_datasources(catalog: Catalog) -> str:
+def describe_datasources(catalog: Catalog, words: Words = TOOL_WORDS) -> Page:
     """All datasources, a line each."""
-    lines = ["# datasources; ask list_fields with one of them for its fields"]
-    lines += [
+    subject = f"datasources; {words.list_fields} with one of them for its fields"
+    lines = [
         f"{name}: {datasource.title}; a row counts {datasource.rows}"
         for name, datasource in catalog.datasources.items()
     ]
-    return "\n".join(lines)
+    return Page(None, [Note("subject", subject), Section(None, lines)])
 
 
-def write_fields(name: DatasourceName, catalog: Catalog) -> str:
+def describe_fields(name: DatasourceName, catalog: Catalog) -> Page:
     """Columns with units and functions, measures, group-by fields, filters, traps."""
     datasource = catalog.datasources[name]
-    lines = [f"# {name}: {datasource.title}; a row counts {datasource.rows}", "## aggregations"]
     columns = _by_value({n: c.aggregations for n, c in datasource.columns.items()})
-    for functions, names in columns:
-        lines.append(f"{_functions(functions)}: {_columns(names, datasource.columns)}")
-    lines += ["## measures", ", ".join([*measures_of(name, catalog), SHARE])]
-    lines += ["## groupBy", ", ".join([*datasource.group_by, "metadata.<key>"])]
-    lines.append("## filters")
     filters = {
         n: (*f.operators, *(("IS_NULL",) if f.is_null else ()))
         for n, f in datasource.filters.items()
     }
     filters["metadata.<key>"] = catalog.metadata_operators
-    for operators, names in _by_value(filters):
-        lines.append(f"{' '.join(operators)}: {', '.join(names)}")
-    lines += ["## traps", *(f"- {trap}" for trap in datasource.traps)]
-    return "\n".join(lines)
+    sections = {
+        "aggregations": [
+            f"{_functions(functions)}: {_columns(names, datasource.columns)}"
+            for functions, names in columns
+        ],
+        "measures": [", ".join([*measures_of(name, catalog), SHARE])],
+        "groupBy": [", ".join([*datasource.group_by, "metadata.<key>"])],
+        "filters": [f"{' '.join(ops)}: {', '.join(names)}" for ops, names in _by_value(filters)],
+        "traps": [f"- {trap}" for trap in datasource.traps],
+    }
+    subject = Note("subject", f"{name}: {datasource.title}; a row counts {datasource.rows}")
+    return Page(None, [subject, *(Section(title, lines) for title, lines in sections.items())])
 
 
 def _by_value(

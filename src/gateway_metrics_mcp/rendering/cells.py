@@ -6,10 +6,11 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway_metrics_mcp.query.result import Key, Number
+from gateway_metrics_mcp.query.model import Filter, Scalar
+from gateway_metrics_mcp.query.result import Key, Number, Result
 from gateway_metrics_mcp.reports.report import Report
 
 NULL: Final = "null"
@@ -25,6 +26,11 @@ _FEW_PERCENT: Final = 0.995
 """What is less does not round to 1.0."""
 
 _MOST_DECIMALS: Final = 12
+_MOST_VALUES: Final = 10
+_FEW_VALUES: Final = 2
+_MOST_LETTERS: Final = 600
+"""Of all filters: the asker knows what was sent, and the room is the rows'."""
+
 _PART_SIGNS: Final = {"ratio": "%", "pp": "pp", "%": "%"}
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
 _BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
@@ -131,8 +137,11 @@ def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
     return f"{quoted}…(+{rest})" if rest > 0 else quoted
 
 
-def describe_age(age_s: float) -> str:
-    """How old an answer from the cache is, in a note."""
+def describe_age(result: Result) -> list[str]:
+    """How old an answer from the cache is, in a note; none of what was asked now."""
+    age_s = result.age_s
+    if age_s is None:
+        return []
     if age_s < 1:
         age = "under 1 s"
     elif age_s < 120:
@@ -141,7 +150,7 @@ def describe_age(age_s: float) -> str:
         age = f"{age_s / 60:.0f} min"
     else:
         age = f"{age_s / 3600:.0f} h"
-    return f"from the cache, {age} old"
+    return [f"from the cache, {age} old"]
 
 
 def add_unit(name: str, unit: str | None) -> str:
@@ -196,3 +205,49 @@ def _escape(letter: str) -> str:
         return letter
     units = letter.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def describe_filters(filters: Sequence[Filter]) -> list[str]:
+    """Each filter as it was sent: `modelName IN ["a", "b"]`; long lists by their length."""
+    texts = [_describe(f, _MOST_VALUES) for f in filters]
+    if sum(map(len, texts)) > _MOST_LETTERS:
+        texts = [_describe(f, _FEW_VALUES) for f in filters]
+    shown: list[str] = []
+    room = _MOST_LETTERS
+    for text in texts:
+        room -= len(text)
+        if room < 0 and shown:
+            break
+        shown.append(text)
+    rest = len(texts) - len(shown)
+    return [*shown, f"…(+{rest} filters)"] if rest else shown
+
+
+def _describe(filter_: Filter, most: int) -> str:
+    start = f"{quote_text(filter_.field_name)} {filter_.operator} "
+    if not isinstance(filter_.value, tuple):
+        return start + _describe_scalar(filter_.value)
+    shown = [_describe_scalar(item) for item in filter_.value[:most]]
+    rest = len(filter_.value) - len(shown)
+    return f"{start}[{', '.join(shown)}{f', …(+{rest})' if rest else ''}]"
+
+
+def _describe_scalar(value: Scalar) -> str:
+    return quote_always(value) if isinstance(value, str) else json.dumps(value)
+
+
+def quote_always(text: str) -> str:
+    """The text in quotes, also where it could stand bare."""
+    quoted = quote_text(text)
+    return quoted if quoted.startswith('"') else f'"{quoted}"'
+
+
+def list_some(texts: Sequence[str], most: int) -> str:
+    """`a, b, c and 2 more`."""
+    rest = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def count_rows(count: int) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} row{'' if count == 1 else 's'}"

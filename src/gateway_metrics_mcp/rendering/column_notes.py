@@ -1,23 +1,35 @@
-"""What a figure means that its column's name does not say: measures, prices, nulls, run rates."""
+"""What a figure means that its column's name does not say: measures, prices, nulls, changes."""
 
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Final
 
 from gateway_metrics_mcp.query.measures import SHARE, Measure
 from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL, Number, add_up
+from gateway_metrics_mcp.query.result import TOTAL, Key, Number, add_up
+from gateway_metrics_mcp.query.time.comparison import explain_earlier
 from gateway_metrics_mcp.query.time.zone import format_minute, resolve_local, shift_local, to_local
-from gateway_metrics_mcp.rendering.cells import format_cell, format_key, format_value, quote_text
+from gateway_metrics_mcp.rendering.cells import (
+    format_cell,
+    format_key,
+    format_number,
+    format_value,
+    list_some,
+    quote_text,
+)
+from gateway_metrics_mcp.rendering.header import shown_filters
 from gateway_metrics_mcp.reports.assembly import ValueMatch
 from gateway_metrics_mcp.reports.columns import BEFORE, RATIO, SPEND, Share, Value
-from gateway_metrics_mcp.reports.cost_drivers import PriceCoverage
+from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage, Spend
 from gateway_metrics_mcp.reports.plan import is_extrapolated
 from gateway_metrics_mcp.reports.report import Report
 
 _MOST_VALUES: Final = 5
+_MOST_GROUPS: Final = 3
+_LONGEST_GROUP: Final = 40
+_MILLION: Final = 1_000_000
 
 
 def measure_notes(report: Report) -> list[str]:
@@ -71,9 +83,7 @@ def _describe_lack(report: Report, value: Value) -> str:
 
 
 def _list(texts: tuple[str | None, ...]) -> str:
-    rest = len(texts) - _MOST_VALUES
-    more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(format_key(text) for text in texts[:_MOST_VALUES]) + more
+    return list_some([format_key(text) for text in texts], _MOST_VALUES)
 
 
 def price_notes(report: Report) -> list[str]:
@@ -144,13 +154,10 @@ def run_rate_notes(report: Report) -> list[str]:
     end = resolve_local(wall)
     if spent is None or end <= query.end_ts:
         return []
-    rate = _extrapolate(spent, query.start_ts, query.end_ts, end)
+    start = query.start_ts
+    rate = float(spent) * ((end - start) / (query.end_ts - start))
     amount = f"{format_cell(report, rate, SPEND)} by {format_minute(end)}"
     return [f"run rate: at the pace so far {SPEND} would be {amount}: extrapolated, not data"]
-
-
-def _extrapolate(spent: Number, start: datetime, now: datetime, end: datetime) -> float:
-    return float(spent) * ((end - start) / (now - start))
 
 
 def _whole_of(report: Report, name: str) -> Number | None:
@@ -161,3 +168,105 @@ def _whole_of(report: Report, name: str) -> Number | None:
     is_whole = not report.result.key_names or report.request.query.interval is not None
     fields = {"team", "userEmail", "virtualaccount"} & set(report.request.query.group_by)
     return add_up(report.result.column(name)) if is_whole and not fields else None
+
+
+def change_notes(report: Report) -> list[str]:
+    """The notes of a comparison; none for any other answer."""
+    earlier = report.request.earlier
+    if earlier is None:
+        return []
+    notes = [
+        *_missing_start_notes(report),
+        *explain_earlier(report.request.window, earlier),
+        *earlier.notes,
+    ]
+    if any(report.new):
+        notes.append(f"new, with no row in the earlier window: {_list_groups(report.new)}")
+    if any(report.vanished):
+        notes.append(f"vanished, with no row in the later window: {_list_groups(report.vanished)}")
+    return notes
+
+
+def driver_notes(report: Report) -> list[str]:
+    """What moved the cost between two windows, or how to be told."""
+    if report.split is not None:
+        return [_describe_split(report.split)]
+    if not report.way_to_split:
+        return []
+    what = "what moved the cost (calls, tokens per call, price)"
+    return [f"{what} cannot be told here: {report.way_to_split}"]
+
+
+def _missing_start_notes(report: Report) -> list[str]:
+    """Rows that begin in the middle of the earlier window make a change of what is none."""
+    gap = report.earlier_gap
+    if gap is None or not report.result.points:
+        return []
+    rows = "rows that match" if shown_filters(report) else "rows"
+    lacking = f"the earlier window has no {rows} at all"
+    if gap.until is not None:
+        share = format_value(gap.share, RATIO)
+        lacking = (
+            f"the earlier window has no {rows} before {format_minute(gap.until)} ({share} of it)"
+        )
+    return [f"{lacking}: if the data begin there, these are no changes"]
+
+
+def _list_groups(groups: Sequence[tuple[Key, ...]]) -> str:
+    names = [" / ".join(format_key(key, _LONGEST_GROUP) for key in keys) for keys in groups]
+    return list_some(names, _MOST_GROUPS)
+
+
+def _describe_split(split: CostDecomposition) -> str:
+    """One line whose parts add up to its whole, as they stand there."""
+    if not split.now.calls:
+        return _describe_exchange(split)
+    decimals = _decimals(split)
+    of_tokens = [] if split.tokens is None else [("tokens per call", split.tokens)]
+    parts = [("calls", split.calls), *of_tokens]
+    apart = [(name, v) for name, v in (("new", split.new), ("vanished", split.vanished)) if v]
+    whole = round(split.whole, decimals)
+    rounded = [round(amount, decimals) for _, amount in (*parts, *apart)]
+    price = round(whole - sum(rounded), decimals)
+    name = "cost per call" if split.tokens is None else "price or mix"
+    labels = [part for part, _ in parts] + [f"{part} groups" for part, _ in apart]
+    amounts = list(zip(labels, rounded, strict=True))
+    amounts.insert(len(parts), (name, price))
+    listed = ", ".join(f"{part} {_signed(amount, decimals)}" for part, amount in amounts)
+    return (
+        f"of the {_signed(whole, decimals)} USD of ALL: {listed}"
+        f" ({_describe(split.before)}, then {_describe(split.now)})"
+    )
+
+
+def _describe_exchange(split: CostDecomposition) -> str:
+    """Where no group is in both windows: what came, and what went."""
+    decimals = _decimals(split)
+    whole, new = round(split.whole, decimals), round(split.new, decimals)
+    vanished = round(whole - new, decimals)
+    return (
+        f"of the {_signed(whole, decimals)} USD of ALL:"
+        f" new groups {_signed(new, decimals)}, vanished groups {_signed(vanished, decimals)}"
+    )
+
+
+def _decimals(split: CostDecomposition) -> int:
+    """Cents, unless the whole is so small that they would say nothing."""
+    largest = split.largest
+    if largest >= 10 or largest == 0:
+        return 2
+    return 3 - math.floor(math.log10(largest))
+
+
+def _signed(amount: float, decimals: int) -> str:
+    return f"{amount + 0.0:+.{decimals}f}"
+
+
+def _describe(spend: Spend) -> str:
+    """`1200 calls at 850 tokens at 4.1 USD per million`, of calls with a price in both windows."""
+    calls = f"{spend.calls:.0f} calls with a price"
+    if not spend.tokens:
+        return calls
+    per_call = format_number(spend.tokens / spend.calls)
+    price = format_number(spend.cost / spend.tokens * _MILLION, "USD")
+    return f"{calls} x {per_call} tokens x {price} USD per million"

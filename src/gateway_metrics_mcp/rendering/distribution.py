@@ -1,36 +1,161 @@
-"""A distribution as a table: rows, the rest, and ALL."""
+"""The page of a distribution: the rows there is room for, the rest, and ALL."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number, add_up, subtract
-from gateway_metrics_mcp.rendering.budget import TokenBudget, write_link_line
+from gateway_metrics_mcp.query.result import DataPoint, Key, Number, add_up, subtract
+from gateway_metrics_mcp.rendering.budget import TokenBudget, note_link
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NOT_APPLICABLE,
     SHORT_NAME,
-    add_unit,
     cell_formatter,
+    count_rows,
     format_cell,
     format_key,
     quote_text,
 )
-from gateway_metrics_mcp.rendering.header import pin_window, write_header
-from gateway_metrics_mcp.rendering.no_data import write_empty
-from gateway_metrics_mcp.rendering.notes import write_notes
-from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
+from gateway_metrics_mcp.rendering.document import (
+    Block,
+    Note,
+    Page,
+    Pairs,
+    Table,
+    describe_extent,
+    write_lines,
+)
+from gateway_metrics_mcp.rendering.grid import equal_to_total, label_of
+from gateway_metrics_mcp.rendering.notes import fit_notes
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.columns import CHANGE
-from gateway_metrics_mcp.reports.report import Report, is_empty
+from gateway_metrics_mcp.reports.report import Report
+
+ALL: Final = "ALL"
+_LONGER_SUM_TOKENS: Final = 4
+"""By so much the sum of some rows can be longer than that of all, for which room is kept."""
 
 _FEWEST_ROWS: Final = 20
 """From so many rows on, one domain of all addresses is said once: that saves a tenth."""
 
 _DOMAIN: Final = re.compile(r"[^@]+(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+
+
+def fit_rows(document: ReportDocument, budget: int) -> Page:
+    """The page within the budget; names are cut shorter where not one row fits otherwise."""
+    notes = fit_notes(document.notes, budget)
+    for longest in (LONGEST_NAME, SHORT_NAME):
+        if document.is_one_row:
+            page = _list_values(document, notes, longest)
+            room = TokenBudget(budget)
+            room.take(*write_lines(page))
+        else:
+            page, room = _Table(document, notes, longest).fit(budget)
+        if not room.is_overspent:
+            break
+    return page
+
+
+def _list_values(document: ReportDocument, notes: Sequence[Note], longest: int) -> Page:
+    """A single row, a value a line."""
+    report, result, (point,) = document.report, document.report.result, document.points
+    keys = zip(result.key_names, point.keys, strict=True)
+    values = zip(result.value_names, point.values, strict=True)
+    pairs = [(quote_text(name), format_key(key, longest)) for name, key in keys]
+    pairs += [(label_of(report, name), format_cell(report, value, name)) for name, value in values]
+    return Page(document.header, [*notes, Pairs(pairs, bool(result.key_names))])
+
+
+class _Table:
+    """The search for the rows that fit, of more than one."""
+
+    def __init__(self, document: ReportDocument, notes: Sequence[Note], longest: int) -> None:
+        self._document = document
+        self._report = report = document.report
+        self._points = document.points
+        self._keys = keys = arrange_keys(report, self._points, longest)
+        equal = equal_to_total(report)
+        self._shown = [(i, n) for i, n in enumerate(report.result.value_names) if n not in equal]
+        self._formats = [(i, cell_formatter(report, name)) for i, name in self._shown]
+        self._heading = [*keys.names, *(label_of(report, name) for _, name in self._shown)]
+        facts = [*keys.facts]
+        if equal:
+            facts.append(f"{', '.join(map(quote_text, equal))} equals total in every row")
+        self._notes = [*notes, *(Note("columns", fact) for fact in facts)]
+
+    def fit(self, budget: int) -> tuple[Page, TokenBudget]:
+        """The page, and what is left of the budget."""
+        count, offset = len(self._points), self._report.request.offset
+        first = min(offset, count)
+        room = TokenBudget(budget)
+        room.take(*write_lines(self._page(count, count, [])))
+        rows = room.take_rows(self._rows(first))
+        link: list[Note] = []
+        if len(rows) < count:
+            link = note_link(f"all {count_rows(count)}", self._report.link, budget)
+            # Room is kept for a rest and a continuation as long as they can be.
+            tail = [self._document.continue_at(count - 1), *link]
+            room = TokenBudget(budget)
+            room.take(*write_lines(self._page(count, count, [], self._points, tail)))
+            room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
+            rows = room.take_rows(self._rows(first))
+        last = first + len(rows)
+        tail = [self._document.continue_at(last), *link] if last < count else []
+        hidden = [*self._points[:first], *self._points[last:]]
+        return self._page(first + 1, last, rows, hidden, tail), room
+
+    def _page(
+        self,
+        first: int,
+        last: int,
+        rows: Sequence[Sequence[str]],
+        hidden: Sequence[DataPoint] = (),
+        tail: Sequence[Note] = (),
+    ) -> Page:
+        document, totals = self._document, self._report.totals
+        rest = [self._add_up_rest(hidden)] if hidden else []
+        whole = [] if totals is None else [self._cells(self._keys.label(ALL), totals)]
+        is_number = [name == _NUMBERED for name in self._keys.names] + [True] * len(self._shown)
+        table = Table(self._heading, [*rows, *rest, *whole], is_number)
+        blocks: list[Block] = [*self._notes, table, *tail]
+        extent = describe_extent(first, last, len(self._points))
+        return Page(document.header.with_parts(document.order, extent), blocks)
+
+    def _rows(self, first: int) -> Iterator[Sequence[str]]:
+        """The cells of the rows that were asked for; each is made when it is to be measured."""
+        limit = self._report.request.limit
+        last = None if limit is None else first + limit
+        for number, point in enumerate(self._points[first:last], first + 1):
+            yield self._cells(self._keys.cells(point, number), point.values)
+
+    def _cells(self, keys: Sequence[str], values: Sequence[Number | None]) -> list[str]:
+        return [*keys, *[form(values[i]) for i, form in self._formats]]
+
+    def _add_up_rest(self, hidden: Sequence[DataPoint]) -> list[str]:
+        """The rows that are not shown, added up where that is right."""
+        report = self._report
+        cells = self._keys.label(f"other ({count_rows(len(hidden))})")
+        for i, name in self._shown:
+            if report.rows_overlap or not report.is_additive(name):
+                cells.append(NOT_APPLICABLE)
+            else:
+                cells.append(format_cell(report, self._add_up(i, name, hidden), name))
+        return cells
+
+    def _add_up(self, i: int, name: str, hidden: Sequence[DataPoint]) -> Number | None:
+        """The sum of the rows that are not shown; of a change, what their sums differ by."""
+        if self._report.request.earlier is None or not name.endswith(CHANGE):
+            return add_up(point.values[i] for point in hidden)
+        # It stands after the value now and before.
+        now, before = (add_up(point.values[j] for point in hidden) for j in (i - 2, i - 1))
+        return subtract(now, before)
+
+
+_NUMBERED: Final = "row"
+"""The heading of rows that have no key at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +205,7 @@ def arrange_keys(report: Report, points: Sequence[DataPoint], longest: int) -> K
         f"every {names[i]} that ends with @ below goes on with {domain[1:]}: filters need it"
         for i, domain in domains.items()
     ]
-    headings = tuple(names[i] for i in shown) or ("row",)
+    headings = tuple(names[i] for i in shown) or (_NUMBERED,)
     return KeyColumns(headings, tuple(facts), longest, shown, domains)
 
 
@@ -100,185 +225,3 @@ def _find_domains(
         if not domains and domain is not None:
             found[i] = domain
     return found
-
-
-ALL: Final = "ALL"
-
-_FEW_ROWS: Final = 100
-_LONGER_SUM_TOKENS: Final = 4
-"""By so much the sum of some rows can be longer than that of all, for which room is kept."""
-
-
-def write_distribution(report: Report, budget: int) -> str:
-    """The answer's text, within `budget` estimated tokens."""
-    if is_empty(report):
-        return write_empty(report, budget)
-    points = sort_points(report)
-    is_one = len(points) == 1 and report.request.offset == 0 and report.totals is None
-    text = ""
-    for longest in (LONGEST_NAME, SHORT_NAME):
-        if is_one:
-            text, is_within = _write_one(report, points[0], budget, longest)
-        else:
-            text, is_within = _Table(report, points, longest).write(budget)
-        if is_within:
-            break
-    return text
-
-
-def _write_one(report: Report, point: DataPoint, budget: int, longest: int) -> tuple[str, bool]:
-    """A single row, a value a line; and whether it is within the budget."""
-    result = report.result
-    lines = [write_header(report), *write_notes(report, budget)]
-    lines += [
-        f"{quote_text(name)}: {format_key(key, longest)}"
-        for name, key in zip(result.key_names, point.keys, strict=True)
-    ]
-    lines += [
-        f"{label_of(report, name)}: {format_cell(report, value, name)}"
-        for name, value in zip(result.value_names, point.values, strict=True)
-    ]
-    room = TokenBudget(budget)
-    room.take(*lines)
-    return "\n".join(lines), not room.is_overspent
-
-
-def label_of(report: Report, name: str) -> str:
-    """A value's column name; its unit is added where the name has none."""
-    return add_unit(name, report.unit_of(name))
-
-
-class _Table:
-    """The writing of one table with more than one row."""
-
-    def __init__(self, report: Report, points: Sequence[DataPoint], longest: int) -> None:
-        self._report = report
-        self._points = points
-        self._equal = equal_to_total(report)
-        self._keys = arrange_keys(report, points, longest)
-        names = report.result.value_names
-        self._shown = [(i, name) for i, name in enumerate(names) if name not in self._equal]
-        self._formats = [(i, cell_formatter(report, name)) for i, name in self._shown]
-
-    def write(self, budget: int) -> tuple[str, bool]:
-        """The text, and whether it is within the budget."""
-        report, count = self._report, len(self._points)
-        header = self._header()
-        notes = [*write_notes(report, budget), *self._facts()]
-        columns = [*self._keys.names, *(label_of(report, name) for _, name in self._shown)]
-        notes += ["|".join(columns), "|".join(["---"] * len(columns))]
-        tail = [] if report.totals is None else [self._line(self._keys.label(ALL), report.totals)]
-        first = min(report.request.offset, count)
-        room = TokenBudget(budget)
-        room.take(header, self._extent(count, count), *notes, *tail)
-        rows = self._rows(first, room)
-        link: list[str] = []
-        if len(rows) < count:
-            link = write_link_line(f"all {count_rows(count)}", report.link, budget)
-            room = TokenBudget(budget)
-            room.take(header, self._extent(count, count), *notes, *tail)
-            room.take(self._rest_line(self._points), self._next_line(count - 1), *link)
-            room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
-            rows = self._rows(first, room)
-        last = first + len(rows)
-        head = header + self._extent(first + 1, last)
-        hidden = [*self._points[:first], *self._points[last:]]
-        if hidden:
-            rows.append(self._rest_line(hidden))
-        if last < count:
-            tail += [self._next_line(last), *link]
-        return "\n".join([head, *notes, *rows, *tail]), not room.is_overspent
-
-    def _rows(self, first: int, room: TokenBudget) -> list[str]:
-        """The rows that were asked for and fit; at least one, so that the next call gets on."""
-        limit = self._report.request.limit
-        last = None if limit is None else first + limit
-        report = self._points[first:last]
-        if len(report) <= _FEW_ROWS:  # nearly always all of them fit
-            numbered = enumerate(report, first + 1)
-            lines = [self._line(self._keys.cells(p, n), p.values) for n, p in numbered]
-            if room.fits("\n".join(lines)):
-                return lines
-        rows: list[str] = []
-        for number, point in enumerate(report, first + 1):
-            line = self._line(self._keys.cells(point, number), point.values)
-            if not room.fits(line):
-                if rows:
-                    break
-                room.take(line)
-            rows.append(line)
-        return rows
-
-    def _header(self) -> str:
-        order = describe_order(self._report)
-        return write_header(self._report, *([order] if order else []))
-
-    def _extent(self, first: int, last: int) -> str:
-        """The header's last part: which rows of how many."""
-        count = len(self._points)
-        if first > count:
-            return f" | rows none: offset is past the last of {count}"
-        return f" | rows {first}-{last} of {count}"
-
-    def _facts(self) -> list[str]:
-        """Columns that would say the same in every row are said once."""
-        facts = [*self._keys.facts]
-        if self._equal:
-            facts.append(f"{', '.join(map(quote_text, self._equal))} equals total in every row")
-        return [f"# {fact}" for fact in facts]
-
-    def _line(self, keys: Sequence[str], values: Sequence[Number | None]) -> str:
-        return "|".join([*keys, *[form(values[i]) for i, form in self._formats]])
-
-    def _rest_line(self, hidden: Sequence[DataPoint]) -> str:
-        """The rows that are not shown, added up where that is right."""
-        report = self._report
-        cells = self._keys.label(f"other ({count_rows(len(hidden))})")
-        for i, name in self._shown:
-            if report.rows_overlap or not report.is_additive(name):
-                cells.append(NOT_APPLICABLE)
-            else:
-                cells.append(format_cell(report, self._add_up(i, name, hidden), name))
-        return "|".join(cells)
-
-    def _add_up(self, i: int, name: str, hidden: Sequence[DataPoint]) -> Number | None:
-        """The sum of the rows that are not shown; of a change, what their sums differ by."""
-        if self._report.request.earlier is None or not name.endswith(CHANGE):
-            return add_up(point.values[i] for point in hidden)
-        # It stands after the value now and before.
-        now, before = (add_up(point.values[j] for point in hidden) for j in (i - 2, i - 1))
-        return subtract(now, before)
-
-    def _next_line(self, offset: int) -> str:
-        """The arguments that continue; a window that ends at now is held where it is."""
-        request = self._report.request
-        changes = [f"offset={offset}"]
-        if request.limit is not None:
-            changes.append(f"limit={request.limit}")
-        if request.window.is_to_now:
-            changes += [f"{name}={text}" for name, text in pin_window(request).items()]
-        rest = count_rows(len(self._points) - offset)
-        return f"# {rest} more: same arguments with {', '.join(changes)}"
-
-
-def count_rows(count: int) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count} row{'' if count == 1 else 's'}"
-
-
-def equal_to_total(report: Report) -> list[str]:
-    """Requested counts that say the same as `total` in every row and in ALL."""
-    names = report.result.value_names
-    if TOTAL not in names:
-        return []
-    position = names.index(TOTAL)
-    rows = [point.values for point in report.result.points]
-    if report.totals is not None:
-        rows.append(report.totals)
-    return [
-        value.name
-        for value in report.values
-        if isinstance(value.source, Aggregation)
-        and value.source.type == "count"
-        and all(row[names.index(value.name)] == row[position] for row in rows)
-    ]

@@ -10,13 +10,14 @@ from gateway_metrics_mcp.query.result import Result, key_names_of
 from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import keep_on_line, quote_text
 from gateway_metrics_mcp.rendering.column_notes import measure_notes
-from gateway_metrics_mcp.rendering.header import write_header
+from gateway_metrics_mcp.rendering.document import Block, Note, Page, Section, write_lines
+from gateway_metrics_mcp.rendering.header import describe_coverage
 from gateway_metrics_mcp.reports.plan import Step, list_added, list_later_calls
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.request import ReportRequest
 
 
-def write_plan(
+def describe_plan(
     request: ReportRequest,
     steps: Sequence[Step],
     show: Callable[[Query], str],
@@ -25,7 +26,7 @@ def write_plan(
     budget: int,
     calls_left: int,
     notes: Sequence[str] = (),
-) -> str:
+) -> Page:
     """The resolved window, what was added and why, and each request as it would be sent.
 
     A request beyond the budget is left out whole, and said to be.
@@ -34,24 +35,25 @@ def write_plan(
     report = Report(request, result, None, now, ())
     calls = sum(step.times for step in steps)
     later = list_later_calls(request, calls_left)
-    lines = [
-        write_header(report, "not run"),
-        f"# upstream calls: {calls}; {'; '.join(later) or 'no more'}",
-        f"# rows to expect: {_expect(request)}",
-        *(f"# {keep_on_line(f'added {text}')}" for text in list_added(request)),
-        *(f"# {keep_on_line(text)}" for text in (*measure_notes(report), *notes)),
-        *(f"# {keep_on_line(text)}" for text in request.window.notes),
+    said = [
+        f"upstream calls: {calls}; {'; '.join(later) or 'no more'}",
+        f"rows to expect: {_expect(request)}",
+        *(f"added {text}" for text in list_added(request)),
+        *measure_notes(report),
+        *notes,
+        *request.window.notes,
     ]
+    header = describe_coverage(report).with_parts("not run")
+    blocks: list[Block] = [Note("plan", text) for text in said]
     room = TokenBudget(budget)
-    room.take(*lines)
+    room.take(*write_lines(Page(header, blocks)))
     for number, step in enumerate(steps, 1):
         times = f" ({step.times} times)" if step.times > 1 else ""
-        block = f"## {number}. {keep_on_line(step.purpose)}{times}\n{show(step.query)}"
-        if room.fits(block):
-            lines.append(block)
-        else:
-            lines.append(f"## {number}. {keep_on_line(step.purpose)}{times}: too long to show")
-    return "\n".join(lines)
+        title = f"{number}. {keep_on_line(step.purpose)}{times}"
+        section = Section(title, [show(step.query)])
+        is_shown = room.fits("\n".join(write_lines(Page(None, [section]))))
+        blocks.append(section if is_shown else Section(f"{title}: too long to show"))
+    return Page(header, blocks)
 
 
 def _expect(request: ReportRequest) -> str:

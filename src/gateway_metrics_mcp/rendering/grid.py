@@ -1,14 +1,13 @@
-"""The cells of a timeseries: rows are buckets, columns are series, a block per value."""
+"""A timeseries as a grid: every bucket of the window, and every series by size."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Final
 
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Aggregation, Query
 from gateway_metrics_mcp.query.result import (
     TOTAL,
     Identity,
@@ -25,14 +24,8 @@ from gateway_metrics_mcp.query.time.interval import (
     end_of,
     zone_of,
 )
-from gateway_metrics_mcp.rendering.cells import (
-    LONGEST_NAME,
-    NULL,
-    cell_formatter,
-    format_key,
-    quote_text,
-)
-from gateway_metrics_mcp.rendering.distribution import equal_to_total, label_of
+from gateway_metrics_mcp.rendering.cells import add_unit, format_key, quote_text
+from gateway_metrics_mcp.rendering.document import Note
 from gateway_metrics_mcp.rendering.sorting import rank_key
 from gateway_metrics_mcp.reports.report import Report
 
@@ -160,18 +153,11 @@ class Series:
         return ", ".join(format_key(key, longest) for key in self.keys) or "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """All series, largest first, and the value that ranks them."""
+def rank_series(report: Report) -> tuple[Sequence[Series], str]:
+    """The series, largest first, and the value that ranks them.
 
-    series: Sequence[Series]
-    by: str
-
-
-def rank_series(report: Report) -> Ranking:
-    """The series by the sum of the first value, where that adds up over buckets.
-
-    Else by the number of rows; by the highest bucket where the source does not count rows.
+    By the sum of the first value, where that adds up over buckets. Else by the number of rows; by
+    the highest bucket where the source does not count rows.
     """
     series = _gather(report)
     series.sort(key=lambda one: tuple(map(rank_key, one.keys)))
@@ -180,7 +166,7 @@ def rank_series(report: Report) -> Ranking:
     if name is not None and not report.is_additive(name) and TOTAL in names:
         name = TOTAL
     if name is None:
-        return Ranking(series, "name")
+        return series, "name"
     position, is_additive = names.index(name), report.is_additive(name)
 
     def size(one: Series) -> Number:
@@ -190,7 +176,7 @@ def rank_series(report: Report) -> Ranking:
         return max((value for value in column if value is not None), default=0)
 
     series.sort(key=size, reverse=True)
-    return Ranking(series, name)
+    return series, name
 
 
 def _gather(report: Report) -> list[Series]:
@@ -219,23 +205,8 @@ def merge_series(report: Report, hidden: Sequence[Series]) -> Series:
     return Series((), merged)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One table: the cells of each bucket, a line each, without the label."""
-
-    title: str | None
-    columns: Sequence[str]
-    lines: Sequence[str]
-
-    def frame(self) -> list[str]:
-        """What stands above the rows."""
-        columns = ["time", *self.columns]
-        title = [] if self.title is None else [f"## {self.title}"]
-        return [*title, "|".join(columns), "|".join(["---"] * len(columns))]
-
-
 class Grid:
-    """All buckets and all series of an answer, of which blocks are cut."""
+    """All buckets and all series of a timeseries."""
 
     def __init__(self, report: Report, buckets: Interval) -> None:
         self._report = report
@@ -249,43 +220,13 @@ class Grid:
         if self._is_aligned:
             self.labels = mark_partial(self.labels, query, self.starts, buckets)
         self._missing = len(self.starts) - len(came)
-        self._equal = equal_to_total(report)
-        names = report.result.value_names
-        self._values = [(i, name) for i, name in enumerate(names) if name not in self._equal]
-        ranking = rank_series(report)
-        self.series, self.ranked_by = ranking.series, quote_text(ranking.by)
-        self._has_overlap = report.rows_overlap
-        self._columns: dict[tuple[int, int], list[str]] = {}
-
-    @property
-    def bucket_count(self) -> int:
-        """The rows of a block."""
-        return len(self.starts)
-
-    @property
-    def block_count(self) -> int:
-        """The values that are shown."""
-        return len(self._values)
-
-    @property
-    def is_ungrouped(self) -> bool:
+        self.series, by = rank_series(report)
+        self.ranked_by = quote_text(by)
+        self.is_ungrouped = not report.result.key_names and len(self.series) == 1
         """Whether each bucket has one row."""
-        return not self._report.result.key_names and len(self.series) == 1
+        self._has_overlap = report.rows_overlap
 
-    @cached_property
-    def rest_phrase(self) -> str:
-        """What becomes of the series that are not shown."""
-        with_rest = [self.has_rest(name) for _, name in self._values]
-        if all(with_rest):
-            return "the rest in other"
-        return "the rest in other where it adds up" if any(with_rest) else "the rest left out"
-
-    def facts(self) -> list[str]:
-        """What is true of these buckets, for the lines below the header."""
-        equal = ", ".join(map(quote_text, self._equal))
-        return [*([f"{equal} equals total everywhere"] if equal else []), *self.bucket_facts()]
-
-    def bucket_facts(self) -> list[str]:
+    def notes(self) -> list[Note]:
         """Which buckets hold less than their width, or nothing."""
         report, facts = self._report, []
         if not self._is_aligned:
@@ -296,50 +237,60 @@ class Grid:
             facts += partial_notes(report, self.starts, self._buckets)
             if self._missing:
                 facts.append(f"{self._missing} of {len(self.starts)} buckets had no rows at all")
-        return [*facts, *explain_zone(self._buckets, report.request.window.zone.key)]
+        facts += explain_zone(self._buckets, report.request.window.zone.key)
+        return [Note("buckets", fact) for fact in facts]
 
-    def ungrouped(self) -> Block:
-        """One table with all values as columns."""
-        columns = [self._column(0, i, name) for i, name in self._values]
-        return Block(
-            None, [label_of(self._report, name) for _, name in self._values], _join(columns)
+    def describe_buckets(self) -> str:
+        """How many there are, how wide they are, and how they are labelled."""
+        count = len(self.starts)
+        return (
+            f"{count} bucket{'s' if count > 1 else ''} of {self._buckets}, labelled by start,"
+            f" {zone_of(self._buckets).key}{explain_labels(self.labels)}"
         )
 
-    def blocks(self, count: int, longest: int = LONGEST_NAME) -> list[Block]:
-        """A table per value, of the largest `count` series and the rest."""
-        hidden = self.series[count:]
-        names = [series.name(longest) for series in self.series[:count]]
-        rest = merge_series(self._report, hidden) if hidden else None
-        blocks = []
-        for i, name in self._values:
-            columns, headings = [self._column(j, i, name) for j in range(count)], names
-            if rest is not None and self.has_rest(name):
-                columns.append(self._cells(rest, i, name))
-                headings = [*names, f"other ({len(hidden)})"]
-            blocks.append(Block(label_of(self._report, name), headings, _join(columns)))
-        return blocks
+    def describe_cut(self, most: int, names: Iterable[str] | None = None) -> str:
+        """Which series are shown, and what becomes of the rest in these values, if in any."""
+        total = len(self.series)
+        if most >= total:
+            return f"{total} series, largest {self.ranked_by} first"
+        can_add = [False] if names is None else [self.has_rest(name) for name in names]
+        rest = describe_rest(can_add)
+        return f"top {most} of {total} series by {self.ranked_by}, {rest}"
 
     def has_rest(self, name: str) -> bool:
         """Whether the series that are not shown may be added up in a value."""
         return self._report.is_additive(name) and not self._has_overlap
 
-    def _column(self, position: int, i: int, name: str) -> list[str]:
-        """The cells of one value of one series; made once, however often they are asked for."""
-        if (position, i) not in self._columns:
-            self._columns[position, i] = self._cells(self.series[position], i, name)
-        return self._columns[position, i]
-
     def gap(self, name: str) -> Number | None:
         """What a bucket without rows has of a value."""
         return 0 if self._is_aligned and self._report.is_zero_in_gaps(name) else None
 
-    def _cells(self, series: Series, i: int, name: str) -> list[str]:
-        form = cell_formatter(self._report, name)
-        gap = NULL if self.gap(name) is None else "0"
-        rows = map(series.values.get, self.starts)
-        return [gap if row is None else form(row[i]) for row in rows]
+
+def describe_rest(can_add: Collection[bool]) -> str:
+    """What becomes of groups that are not shown, by whether each shown value adds up."""
+    if all(can_add):
+        return "the rest in other"
+    return "the rest in other where it adds up" if any(can_add) else "the rest left out"
 
 
-def _join(columns: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a block, of its columns."""
-    return ["|".join(cells) for cells in zip(*columns, strict=True)]
+def label_of(report: Report, name: str) -> str:
+    """A value's column name; its unit is added where the name has none."""
+    return add_unit(name, report.unit_of(name))
+
+
+def equal_to_total(report: Report) -> list[str]:
+    """Requested counts that say the same as `total` in every row and in ALL."""
+    names = report.result.value_names
+    if TOTAL not in names:
+        return []
+    position = names.index(TOTAL)
+    rows = [point.values for point in report.result.points]
+    if report.totals is not None:
+        rows.append(report.totals)
+    return [
+        value.name
+        for value in report.values
+        if isinstance(value.source, Aggregation)
+        and value.source.type == "count"
+        and all(row[names.index(value.name)] == row[position] for row in rows)
+    ]

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.result import DataPoint, Key
-from gateway_metrics_mcp.rendering.budget import TokenBudget, estimate_tokens, write_link_line
-from gateway_metrics_mcp.rendering.grid import Grid, Series
+from gateway_metrics_mcp.rendering.budget import TokenBudget, estimate_tokens, note_link
+from gateway_metrics_mcp.rendering.grid import Series
 from gateway_metrics_mcp.rendering.header import pin_window
-from gateway_metrics_mcp.rendering.remarks import list_remarks
-from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
+from gateway_metrics_mcp.rendering.notes import count_cut_notes
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.report import Report
 
 _LONGEST: Final = 128
@@ -45,34 +45,35 @@ class _Rows:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def write_json(report: Report, budget: int) -> str:
+def write_json(document: ReportDocument, budget: int) -> str:
     """Columns once, a list per row; rows beyond the budget are counted, never cut in half.
 
     `next` are the arguments that continue, to be merged into those of this call; `csv`, only
     where rows are left out, the URI of all.
     """
+    report = document.report
     request = report.request
-    grid = None if report.buckets is None else Grid(report, report.buckets)
     names = [*report.result.key_names, *report.result.value_names]
     body: dict[str, Any] = {
         "request": request.query.to_body(),
         "scope": request.scope,
-        **_describe_reading(report),
-        "notes": list_remarks(report, grid),
-        "columns": names if grid is None else ["startTimestamp", *names],
+        **_describe_reading(document),
+        "notes": document.remarks,
+        "columns": names if report.buckets is None else ["startTimestamp", *names],
         "all": None if report.totals is None else list(map(_finite, report.totals)),
     }
     if estimate_tokens(_dump(body)) > budget * _MOST_OF_BUDGET:
         body |= _shorten(body, budget)
+    take = _groups if report.buckets is None else _buckets
     following = _NEXT_TOKENS + (_EARLIER_TOKENS if request.earlier is not None else 0)
     room = TokenBudget(budget - following)
     room.take(_dump(body))
-    rows = _groups(report, room) if grid is None else _buckets(report, grid.series, room)
-    if len(rows.shown) < rows.count and write_link_line("", report.link, budget):
+    rows = take(document, room)
+    if len(rows.shown) < rows.count and note_link("", report.link, budget):
         body["csv"] = report.link
         room = TokenBudget(budget - following)
         room.take(_dump(body))
-        rows = _groups(report, room) if grid is None else _buckets(report, grid.series, room)
+        rows = take(document, room)
     body |= rows.facts
     body["rowCount"] = rows.count
     body["isComplete"] = len(rows.shown) == rows.count
@@ -81,17 +82,17 @@ def write_json(report: Report, budget: int) -> str:
     return _dump(body)
 
 
-def _describe_reading(report: Report) -> dict[str, Any]:
+def _describe_reading(document: ReportDocument) -> dict[str, Any]:
     """What the request does not say: the window to compare with, the zone, the order of rows."""
-    earlier, zone = report.request.earlier, report.request.window.zone.key
+    request = document.report.request
+    earlier, zone = request.earlier, request.window.zone.key
     told: dict[str, Any] = {}
     if earlier is not None:
         ends = (format_instant(earlier.start), format_instant(earlier.end))
         told["comparedWith"] = dict(zip(("startTs", "endTs"), ends, strict=True))
     if zone != "UTC":
         told["timezone"] = zone
-    order = "" if report.buckets is not None else describe_order(report)
-    return told | ({"order": order} if order else {})
+    return told | ({"order": document.order} if document.order else {})
 
 
 def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
@@ -101,16 +102,16 @@ def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
     ways = ((part, _SHORT_REQUEST, _MOST_NOTES), (part, _SHORT_REQUEST, _FEW_NOTES))
     for shown, said, most in (*ways, (None, _NO_REQUEST, _MOST_NOTES)):
         rest = len(notes) - most
-        more = [f"and {rest} more notes, for which the budget is too small"] if rest > 0 else []
+        more = [count_cut_notes(rest).text] if rest > 0 else []
         short = {"request": shown, "notes": [said, *notes[:most], *more]}
         if estimate_tokens(_dump(body | short)) <= budget * _MOST_OF_BUDGET:
             break
     return short
 
 
-def _groups(report: Report, room: TokenBudget) -> _Rows:
+def _groups(document: ReportDocument, room: TokenBudget) -> _Rows:
     """The rows of a distribution from `offset` on; at least one, so that a next call gets on."""
-    points, request = sort_points(report), report.request
+    points, request = document.points, document.report.request
     first = min(request.offset, len(points))
     last = None if request.limit is None else first + request.limit
     rows = _Rows(len(points), facts={"offset": request.offset})
@@ -123,12 +124,14 @@ def _groups(report: Report, room: TokenBudget) -> _Rows:
     if reached < len(points):
         rows.following = {"offset": reached}
         if request.window.is_to_now:
-            rows.following |= _pinned(report)
+            rows.following |= pin_window(request)
     return rows
 
 
-def _buckets(report: Report, series: Sequence[Series], room: TokenBudget) -> _Rows:
+def _buckets(document: ReportDocument, room: TokenBudget) -> _Rows:
     """The rows of the largest series, whole buckets of them; at least one bucket of one series."""
+    report = document.report
+    series = () if document.grid is None else document.grid.series
     most = min(report.request.limit or len(series), len(series))
     rows = _cut_buckets(report, series[:most], room, must_get_on=most == 1)
     while most > 1 and not rows.shown:
@@ -150,17 +153,12 @@ def _cut_buckets(
             if start in one.values
         ]
         if not room.fits(_dump(added)) and (rows.shown or not must_get_on):
-            rows.following = _pinned(report) | {"startTs": format_instant(start)}
+            interval = report.request.query.interval
+            rows.following = pin_window(report.request) | {"startTs": format_instant(start)}
+            rows.following |= {} if interval is None else {"interval": interval.wire}
             break
         rows.shown += added
     return rows
-
-
-def _pinned(report: Report) -> dict[str, str]:
-    """The window, and the buckets, of this answer as arguments."""
-    interval = report.request.query.interval
-    arguments = pin_window(report.request)
-    return arguments if interval is None else arguments | {"interval": interval.wire}
 
 
 def _row(point: DataPoint, room: TokenBudget) -> list[Any]:

@@ -1,35 +1,39 @@
-"""What is true of one answer and changes how it is to be read, a line each."""
+"""The sentences beside the rows of a report: how they are to be read, or why there are none."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Number, add_up
+from gateway_metrics_mcp.query.result import TOTAL, Number, add_up
 from gateway_metrics_mcp.query.virtual_models import FIELD
-from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, NEGATIVE_OPERATORS
+from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX, NEGATIVE_OPERATORS
 from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import (
     NOT_APPLICABLE,
     cell_formatter,
     describe_age,
+    describe_filters,
     format_cell,
     format_key,
-    keep_on_line,
+    quote_always,
     quote_text,
 )
 from gateway_metrics_mcp.rendering.column_notes import (
+    change_notes,
+    driver_notes,
     measure_notes,
     null_notes,
     price_notes,
     run_rate_notes,
 )
-from gateway_metrics_mcp.rendering.comparison_notes import change_notes
+from gateway_metrics_mcp.rendering.document import Note, NoteKind, Words, explain
+from gateway_metrics_mcp.rendering.header import name_rows, shown_filters
 from gateway_metrics_mcp.reports.columns import RATIO
-from gateway_metrics_mcp.reports.diagnosis import Unmatched, absent_keys
+from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched, absent_keys
 from gateway_metrics_mcp.reports.report import Report
 
 _MOST_LINES: Final = 5
@@ -68,7 +72,7 @@ def describe_key(report: Report, field: str) -> str:
 
 def _describe_unmatched(one: Unmatched, where: str) -> str:
     """`modelName "gtp-4o" has no rows: did you mean openai/gpt-4o?`."""
-    wrong = f"{format_key(one.field)} {_quoted(one.value)} has no rows{where}"
+    wrong = f"{format_key(one.field)} {quote_always(one.value)} has no rows{where}"
     if one.is_elsewhere:
         return f"{wrong} with the other filters"
     if one.near is None:
@@ -78,14 +82,11 @@ def _describe_unmatched(one: Unmatched, where: str) -> str:
     return f"{wrong}: did you mean {' or '.join(format_key(near) for near in one.near)}?"
 
 
-def _quoted(value: str) -> str:
-    text = format_key(value)
-    return text if text.startswith('"') else f'"{text}"'
-
-
 STILL_FILLING: Final = timedelta(minutes=10)
 """Data this young may be incomplete: the API does not say how far it reaches."""
 
+_FILLING: Final = "the window touches now: its last minutes may still be filling"
+_ROUNDED: Final = "decimals rounded ({}: all digits)"
 _MOST_OF_BUDGET: Final = 0.5
 _FEWEST_NOTES: Final = 3
 _NEW_DATA_SHARE: Final = 0.01
@@ -94,50 +95,46 @@ _OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"
 _RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))
 
 
-def write_notes(report: Report, budget: int | None = None) -> list[str]:
-    """The `# ` lines below the header, the most misleading first.
+def list_notes(report: Report, words: Words) -> list[Note]:
+    """What is true of one answer and changes how it is read, the most misleading first."""
+    found: tuple[tuple[NoteKind, Iterable[str]], ...] = (
+        ("rows", describe_rows(report)),
+        ("filter", _filter_notes(report)),
+        ("unmatched", unmatched_notes(report)),
+        ("gap", _gap_notes(report)),
+        ("price", price_notes(report)),
+        ("change", change_notes(report)),
+        ("drivers", driver_notes(report)),
+        ("measure", measure_notes(report)),
+        ("null", null_notes(report)),
+        ("window", report.request.window.notes),
+        ("source", (*report.notes, *report.result.notes)),
+        ("run_rate", run_rate_notes(report)),
+        ("age", describe_age(report.result)),
+        ("filling", [_FILLING] if is_still_filling(report) else []),
+        ("rounded", [_ROUNDED.format(words.exact)] if _has_rounded(report) else []),
+    )
+    return [Note(kind, text) for kind, texts in found for text in texts]
 
-    Where they would take most of the budget, the last give way, and are counted.
-    """
-    notes = _list_notes(report)
-    if budget is None:
-        return notes
+
+def fit_notes(notes: Sequence[Note], budget: int) -> list[Note]:
+    """The notes that take no more than a part of the budget; those that give way are counted."""
     room = TokenBudget(int(budget * _MOST_OF_BUDGET))
-    shown: list[str] = []
+    shown: list[Note] = []
     for note in notes:
+        line = f"# {note.text}"
         if len(shown) < _FEWEST_NOTES:
-            room.take(note)
-        elif not room.fits(note):
+            room.take(line)
+        elif not room.fits(line):
             break
         shown.append(note)
     rest = len(notes) - len(shown)
-    if rest:
-        shown.append(f"# and {rest} more notes, for which the budget is too small")
-    return shown
+    return [*shown, count_cut_notes(rest)] if rest else shown
 
 
-def _list_notes(report: Report) -> list[str]:
-    notes = [
-        *describe_rows(report),
-        *_filter_notes(report),
-        *unmatched_notes(report),
-        *_gap_notes(report),
-        *price_notes(report),
-        *change_notes(report),
-        *measure_notes(report),
-        *null_notes(report),
-        *report.request.window.notes,
-        *report.notes,
-        *report.result.notes,
-        *run_rate_notes(report),
-    ]
-    if report.result.age_s is not None:
-        notes.append(describe_age(report.result.age_s))
-    if is_still_filling(report):
-        notes.append("the window touches now: its last minutes may still be filling")
-    if _has_rounded(report):
-        notes.append("decimals rounded (format exact: all digits)")
-    return [f"# {keep_on_line(note)}" for note in notes]
+def count_cut_notes(rest: int) -> Note:
+    """What stands for notes that gave way to rows."""
+    return Note("cut", f"and {rest} more notes, for which the budget is too small")
 
 
 def describe_rows(report: Report) -> list[str]:
@@ -290,3 +287,106 @@ def _reason(report: Report, gaps: Sequence[Number]) -> str:
         return "the backend's two answers disagree; ask again before relying on either"
     texts = [text for _, text in reasons]
     return texts[0] if len(texts) == 1 else f"{' and '.join(texts)}, so these amounts are net"
+
+
+def explain_empty(report: Report, words: Words) -> list[Note]:
+    """Why nothing matched, which values no row has, and what to ask next: empty is not zero."""
+    outside = _count_outside(report)
+    if outside:
+        counted = f"(a row counts {name_rows(report.request)})"
+        verdict = f"no groups: none of the {outside} rows here {counted} has the group-by fields"
+        return [Note("verdict", verdict)]
+    probe = report.probe
+    if probe is None and not report.request.query.filters:
+        return _explain_silence(report)
+    if probe is not None and probe.total == 0 and not probe.is_later_alone:
+        return _explain_silence(report)
+    return _explain_filters(report, probe, words)
+
+
+def _explain_silence(report: Report) -> list[Note]:
+    """Nothing at all, as far as the asker can see."""
+    request = report.request
+    wider = "a wider window" if request.window.is_to_now else "a wider or a later window"
+    counted = f"(a row counts {name_rows(request)})"
+    where = _where(report)
+    if report.is_restricted:
+        verdict = f"no rows {where} {counted} are visible to this token"
+        own = "it sees its own calls and those of its teams"
+        return explain(f"{verdict}: {own}", f"{wider}, or a token that sees more")
+    if report.probe is not None and report.probe.is_virtual_side:
+        verdict = f"no rows {where} {counted} match {request.scope}"
+        return explain(f"{verdict}, with or without the other filters", wider)
+    if not report.result.is_by_rulings:
+        verdict = f"no traffic {where} {counted}, or none that this token may see"
+        return explain(verdict, f"{wider}, another datasource, or a token that sees more")
+    verdict = f"no traffic {where} {counted}: this is no zero of a filter"
+    return explain(verdict, f"{wider}, or another datasource")
+
+
+def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[Note]:
+    """There is traffic, but none with these filters."""
+    request = report.request
+    filters = " AND ".join(describe_filters(shown_filters(report))) or (request.scope or "these")
+    counted = f"(a row counts {name_rows(request)})"
+    verdict, following = explain(
+        f"no rows {_where(report)} {counted} match {filters}{_describe_rest(probe)}",
+        _next_step(report, probe, words),
+    )
+    unmatched = describe_unmatched(report, () if probe is None else probe.unmatched)
+    return [verdict, *(Note("unmatched", text) for text in unmatched), following]
+
+
+def _where(report: Report) -> str:
+    return "in this window" if report.request.earlier is None else "in either window"
+
+
+def _describe_rest(probe: Probe | None) -> str:
+    """What there is without the filters."""
+    if probe is None or probe.total is None:
+        return ""
+    where = " in the later window" if probe.is_later_alone else ""
+    if not probe.total:
+        return f"; without the filters there are none{where} either"
+    if probe.is_exact:
+        return f"; without the filters {probe.total} do{where}"
+    return f"; without the filters there are rows{where}"
+
+
+def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
+    unmatched = () if probe is None else probe.unmatched
+    if not shown_filters(report):
+        return "a wider window"
+    if any(report.near_keys.values()):
+        return "the same with a metadata key that exists: case counts"
+    if any(one.near for one in unmatched):
+        return "the same with a value that exists: values match exactly, case counts"
+    if unmatched:
+        name = unmatched[0].field
+        field = METADATA if name.startswith(METADATA_PREFIX) else name
+        return f"{words.list_values} of {field} shows what exists, or a wider window"
+    twice = _filtered_twice(report)
+    if twice is not None:
+        return f"{quote_text(twice)} cannot be all of this at once: keep one of its filters"
+    if probe is not None and 1 < len(probe.fields) == len(shown_filters(report)):
+        return "each value exists, but not together with the other filters: drop one of them"
+    if probe is not None and 0 < len(probe.fields) < len(shown_filters(report)):
+        listed = ", ".join(map(quote_text, probe.fields))
+        return (
+            f"the values of {listed} exist: drop one of the other filters, which were not looked at"
+        )
+    return "drop a filter, or a wider window"
+
+
+def _filtered_twice(report: Report) -> str | None:
+    """A field that has one value, of which filters want several."""
+    names = [f.field_name for f in shown_filters(report) if f.operator in ("EQUAL", "IN")]
+    return next((name for name in names if names.count(name) > 1), None)
+
+
+def _count_outside(report: Report) -> Number | None:
+    """The rows that the ungrouped question counts though no group has any (R7)."""
+    names = report.result.value_names
+    if report.totals is None or TOTAL not in names:
+        return None
+    return report.totals[names.index(TOTAL)]

@@ -1,19 +1,39 @@
-"""A timeseries as text: a line per bucket, and one block per value where it is grouped."""
+"""The page of a timeseries: a row per bucket, and one table per value where it is grouped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from gateway_metrics_mcp.query.model import format_instant
-from gateway_metrics_mcp.query.time.interval import Interval, zone_of
-from gateway_metrics_mcp.rendering.budget import TokenBudget, write_link_line
-from gateway_metrics_mcp.rendering.cells import LONGEST_NAME, SHORT_NAME
-from gateway_metrics_mcp.rendering.grid import Block, Grid, explain_labels
-from gateway_metrics_mcp.rendering.header import pin_window, write_header
-from gateway_metrics_mcp.rendering.no_data import write_empty
-from gateway_metrics_mcp.rendering.notes import write_notes
-from gateway_metrics_mcp.reports.report import Report
+from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.rendering.budget import TokenBudget, note_link
+from gateway_metrics_mcp.rendering.cells import (
+    LONGEST_NAME,
+    NULL,
+    SHORT_NAME,
+    cell_formatter,
+    quote_text,
+)
+from gateway_metrics_mcp.rendering.document import (
+    Continuation,
+    Note,
+    Page,
+    Table,
+    write_lines,
+)
+from gateway_metrics_mcp.rendering.grid import (
+    Grid,
+    Series,
+    equal_to_total,
+    label_of,
+    merge_series,
+)
+from gateway_metrics_mcp.rendering.header import pin_window
+from gateway_metrics_mcp.rendering.notes import fit_notes
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 
 _FEWEST_SERIES: Final = 3
 """Below that, buckets are left out rather than series."""
@@ -21,133 +41,155 @@ _FEWEST_SERIES: Final = 3
 _FEWEST_BUCKETS: Final = 2
 """With fewer than that, series are left out after all."""
 
-_ALL: Final = "all buckets of all series"
-
 _LEAST_NAME: Final = 4
 """The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say."""
 
 
-def write_timeseries(report: Report, budget: int) -> str:
-    """The answer's text, within `budget` estimated tokens."""
-    buckets = report.buckets
-    if buckets is None:
-        raise TypeError("a timeseries has an interval")
-    if not report.result.points:
-        return write_empty(report, budget)
-    return _Writer(report, buckets, budget).write()
+def fit_buckets(document: ReportDocument, grid: Grid, buckets: Interval, budget: int) -> Page:
+    """The page within the budget, of as many series as leave room for all buckets."""
+    return _Search(document, grid, buckets, budget).search()
 
 
-class _Writer:
-    """The search for what fits, and the text of it."""
+class _Search:
+    """The search for the series and buckets that fit."""
 
-    def __init__(self, report: Report, buckets: Interval, budget: int) -> None:
-        self._report = report
+    def __init__(
+        self, document: ReportDocument, grid: Grid, buckets: Interval, budget: int
+    ) -> None:
+        self._document = document
+        self._report = report = document.report
         self._buckets = buckets
         self._budget = budget
-        self._grid = Grid(report, buckets)
-        self._notes = [*write_notes(report, budget), *(f"# {fact}" for fact in self._grid.facts())]
-        self._link = write_link_line(_ALL, report.link, budget)
+        self._grid = grid
+        self._count = len(grid.starts)
+        equal = equal_to_total(report)
+        self._shown = [(i, n) for i, n in enumerate(report.result.value_names) if n not in equal]
+        self._notes = fit_notes(document.notes, budget)
+        if equal:
+            same = f"{', '.join(map(quote_text, equal))} equals total everywhere"
+            self._notes.append(Note("columns", same))
+        self._notes += grid.notes()
+        self._link = note_link("all buckets of all series", report.link, budget)
+        # Asked for again with every number of series that is tried.
+        self._column = cache(lambda i, position: self._cells(grid.series[position], i))
 
-    def write(self) -> str:
+    def search(self) -> Page:
         grid = self._grid
         if grid.is_ungrouped:
-            return self._fit([grid.ungrouped()], [])[0]
+            heading = [label_of(self._report, name) for _, name in self._shown]
+            columns = [self._column(i, 0) for i, _ in self._shown]
+            return self._fit([self._table(heading, columns)], [])[0]
         asked_for = min(self._report.request.limit or len(grid.series), len(grid.series))
         most = min(asked_for, max(self._most_series(), _FEWEST_SERIES))
-        text, shown = self._write_series(most, asked_for)
-        if shown == grid.bucket_count:
-            return text
+        page, shown = self._fit_series(most, asked_for)
+        if shown == self._count:
+            return page
         fewest = min(_FEWEST_SERIES, most)
         low, high = fewest, most - 1
         while low <= high:
             middle = (low + high) // 2
-            candidate, shown = self._write_series(middle, asked_for)
-            if shown == grid.bucket_count:
-                text, low = candidate, middle + 1
+            candidate, shown = self._fit_series(middle, asked_for)
+            if shown == self._count:
+                page, low = candidate, middle + 1
                 fewest = 0
             else:
                 high = middle - 1
         ways = [(count, LONGEST_NAME) for count in range(fewest, 0, -1)]
         shorter = [(1, SHORT_NAME), (1, _LEAST_NAME)]
         for count, longest in [*ways, *shorter] if ways else []:
-            text, shown = self._write_series(count, asked_for, longest)
+            page, shown = self._fit_series(count, asked_for, longest)
             enough = _FEWEST_BUCKETS if longest == LONGEST_NAME else 1
-            if shown >= min(enough, grid.bucket_count):
+            if shown >= min(enough, self._count):
                 break
-        return text
+        return page
 
     def _most_series(self) -> int:
         """No more can fit: a label takes 3 tokens or more, a cell 2, and each row one."""
-        rows = self._grid.bucket_count * self._grid.block_count
+        rows = self._count * len(self._shown)
         return (self._budget // max(rows, 1) - 4) // 2
 
-    def _write_series(
+    def _fit_series(
         self, count: int, asked_for: int, longest: int = LONGEST_NAME
-    ) -> tuple[str, int]:
-        """The text with `count` series, and how many buckets fit."""
-        total = len(self._grid.series)
-        ranking = self._grid.ranked_by
-        blocks = self._grid.blocks(count, longest)
-        if count == total:
-            return self._fit(blocks, [f"{total} series, largest {ranking} first"])
-        part = f"top {count} of {total} series by {ranking}, {self._grid.rest_phrase}"
-        missed = [] if count == asked_for else [self._missed_line(count, asked_for)]
-        return self._fit(blocks, [part], missed, self._link)
+    ) -> tuple[Page, int]:
+        """The page with `count` series, and how many buckets fit."""
+        cut = [] if count == asked_for else [_note_cut(count, asked_for)]
+        link = [] if count == len(self._grid.series) else self._link
+        part = self._grid.describe_cut(count, [name for _, name in self._shown])
+        return self._fit(self._tables(count, longest), [part], cut, link)
 
-    def _missed_line(self, count: int, asked_for: int) -> str:
-        return (
-            f"# only {count} of the {asked_for} series asked for fit:"
-            " a longer interval or a shorter window leaves room for more"
-        )
+    def _tables(self, count: int, longest: int) -> list[Table]:
+        """A table per value, of the largest `count` series and the rest."""
+        grid = self._grid
+        hidden = grid.series[count:]
+        names = [series.name(longest) for series in grid.series[:count]]
+        rest = merge_series(self._report, hidden) if hidden else None
+        tables = []
+        for i, name in self._shown:
+            columns, heading = [self._column(i, position) for position in range(count)], names
+            if rest is not None and grid.has_rest(name):
+                columns.append(self._cells(rest, i))
+                heading = [*names, f"other ({len(hidden)})"]
+            tables.append(self._table(heading, columns, label_of(self._report, name)))
+        return tables
+
+    def _table(
+        self, heading: Sequence[str], columns: Sequence[Sequence[str]], title: str | None = None
+    ) -> Table:
+        rows = list(zip(self._grid.labels, *columns, strict=True))
+        return Table(["time", *heading], rows, [False] + [True] * len(heading), title)
+
+    def _cells(self, series: Series, i: int) -> list[str]:
+        name = self._report.result.value_names[i]
+        form = cell_formatter(self._report, name)
+        gap = NULL if self._grid.gap(name) is None else "0"
+        rows = map(series.values.get, self._grid.starts)
+        return [gap if row is None else form(row[i]) for row in rows]
 
     def _fit(
         self,
-        blocks: Sequence[Block],
+        tables: Sequence[Table],
         parts: Sequence[str],
-        tail: Sequence[str] = (),
-        link: Sequence[str] = (),
-    ) -> tuple[str, int]:
-        """The text with the buckets there is room for, at least one, and how many fit."""
-        head, labels = self._head(parts), self._grid.labels
-        frames = [line for block in blocks for line in block.frame()]
+        cut: Sequence[Note] = (),
+        link: Sequence[Note] = (),
+    ) -> tuple[Page, int]:
+        """The page with the buckets there is room for, at least one, and how many fit."""
+        by_bucket = zip(*(table.rows for table in tables), strict=True)
+        rows = [["\n".join(map("|".join, row))] for row in by_bucket]
         room = TokenBudget(self._budget)
-        room.take(*head, *frames, *tail, *link)
-        rows = [[f"{label}|{block.lines[i]}" for block in blocks] for i, label in enumerate(labels)]
-        fitting, last = _count_fitting(rows, room), [*tail]
+        room.take(*write_lines(self._page(tables, 0, parts, [*cut, *link])))
+        fitting = len(room.take_rows(rows, least=0))
+        tail = [*cut, *link]
         if fitting < len(rows) > 1:
             room = TokenBudget(self._budget)
-            link = self._link
-            room.take(*head, *frames, *tail, self._next_line(1), *link)
-            fitting = _count_fitting(rows, room)
-            last.append(self._next_line(max(fitting, 1)))
-        lines = list(head)
-        for position, block in enumerate(blocks):
-            lines += [*block.frame(), *(row[position] for row in rows[: max(fitting, 1)])]
-        return "\n".join([*lines, *last, *link]), fitting
+            tail = [*cut, self._continue(1), *self._link]
+            room.take(*write_lines(self._page(tables, 0, parts, tail)))
+            fitting = len(room.take_rows(rows, least=0))
+            tail = [*cut, self._continue(max(fitting, 1)), *self._link]
+        return self._page(tables, max(fitting, 1), parts, tail), fitting
 
-    def _head(self, parts: Sequence[str]) -> list[str]:
-        count = self._grid.bucket_count
-        buckets = (
-            f"{count} bucket{'s' if count > 1 else ''} of {self._buckets}, labelled by start,"
-            f" {zone_of(self._buckets).key}{explain_labels(self._grid.labels)}"
-        )
-        return [write_header(self._report, buckets, *parts), *self._notes]
+    def _page(
+        self, tables: Sequence[Table], shown: int, parts: Sequence[str], tail: Sequence[Note]
+    ) -> Page:
+        header = self._document.header.with_parts(self._grid.describe_buckets(), *parts)
+        cut = [replace(table, rows=table.rows[:shown]) for table in tables]
+        return Page(header, [*self._notes, *cut, *tail])
 
-    def _next_line(self, shown: int) -> str:
-        """The arguments that continue: the rest of this window in the same buckets."""
+    def _continue(self, shown: int) -> Continuation:
+        """How to go on: the rest of this window in the same buckets."""
         starts = self._grid.starts
         rest = len(starts) - shown
-        end = pin_window(self._report.request)["endTs"]
-        return (
-            f"# {rest} more bucket{'s' if rest > 1 else ''}: same arguments with"
-            f" startTs={format_instant(starts[shown])}, endTs={end}, interval={self._buckets};"
+        arguments = {
+            "startTs": format_instant(starts[shown]),
+            "endTs": pin_window(self._report.request)["endTs"],
+            "interval": str(self._buckets),
+        }
+        text = (
+            f"{rest} more bucket{'s' if rest > 1 else ''}: {self._document.words.go_on(arguments)};"
             " or a longer interval"
         )
+        return Continuation("more", text, arguments)
 
 
-def _count_fitting(rows: Sequence[Sequence[str]], room: TokenBudget) -> int:
-    """How many buckets there is room for, from the first on."""
-    for count, lines in enumerate(rows):
-        if not room.fits("\n".join(lines)):
-            return count
-    return len(rows)
+def _note_cut(count: int, asked_for: int) -> Note:
+    way = "a longer interval or a shorter window leaves room for more"
+    return Note("cut", f"only {count} of the {asked_for} series asked for fit: {way}")

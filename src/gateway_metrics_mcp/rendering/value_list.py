@@ -1,4 +1,4 @@
-"""The values of a field, as a table of how many rows have each."""
+"""The values of a field, with how many rows have each, as a document and its page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number, Result
 from gateway_metrics_mcp.query.suggestions import closest_matches
-from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import (
@@ -17,9 +16,21 @@ from gateway_metrics_mcp.rendering.cells import (
     SHORT_NAME,
     describe_age,
     format_key,
-    format_number,
-    keep_on_line,
+    quote_always,
     quote_text,
+)
+from gateway_metrics_mcp.rendering.document import (
+    TOOL_WORDS,
+    Column,
+    Continuation,
+    Header,
+    Note,
+    Page,
+    Table,
+    Words,
+    describe_extent,
+    explain,
+    write_lines,
 )
 from gateway_metrics_mcp.rendering.sorting import rank_key, sort_rows
 from gateway_metrics_mcp.reports.listing import Listing
@@ -29,149 +40,124 @@ LONGEST_VALUE: Final = 256
 
 _MOST_COMPARED: Final = 500
 _TEAM: Final = "team"
+_OVERLAP: Final = "a caller in several teams counts in each: never add these rows up"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """What was listed and what came back: what the text is written from, whole and typed."""
+class ValueList:
+    """The values that were found, most rows first, and what is to be known of them."""
 
     listing: Listing
-    result: Result
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of what a row holds."""
-        return ("value", TOTAL) if TOTAL in self.result.value_names else ("value",)
+    header: Header
+    verdict: Sequence[Note]
+    """Where nothing was found: why, and what to ask next."""
+    notes: Sequence[Note]
+    columns: Sequence[Column]
+    _rows: Sequence[tuple[Key, ...]]
+    _words: Words
 
     @property
     def is_empty(self) -> bool:
         """Whether no value was found."""
-        return not any(_matches(point.keys[0], self.listing.search) for point in self.result.points)
+        return not self._rows
 
-    def rows(self) -> list[tuple[Key, ...]]:
-        """The rows that were asked for, in the order of the text."""
+    def records(self) -> Sequence[tuple[Key, ...]]:
+        """The rows that were asked for: a value, and how many rows have it where that is known."""
+        offset, limit = self.listing.offset, self.listing.limit
+        return self._rows[offset : None if limit is None else offset + limit]
+
+    def fit(self, budget: int) -> Page:
+        """The page within the budget; values are cut shorter where not one fits otherwise."""
+        if self.is_empty:
+            header = self.header.with_parts(*self.header.parts, "rows none")
+            return Page(header, [*self.notes, *self.verdict])
+        for longest in (LONGEST_VALUE, LONGEST_NAME, SHORT_NAME):
+            page, room = self._fit(budget, longest)
+            if not room.is_overspent:
+                break
+        return page
+
+    def _fit(self, budget: int, longest: int) -> tuple[Page, TokenBudget]:
+        count = len(self._rows)
+        first = min(self.listing.offset, count)
+        rows, room = self._take(budget, longest, [])
+        if first + len(rows) < count:
+            rows, room = self._take(budget, longest, [self._continue(count - 1)])
+        last = first + len(rows)
+        tail = [self._continue(last)] if last < count else []
+        return self._page(first + 1, last, rows, tail), room
+
+    def _take(
+        self, budget: int, longest: int, tail: Sequence[Note]
+    ) -> tuple[list[Sequence[str]], TokenBudget]:
+        """The rows that there is room for beside all that is not a row."""
+        count, room = len(self._rows), TokenBudget(budget)
+        room.take(*write_lines(self._page(count, count, [], tail)))
+        cells = (
+            [format_key(key, longest), *map(format_key, rest)] for key, *rest in self.records()
+        )
+        return room.take_rows(cells), room
+
+    def _page(
+        self, first: int, last: int, rows: Sequence[Sequence[str]], tail: Sequence[Note]
+    ) -> Page:
+        extent = describe_extent(first, last, len(self._rows))
+        header = self.header.with_parts(*self.header.parts, extent)
+        heading = [column.name for column in self.columns]
+        table = Table(heading, rows, [column.kind == "value" for column in self.columns])
+        return Page(header, [*self.notes, table, *tail])
+
+    def _continue(self, offset: int) -> Continuation:
+        """How to go on; a window that ends at now is held where it is."""
         listing = self.listing
-        last = None if listing.limit is None else listing.offset + listing.limit
-        found = _search(listing, _sort(self.result))[listing.offset : last]
-        if TOTAL not in self.result.value_names:
-            return [(point.keys[0],) for point in found]
-        return [(point.keys[0], _total(self.result, point)) for point in found]
+        arguments: dict[str, object] = {"offset": offset}
+        if listing.limit is not None:
+            arguments["limit"] = listing.limit
+        if listing.window.is_to_now:
+            arguments["startTs"] = format_instant(listing.query.start_ts)
+            arguments["endTs"] = format_instant(listing.query.end_ts)
+        left = len(self._rows) - offset
+        return Continuation("more", f"{left} more: {self._words.go_on(arguments)}", arguments)
 
 
-def write_values(listing: Listing, result: Result, budget: int) -> str:
-    """The answer's text, within `budget` estimated tokens."""
+def describe_values(listing: Listing, result: Result, words: Words = TOOL_WORDS) -> ValueList:
+    """The document of a listing, for a reader who asks on in these words."""
     points = _sort(result)
     found = _search(listing, points)
-    parts = [_describe_search(listing, len(found), len(points))] if listing.search else []
-    if not found:
-        head = [_header(listing, *parts, "rows none"), *_notes(listing, result)]
-        return "\n".join([*head, *_explain_empty(listing, points)])
-    text = ""
-    for longest in (LONGEST_VALUE, LONGEST_NAME, SHORT_NAME):
-        text, is_within = _Table(listing, result, found, parts, longest).write(budget)
-        if is_within:
-            break
-    return text
-
-
-class _Table:
-    """The writing of the rows that were found."""
-
-    def __init__(
-        self,
-        listing: Listing,
-        result: Result,
-        found: Sequence[DataPoint],
-        parts: Sequence[str],
-        longest: int,
-    ) -> None:
-        self._listing = listing
-        self._result = result
-        self._found = found
-        self._parts = parts
-        self._longest = longest
-        self._has_total = TOTAL in result.value_names
-
-    def write(self, budget: int) -> tuple[str, bool]:
-        """The text, and whether it is within the budget."""
-        count = len(self._found)
-        heading = ("value", TOTAL) if self._has_total else ("value",)
-        table = ["|".join(heading), "|".join(["---"] * len(heading))]
-        notes = _notes(self._listing, self._result)
-        first = min(self._listing.offset, count)
-        room = TokenBudget(budget)
-        room.take(self._head(count, count), *notes, *table)
-        rows = self._rows(first, room)
-        if first + len(rows) < count:
-            room = TokenBudget(budget)
-            room.take(self._head(count, count), *notes, *table, self._next_line(count - 1))
-            rows = self._rows(first, room)
-        last = first + len(rows)
-        tail = [self._next_line(last)] if last < count else []
-        lines = [self._head(first + 1, last), *notes, *table, *rows, *tail]
-        return "\n".join(lines), not room.is_overspent
-
-    def _head(self, first: int, last: int) -> str:
-        count = len(self._found)
-        extent = f"rows {first}-{last} of {count}"
-        if first > count:
-            extent = f"rows none: offset is past the last of {count}"
-        return _header(self._listing, *self._parts, extent)
-
-    def _rows(self, first: int, room: TokenBudget) -> list[str]:
-        """The rows that were asked for and fit; at least one, so that the next call gets on."""
-        limit = self._listing.limit
-        rows: list[str] = []
-        for point in self._found[first : None if limit is None else first + limit]:
-            line = self._line(point)
-            if not room.fits(line):
-                if rows:
-                    break
-                room.take(line)
-            rows.append(line)
-        return rows
-
-    def _line(self, point: DataPoint) -> str:
-        value = format_key(point.keys[0], self._longest)
-        if not self._has_total:
-            return value
-        return f"{value}|{format_number(_total(self._result, point))}"
-
-    def _next_line(self, offset: int) -> str:
-        """The arguments that continue; a window that ends at now is held where it is."""
-        listing = self._listing
-        changes = [f"offset={offset}"]
-        if listing.limit is not None:
-            changes.append(f"limit={listing.limit}")
-        if listing.window.is_to_now:
-            changes.append(f"startTs={format_instant(listing.query.start_ts)}")
-            changes.append(f"endTs={format_instant(listing.query.end_ts)}")
-        return f"# {len(self._found) - offset} more: same arguments with {', '.join(changes)}"
-
-
-def _header(listing: Listing, *parts: str) -> str:
     what = "keys" if listing.is_of_keys else "values"
-    pieces = [
+    searched = (_describe_search(listing, len(found), len(points)),) if listing.search else ()
+    header = Header(
         f"{listing.query.datasource} {what} of {quote_text(listing.field)}",
-        format_window(listing.window),
-        *([] if listing.scope is None else [listing.scope]),
-        *parts,
-    ]
-    return "# " + " | ".join(pieces)
+        listing.window,
+        scope=listing.scope,
+        parts=searched,
+    )
+    total = [Column(TOTAL, "value")] if TOTAL in result.value_names else []
+    return ValueList(
+        listing,
+        header,
+        [] if found else _explain_empty(listing, points),
+        _list_notes(listing, result),
+        [Column("value", "key"), *total],
+        [(point.keys[0], *([_total(result, point)] if total else [])) for point in found],
+        words,
+    )
 
 
-def _notes(listing: Listing, result: Result) -> list[str]:
+def _list_notes(listing: Listing, result: Result) -> list[Note]:
     """What is true of this answer and changes how it is to be read."""
-    notes = [*listing.window.notes, *result.notes]
     keys = {point.keys[0] for point in result.points}
+    notes = []
+    if listing.field == _TEAM and len(keys - {None}) > 1:
+        notes.append(
+            Note("rows", "a caller in several teams counts in each: never add these rows up")
+        )
     if listing.field.startswith(METADATA_PREFIX) and keys == {None}:
         key = quote_text(listing.field.removeprefix(METADATA_PREFIX))
-        notes.insert(0, f"no row has the metadata key {key}: case counts")
-    if listing.field == _TEAM and len(keys - {None}) > 1:
-        notes.insert(0, "a caller in several teams counts in each: never add these rows up")
-    if result.age_s is not None:
-        notes.append(describe_age(result.age_s))
-    return [f"# {keep_on_line(note)}" for note in notes]
+        notes.append(Note("unmatched", f"no row has the metadata key {key}: case counts"))
+    notes += [Note("window", text) for text in listing.window.notes]
+    notes += [Note("source", text) for text in result.notes]
+    return [*notes, *(Note("age", text) for text in describe_age(result))]
 
 
 def _sort(result: Result) -> list[DataPoint]:
@@ -202,25 +188,18 @@ def _text(key: Key) -> str:
 
 
 def _describe_search(listing: Listing, found: int, count: int) -> str:
-    wanted = quote_text(listing.search)
-    wanted = wanted if wanted.startswith('"') else f'"{wanted}"'
-    return f"search {wanted}: {found} of {count} match"
+    return f"search {quote_always(listing.search)}: {found} of {count} match"
 
 
-def _explain_empty(listing: Listing, points: Sequence[DataPoint]) -> list[str]:
+def _explain_empty(listing: Listing, points: Sequence[DataPoint]) -> list[Note]:
     """What matched nothing, and what to ask next."""
     wider = "a wider window" if listing.window.is_to_now else "a wider or a later window"
     if not points:
         what = "metadata keys" if listing.is_of_keys else "values: no rows"
         counted = f"(a row counts {listing.datasource.rows})"
-        return [
-            f"no {what} in this window {counted}",
-            f"# next: {wider}, or another datasource",
-        ]
+        return explain(f"no {what} in this window {counted}", f"{wider}, or another datasource")
     texts = [_text(p.keys[0]) for p in points[:_MOST_COMPARED] if p.keys[0] is not None]
     near = [quote_text(text, LONGEST_VALUE) for text in closest_matches(listing.search, texts)]
     nearest = f" Near: {', '.join(near)}" if near else ""
-    return [
-        f"none of {len(points)} values has the text.{nearest}",
-        f"# next: without search, or {wider}",
-    ]
+    verdict = f"none of {len(points)} values has the text.{nearest}"
+    return explain(verdict, f"without search, or {wider}")

@@ -8,7 +8,9 @@ from datetime import datetime
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.rendering.answer import Writer, write_answer
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
+from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Words
 from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.settings import Settings
 
@@ -24,6 +26,10 @@ class ToolContext:
     hiding_key: bytes | None = field(default=None, repr=False)
     """Where there is one, hashes stand for e-mail addresses."""
     charts: ChartRenderer = field(default_factory=ChartRenderer)
+    words: Words = TOOL_WORDS
+    """How whoever reads the answers asks on."""
+    write: Writer = write_answer
+    """What makes an answer of a document."""
     has_links: bool = True
     """Whether a cut answer names the resource that has all rows."""
 

@@ -16,9 +16,12 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.answer import Answer
-from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
-from gateway_metrics_mcp.rendering.csv import write_beside, write_csv
+from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
+from gateway_metrics_mcp.rendering.csv import list_remarks, write_csv
+from gateway_metrics_mcp.rendering.document import write_text
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.executor import QueryExecutor
+from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.rows_uri import (
     ROWS,
     read_link,
@@ -135,15 +138,15 @@ def _publish_datasource(name: str) -> PublishedResource:
 
 async def _read_catalog(context: ToolContext, _raw: Any, _caller: Caller) -> Answer:
     catalog = context.options.catalog
-    fields = [write_fields(name, catalog) for name in DATASOURCES]
-    return Answer("\n\n".join([write_datasources(catalog), *fields]))
+    pages = [describe_datasources(catalog), *(describe_fields(n, catalog) for n in DATASOURCES)]
+    return Answer("\n\n".join(map(write_text, pages)))
 
 
 async def _read_datasource(context: ToolContext, raw: Any, _caller: Caller) -> Answer:
     for name in DATASOURCES:
         if name == raw:
             describe_call(datasource=name)
-            return Answer(write_fields(name, context.options.catalog))
+            return Answer(write_text(describe_fields(name, context.options.catalog)))
     choice = did_you_mean(raw, DATASOURCES)
     raise UnknownResourceError(f"no datasource {quote(raw)}. {choice}")
 
@@ -165,14 +168,21 @@ async def _read_rows(context: ToolContext, raw: Any, caller: Caller) -> Answer:
     report = await executor.run(question)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
-        text = await to_thread.run_sync(write_csv, report)
-    size = len(text.encode())
+        answer = await to_thread.run_sync(_write_rows, report)
+    size = len(answer.text.encode())
     if size > MOST_BYTES:
         raise TooManyRowsError(
             f"all rows take {size / 1e6:.1f} MB as CSV, the most are {MOST_BYTES / 1e6:.0f} MB."
             " Ask a shorter window, fewer group-by fields, or filter"
         )
-    return Answer(text, notes=await to_thread.run_sync(write_beside, report))
+    return answer
+
+
+def _write_rows(report: Report) -> Answer:
+    document = describe_report(report)
+    text = write_csv(document.columns, document.records())
+    order = document.order if len(document.points) > 1 else ""
+    return Answer(text, notes=list_remarks(document, order))
 
 
 async def _refuse_plain(_context: ToolContext, raw: Any, _caller: Caller) -> Answer:

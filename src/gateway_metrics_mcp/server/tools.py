@@ -17,10 +17,10 @@ from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.validation import check_size, read_choice
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.rendering.answer import Answer
-from gateway_metrics_mcp.rendering.catalog import write_datasources, write_fields
+from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
 from gateway_metrics_mcp.rendering.charts.illustrate import illustrate
-from gateway_metrics_mcp.rendering.explain import write_plan
-from gateway_metrics_mcp.rendering.value_list import Listed, write_values
+from gateway_metrics_mcp.rendering.explain import describe_plan
+from gateway_metrics_mcp.rendering.value_list import describe_values
 from gateway_metrics_mcp.reports.arguments import (
     Arguments,
     DistributionArguments,
@@ -122,17 +122,23 @@ async def _answer_query(
         settled, steps, notes = executor.explain(request)
         show = partial(backend.explain, caller=caller)
         left = executor.most_calls - executor.calls
-        return Answer(
-            write_plan(
-                settled, steps, show, now=now, budget=settings.budget, calls_left=left, notes=notes
-            )
+        plan = describe_plan(
+            settled, steps, show, now=now, budget=settings.budget, calls_left=left, notes=notes
         )
+        return context.write(plan, settings.budget)
     report = await executor.run(request)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
         if context.has_links:
             report = replace(report, link=write_link(report.request))
-        return await illustrate(report, settings.budget, context.charts, has_view=settings.ui)
+        return await illustrate(
+            report,
+            settings.budget,
+            context.charts,
+            has_view=settings.ui,
+            words=context.words,
+            write=context.write,
+        )
 
 
 def _read_fields(
@@ -152,11 +158,11 @@ def _read_fields(
 async def _answer_fields(
     context: ToolContext, datasource: DatasourceName | None, _caller: Caller, _now: datetime
 ) -> Answer:
-    catalog = context.options.catalog
+    catalog, budget = context.options.catalog, context.settings.budget
     if datasource is None:
-        return Answer(write_datasources(catalog))
+        return context.write(describe_datasources(catalog, context.words), budget)
     describe_call(datasource=datasource)
-    return Answer(write_fields(datasource, catalog))
+    return context.write(describe_fields(datasource, catalog), budget)
 
 
 async def _answer_values(
@@ -168,8 +174,9 @@ async def _answer_values(
     rows, budget = len(result.points), context.settings.budget
     describe_call(rows=rows)
     with trace_step("render"):
-        text = await run_in_thread_if_large(rows, write_values, listing, result, budget)
-        return Answer(text, listed=Listed(listing, result))
+        return await run_in_thread_if_large(
+            rows, lambda: context.write(describe_values(listing, result, context.words), budget)
+        )
 
 
 TOOLS: Final = {

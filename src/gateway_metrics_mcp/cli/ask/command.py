@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -17,7 +18,7 @@ import anyio
 from gateway_metrics_mcp.backends.address import find_embedded_credentials
 from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.cli.ask.flags import PROGRAM, AskOptions, read_order
-from gateway_metrics_mcp.cli.ask.layout import align, as_markdown, read_blocks
+from gateway_metrics_mcp.cli.ask.layout import align, as_markdown
 from gateway_metrics_mcp.cli.ask.thresholds import (
     Finding,
     Limit,
@@ -26,7 +27,7 @@ from gateway_metrics_mcp.cli.ask.thresholds import (
     read_limit,
     settle_limit,
 )
-from gateway_metrics_mcp.cli.ask.translation import Wording, speak_of_rows
+from gateway_metrics_mcp.cli.ask.translation import Wording
 from gateway_metrics_mcp.cli.parsers import WRONG_USAGE
 from gateway_metrics_mcp.errors import (
     AskerError,
@@ -35,12 +36,13 @@ from gateway_metrics_mcp.errors import (
     SettingsError,
 )
 from gateway_metrics_mcp.query.caller import LOCAL
-from gateway_metrics_mcp.rendering.answer import Answer
+from gateway_metrics_mcp.rendering.answer import Answer, Document, fit, write_answer
 from gateway_metrics_mcp.rendering.budget import UNLIMITED
-from gateway_metrics_mcp.rendering.csv import write_csv, write_line
-from gateway_metrics_mcp.rendering.value_list import Listed
+from gateway_metrics_mcp.rendering.csv import list_remarks, write_csv
+from gateway_metrics_mcp.rendering.document import describe_extent
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
+from gateway_metrics_mcp.rendering.value_list import ValueList
 from gateway_metrics_mcp.reports.columns import Value
-from gateway_metrics_mcp.reports.report import Report, is_empty
 from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.runtime.logs import configure_logging
 from gateway_metrics_mcp.server.context import ToolContext
@@ -86,8 +88,10 @@ def _run(order: AskOptions) -> int:
             clock,
             read_hiding_key(settings),
             has_links=False,
+            write=partial(_write, order),
         )
         wording = Wording.read(order, context.options.catalog)
+        context = replace(context, words=wording.words())
         _add_presentation(order, wording.raw)
         problems = [*order.problems, *wording.problems]
         checks = _validate(order, wording, context, problems)
@@ -100,8 +104,6 @@ def _run(order: AskOptions) -> int:
         _tell(f"{PROGRAM}: {error}", *(f"- {problem}" for problem in order.problems))
         is_usage = isinstance(error, AskerError) or order.problems
         return WRONG_USAGE if is_usage else FAILED
-    if order.format != "json" or not answer.report:
-        answer = replace(answer, text=wording.speak_lines(answer.text))
     return _finish(order, answer, checks)
 
 
@@ -173,72 +175,78 @@ def _refuse(problems: Sequence[str]) -> int:
 
 def _finish(order: AskOptions, answer: Answer, checks: Checks) -> int:
     """Print the answer, then say what was found of it, also where it could not be printed."""
-    is_printed = _print(_lay_out(order, answer))
-    asked = answer.report
+    _tell(*(f"# {note}" for note in answer.notes))
+    is_printed = _print(answer.text)
+    document = answer.document
     findings: list[Finding] = []
-    if asked is not None:
-        findings = [check_limit(limit, value, asked) for limit, value in checks]
+    if isinstance(document, ReportDocument):
+        findings = [check_limit(limit, value, document) for limit, value in checks]
     _tell(*(f"{PROGRAM}: {finding.text}" for finding in findings))
     outcomes = {finding.outcome for finding in findings}
     if Outcome.PASSED in outcomes:
         return int(Outcome.PASSED)
     if not is_printed:
         return FAILED
-    if order.fails_if_empty and _has_no_rows(answer):
+    if order.fails_if_empty and _has_no_rows(document):
         _tell(f"{PROGRAM}: no rows")
         return EMPTY
     return int(max(outcomes, default=Outcome.KEPT))
 
 
-def _lay_out(order: AskOptions, answer: Answer) -> str:
-    """The answer in the format asked; the server's own lines of a CSV go to stderr."""
-    text = answer.text
-    has_pairs = answer.report is not None and _is_one_row(answer.report)
-    if order.format == "csv":
-        return _lay_out_rows(answer, is_empty=_has_no_rows(answer))
-    if order.format == "json" and answer.listed is not None:
-        return _write_json(answer.listed, text)
-    if order.format == "markdown":
-        return as_markdown(text, has_pairs=has_pairs)
+def _has_no_rows(document: Document | None) -> bool:
+    return isinstance(document, ReportDocument | ValueList) and document.is_empty
+
+
+def _write(order: AskOptions, document: Document, budget: int) -> Answer:
+    """The document in the format that was asked for."""
+    if order.format == "csv" and isinstance(document, ReportDocument):
+        return _write_rows(document)
+    if order.format in _FILES and isinstance(document, ValueList):
+        return _write_values(document, budget, is_csv=order.format == "csv")
     is_seen = order.format in ("table", "exact") and sys.stdout.isatty()
+    if order.format == "markdown":
+        return Answer(as_markdown(fit(document, budget)), document)
     if is_seen or order.format == "aligned":
-        return align(text, has_pairs=has_pairs)
-    return text
+        return Answer(align(fit(document, budget)), document)
+    return write_answer(document, budget)
 
 
-def _lay_out_rows(answer: Answer, *, is_empty: bool) -> str:
-    """The rows as CSV; what is said of them goes to stderr: without rows, the whole text."""
-    header, *lines = answer.text.split("\n")
-    for line in (speak_of_rows(header), *lines):
-        if is_empty or line.startswith("# "):
-            _tell(f"# {line.removeprefix('# ')}")
-    asked, listed = answer.report, answer.listed
-    if asked is None:
-        rows = [] if listed is None else [listed.columns, *listed.rows()]
-        return "\n".join(map(write_line, rows))
-    if asked.totals is not None and not is_empty:
-        _tell("# the ALL row is not among the rows of a CSV: --format table has it")
-    return write_csv(asked, asked.request.limit).rstrip("\n")
+def _write_rows(document: ReportDocument) -> Answer:
+    """All rows as CSV, and what is to be known of them for stderr."""
+    most = document.report.request.limit
+    notes = list_remarks(document, *_describe_rows(document, most))
+    last = document.report.request.offset + (most or len(document.points))
+    if document.grid is None and last < len(document.points):
+        notes.append(document.continue_at(last).text)
+    if document.report.totals is not None and not document.is_empty:
+        notes.append("the ALL row is not among the rows of a CSV: --format table has it")
+    text = write_csv(document.columns, document.records(most)).rstrip("\n")
+    return Answer(text, document, notes=notes)
 
 
-def _is_one_row(asked: Report) -> bool:
-    """Whether the text of the answer is `name: value` lines."""
-    is_table = asked.buckets is not None or asked.totals is not None or asked.request.offset
-    return not is_table and len(asked.result.points) == 1 and not is_empty(asked)
+def _describe_rows(document: ReportDocument, most: int | None) -> list[str]:
+    """Which rows of how many a CSV has, for its header."""
+    grid, offset, count = document.grid, document.report.request.offset, len(document.points)
+    if document.is_empty:
+        return ["rows none"]
+    if grid is not None:
+        cut = "" if grid.is_ungrouped else grid.describe_cut(most or len(grid.series))
+        return [grid.describe_buckets(), cut]
+    last = min(offset + (most or count), count)
+    return [] if document.is_one_row else [document.order, describe_extent(offset + 1, last, count)]
 
 
-def _has_no_rows(answer: Answer) -> bool:
-    if answer.report is not None:
-        return is_empty(answer.report)
-    return answer.listed is not None and answer.listed.is_empty
-
-
-def _write_json(listed: Listed, text: str) -> str:
-    """The values of a listing as JSON, in the shape of the queries' answers."""
-    notes = [block.removeprefix("# ") for block in read_blocks(text) if isinstance(block, str)]
-    rows = listed.rows()
-    body = {"notes": notes, "columns": listed.columns, "rowCount": len(rows), "rows": rows}
-    return json.dumps(body, separators=(",", ":"))
+def _write_values(document: ValueList, budget: int, *, is_csv: bool) -> Answer:
+    """The values of a listing as CSV, or as JSON in the shape of the queries' answers."""
+    page = document.fit(budget)
+    notes = [str(page.header), *(note.text for note in page.notes)]
+    rows = document.records()
+    if is_csv:
+        text = write_csv(document.columns, rows).rstrip("\n")
+        return Answer(text, document, notes=notes)
+    names = [column.name for column in document.columns]
+    body = {"notes": notes, "columns": names, "rowCount": len(rows), "rows": rows}
+    return Answer(json.dumps(body, separators=(",", ":")), document)
 
 
 def _print(text: str) -> bool:

@@ -1,127 +1,69 @@
-"""An answer's text for people: tables aligned for a terminal, or as padded Markdown."""
+"""A page of an answer for people: tables aligned for a terminal, or as padded Markdown."""
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+from gateway_metrics_mcp.rendering.document import Note, Page, Pairs, Section, Table, write_lines
 
 FORMATS: Final = ("table", "aligned", "exact", "csv", "json", "markdown", "explain")
 FORMATS_OF_VALUES: Final = ("table", "aligned", "csv", "json", "markdown")
 FORMATS_OF_FIELDS: Final = ("table", "markdown")
 
-_RULE: Final = re.compile(r"---(?:\|---)*")
-_CELL: Final = re.compile(r"((?:\\.|[^|\\])*)(\||$)", re.DOTALL)
-_NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]\d+)?(?:%|pp)?|null|n/a")
 _MARKS: Final = re.compile(
     r"\\\|"  # ours already, in a table and out of it
     r"|[\\`*<\[\]~]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # within a word it is none
     r"|&(?=#?\w+;)"
 )
-_OURS: Final = ("# ", "## ")
+
+Row = Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of an answer; its cells as the answer has them."""
-
-    heading: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-Block = str | Table
-
-
-def read_blocks(text: str, *, has_pairs: bool = False) -> Iterator[Block]:
-    """The lines and tables of an answer; with `has_pairs`, `name: value` lines are a table too."""
-    lines = text.split("\n")
-    i = 0
-    pairs: list[Sequence[str]] = []
-    while i < len(lines):
-        if i + 1 < len(lines) and _RULE.fullmatch(lines[i + 1]):
-            last = i + 2
-            while last < len(lines) and not lines[last].startswith(_OURS):
-                last += 1
-            yield Table(_split(lines[i]), [_split(line) for line in lines[i + 2 : last]])
-            i = last
-            continue
-        if has_pairs and not lines[i].startswith(_OURS):
-            pairs.append(_split_pair(lines[i]))
-        else:
-            yield lines[i]
-        i += 1
-    if pairs:
-        yield Table(("name", "value"), pairs)
-
-
-def _split(line: str) -> list[str]:
-    """The cells of a row: `|` between them stands bare, within them it is escaped."""
-    cells: list[str] = []
-    position = 0
-    while True:
-        cell = _CELL.match(line, position)
-        if cell is None:  # a lone backslash at the end: no row of ours has one
-            return [*cells, line[position:]]
-        cells.append(cell[1])
-        if not cell[2]:
-            return cells
-        position = cell.end()
-
-
-def _split_pair(line: str) -> tuple[str, str]:
-    end = 0
-    if line.startswith('"'):
-        _, end = json.JSONDecoder().raw_decode(line.replace("\\|", "||"))
-    name, _, value = line[end:].partition(": ")
-    return line[:end] + name, value
-
-
-def align(text: str, *, has_pairs: bool = False) -> str:
-    """The text with padded columns, numbers to the right."""
+def align(page: Page) -> str:
+    """The page with padded columns, numbers to the right."""
     lines: list[str] = []
-    for block in read_blocks(text, has_pairs=has_pairs):
-        if isinstance(block, str):
-            lines.append(block)
-            continue
-        is_pairs = has_pairs and block.heading == ("name", "value")
-        widths, is_right = _widths(block), _is_right(block)
-        rows = [["-" * width for width in widths], *block.rows]
-        shown = block.rows if is_pairs else [block.heading, *rows]
-        lines += ["  ".join(_pad(row, widths, is_right)) for row in shown]
-    return "\n".join(line.rstrip() for line in lines)
+    for block in page.blocks:
+        if isinstance(block, Table):
+            widths = _widths([block.heading, *block.rows])
+            rows = [block.heading, ["-" * width for width in widths], *block.rows]
+            lines += [] if block.title is None else [f"## {block.title}"]
+            lines += _pad(rows, widths, block.is_number)
+        elif isinstance(block, Pairs):
+            lines += _pad(block.rows, _widths(block.rows), (False, not block.has_keys))
+        else:
+            lines += write_lines(Page(None, [block]))
+    head = write_lines(Page(page.header, []))
+    return "\n".join(line.rstrip() for line in [*head, *lines])
 
 
-def as_markdown(text: str, *, has_pairs: bool = False) -> str:
+def as_markdown(page: Page) -> str:
     """Padded Markdown tables between paragraphs; nothing in a cell is markup."""
-    parts: list[str] = []
-    for block in read_blocks(text, has_pairs=has_pairs):
-        if isinstance(block, str):
-            parts += [_as_paragraph(block), ""]
-            continue
-        shown = Table(
-            [_escape(cell) for cell in block.heading],
-            [[_escape(cell) for cell in row] for row in block.rows],
-        )
-        widths = [max(width, 3) for width in _widths(shown)]
-        is_right = _is_right(block)
-        rule = [
-            "-" * (width - 1) + (":" if right else "-")
-            for width, right in zip(widths, is_right, strict=True)
-        ]
-        rows = [_pad(shown.heading, widths, is_right), rule]
-        rows += [_pad(row, widths, is_right) for row in shown.rows]
-        parts += ["\n".join(f"| {' | '.join(row)} |" for row in rows), ""]
-    return "\n".join(parts).rstrip("\n")
+    parts = [] if page.header is None else [_escape(str(page.header))]
+    for block in page.blocks:
+        match block:
+            case Note(text=text):
+                parts.append(_escape(text))
+            case Table(heading, rows, is_number, title):
+                parts += [] if title is None else [f"**{_escape(title)}**"]
+                parts.append(_as_table(heading, rows, is_number))
+            case Pairs(rows, has_keys):
+                parts.append(_as_table(("name", "value"), rows, (False, not has_keys)))
+            case Section(title, lines):
+                parts += [] if title is None else [f"**{_escape(title)}**"]
+                parts += map(_escape, lines)
+    return "\n\n".join(parts)
 
 
-def _as_paragraph(line: str) -> str:
-    if line.startswith("## "):
-        return f"**{_escape(line[3:])}**"
-    return _escape(line.removeprefix("# "))
+def _as_table(heading: Row, rows: Sequence[Row], is_number: Sequence[bool]) -> str:
+    escaped = [[*map(_escape, row)] for row in (heading, *rows)]
+    widths = [max(width, 3) for width in _widths(escaped)]
+    rule = ["-" * (n - 1) + (":" if i else "-") for n, i in zip(widths, is_number, strict=True)]
+    lines = _pad([escaped[0], rule, *escaped[1:]], widths, is_number, " | ")
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _escape(text: str) -> str:
@@ -129,9 +71,8 @@ def _escape(text: str) -> str:
     return _MARKS.sub(lambda mark: mark[0] if mark[0] == r"\|" else f"\\{mark[0]}", text)
 
 
-def _widths(table: Table) -> list[int]:
-    rows = [table.heading, *table.rows]
-    return [max(_width(row[i]) for row in rows) for i in range(len(table.heading))]
+def _widths(rows: Sequence[Row]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(*rows, strict=True)]
 
 
 def _width(text: str) -> int:
@@ -146,17 +87,14 @@ def _width(text: str) -> int:
     )
 
 
-def _is_right(table: Table) -> list[bool]:
-    """Which columns hold numbers alone."""
-    columns = range(len(table.heading))
-    return [
-        bool(table.rows) and all(_NUMBER.fullmatch(row[i]) for row in table.rows) for i in columns
-    ]
-
-
-def _pad(row: Sequence[str], widths: Sequence[int], is_right: Sequence[bool]) -> list[str]:
-    cells = []
-    for cell, width, right in zip(row, widths, is_right, strict=True):
-        blank = " " * (width - _width(cell))
-        cells.append(blank + cell if right else cell + blank)
-    return cells
+def _pad(
+    rows: Iterable[Row], widths: Sequence[int], is_number: Sequence[bool], between: str = "  "
+) -> list[str]:
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, width, is_right in zip(row, widths, is_number, strict=True):
+            blank = " " * (width - _width(cell))
+            cells.append(blank + cell if is_right else cell + blank)
+        lines.append(between.join(cells))
+    return lines

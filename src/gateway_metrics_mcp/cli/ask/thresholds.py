@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from gateway_metrics_mcp.query.model import Aggregation, format_instant
 from gateway_metrics_mcp.query.result import Key, Number
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.rendering.cells import format_key, format_value
-from gateway_metrics_mcp.rendering.distribution import count_rows
-from gateway_metrics_mcp.rendering.grid import PARTIAL, Grid
+from gateway_metrics_mcp.rendering.cells import count_rows, format_key, format_value
+from gateway_metrics_mcp.rendering.grid import PARTIAL
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.columns import (
     PERCENT,
     RATIO,
@@ -24,7 +24,7 @@ from gateway_metrics_mcp.reports.columns import (
     compared,
     split_aggregation,
 )
-from gateway_metrics_mcp.reports.report import Report, is_empty
+from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.request import ReportRequest
 
 _COMPARISONS: Final[Mapping[str, Callable[[Number, Number], bool]]] = {
@@ -148,14 +148,15 @@ def _spell(name: str) -> str:
     return f"{split['type']}{column[:1].upper()}{column[1:]}"
 
 
-def check_limit(limit: Limit, value: Value, asked: Report) -> Finding:
-    """Whether the limit, as it was settled, is passed; what is not known is never a pass."""
+def check_limit(limit: Limit, value: Value, document: ReportDocument) -> Finding:
+    """Whether the limit, as it was settled, is passed; an unknown value never passes."""
     unknown = f"--fail-if {quote(limit.text)} cannot be checked"
-    if is_empty(asked):
+    asked = document.report
+    if document.is_empty:
         return Finding(Outcome.UNKNOWN, f"{unknown}: no rows")
     if value.name not in asked.result.value_names:
         return Finding(Outcome.UNKNOWN, f"{unknown}: the answer has no {value.name}")
-    rows = _list_rows(asked, value.name) if limit.is_any else _list_all(asked, value.name)
+    rows = _list_rows(document, value.name) if limit.is_any else _list_all(asked, value.name)
     count = _count(rows, limit)
     bound = _describe_bound(asked, value)
     if count.first is not None:
@@ -201,16 +202,16 @@ def _list_all(asked: Report, name: str) -> Iterator[_Row]:
         yield _Row("", (), of_all[result.value_names.index(name)])
 
 
-def _list_rows(asked: Report, name: str) -> Iterator[_Row]:
+def _list_rows(document: ReportDocument, name: str) -> Iterator[_Row]:
     """Every row; of a timeseries every bucket of every series, filled as its table is.
 
     A bucket without rows has no average, ratio or percentile: there is nothing to check.
     """
-    i = asked.result.value_names.index(name)
-    if asked.buckets is None:
-        yield from (_Row("", point.keys, point.values[i]) for point in asked.result.points)
+    result, grid = document.report.result, document.grid
+    i = result.value_names.index(name)
+    if grid is None:
+        yield from (_Row("", point.keys, point.values[i]) for point in result.points)
         return
-    grid = Grid(asked, asked.buckets)
     gap = grid.gap(name)
     for start, label in zip(grid.starts, grid.labels, strict=True):
         time = format_instant(start) + (PARTIAL if label.endswith(PARTIAL) else "")

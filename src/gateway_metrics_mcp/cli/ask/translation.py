@@ -15,18 +15,14 @@ from gateway_metrics_mcp.cli.ask.flags import FLAGS, AskOptions, Given, list_nam
 from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.suggestions import quote
+from gateway_metrics_mcp.rendering.document import Words
 
 _SPOKEN: Final[Mapping[str, str]] = {name: flags[0] for name, flags in FLAGS.items()} | {
     "aggregations": "--sum and the like",
 }
 _ARGUMENT: Final = re.compile(rf"\b({'|'.join(_SPOKEN)})\b")
 _QUOTED: Final = re.compile(r'("[^"]*")')
-_CONTINUED: Final = re.compile(r"same arguments with ([^;]+)")
-_PAIR: Final = re.compile(r"(\w+)=([^,]+)")
-_REST: Final = re.compile(r"the rest in other(?: where it adds up)?$")
 _WINDOW: Final = ("startTs", "endTs", "compareTo")
-_EXACT: Final = "(format exact: all digits)"
-_LISTING: Final = re.compile(r"\b(?:ask )?list_(values|fields)\b")
 
 
 @dataclass(slots=True)
@@ -89,30 +85,23 @@ class Wording:
             found = _speak_names(problem.place, self._flags)
         return f"{found}: {_speak_names(problem.message, self._flags)}"
 
-    def speak_lines(self, text: str) -> str:
-        """The answer, with its hints on how to go on as flags."""
-        lines = text.split("\n")
-        return "\n".join(
-            self._speak_line(line) if line.startswith("# ") else line for line in lines
-        )
+    def words(self) -> Words:
+        """How an answer says how to ask on."""
+        return Words("ask values", "ask fields", "--format exact", self._go_on)
 
-    def _speak_line(self, line: str) -> str:
-        line = line.replace(_EXACT, "(--format exact: all digits)")
-        line = _LISTING.sub(r"ask \1", line)
-        return _CONTINUED.sub(lambda match: self._as_flags(match[1]), line)
-
-    def _as_flags(self, pairs: str) -> str:
-        """`offset=5, startTs=now-7d` as `without --range, with --offset 5 --start now-7d`.
+    def _go_on(self, arguments: Mapping[str, Any]) -> str:
+        """`the same without --range, with --offset 5 --start now-7d`.
 
         A window is given once, so the flags that gave it have to go.
         """
-        found = _PAIR.findall(pairs)
-        flags = {name: FLAGS.get(name, (f"--{name}",))[-1] for name, _ in found}
+        flags = {name: FLAGS.get(name, (f"--{name}",))[-1] for name in arguments}
         given = dict.fromkeys(
             self._flags[name] for name in _WINDOW if name in flags and name in self._flags
         )
         without = f"without {' and '.join(given)}, " if given else ""
-        words = " ".join(f"{flags[name]} {shlex.quote(text)}" for name, text in found)
+        words = " ".join(
+            f"{flags[name]} {shlex.quote(str(value))}" for name, value in arguments.items()
+        )
         return f"the same {without}with {words}"
 
 
@@ -124,8 +113,3 @@ def _speak_names(text: str, flags: Mapping[str, str]) -> str:
 
     parts = _QUOTED.split(text)
     return "".join(part if i % 2 else _ARGUMENT.sub(speak, part) for i, part in enumerate(parts))
-
-
-def speak_of_rows(line: str) -> str:
-    """The header beside a CSV, which has no column for the series that are not shown."""
-    return _REST.sub("the rest left out", line)

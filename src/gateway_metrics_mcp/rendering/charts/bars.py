@@ -19,7 +19,6 @@ from gateway_metrics_mcp.rendering.charts.chart import (
     finite,
     group_by_unit,
     name_axis,
-    say_rest,
     values_to_draw,
     write_exactly,
 )
@@ -29,17 +28,17 @@ from gateway_metrics_mcp.rendering.charts.labels import (
     write_subtitle,
     write_title,
 )
-from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
+from gateway_metrics_mcp.rendering.grid import describe_rest
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, CHANGE_PERCENT, RATIO
-from gateway_metrics_mcp.reports.report import Report
 
 NOW: Final = "this window"
 EARLIER: Final = "the earlier window"
 
 
-def choose_bars(report: Report) -> Chart:
+def choose_bars(document: ReportDocument) -> Chart:
     """What is drawn of a distribution."""
-    return _Bars(report).choose()
+    return _Bars(document).choose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,12 @@ class _Row:
 
 
 class _Bars:
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    def __init__(self, document: ReportDocument) -> None:
+        self._document = document
+        self._report = report = document.report
         self._names = report.result.value_names
         self._is_compared = report.request.earlier is not None
-        points, request = sort_points(report), report.request
+        points, request = document.points, report.request
         first = request.offset
         most = min(request.limit or MOST_SERIES, MOST_SERIES)
         self._shown = points[first : first + most]
@@ -74,7 +74,7 @@ class _Bars:
         return Chart(
             "bars",
             write_title(report, shown),
-            write_subtitle(report, self._say_which(extent, shown)),
+            write_subtitle(self._document, self._say_which(extent, shown)),
             (),
             "",
             tuple(make(group) for group in groups[:MOST_PANELS]),
@@ -88,9 +88,9 @@ class _Bars:
         Bars that fall from the first to the last show their order themselves: those of a
         comparison, which are sorted by the change, do not.
         """
-        order = describe_order(self._report)
+        order = self._document.order
         if extent:
-            rest = say_rest([*map(self._adds_up, shown)])
+            rest = describe_rest([*map(self._adds_up, shown)])
             return ", ".join(filter(None, (extent, order, rest)))
         return order if self._is_compared and len(self._shown) > 1 else ""
 

@@ -89,13 +89,6 @@ def values_to_draw(report: Report) -> list[Drawn]:
     return [Drawn(names.index(value.name), value) for value in wanted]
 
 
-def say_rest(can_add: Sequence[bool]) -> str:
-    """What becomes of groups that are not drawn, by whether each drawn value adds up."""
-    if all(can_add):
-        return "the rest in other"
-    return "the rest in other where it adds up" if any(can_add) else "the rest left out"
-
-
 def group_by_unit(drawn: Sequence[Drawn]) -> list[list[Drawn]]:
     """The values that can share an axis: of one unit, and all or none of them sums.
 

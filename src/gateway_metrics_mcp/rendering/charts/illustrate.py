@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from gateway_metrics_mcp.rendering.answer import Answer, write_answer
-from gateway_metrics_mcp.rendering.budget import estimate_tokens
+from gateway_metrics_mcp.rendering.answer import Answer, Writer, write_answer
 from gateway_metrics_mcp.rendering.charts.bars import choose_bars
 from gateway_metrics_mcp.rendering.charts.chart import Chart
 from gateway_metrics_mcp.rendering.charts.lines import choose_lines
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
 from gateway_metrics_mcp.rendering.charts.vega import specify
-from gateway_metrics_mcp.reports.report import Report, is_empty
+from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Note, Words
+from gateway_metrics_mcp.rendering.report_document import ReportDocument, describe_report
+from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 
 _MOST_MARKS: Final = 4_000
@@ -22,7 +23,13 @@ _NOTHING: Final = "the answer has no value to draw"
 
 
 async def illustrate(
-    report: Report, budget: int, painter: ChartRenderer, *, has_view: bool
+    report: Report,
+    budget: int,
+    painter: ChartRenderer,
+    *,
+    has_view: bool,
+    words: Words = TOOL_WORDS,
+    write: Writer = write_answer,
 ) -> Answer:
     """The answer with the specification of its picture for a view, and the picture if asked.
 
@@ -30,31 +37,35 @@ async def illustrate(
     """
     rows = len(report.result.points)
     is_picture = report.request.format == "chart"
-    if not is_picture and not has_view:
-        return Answer(
-            await run_in_thread_if_large(rows, write_answer, report, budget), report=report
-        )
     if is_picture:
         report = replace(report, request=replace(report.request, format="table"))
-    chart = await run_in_thread_if_large(rows, choose_chart, report)
+    if not is_picture and not has_view:
+        return await run_in_thread_if_large(
+            rows, lambda: write(describe_report(report, words), budget)
+        )
+    document = await run_in_thread_if_large(rows, describe_report, report, words)
+    chart = await run_in_thread_if_large(rows, choose_chart, document)
     specification = None if chart is None else specify(chart)
-    image, note = None, ""
+    image = None
     if is_picture:
         drawn = _NOTHING if specification is None else await painter.draw(specification)
         image = drawn if isinstance(drawn, bytes) else None
-        note = _describe(chart, drawn)
-    left = budget - estimate_tokens(note) - 1 if note else budget
-    text = await run_in_thread_if_large(rows, write_answer, report, left)
+        document = replace(document, picture=_describe(chart, drawn))
+    answer = await run_in_thread_if_large(rows, write, document, budget)
     view = specification if has_view and chart is not None and _is_small(chart) else None
-    return Answer(_add_note(text, note), report=report, image=image, view=view)
+    return replace(answer, image=image, view=view)
 
 
-def choose_chart(report: Report) -> Chart | None:
+def choose_chart(document: ReportDocument) -> Chart | None:
     """What to draw; None where there is nothing, or no value among it."""
+    report, grid = document.report, document.grid
     is_past = report.request.offset >= len(report.result.points)
-    if is_empty(report) or is_past or not report.result.value_names:
+    if document.is_empty or is_past or not report.result.value_names:
         return None
-    chart = choose_bars(report) if report.buckets is None else choose_lines(report, report.buckets)
+    if grid is not None and report.buckets is not None:
+        chart = choose_lines(document, grid, report.buckets)
+    else:
+        chart = choose_bars(document)
     has_value = any(mark.value is not None for panel in chart.panels for mark in panel.marks)
     return chart if has_value else None
 
@@ -63,16 +74,10 @@ def _is_small(chart: Chart) -> bool:
     return sum(len(panel.marks) for panel in chart.panels) <= _MOST_MARKS
 
 
-def _describe(chart: Chart | None, drawn: bytes | str) -> str:
+def _describe(chart: Chart | None, drawn: bytes | str) -> Note | None:
     """What the picture leaves out, or why there is none; nothing where it shows all."""
     if isinstance(drawn, str):
-        return f"# no picture: {drawn}"
-    return "" if chart is None or chart.note is None else f"# picture: {chart.note}"
-
-
-def _add_note(text: str, note: str) -> str:
-    """Below the first line, where the other notes are: the last one is for what continues."""
-    if not note:
-        return text
-    first, newline, rest = text.partition("\n")
-    return f"{first}\n{note}{newline}{rest}"
+        return Note("picture", f"no picture: {drawn}")
+    if chart is None or chart.note is None:
+        return None
+    return Note("picture", f"picture: {chart.note}")

@@ -11,14 +11,13 @@ from gateway_metrics_mcp.query.time.comparison import explain_earlier
 from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.rendering.cells import (
     add_unit,
+    describe_filters,
     format_key,
-    keep_on_line,
     quote_column,
     quote_text,
 )
 from gateway_metrics_mcp.rendering.charts.chart import Drawn, name_unit
-from gateway_metrics_mcp.rendering.header import describe_filters, shown_filters
-from gateway_metrics_mcp.rendering.notes import describe_rows
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.report import Report
 
 _CUT: Final = "…"
@@ -243,20 +242,20 @@ def write_title(report: Report, drawn: Sequence[Drawn]) -> str:
     return cut_end(title, _LONGEST_TITLE)
 
 
-def write_subtitle(report: Report, *facts: str) -> tuple[str, ...]:
+def write_subtitle(document: ReportDocument, *facts: str) -> tuple[str, ...]:
     """The datasource with its window, the filters with the scope, and what else is true."""
-    request = report.request
-    earlier = request.earlier
-    lines = [f"{request.query.datasource}, {format_window(request.window)}"]
+    report, header = document.report, document.header
+    request, earlier = report.request, header.earlier
+    lines = [f"{request.query.datasource}, {format_window(header.window)}"]
     if request.query.interval is not None:
         lines[0] += f", buckets of {report.buckets}"
     if earlier is not None:
         lines.append(f"compared with {format_window(earlier)}")
-        lines += explain_earlier(request.window, earlier)
-    filters = " AND ".join(describe_filters(shown_filters(report)))
-    limits = [part for part in (filters, request.scope) if part]
+        lines += explain_earlier(header.window, earlier)
+    filters = " AND ".join(describe_filters(header.filters))
+    limits = [part for part in (filters, header.scope) if part]
     lines += ["; ".join(limits)] if limits else []
-    lines += map(keep_on_line, describe_rows(report))
+    lines += [note.text for note in document.notes if note.kind == "rows"]
     lines += [fact for fact in facts if fact]
     return tuple(cut_end(line, _LONGEST_LINE) for line in lines)
 

@@ -17,7 +17,6 @@ from gateway_metrics_mcp.rendering.charts.chart import (
     finite,
     group_by_unit,
     name_axis,
-    say_rest,
     values_to_draw,
     write_exactly,
 )
@@ -28,19 +27,20 @@ from gateway_metrics_mcp.rendering.charts.labels import (
     write_title,
 )
 from gateway_metrics_mcp.rendering.grid import PARTIAL, Grid, Series, merge_series
-from gateway_metrics_mcp.reports.report import Report
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 
 
-def choose_lines(report: Report, buckets: Interval) -> Chart:
+def choose_lines(document: ReportDocument, grid: Grid, buckets: Interval) -> Chart:
     """What is drawn of a timeseries."""
-    return _Lines(report, buckets).choose()
+    return _Lines(document, grid, buckets).choose()
 
 
 class _Lines:
-    def __init__(self, report: Report, buckets: Interval) -> None:
-        self._report = report
+    def __init__(self, document: ReportDocument, grid: Grid, buckets: Interval) -> None:
+        self._document = document
+        self._report = document.report
         self._buckets = buckets
-        self._grid = Grid(report, buckets)
+        self._grid = grid
         # The wall clock's time, as if it were UTC: so the picture shows the zone's own days.
         zone = zone_of(buckets)
         walls = [start.astimezone(zone).replace(tzinfo=None) for start in self._grid.starts]
@@ -54,8 +54,10 @@ class _Lines:
         shown = [one for group in groups[:MOST_PANELS] for one in group]
         most = min(report.request.limit or MOST_SERIES, MOST_SERIES, len(grid.series))
         hidden = grid.series[most:]
-        can_add = [grid.has_rest(one.name) for one in shown]
-        rest = f"{OTHER} ({len(hidden)})" if hidden and any(can_add) else None
+        names = [one.name for one in shown]
+        has_rest = hidden and any(map(grid.has_rest, names))
+        rest = f"{OTHER} ({len(hidden)})" if has_rest else None
+        extent = grid.describe_cut(most, names) if hidden else ""
         panels = [
             self._ungrouped(group) if grid.is_ungrouped else self._grouped(group[0], most, rest)
             for group in groups[:MOST_PANELS]
@@ -63,20 +65,13 @@ class _Lines:
         return Chart(
             "lines",
             write_title(report, shown),
-            write_subtitle(report, self._extent(most, say_rest(can_add)), *grid.bucket_facts()),
+            write_subtitle(self._document, extent, *(note.text for note in grid.notes())),
             tuple(self._places),
             f"start of the bucket, {zone_of(self._buckets).key}",
             tuple(panels),
             rest,
             _note(most, len(grid.series), len(shown), len(drawn)),
         )
-
-    def _extent(self, most: int, rest: str) -> str:
-        """Which series are drawn of how many."""
-        total = len(self._grid.series)
-        if most == total:
-            return ""
-        return f"top {most} of {total} series by {self._grid.ranked_by}, {rest}"
 
     def _ungrouped(self, group: Sequence[Drawn]) -> Panel:
         """Values of one unit side by side, each a line."""

@@ -1,0 +1,204 @@
+"""An answer as a document: typed facts, notes, tables and how to go on, before any text.
+
+A document holds all there is to say; a page is what of it a budget has room for. Writers turn
+either into text and decide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from gateway_metrics_mcp.query.model import Filter
+from gateway_metrics_mcp.query.time.window import Window, format_window
+from gateway_metrics_mcp.rendering.cells import describe_filters, keep_on_line
+
+NoteKind = Literal[
+    "age",  # how old a cached answer is
+    "buckets",  # partial, missing or otherwise aligned buckets
+    "change",  # groups that came and went, and the window compared with
+    "columns",  # columns that say the same in every row, said once
+    "cut",  # what the budget left out
+    "drivers",  # what moved the cost
+    "filling",  # the window touches now
+    "filter",  # what a negative filter keeps or drops beside its words
+    "gap",  # rows that do not add up to ALL
+    "link",  # where all rows are
+    "measure",  # how a measure is computed
+    "more",  # the arguments that continue
+    "next",  # what to ask instead of an empty answer
+    "null",  # values that no row has
+    "picture",  # what a picture leaves out, or why there is none
+    "plan",  # what would be asked
+    "price",  # calls without a price
+    "rounded",  # figures with fewer digits than they have
+    "rows",  # what a row stands for
+    "run_rate",  # where a running month would end
+    "source",  # the backend's own sentences
+    "subject",  # what a catalog is about
+    "unmatched",  # filter values that no row has
+    "verdict",  # why an answer is empty
+    "window",  # what was made of the times that were asked
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A plain sentence on how an answer is to be read, and what it is about."""
+
+    kind: NoteKind
+    text: str
+    """One line in which everything can be seen, whatever names are in it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", keep_on_line(self.text))
+
+
+def explain(verdict: str, following: str) -> list[Note]:
+    """Why an answer is empty, and what to ask next."""
+    return [Note("verdict", verdict), Note("next", f"next: {following}")]
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation(Note):
+    """How to go on where rows are left out: its arguments replace those of the call."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an answer covers."""
+
+    subject: str
+    """The datasource, and by which fields or what of it."""
+    window: Window
+    earlier: Window | None = None
+    """The window it is compared with."""
+    filters: tuple[Filter, ...] = ()
+    scope: str | None = None
+    counted: str | None = None
+    """What a row of the source is."""
+    parts: tuple[str, ...] = ()
+    """How the rows are sorted, and which of them are shown."""
+
+    def with_parts(self, *parts: str) -> Header:
+        """The same, with what is shown."""
+        return replace(self, parts=tuple(filter(None, parts)))
+
+    def __str__(self) -> str:
+        filters = " AND ".join(describe_filters(self.filters))
+        pieces = (
+            self.subject,
+            format_window(self.window),
+            self.earlier and f"compared with {format_window(self.earlier)}",
+            filters and f"filter: {filters}",
+            self.scope,
+            self.counted and f"counts {self.counted}",
+            *self.parts,
+        )
+        return " | ".join(piece for piece in pieces if piece)
+
+
+def describe_extent(first: int, last: int, count: int) -> str:
+    """Which rows stand in a page, for its header."""
+    if first > count:
+        return f"rows none: offset is past the last of {count}"
+    return f"rows {first}-{last} of {count}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a document's rows."""
+
+    name: str
+    kind: Literal["time", "key", "value"]
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as they are shown, and which columns hold numbers."""
+
+    heading: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    is_number: Sequence[bool]
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A single row, a value a line."""
+
+    rows: Sequence[tuple[str, str]]
+    has_keys: bool
+    """Whether some of the values are names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Lines that are no table, with a title above."""
+
+    title: str | None
+    lines: Sequence[str] = ()
+
+
+Block = Note | Table | Pairs | Section
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is shown of a document, in order."""
+
+    header: Header | None
+    blocks: Sequence[Block]
+
+    @property
+    def notes(self) -> list[Note]:
+        """The sentences among the blocks."""
+        return [block for block in self.blocks if isinstance(block, Note)]
+
+
+def _as_arguments(arguments: Mapping[str, Any]) -> str:
+    changes = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    return f"same arguments with {changes}"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How the reader of an answer asks again: a model names tools and arguments."""
+
+    list_values: str = "list_values"
+    list_fields: str = "ask list_fields"
+    exact: str = "format exact"
+    go_on: Callable[[Mapping[str, Any]], str] = _as_arguments
+
+
+TOOL_WORDS: Final = Words()
+
+
+def write_lines(page: Page) -> list[str]:
+    """The page as a model reads it: notes behind `# `, tables with `|` between cells."""
+    lines = [] if page.header is None else [f"# {page.header}"]
+    for block in page.blocks:
+        match block:
+            case Note("verdict", text):
+                lines.append(text)
+            case Note(text=text):
+                lines.append(f"# {text}")
+            case Table(heading, rows, _, title):
+                lines += [] if title is None else [f"## {title}"]
+                lines += ["|".join(heading), "|".join(["---"] * len(heading))]
+                lines += map("|".join, rows)
+            case Pairs(pairs):
+                lines += [f"{name}: {value}" for name, value in pairs]
+            case Section(title, others):
+                lines += [] if title is None else [f"## {title}"]
+                lines += others
+    return lines
+
+
+def write_text(page: Page) -> str:
+    """The page as one text."""
+    return "\n".join(write_lines(page))

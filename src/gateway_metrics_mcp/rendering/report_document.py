@@ -1,0 +1,119 @@
+"""A report as a document: all rows in the answer's order, and all that is to be known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway_metrics_mcp.query.result import DataPoint, Key
+from gateway_metrics_mcp.query.time.interval import zone_of
+from gateway_metrics_mcp.rendering.cells import count_rows
+from gateway_metrics_mcp.rendering.document import (
+    TOOL_WORDS,
+    Column,
+    Continuation,
+    Header,
+    Note,
+    Words,
+)
+from gateway_metrics_mcp.rendering.grid import Grid
+from gateway_metrics_mcp.rendering.header import describe_coverage, pin_window
+from gateway_metrics_mcp.rendering.notes import explain_empty, list_notes
+from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
+from gateway_metrics_mcp.reports.report import Report, is_empty
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDocument:
+    """All that is to be said of a report."""
+
+    report: Report
+    header: Header
+    verdict: Sequence[Note]
+    """Where nothing matched: why, and what to ask next."""
+    notes: Sequence[Note]
+    points: Sequence[DataPoint]
+    """The rows in the answer's order; of a timeseries as they came."""
+    grid: Grid | None
+    """Buckets by series, where there are any."""
+    words: Words
+    picture: Note | None = None
+    """What a picture of it leaves out, or why there is none."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing matched."""
+        return bool(self.verdict)
+
+    @property
+    def is_one_row(self) -> bool:
+        """Whether it has a single row of values and no ALL row: one that is no table."""
+        report = self.report
+        is_table = self.grid is not None or report.totals is not None or report.request.offset
+        return len(self.points) == 1 and not is_table
+
+    @property
+    def order(self) -> str:
+        """What the rows are sorted by; nothing where there is no value, or where time orders."""
+        return describe_order(self.report) if self.report.buckets is None else ""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be known of rows that stand alone, as in JSON and CSV."""
+        of_buckets = [] if self.grid is None else self.grid.notes()
+        return [note.text for note in (*self.verdict, *self.notes, *of_buckets)]
+
+    @property
+    def columns(self) -> list[Column]:
+        """What a record holds."""
+        report, result = self.report, self.report.result
+        return [
+            *([] if report.buckets is None else [Column("time", "time")]),
+            *(Column(name, "key") for name in result.key_names),
+            *(Column(name, "value", report.unit_of(name)) for name in result.value_names),
+        ]
+
+    def continue_at(self, offset: int) -> Continuation:
+        """How to go on from a row; a window that ends at now is held where it is."""
+        request = self.report.request
+        arguments: dict[str, object] = {"offset": offset}
+        if request.limit is not None:
+            arguments["limit"] = request.limit
+        if request.window.is_to_now:
+            arguments |= pin_window(request)
+        left = f"{count_rows(len(self.points) - offset)} more"
+        return Continuation("more", f"{left}: {self.words.go_on(arguments)}", arguments)
+
+    def records(self, most_series: int | None = None) -> Iterator[Sequence[Key]]:
+        """Every row that was asked for; of a timeseries one per bucket and group, filled.
+
+        A distribution keeps to the limit and offset of its question, a timeseries to its largest
+        series.
+        """
+        request, grid = self.report.request, self.grid
+        if self.report.buckets is None:
+            last = None if request.limit is None else request.offset + request.limit
+            for point in self.points[request.offset : last]:
+                yield (*point.keys, *point.values)
+        elif grid is not None:
+            zone = zone_of(self.report.buckets)
+            gap = [grid.gap(name) for name in self.report.result.value_names]
+            for start in grid.starts:
+                time = start.astimezone(zone).isoformat()
+                for series in grid.series[:most_series]:
+                    yield (time, *series.keys, *series.values.get(start, gap))
+
+
+def describe_report(report: Report, words: Words = TOOL_WORDS) -> ReportDocument:
+    """The document of a report, for a reader who asks on in these words."""
+    nothing = is_empty(report)
+    buckets = report.buckets
+    return ReportDocument(
+        report,
+        describe_coverage(report),
+        explain_empty(report, words) if nothing else (),
+        list_notes(report, words),
+        sort_points(report) if buckets is None else report.result.points,
+        None if buckets is None or nothing else Grid(report, buckets),
+        words,
+    )
