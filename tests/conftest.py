@@ -19,9 +19,10 @@ from gateway_metrics_mcp.backends.demo.data import make_demo_data
 from gateway_metrics_mcp.cli.main import main
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 
-# Machines differ too much for deadlines, and for how fast examples are made. The usual examples are the same in each run, so that a
-# change alone can fail it; `make verify` takes the thorough profile, and new ones each time. What
-# is compared with a reference takes more than others there, and says how many.
+# Machines differ too much for deadlines, and for how fast examples are made. The usual examples
+# are the same in each run, so that a change alone can fail it; `make verify` takes the thorough
+# profile, and new ones each time. What is compared with a reference takes more than others there,
+# and says how many.
 _EITHER: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("usual", _EITHER, max_examples=20, derandomize=True)
 settings.register_profile("thorough", _EITHER, max_examples=500, print_blob=True)

@@ -121,7 +121,7 @@ def test_a_filter_of_words_is_refused_with_what_is_allowed(
     assert gateway.bodies == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     value=st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20
