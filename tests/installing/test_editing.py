@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.cli.install.jsonc import JsoncError, Text, parse
+from gateway_metrics_mcp.cli.install.jsonc import JsoncError, Text
 
 OURS: Final = {"command": "/bin/ours", "args": ["--backend", "demo:"]}
 _NAMES: Final = st.sampled_from(["a", "b", "servers", "é", 'q"', "// no comment"])
@@ -58,11 +58,11 @@ def written(draw: st.DrawFn, value: Any) -> Text:
 
 
 def read(text: Text) -> Any:
-    return text.parse().root.value
+    return text.root.value
 
 
 def comments(text: Text) -> list[str]:
-    return [text.text[start:end] for start, end in text.parse().comments]
+    return [text.text[start:end] for start, end in text.comments]
 
 
 @given(st.data(), _SERVERS)
@@ -138,7 +138,7 @@ def outcome(read: Callable[[], Any]) -> Any:
 
 @given(st.text(alphabet='{}[]":,/*\n 1atrue\\', max_size=30))
 def test_a_strict_client_reads_what_json_is_and_nothing_else(text: str) -> None:
-    ours = outcome(lambda: parse(text, is_lenient=False).root.value)
+    ours = outcome(lambda: Text(text, is_lenient=False).root.value)
     theirs = outcome(lambda: json.loads(text))
 
     assert str(ours).startswith("refused: line ") if theirs == "refused" else ours == theirs

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.cli.install.config_file import ConfigFile
-from gateway_metrics_mcp.cli.install.jsonc import parse
+from gateway_metrics_mcp.cli.install.jsonc import Text
 from gateway_metrics_mcp.errors import SettingsError
 
 CLIENTS: Final = ("claude-desktop", "claude-code", "cursor", "vscode")
@@ -36,7 +36,7 @@ def typed(client: str) -> dict[str, str]:
 
 def entry_of(home: Any, client: str, name: str = "gateway-metrics") -> Any:
     text = home.file(client).read_bytes().decode().removeprefix("\ufeff")
-    return parse(text, is_lenient=True).root.value[servers(client)][name]
+    return Text(text, is_lenient=True).root.value[servers(client)][name]
 
 
 # --- places and forms ---

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.cli.install.jsonc import parse
+from gateway_metrics_mcp.cli.install.jsonc import Text
 
 CLIENTS: Final = ("claude-desktop", "claude-code", "cursor", "vscode")
 TOKEN: Final = "tok-planted-2"  # noqa: S105  # planted: nothing may show it
@@ -32,7 +32,7 @@ def typed(client: str) -> dict[str, str]:
 
 def entry_of(home: Any, client: str, name: str = "gateway-metrics") -> Any:
     text = home.file(client).read_bytes().decode().removeprefix("\ufeff")
-    return parse(text, is_lenient=True).root.value[servers(client)][name]
+    return Text(text, is_lenient=True).root.value[servers(client)][name]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -46,7 +46,7 @@ def test_everything_in_an_existing_file_stays(client: str, home: Any, existing: 
 
     after = path.read_bytes().decode()
     values, old = (
-        parse(text.removeprefix("\ufeff"), is_lenient=True).root.value for text in (after, before)
+        Text(text.removeprefix("\ufeff"), is_lenient=True).root.value for text in (after, before)
     )
     assert code == 0
     entry = values[key].pop("gateway-metrics")

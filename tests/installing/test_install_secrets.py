@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.cli.install.jsonc import parse
+from gateway_metrics_mcp.cli.install.jsonc import Text
 
 CLIENTS: Final = ("claude-desktop", "claude-code", "cursor", "vscode")
 TOKEN: Final = "tok-planted-2"  # noqa: S105  # planted: nothing may show it
@@ -24,7 +24,7 @@ def servers(client: str) -> str:
 
 def entry_of(home: Any, client: str, name: str = "gateway-metrics") -> Any:
     text = home.file(client).read_bytes().decode().removeprefix("\ufeff")
-    return parse(text, is_lenient=True).root.value[servers(client)][name]
+    return Text(text, is_lenient=True).root.value[servers(client)][name]
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,14 @@ def show_change(
 
 
 def _hide(text: Text, ours: Sequence[Sequence[str]], shown: Collection[str]) -> str:
-    document = text.parse()
-    strings = _strings(document.root, [tuple(path) for path in ours], shown)
-    comments = [(a, b, _hide_comment(document.text[a:b])) for a, b in document.comments]
+    strings = _strings(text.root, [tuple(path) for path in ours], shown)
+    comments = [(a, b, _hide_comment(text.text[a:b])) for a, b in text.comments]
     parts, at = [], 0
     for start, end, instead in sorted([*strings, *comments]):
         if start >= at:  # else it stands within a part that is hidden
-            parts += [document.text[at:start], instead]
+            parts += [text.text[at:start], instead]
             at = end
-    return "".join([*parts, document.text[at:]])
+    return "".join([*parts, text.text[at:]])
 
 
 def _strings(node: Node, ours: Sequence[Sequence[str]], shown: Collection[str]) -> Iterator[Span]:

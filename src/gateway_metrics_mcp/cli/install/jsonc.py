@@ -1,18 +1,22 @@
-"""JSON with comments and trailing commas -> values that know where they stand in the text."""
+"""Edits of JSON with comments and trailing commas: what is asked changes, and no other byte.
+
+No library does this: those that read such files write them anew, without the user's comments.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, NoReturn
 
-_SPACE: Final = re.compile(r"[ \t\r\n]*")
-_COMMENT: Final = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
-_WORD: Final = re.compile(r"-?[0-9][0-9.eE+-]*|true\b|false\b|null\b")
-_DECODER: Final = json.JSONDecoder()
+_STRING_OR_COMMENT: Final = re.compile(
+    r'"(?:[^"\\\r\n]|\\.)*"?|(?P<comment>//[^\r\n]*|/\*.*?\*/)', re.DOTALL
+)
 _DEEPEST: Final = 200
+_USUAL_INDENT: Final = "  "
 
 
 class JsoncError(ValueError):
@@ -31,8 +35,7 @@ class Entry:
     key: str | None
     start: int
     value: Node
-    comma: int | None
-    """Where the comma after it stands."""
+    comma: int | None  # the position of the comma after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,98 +45,78 @@ class Node:
     value: Any
     start: int
     end: int
-    entries: tuple[Entry, ...] = field(default=())
+    entries: tuple[Entry, ...] = ()
 
-    def find(self, key: str) -> Entry | None:
-        """The member of that name: the last one, as readers take it."""
-        found = [entry for entry in self.entries if entry.key == key]
-        return found[-1] if found else None
+    def member(self, key: str) -> Entry | None:
+        """The member of that name: of several the last one, as readers take it."""
+        return next((entry for entry in reversed(self.entries) if entry.key == key), None)
 
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A parsed text."""
-
-    text: str
-    root: Node
-    comments: tuple[tuple[int, int], ...]
-
-    def comments_within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The comments that stand in a part of the text."""
-        return ((a, b) for a, b in self.comments if start <= a and b <= end)
+    def find(self, path: Sequence[str]) -> Node | None:
+        """The value at a path of names."""
+        if not path:
+            return self
+        entry = self.member(path[0])
+        return None if entry is None else entry.value.find(path[1:])
 
 
-def parse(text: str, *, is_lenient: bool) -> Document:
-    """Read a text; comments and trailing commas are for a lenient client alone.
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are Python's own
 
-    Raises:
-        JsoncError: if the client could not read it.
-    """
-    reader = _Reader(text, is_lenient=is_lenient)
-    start = reader.skip(0)
-    root = reader.read(start, 0)
-    end = reader.skip(root.end)
-    if end != len(text):
-        raise JsoncError("the file goes on after its end", text, end)
-    return Document(text, root, tuple(reader.comments))
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class _Reader:
+    """Reads a text whose comments are blanked, so that positions are those of the file."""
+
     def __init__(self, text: str, *, is_lenient: bool) -> None:
-        self.text = text
-        self.comments: list[tuple[int, int]] = []
+        self._text = text
         self._is_lenient = is_lenient
 
-    def skip(self, at: int) -> int:
-        """The next position with neither space nor a comment."""
-        while True:
-            at = _end_of(_SPACE.match(self.text, at), at)
-            comment = _COMMENT.match(self.text, at)
-            if comment is None:
-                return at
-            if not self._is_lenient:
-                raise JsoncError("this client's file takes no comments", self.text, at)
-            self.comments.append(comment.span())
-            at = comment.end()
+    def read_all(self) -> Node:
+        root = self._read(self._skip(0), 0)
+        end = self._skip(root.end)
+        if end != len(self._text):
+            self._fail("the file goes on after its end", end)
+        return root
 
-    def read(self, at: int, depth: int) -> Node:
-        """The value that begins here."""
+    def _fail(self, reason: str, at: int) -> NoReturn:
+        raise JsoncError(reason, self._text, at)
+
+    def _skip(self, at: int) -> int:
+        """The next position without white space."""
+        while self._text[at : at + 1] in (" ", "\t", "\r", "\n"):
+            at += 1
+        return at
+
+    def _read(self, at: int, depth: int) -> Node:
         if depth > _DEEPEST:
-            raise JsoncError("too deep", self.text, at)
-        first = self.text[at : at + 1]
+            self._fail("too deep", at)
+        first = self._text[at : at + 1]
         if first in ("{", "["):
             return self._read_entries(at, depth, is_object=first == "{")
-        if first == '"':
-            string, end = self._read_string(at)
-            return Node(string, at, end)
-        word = _WORD.match(self.text, at)
         try:
-            return Node(json.loads(word.group() if word else ""), at, _end_of(word, at))
+            value, end = _DECODER.raw_decode(self._text, at)
         except ValueError:
-            raise JsoncError("a value is expected", self.text, at) from None
-
-    def _read_string(self, at: int) -> tuple[str, int]:
-        try:
-            string, end = _DECODER.raw_decode(self.text, at)
-        except ValueError:
-            raise JsoncError(
-                "this string does not end, or is none of JSON", self.text, at
-            ) from None
-        return str(string), end
+            is_string = first == '"'
+            what = "this string does not end, or is none of JSON"
+            self._fail(what if is_string else "a value is expected", at)
+        return Node(value, at, end)
 
     def _read_entries(self, start: int, depth: int, *, is_object: bool) -> Node:
         closing = "}" if is_object else "]"
         entries: list[Entry] = []
-        at = self.skip(start + 1)
-        while self.text[at : at + 1] != closing:
-            if entries and entries[-1].comma is None:
-                raise JsoncError(f"a comma or {closing} is expected", self.text, at)
+        comma: int | None = start
+        at = self._skip(start + 1)
+        while self._text[at : at + 1] != closing:
+            if comma is None:
+                self._fail(f"a comma or {closing} is expected", at)
             entry = self._read_entry(at, depth, is_object=is_object)
             entries.append(entry)
-            at = self.skip(entry.value.end if entry.comma is None else entry.comma + 1)
-        if entries and entries[-1].comma is not None and not self._is_lenient:
-            comma = entries[-1].comma
-            raise JsoncError("this client's file takes no comma after the last", self.text, comma)
+            comma = entry.comma
+            at = self._skip(entry.value.end if comma is None else comma + 1)
+        if entries and comma is not None and not self._is_lenient:
+            self._fail("this client's file takes no comma after the last", comma)
         values = [entry.value.value for entry in entries]
         keys = [str(entry.key) for entry in entries]
         value = dict(zip(keys, values, strict=True)) if is_object else values
@@ -142,52 +125,46 @@ class _Reader:
     def _read_entry(self, start: int, depth: int, *, is_object: bool) -> Entry:
         key, at = None, start
         if is_object:
-            if self.text[at : at + 1] != '"':
-                raise JsoncError("a name in double quotes is expected", self.text, at)
-            key, at = self._read_string(at)
-            at = self.skip(at)
-            if self.text[at : at + 1] != ":":
-                raise JsoncError("a colon is expected", self.text, at)
-            at = self.skip(at + 1)
-        value = self.read(at, depth + 1)
-        after = self.skip_quietly(value.end)
-        comma = after if self.text[after : after + 1] == "," else None
-        return Entry(key, start, value, comma)
-
-    def skip_quietly(self, at: int) -> int:
-        """As `skip`, of what is skipped again if no comma follows."""
-        seen = len(self.comments)
-        after = self.skip(at)
-        if self.text[after : after + 1] != ",":
-            del self.comments[seen:]
-        return after
+            if self._text[at : at + 1] != '"':
+                self._fail("a name in double quotes is expected", at)
+            name = self._read(at, depth)
+            key, at = str(name.value), self._skip(name.end)
+            if self._text[at : at + 1] != ":":
+                self._fail("a colon is expected", at)
+            at = self._skip(at + 1)
+        value = self._read(at, depth + 1)
+        after = self._skip(value.end)
+        return Entry(key, start, value, after if self._text[after : after + 1] == "," else None)
 
 
-def _end_of(match: re.Match[str] | None, at: int) -> int:
-    return at if match is None else match.end()
-
-
-_USUAL_INDENT: Final = "  "
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Text:
     """A JSON text, and whether its reader takes comments and trailing commas."""
 
     text: str
     is_lenient: bool
 
-    def parse(self) -> Document:
-        """Its values.
+    @cached_property
+    def comments(self) -> tuple[tuple[int, int], ...]:
+        """Where the comments stand."""
+        found = _STRING_OR_COMMENT.finditer(self.text)
+        return tuple(match.span() for match in found if match["comment"])
+
+    @cached_property
+    def root(self) -> Node:
+        """Its value.
 
         Raises:
             JsoncError: if its reader could not read it.
         """
-        return parse(self.text, is_lenient=self.is_lenient)
+        if self.comments and not self.is_lenient:
+            raise JsoncError("this client's file takes no comments", self.text, self.comments[0][0])
+        bare = _STRING_OR_COMMENT.sub(_blank_comment, self.text)
+        return _Reader(bare, is_lenient=self.is_lenient).read_all()
 
     def get(self, path: Sequence[str]) -> Any:
         """The value at the path; None where there is none."""
-        node = _find(self.parse().root, path)
+        node = self.root.find(path)
         return None if node is None else node.value
 
     def set(self, path: Sequence[str], value: Any) -> Text:
@@ -196,75 +173,65 @@ class Text:
         Raises:
             JsoncError: if something else than an object is in the way.
         """
-        document = self.parse()
-        node, rest = document.root, list(path)
+        node, rest = self.root, list(path)
         while rest:
-            self._expect(document, node, dict)
-            entry = node.find(rest[0])
+            self._expect(node, dict)
+            entry = node.member(rest[0])
             if entry is None:
                 for name in reversed(rest[1:]):
                     value = {name: value}
-                return self._append(document, node, rest[0], value)
+                return self._append(node, rest[0], value)
             node, rest = entry.value, rest[1:]
         if node.value == value:
             return self
-        indent = _indent_at(self.text, node.start)
-        is_inline = "\n" not in self.text
-        return self.cut(node.start, node.end, self._write(value, indent, is_inline=is_inline))
+        new = self._write(value, self._indent_at(node.start), is_inline="\n" not in self.text)
+        return self.cut(node.start, node.end, new)
 
     def append(self, path: Sequence[str], value: Any) -> Text:
         """The text with one more item in the array at the path, which is made if absent."""
-        document = self.parse()
-        node = _find(document.root, path)
+        node = self.root.find(path)
         if node is None:
             return self.set(path, [value])
-        self._expect(document, node, list)
-        return self._append(document, node, None, value)
+        self._expect(node, list)
+        return self._append(node, None, value)
 
     def remove(self, path: Sequence[str]) -> Text:
-        """The text without what is at the path, if there is anything."""
-        text = self
-        while True:
-            document = text.parse()
-            parent = _find(document.root, path[:-1])
-            entry = None if parent is None else parent.find(path[-1])
-            if parent is None or entry is None:
-                return text
-            text = text._remove(document, parent, entry)
+        """The text without what is at the path, however often."""
+        parent = self.root.find(path[:-1])
+        entry = None if parent is None else parent.member(path[-1])
+        if parent is None or entry is None:
+            return self
+        return self._remove(parent, entry).remove(path)
 
     def remove_item(self, path: Sequence[str], index: int) -> Text:
         """The text without one item of the array at the path."""
-        document = self.parse()
-        parent = _find(document.root, path)
-        if parent is None:
-            return self
-        return self._remove(document, parent, parent.entries[index])
+        parent = self.root.find(path)
+        return self if parent is None else self._remove(parent, parent.entries[index])
 
-    def _expect(self, document: Document, node: Node, kind: type) -> None:
+    def _expect(self, node: Node, kind: type) -> None:
         if not isinstance(node.value, kind):
             what = "an object" if kind is dict else "an array"
-            raise JsoncError(f"{what} is expected", document.text, node.start)
+            raise JsoncError(f"{what} is expected", self.text, node.start)
 
-    def _append(self, document: Document, parent: Node, key: str | None, value: Any) -> Text:
+    def _append(self, parent: Node, key: str | None, value: Any) -> Text:
         """One more entry after the last, and after the comments there."""
         inside = self.text[parent.start + 1 : parent.end - 1]
-        comments = [end for _, end in document.comments_within(parent.start, parent.end)]
         last = parent.entries[-1] if parent.entries else None
-        after = parent.start + 1
+        at = parent.start + 1
         if last is not None:
-            after = last.value.end if last.comma is None else last.comma + 1
-        at = max([after, *(end for end in comments if end > after)])
+            at = last.value.end if last.comma is None else last.comma + 1
+        at = max([at, *(end for _, end in self._comments_within(at, parent.end))])
         is_inline = "\n" not in (inside if last is not None else self.text.strip())
-        if self.text.strip() == "{}":
-            is_inline = False
-        closing = _indent_at(self.text, parent.start)
+        is_inline = is_inline and self.text.strip() != "{}"  # a new file has a line per entry
+        closing = self._indent_at(parent.start)
         indent = closing + self._unit()
         if last is not None and "\n" in inside:
-            indent = _indent_at(self.text, last.start)
+            indent = self._indent_at(last.start)
+        space = f"{self._newline()}{indent}"
+        if is_inline:
+            space = "" if last is None else " "
         name = "" if key is None else f"{json.dumps(key, ensure_ascii=False)}: "
-        new = name + self._write(value, indent, is_inline=is_inline)
-        new = f" {new}" if is_inline and last is not None else new
-        new = new if is_inline else f"{self._newline()}{indent}{new}"
+        new = f"{space}{name}{self._write(value, indent, is_inline=is_inline)}"
         if last is not None and last.comma is not None:
             new += ","  # as the file has it
         elif last is None and not is_inline and "\n" not in self.text[at : parent.end]:
@@ -274,41 +241,44 @@ class Text:
             text = text.cut(last.value.end, last.value.end, ",")
         return text
 
-    def _remove(self, document: Document, parent: Node, entry: Entry) -> Text:
-        """Without an entry, its comma and the space before it."""
+    def _remove(self, parent: Node, entry: Entry) -> Text:
+        """Without an entry, its comma and the space before it; the comments stay."""
         place = parent.entries.index(entry)
         before = parent.entries[place - 1] if place else None
         floor = (parent.start if before is None or before.comma is None else before.comma) + 1
-        comments = [*document.comments_within(floor, entry.start)]
+        comments = self._comments_within(floor, entry.start)
         start = comments[-1][1] if comments else floor
         end = entry.value.end if entry.comma is None else entry.comma + 1
-        if comments and self.text.startswith("//", comments[-1][0]) and self._has_more(end):
-            start = entry.start  # what follows must not come into the comment's line
-        if len(parent.entries) == 1 and not [
-            *document.comments_within(parent.start + 1, entry.start),
-            *document.comments_within(end, parent.end),
-        ]:
+        is_alone = len(parent.entries) == 1
+        if is_alone and not comments and not self._comments_within(end, parent.end):
             return self.cut(parent.start + 1, parent.end - 1, "")
+        rest_of_line = self.text[end:].partition("\n")[0]
+        if comments and self.text.startswith("//", comments[-1][0]) and rest_of_line.strip():
+            start = entry.start  # what follows must not come into the comment's line
         text = self.cut(start, end, "")
         if entry.comma is None and before is not None and before.comma is not None:
             text = text.cut(before.comma, before.comma + 1, "")
         return text
 
+    def _comments_within(self, start: int, end: int) -> list[tuple[int, int]]:
+        return [(a, b) for a, b in self.comments if start <= a and b <= end]
+
     def cut(self, start: int, end: int, new: str) -> Text:
         """The text with a part of it put in another's place."""
         return Text(self.text[:start] + new + self.text[end:], self.is_lenient)
-
-    def _has_more(self, at: int) -> bool:
-        """Whether anything follows in the line."""
-        return bool(self.text[at:].split("\n", 1)[0].strip())
 
     def _newline(self) -> str:
         return "\r\n" if "\r\n" in self.text else "\n"
 
     def _unit(self) -> str:
-        root = self.parse().root
-        first = root.entries[0].start if root.entries else 0
-        return _indent_at(self.text, first) or _USUAL_INDENT
+        """How far the file indents."""
+        first = self.root.entries[0].start if self.root.entries else 0
+        return self._indent_at(first) or _USUAL_INDENT
+
+    def _indent_at(self, position: int) -> str:
+        """The white space that the line of a position begins with."""
+        line = self.text[self.text.rfind("\n", 0, position) + 1 : position]
+        return line[: len(line) - len(line.lstrip(" \t"))]
 
     def _write(self, value: Any, indent: str, *, is_inline: bool) -> str:
         if is_inline:
@@ -317,16 +287,6 @@ class Text:
         return text.replace("\n", f"{self._newline()}{indent}")
 
 
-def _find(node: Node, path: Sequence[str]) -> Node | None:
-    for name in path:
-        entry = node.find(name)
-        if entry is None:
-            return None
-        node = entry.value
-    return node
-
-
-def _indent_at(text: str, position: int) -> str:
-    """The white space that the line of a position begins with."""
-    line = text[text.rfind("\n", 0, position) + 1 : position]
-    return line[: len(line) - len(line.lstrip(" \t"))]
+def _blank_comment(match: re.Match[str]) -> str:
+    """Spaces for a comment; its line ends stay, since errors count lines."""
+    return re.sub(r"[^\n]", " ", match[0]) if match["comment"] else match[0]
