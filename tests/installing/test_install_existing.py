@@ -303,3 +303,16 @@ def test_a_file_without_a_value_counts_as_empty(text: str, home: Any) -> None:
 
     assert code == 0
     assert [*entry_of(home, "vscode")] == ["type", "command", "args"]
+
+
+@pytest.mark.parametrize("env", ["5", '"x"', "[1]", "null"])
+def test_an_environment_that_is_none_is_replaced_and_named(env: str, home: Any) -> None:
+    home.write(
+        "cursor", f'{{"mcpServers": {{"gateway-metrics": {{"command": "uvx", "env": {env}}}}}}}'
+    )
+
+    code, _, err = home.install("cursor", "--backend", HOST)
+
+    assert code == 0
+    assert "not kept of the entry that was there: env" in err or env == "null"
+    assert entry_of(home, "cursor")["env"] == {"TFY_API_KEY": "${env:TFY_API_KEY}"}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.cli.install.entry import is_passing
+from gateway_metrics_mcp.cli.install.entry import is_temporary
 
 TOKEN: Final = "tok-planted-3"  # noqa: S105  # planted: nothing may show it
 TOOLS: Final = "4 tools: query_distribution, query_timeseries, list_fields, list_values"
@@ -144,7 +144,7 @@ def test_an_installation_of_uvx_is_told_from_one_that_stays(
     prefix: str,
     is_passed: bool,  # noqa: FBT001 - a case of the table
 ) -> None:
-    assert is_passing(prefix) is is_passed
+    assert is_temporary(prefix) is is_passed
 
 
 def test_after_a_failed_trial_the_way_back_is_said(home: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,6 @@ class Client:
         if self.asks:
             return f"${{input:{input_id(name)}}}"
         return None if self.reference is None else self.reference.format(variable)
-
-    def input(self, name: str, what: str) -> dict[str, Any] | None:
-        """What the client asks the user for, where it does."""
-        if not self.asks:
-            return None
-        return {
-            "type": "promptString",
-            "id": input_id(name),
-            "description": what,
-            "password": True,
-        }
 
 
 CLIENTS: Final = {

@@ -6,73 +6,58 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 
+from gateway_metrics_mcp.backends.address import (
+    SCHEMES,
+    Address,
+    find_embedded_credentials,
+    read_host,
+)
+from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.cli.flags import add_setting_flags
 from gateway_metrics_mcp.cli.install.clients import CLIENTS, Client, Machine, find_file
 from gateway_metrics_mcp.cli.install.config_file import ConfigFile
+from gateway_metrics_mcp.cli.install.edit import ConfigEdit, plan_edit, read_entry
 from gateway_metrics_mcp.cli.install.entry import (
+    CONFIG,
+    SECRETS,
     InstallOptions,
+    PreservedSettings,
     ServerEntry,
     build_entry,
+    find_preserved,
     find_source,
-    is_passing,
-    read_wish,
+    is_temporary,
+    list_dropped,
 )
-from gateway_metrics_mcp.cli.install.existing import (
-    SECRETS,
-    PreservedSettings,
-    find_kept,
-    list_gone,
-)
-from gateway_metrics_mcp.cli.install.plan import ConfigEdit, plan_install, plan_removal, read_entry
 from gateway_metrics_mcp.cli.mcp_client import list_tools
 from gateway_metrics_mcp.cli.parsers import Parser
-from gateway_metrics_mcp.errors import GatewayMetricsError, UnreachableError
-from gateway_metrics_mcp.settings import OUR_VARIABLES
-
-_PATIENCE_S: Final = 60
-_POOR_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
-_POOR: Final = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of it."""
-
-    is_good: bool
-    text: str
-
-
-def try_server(client: Client, entry: ServerEntry, environ: Mapping[str, str]) -> Outcome:
-    """Start the entry's command with the entry's environment, and ask for the tools."""
-    env = {**_surroundings(client, environ), **entry.resolve(environ)}
-    ask = partial(list_tools, entry.command, entry.args, env, timeout_s=_PATIENCE_S)
-    try:
-        tools = anyio.run(ask)
-    except UnreachableError as error:
-        return Outcome(False, f"started as {client.title} would start it, {error}")
-    listed = ", ".join(tools)
-    return Outcome(True, f"started as {client.title} would start it: {len(tools)} tools: {listed}")
-
-
-def _surroundings(client: Client, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the client hands on of its own environment; our variables are the entry's business."""
-    if client.is_poor and "SYSTEMROOT" not in environ:
-        return {**{n: environ[n] for n in _POOR if n in environ}, "PATH": _POOR_PATH}
-    return {name: text for name, text in environ.items() if not name.startswith(OUR_VARIABLES)}
-
+from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError, UnreachableError
+from gateway_metrics_mcp.settings import (
+    GATEWAY_HOST,
+    OUR_VARIABLES,
+    PREFIX,
+    REMOTE_SCHEMES,
+    Settings,
+    flag_names,
+    read_settings,
+)
 
 PROGRAM: Final = "gateway-metrics-mcp install"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PRINT: Final = "print"
 _SHOWN: Final = ("backend", "token_file", "catalog", "prompts", "timezone", "budget")
+_FROM_ENVIRONMENT: Final = (GATEWAY_HOST, f"{PREFIX}BACKEND")
+_NO_FLAGS: Final = ("backend", "token_file", "transport")  # each has a place of its own
+_SMOKE_TEST_TIMEOUT_S: Final = 60
+_POOR_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
+_POOR: Final = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG")
 
 
 def main(
@@ -84,7 +69,7 @@ def main(
     arguments = _parse(argv)
     machine = Machine(platform, environ)
     try:
-        if arguments.pop("remove"):
+        if arguments["remove"]:
             return _remove(arguments, machine)
         return _install(arguments, machine)
     except GatewayMetricsError as error:
@@ -92,81 +77,76 @@ def main(
         return 1
 
 
-def _install(arguments: dict[str, Any], machine: Machine) -> int:
+def _install(arguments: Mapping[str, Any], machine: Machine) -> int:
     client = CLIENTS[arguments["client"]]
-    is_tried = not arguments["no_try"] and not arguments["dry_run"]
-    wish = read_wish(arguments, machine.environ)
+    options = _read_options(arguments, machine.environ)
     way_back = None
     if arguments["client"] == _PRINT:
-        entry = build_entry(client, wish, machine.environ)
-        snippet = {client.servers: {wish.name: entry.to_json(client)}}
+        entry = build_entry(client, options, machine.environ)
+        snippet = {client.servers: {options.name: entry.to_json(client)}}
         print(json.dumps(snippet, indent=2, ensure_ascii=False))  # noqa: T201 - the command's output
     else:
-        entry, way_back = _put_in(_find_file(arguments, machine), client, wish, arguments, machine)
+        entry, way_back = _put_entry(client, options, arguments, machine)
     _advise(entry, machine, client.title)
-    if is_passing(sys.prefix) and not wish.uses_uvx:
+    if is_temporary(sys.prefix) and not options.uses_uvx:
         _say("the entry starts uvx: this installation is a passing one")
-    if not is_tried:
+    if arguments["no_try"] or arguments["dry_run"]:
         return 0
-    outcome = try_server(client, entry, machine.environ)
-    _say(outcome.text)
-    if outcome.is_good and client.after:
+    is_good = _run_smoke_test(client, entry, machine.environ)
+    if is_good and client.after:
         _say(client.after)
-    if not outcome.is_good and way_back is not None:
+    if not is_good and way_back is not None:
         _say(f"the entry is written all the same. To go back, {way_back}")
-    return 0 if outcome.is_good else 1
+    return 0 if is_good else 1
 
 
-def _put_in(
-    file: ConfigFile,
-    client: Client,
-    wish: InstallOptions,
-    arguments: Mapping[str, Any],
-    machine: Machine,
+def _put_entry(
+    client: Client, options: InstallOptions, arguments: Mapping[str, Any], machine: Machine
 ) -> tuple[ServerEntry, str | None]:
     """Write the entry with what stays of the one before, or show it; and the way back."""
-    before, is_dry = read_entry(file, client, wish.name), arguments["dry_run"]
-    kept = find_kept(before, wish.said)
-    entry = build_entry(client, wish, machine.environ, kept)
-    change = plan_install(file, client, wish.name, entry)
-    if change.is_any:
+    file, is_dry = _find_file(arguments, machine), arguments["dry_run"]
+    before = read_entry(file, client, options.name)
+    preserved = find_preserved(before, options.given)
+    entry = build_entry(client, options, machine.environ, preserved)
+    edit = plan_edit(file, client, options.name, entry)
+    if edit.is_any:
         file.check_writable()
-    _explain_kept(before, entry, wish, kept, client)
-    holds_secret = entry.secret is not None and not entry.secret.is_referred
-    backup = _apply(change, is_dry=is_dry, is_private=holds_secret)
-    if holds_secret and not is_dry:
-        _say(f"{change.file.path} holds the secret itself: keep it to yourself")
-    if not change.is_any:
+    _explain_preserved(before, entry, options, preserved, client)
+    backup = _apply(edit, is_dry=is_dry, is_private=entry.holds_secret)
+    if entry.holds_secret and not is_dry:
+        _say(f"{file.path} holds the secret itself: keep it to yourself")
+    if not edit.is_any:
         return entry, None
     if before is None:
         return entry, "give the same command with --remove"
-    return entry, f"put {backup} in the place of {change.file.path}"
+    return entry, f"put {backup} in the place of {file.path}"
 
 
-def _explain_kept(
+def _explain_preserved(
     before: object,
     entry: ServerEntry,
-    wish: InstallOptions,
-    kept: PreservedSettings,
+    options: InstallOptions,
+    preserved: PreservedSettings,
     client: Client,
 ) -> None:
     """What goes of the entry before, and a token that was meant for another address."""
-    said = {*wish.said, *SECRETS, "token_file"} if wish.says_secret else wish.said
-    gone = list_gone(before, entry.to_json(client), said)
-    if gone:
-        _say(f"not kept of the entry that was there: {', '.join(gone)}")
-    for name in kept.secrets:
-        is_same = entry.env.get(name) == kept.secrets[name] and name not in wish.environment
-        if kept.backend not in (None, wish.backend) and is_same and not wish.says_secret:
+    given = {*options.given, *SECRETS, "token_file"} if options.has_secret else options.given
+    dropped = list_dropped(before, entry.to_json(client), given)
+    if dropped:
+        _say(f"not kept of the entry that was there: {', '.join(dropped)}")
+    if options.has_secret or preserved.backend in (None, options.backend):
+        return
+    for name, value in preserved.secrets.items():
+        if entry.env.get(name) == value:
             _say(f"{name} is kept, which was for another backend")
 
 
-def _remove(arguments: dict[str, Any], machine: Machine) -> int:
+def _remove(arguments: Mapping[str, Any], machine: Machine) -> int:
     file = _find_file(arguments, machine)
-    change = plan_removal(file, CLIENTS[arguments["client"]], arguments["name"])
-    if change.is_any:
+    edit = plan_edit(file, CLIENTS[arguments["client"]], arguments["name"], None)
+    if edit.is_any:
         file.check_writable()
-    _apply(change, is_dry=arguments["dry_run"], is_private=False)
+    _apply(edit, is_dry=arguments["dry_run"], is_private=False)
     return 0
 
 
@@ -174,35 +154,132 @@ def _find_file(arguments: Mapping[str, Any], machine: Machine) -> ConfigFile:
     return ConfigFile.read(arguments["file"] or find_file(arguments["client"], machine))
 
 
-def _apply(change: ConfigEdit, *, is_dry: bool, is_private: bool) -> Path | None:
-    """Write the change, or show it, and say which; the backup's path, where one was made."""
-    if not change.is_any:
-        _say(f"{change.file.path}: nothing to change")
+def _apply(edit: ConfigEdit, *, is_dry: bool, is_private: bool) -> Path | None:
+    """Write the edit, or show it, and say which; the backup's path, where one was made."""
+    if not edit.is_any:
+        _say(f"{edit.file.path}: nothing to change")
         return None
     if is_dry:
-        print(change.show())  # noqa: T201 - the command's output
+        print(edit.show())  # noqa: T201 - the command's output
         return None
-    backup = change.file.replace(change.new.text, is_private=is_private)
-    _say(f"{change.file.path}: {change.what}")
+    backup = edit.file.replace(edit.new.text, is_private=is_private)
+    _say(f"{edit.file.path}: {edit.what}")
     if backup is not None:
-        secret = ", and holds the secret that stood there" if change.had_secret else ""
+        secret = ", and holds the secret that stood there" if edit.had_secret else ""
         _say(f"the file as it was is in {backup}{secret}")
     return backup
 
 
 def _advise(entry: ServerEntry, machine: Machine, title: str) -> None:
-    secret = entry.secret
-    if secret is None or not secret.is_referred:
+    """What the user still has to do for the server to get its secret."""
+    if entry.secret is None or entry.holds_secret:
         return
-    source = find_source(secret.variable, entry.env[secret.variable])
-    if "${input:" in entry.env[secret.variable]:
-        _say(f"{title} asks for {secret.what} when it starts the server, and keeps it")
+    reference = entry.env[entry.secret.variable]
+    source = find_source(entry.secret.variable, reference)
+    if "${input:" in reference:
+        _say(f"{title} asks for {entry.secret.what} when it starts the server, and keeps it")
     elif source is not None and not machine.environ.get(source):
         _say(f"{source} is not set here: set it where {title} is started from")
 
 
+def _run_smoke_test(client: Client, entry: ServerEntry, environ: Mapping[str, str]) -> bool:
+    """Whether the server lists its tools, started as the client would start it."""
+    env = {**_inherit(client, environ), **entry.resolve(environ)}
+    ask = partial(list_tools, entry.command, entry.args, env, timeout_s=_SMOKE_TEST_TIMEOUT_S)
+    started = f"started as {client.title} would start it"
+    try:
+        tools = anyio.run(ask)
+    except UnreachableError as error:
+        _say(f"{started}, {error}")
+        return False
+    _say(f"{started}: {len(tools)} tools: {', '.join(tools)}")
+    return True
+
+
+def _inherit(client: Client, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the client hands on of its own environment; our variables are the entry's business."""
+    if client.is_poor and "SYSTEMROOT" not in environ:
+        return {**{n: environ[n] for n in _POOR if n in environ}, "PATH": _POOR_PATH}
+    return {name: text for name, text in environ.items() if not name.startswith(OUR_VARIABLES)}
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201 - the command's report; stdout is for what is asked
+
+
+# --- what the command line says ---
+
+
+def _read_options(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> InstallOptions:
+    """What the flags ask for; files by their full path, since clients start anywhere.
+
+    Raises:
+        SettingsError: if a setting does not fit, or no backend is named.
+    """
+    flags = {name: arguments.get(name) for name in (*flag_names(), CONFIG)}
+    # Of the environment only the backend: the entry's server is started in another one.
+    known = {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
+    if revealed := find_embedded_credentials(flags["backend"] or ""):
+        raise SettingsError(revealed)
+    settings = read_settings(flags, known)
+    token_file = settings.token_file or arguments["password_file"]
+    config = () if flags[CONFIG] is None else (CONFIG,)
+    return InstallOptions(
+        name=arguments["name"],
+        backend=_read_backend(settings),
+        flags=dict(_read_flags(flags, settings)),
+        given=frozenset((*settings.model_fields_set, *config)),
+        secret_file=None if token_file is None else _full(token_file),
+        writes_token=arguments["write_token"],
+        environment=dict(_read_variable(text) for text in arguments["env"]),
+        uses_uvx=arguments["uvx"],
+    )
+
+
+def _read_backend(settings: Settings) -> str:
+    backend = (settings.backend or "").strip()
+    if not backend:
+        raise SettingsError(
+            "no backend is named: give --backend with your gateway's https:// address (or set"
+            f" {GATEWAY_HOST}), a directory of Parquet, clickhouse://user@host:8123/database, or"
+            " demo: to try it without an account"
+        )
+    if revealed := find_embedded_credentials(backend):
+        raise SettingsError(revealed)
+    if settings.is_remote:
+        return read_host(backend)
+    if backend.startswith(SCHEMES):
+        Address.read(backend)
+    if backend.startswith((*REMOTE_SCHEMES, *SCHEMES, "demo:")):
+        return backend
+    read_directory(Path(backend))
+    return str(_full(Path(backend)))
+
+
+def _read_flags(
+    given: Mapping[str, Any], settings: Settings
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The settings that were given, as a command line has them."""
+    for name, value in given.items():
+        if value is None or name in _NO_FLAGS:
+            continue
+        is_path = name == CONFIG or isinstance(getattr(settings, name), Path)
+        values = value if isinstance(value, list) else [value]
+        yield name, tuple(str(_full(Path(each))) if is_path else str(each) for each in values)
+
+
+def _full(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _read_variable(text: str) -> tuple[str, str]:
+    name, is_given, value = text.partition("=")
+    if not is_given or not name or name.startswith(OUR_VARIABLES):
+        raise SettingsError(
+            "--env takes NAME=VALUE of a variable that is not this server's own: those are flags,"
+            " and secrets come from their files or variables"
+        )
+    return name, value
 
 
 def _parse(argv: Sequence[str]) -> dict[str, Any]:

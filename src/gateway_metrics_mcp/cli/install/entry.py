@@ -1,31 +1,18 @@
-"""The entry of this server in a client's file: its command, its arguments, its environment."""
+"""The entry of this server in a client's file: made of the options, and read to be updated."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.address import (
-    SCHEMES,
-    Address,
-    find_embedded_credentials,
-    read_host,
-)
-from gateway_metrics_mcp.backends.duckdb.files import read_directory
+from gateway_metrics_mcp.backends.address import SCHEMES, find_embedded_credentials
 from gateway_metrics_mcp.cli.flags import flag_of
 from gateway_metrics_mcp.cli.install.clients import Client
-from gateway_metrics_mcp.cli.install.existing import (
-    CONFIG,
-    REMOTE_PARTS,
-    TOKEN_FILE,
-    PreservedSettings,
-    order_flags,
-)
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import (
     CLICKHOUSE_PASSWORD,
@@ -41,22 +28,34 @@ from gateway_metrics_mcp.settings import (
 )
 
 PACKAGE: Final = "gateway-metrics-mcp"
-
-_GATEWAY: Final = ("the gateway token", GATEWAY_TOKEN, TOKEN_FILE, "--token-file")
-_CLICKHOUSE: Final = (
-    "the password",
-    CLICKHOUSE_PASSWORD,
-    CLICKHOUSE_PASSWORD_FILE,
-    "--password-file",
+CONFIG: Final = "config"
+TOKEN_FILE: Final = f"{PREFIX}TOKEN_FILE"
+SECRETS: Final = (GATEWAY_TOKEN, TOKEN_FILE, CLICKHOUSE_PASSWORD, CLICKHOUSE_PASSWORD_FILE)
+REMOTE_PARTS: Final = (
+    *("url", "serverUrl", "httpUrl", "headers", "headersHelper", "auth", "oauth"),
+    *("authProviderType", "transport", "transportType"),
 )
-_PLAIN: Final = (GATEWAY_HOST, TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
-_WITH_CLICKHOUSE: Final = f"{PACKAGE}[clickhouse]"
+"""What clients know of a server that is reached over HTTP: an entry with a command has none."""
+
 _MODULE: Final = "gateway_metrics_mcp"
+_WITH_CLICKHOUSE: Final = f"{PACKAGE}[clickhouse]"
 _WORDS: Final = ("--from", _WITH_CLICKHOUSE, PACKAGE, "-m", _MODULE)
-_PARTS: Final = ("type", "command", "args", "env")
-_REFERENCE: Final = re.compile(
-    r"\$\{(?:(?:env|(input)):)?([A-Za-z0-9_-]+)\}"
-)  # with no default in it
+_ORDER: Final = (*flag_names(), CONFIG)
+_BY_FLAG: Final = {flag_of(name): name for name in _ORDER}
+_BY_VARIABLE: Final = {
+    **{f"{PREFIX}{name.upper()}": name for name in _ORDER},
+    **{name: name for name in SECRETS if name != TOKEN_FILE},  # no settings with flags
+    GATEWAY_HOST: "backend",
+}
+_APART: Final = ("backend", "transport", "token_file", *SECRETS)  # each has a place of its own
+_NO_SECRETS: Final = (GATEWAY_HOST, TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
+_REFERENCE: Final = re.compile(r"\$\{(?:(?:env|(input)):)?([A-Za-z0-9_-]+)\}")  # without a default
+_ANY_REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
+_PROGRAM: Final = re.compile(
+    r"(?:.*[\\/])?gateway[-_]metrics[-_]mcp(?:\[[a-z,]*\])?(?:\.exe|[@=<>~!].*)?"
+)
+_STARTERS: Final = re.compile(r"(?:.*[\\/])?(?:uvx?|pipx|python[0-9.]*|pythonw)(?:\.exe)?")
+_FLAG: Final = re.compile(r"--[a-z]+(?:-[a-z]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +64,44 @@ class InstallOptions:
 
     name: str
     backend: str
-    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    said: frozenset[str] = frozenset()
+    flags: Mapping[str, tuple[str, ...]]
+    given: frozenset[str]
     """The settings that the command line decides, by a flag or by the file of `--config`."""
-    secret_file: Path | None = None
-    writes_token: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
-    uses_uvx: bool = False
+    secret_file: Path | None
+    writes_token: bool
+    environment: Mapping[str, str]
+    uses_uvx: bool
 
     @property
-    def says_secret(self) -> bool:
+    def has_secret(self) -> bool:
         """Whether the command line says where the secret is."""
         return self.secret_file is not None or self.writes_token
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What the backend wants to know, by the variable that holds it."""
+    """What a backend wants to know, and the variable that holds it or names its file."""
 
     what: str
     variable: str
-    is_referred: bool
+    file_variable: str
+    flag: str
+
+
+_GATEWAY: Final = Secret("the gateway token", GATEWAY_TOKEN, TOKEN_FILE, "--token-file")
+_CLICKHOUSE: Final = Secret(
+    "the password", CLICKHOUSE_PASSWORD, CLICKHOUSE_PASSWORD_FILE, "--password-file"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PreservedSettings:
+    """What of an earlier entry's settings goes into the new one."""
+
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)  # by variable, also those of files
+    backend: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,14 @@ class ServerEntry:
     secret: Secret | None = None
     """The secret that does not come from a file; `env` holds it, or the client's reference."""
 
+    @property
+    def holds_secret(self) -> bool:
+        """Whether the secret itself stands in the entry."""
+        secret = self.secret
+        return (
+            secret is not None and find_source(secret.variable, self.env[secret.variable]) is None
+        )
+
     def to_json(self, client: Client) -> dict[str, Any]:
         """As the client's file has it."""
         type_ = {"type": "stdio"} if client.has_type else {}
@@ -109,54 +133,91 @@ class ServerEntry:
         filled: dict[str, str] = {}
         for name, value in self.env.items():
             source = find_source(name, value)
-            text = value if source is None else environ.get(source)
-            if text or source is None:
-                filled[name] = text or ""
+            if source is None or environ.get(source):
+                filled[name] = value if source is None else environ[source]
         return filled
 
 
 def build_entry(
     client: Client,
-    wish: InstallOptions,
+    options: InstallOptions,
     environ: Mapping[str, str],
-    kept: PreservedSettings | None = None,
+    preserved: PreservedSettings | None = None,
 ) -> ServerEntry:
-    """The entry for the client, with what is kept of the one before.
+    """The entry for the client, with what is preserved of an earlier one.
 
     Raises:
         SettingsError: if the client can keep no secret and nothing else is said.
     """
-    kept = kept or PreservedSettings()
-    command, args = find_command(wish, environ)
-    flags = order_flags({**kept.flags, **wish.flags})
-    env = {**kept.env, **wish.environment}
-    secret = None
-    kind = _secret_of(wish.backend)
-    if kind is not None:
-        what, variable, file_variable, flag = kind
-        is_wanted = kind is _GATEWAY or bool(environ.get(variable))
-        if wish.secret_file is not None:
-            env[file_variable] = str(wish.secret_file)
-        elif wish.writes_token:
-            env[variable] = _take_secret(variable, environ)
-            secret = Secret(what, variable, is_referred=False)
-        elif file_variable in kept.secrets:
-            env[file_variable] = kept.secrets[file_variable]
-        elif variable in kept.secrets:
-            env[variable] = kept.secrets[variable]
-            is_referred = find_source(variable, env[variable]) is not None
-            secret = Secret(what, variable, is_referred=is_referred)
-        elif is_wanted:
-            reference = client.refer(variable, wish.name)
-            if reference is None:
-                raise SettingsError(
-                    f"{client.title} keeps no secrets. Put {what} into a file that you alone can"
-                    f" read and give {flag} FILE; or, to have it written into the client's file,"
-                    " give --write-token"
-                )
-            env[variable] = reference
-            secret = Secret(what, variable, is_referred=True)
-    return ServerEntry(command, (*args, "--backend", wish.backend, *flags), env, secret)
+    preserved = preserved or PreservedSettings()
+    command, words = _find_command(options, environ)
+    settings = {**preserved.flags, **options.flags}
+    for name in _ORDER:
+        for value in settings.get(name, ()):
+            words += [flag_of(name), value]
+    secret = _find_secret(options.backend)
+    env = {**preserved.env, **options.environment}
+    if secret is not None:
+        env |= _place_secret(secret, client, options, environ, preserved)
+    is_here = secret is not None and secret.variable in env
+    return ServerEntry(command, tuple(words), env, secret if is_here else None)
+
+
+def _find_secret(backend: str) -> Secret | None:
+    if backend.lower().startswith(REMOTE_SCHEMES):
+        return _GATEWAY
+    return _CLICKHOUSE if backend.startswith(SCHEMES) else None
+
+
+def _place_secret(
+    secret: Secret,
+    client: Client,
+    options: InstallOptions,
+    environ: Mapping[str, str],
+    preserved: PreservedSettings,
+) -> dict[str, str]:
+    """The variable by which the server gets its secret, if it needs one."""
+    if options.secret_file is not None:
+        return {secret.file_variable: str(options.secret_file)}
+    if options.writes_token:
+        value = environ.get(secret.variable, "").strip()
+        if not value:
+            raise SettingsError(
+                f"--write-token takes the secret from {secret.variable}, which is not set"
+            )
+        return {secret.variable: value}
+    for variable in (secret.file_variable, secret.variable):
+        if variable in preserved.secrets:
+            return {variable: preserved.secrets[variable]}
+    if secret is _CLICKHOUSE and not environ.get(secret.variable):
+        return {}  # its user may have no password
+    reference = client.refer(secret.variable, options.name)
+    if reference is None:
+        raise SettingsError(
+            f"{client.title} keeps no secrets. Put {secret.what} into a file that you alone can"
+            f" read and give {secret.flag} FILE; or, to have it written into the client's file,"
+            " give --write-token"
+        )
+    return {secret.variable: reference}
+
+
+def _find_command(options: InstallOptions, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+    """How to start this server from anywhere: clients started from a menu have no PATH."""
+    backend = ["--backend", options.backend]
+    if options.uses_uvx or is_temporary(sys.prefix):
+        uvx = which("uvx", path=environ.get("PATH")) or "uvx"
+        extra = ["--from", _WITH_CLICKHOUSE] if options.backend.startswith(SCHEMES) else []
+        return uvx, [*extra, PACKAGE, *backend]
+    suffix = ".exe" if sys.platform == "win32" else ""
+    script = Path(sys.executable).parent / f"{PACKAGE}{suffix}"
+    if script.is_file():
+        return str(script), backend
+    return sys.executable, ["-m", _MODULE, *backend]
+
+
+def is_temporary(prefix: str) -> bool:
+    """Whether an installation is one that uvx made for a while, in its cache."""
+    return any(part.startswith("archive-v") for part in Path(prefix).parts)
 
 
 def find_source(name: str, value: str) -> str | None:
@@ -169,7 +230,7 @@ def find_source(name: str, value: str) -> str | None:
 
 def is_secret(name: str, value: str) -> bool:
     """Whether a variable of an entry may hold what is not to be shown."""
-    is_known = name in _PLAIN or (name.startswith(PREFIX) and name != CLICKHOUSE_PASSWORD)
+    is_known = name in _NO_SECRETS or (name.startswith(PREFIX) and name != CLICKHOUSE_PASSWORD)
     is_plain = is_known and not find_embedded_credentials(value)
     return not is_plain and not _REFERENCE.fullmatch(value)
 
@@ -178,139 +239,130 @@ def is_ours(words: object) -> bool:
     """Whether a command's arguments are such as stand in our entries: no secret is in those."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return False
-    flags = {flag_of(name) for name in ("config", *flag_names())}
     rest = iter(words)
     for word in rest:
-        if word in flags:
-            if find_embedded_credentials(next(rest, "")):
-                return False
-        elif word not in _WORDS:
+        is_plain = word in _WORDS
+        if word in _BY_FLAG:
+            is_plain = not find_embedded_credentials(next(rest, ""))
+        if not is_plain:
             return False
     return True
 
 
-def merge(old: object, new: Mapping[str, Any]) -> dict[str, Any]:
-    """The new entry with what the user added to the old one; None is what has to go."""
-    before = old if isinstance(old, dict) else {}
-    env_before = before.get("env")
-    kept = {
-        name: value
-        for name, value in (env_before if isinstance(env_before, dict) else {}).items()
-        if not name.startswith(OUR_VARIABLES)
+# --- an entry that is there already ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A setting as an entry has it; `label` is the flag or the variable that gives it."""
+
+    label: str
+    setting: str | None  # None if the server knows no such thing
+    value: Any
+
+
+def find_preserved(old: object, given: Collection[str]) -> PreservedSettings:
+    """What stays of an entry where `given` are the settings of the new command line."""
+    flags: dict[str, tuple[str, ...]] = {}
+    for each in _read_flags(old):
+        if each.setting is not None and each.value is not None:
+            before = flags.get(each.setting, ()) if _is_list(each.setting) else ()
+            flags[each.setting] = (*before, each.value)
+    variables = [each for each in _read_variables(old) if isinstance(each.value, str)]
+    secrets = {each.label: each.value for each in variables if each.label in SECRETS}
+    if "token_file" in flags:
+        secrets[TOKEN_FILE] = flags["token_file"][-1]
+    backends = [each.value for each in variables if each.setting == "backend"]
+    env = {
+        each.label: each.value
+        for each in variables
+        if each.label not in (*SECRETS, GATEWAY_HOST)
+        and (not each.label.startswith(PREFIX) or _stays(each.setting, (each.value,), given))
     }
-    env = {**kept, **new.get("env", {})}
-    merged = {**new, **({"env": env} if env or "env" in before else {})}
-    parts = (*_PARTS, *REMOTE_PARTS)
-    return {part: merged.get(part) for part in parts if part in merged or part in before}
-
-
-def _secret_of(backend: str) -> tuple[str, str, str, str] | None:
-    if backend.lower().startswith(REMOTE_SCHEMES):
-        return _GATEWAY
-    return _CLICKHOUSE if backend.startswith(SCHEMES) else None
-
-
-def _take_secret(variable: str, environ: Mapping[str, str]) -> str:
-    secret = environ.get(variable, "").strip()
-    if not secret:
-        raise SettingsError(f"--write-token takes the secret from {variable}, which is not set")
-    return secret
-
-
-def find_command(wish: InstallOptions, environ: Mapping[str, str]) -> tuple[str, Sequence[str]]:
-    """How to start this server from anywhere: clients started from a menu have no PATH."""
-    if wish.uses_uvx or is_passing(sys.prefix):
-        uvx = which("uvx", path=environ.get("PATH")) or "uvx"
-        if wish.backend.startswith(SCHEMES):
-            return uvx, ("--from", _WITH_CLICKHOUSE, PACKAGE)
-        return uvx, (PACKAGE,)
-    script = Path(sys.executable).parent / (
-        f"{PACKAGE}.exe" if sys.platform == "win32" else PACKAGE
-    )
-    if script.is_file():
-        return str(script), ()
-    return sys.executable, ("-m", _MODULE)
-
-
-def is_passing(prefix: str) -> bool:
-    """Whether an installation is one that uvx made for a while, in its cache."""
-    return any(part.startswith("archive-v") for part in Path(prefix).parts)
-
-
-_FROM_ENVIRONMENT: Final = (GATEWAY_HOST, f"{PREFIX}BACKEND")
-_APART: Final = ("backend", "token_file", "transport")
-_ENGINES: Final = (*REMOTE_SCHEMES, *SCHEMES, "demo:")
-
-
-def read_wish(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> InstallOptions:
-    """What the flags ask for; files by their full path, since clients start anywhere.
-
-    Raises:
-        SettingsError: if a setting does not fit, or no backend is named.
-    """
-    flags = {name: arguments.get(name) for name in (*flag_names(), CONFIG)}
-    known = {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
-    if revealed := find_embedded_credentials(flags["backend"] or ""):
-        raise SettingsError(revealed)
-    settings = read_settings(flags, known)
-    token_file = settings.token_file or arguments["password_file"]
-    return InstallOptions(
-        name=arguments["name"],
-        backend=_read_backend(settings),
-        flags=dict(_flags(flags, settings)),
-        said=frozenset(_find_said(flags, settings)),
-        secret_file=None if token_file is None else _full(token_file),
-        writes_token=arguments["write_token"],
-        environment=dict(_read_variable(text) for text in arguments["env"]),
-        uses_uvx=arguments["uvx"],
+    return PreservedSettings(
+        {name: values for name, values in flags.items() if _stays(name, values, given)},
+        env,
+        secrets,
+        flags.get("backend", [*backends, None])[0],
     )
 
 
-def _read_backend(settings: Settings) -> str:
-    backend = (settings.backend or "").strip()
-    if not backend:
-        raise SettingsError(
-            "no backend is named: give --backend with your gateway's https:// address (or set"
-            f" {GATEWAY_HOST}), a directory of Parquet, clickhouse://user@host:8123/database, or"
-            " demo: to try it without an account"
-        )
-    if revealed := find_embedded_credentials(backend):
-        raise SettingsError(revealed)
-    if settings.is_remote:
-        return read_host(backend)
-    if backend.startswith(SCHEMES):
-        Address.read(backend)
-    if backend.startswith(_ENGINES):
-        return backend
-    read_directory(Path(backend))
-    return str(_full(Path(backend)))
+def list_dropped(old: object, new: Mapping[str, Any], given: Collection[str]) -> list[str]:
+    """What an entry had and the new one has not, by name, where the command line did not say so."""
+    if not isinstance(old, dict):
+        return []
+    stays = {each.setting for each in (*_read_flags(new), *_read_variables(new))} | set(given)
+    before = (*_read_flags(old), *_read_variables(old))
+    names = [each.label for each in before if each.setting is None or each.setting not in stays]
+    return [*(part for part in REMOTE_PARTS if part in old), *_find_foreign(old, new), *names]
 
 
-def _find_said(flags: Mapping[str, Any], settings: Settings) -> Iterator[str]:
-    yield from settings.model_fields_set
-    if flags[CONFIG] is not None:
-        yield CONFIG
+def _find_foreign(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """The parts that started something else."""
+    command, args, env = old.get("command"), old.get("args"), old.get("env")
+    is_known = isinstance(command, str) and (
+        command == new["command"] or _PROGRAM.fullmatch(command) or _STARTERS.fullmatch(command)
+    )
+    if command is not None and not is_known:
+        yield "command"
+    if args and _find_words(old) is None:
+        yield "args"
+    if env is not None and not isinstance(env, dict):
+        yield "env"
 
 
-def _flags(given: Mapping[str, Any], settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The settings that were given, as a command line has them."""
-    for name, value in given.items():
-        if value is None or name in _APART:
+def _is_list(setting: str) -> bool:
+    return setting != CONFIG and Settings.model_fields[setting].default == ()
+
+
+def _stays(setting: str | None, values: Sequence[str], given: Collection[str]) -> bool:
+    """Whether a setting of the earlier entry is still valid, and not given anew."""
+    if setting is None or setting in given or setting in _APART or not values:
+        return False
+    if setting == CONFIG or any(_ANY_REFERENCE.fullmatch(value) for value in values):
+        return True  # what is in it is not ours to read
+    value = [*values] if _is_list(setting) and len(values) > 1 else values[-1]
+    try:
+        read_settings({setting: value}, {})
+    except SettingsError:
+        return False
+    return True
+
+
+def _read_variables(entry: object) -> Iterator[_Given]:
+    env = entry.get("env") if isinstance(entry, dict) else None
+    for name, value in (env if isinstance(env, dict) else {}).items():
+        if name.startswith(OUR_VARIABLES):
+            unknown = None if name.startswith(PREFIX) else name
+            yield _Given(name, _BY_VARIABLE.get(name, unknown), value)
+
+
+def _read_flags(entry: object) -> Iterator[_Given]:
+    """The settings among the words that a server of ours is started with."""
+    words = [*(_find_words(entry) or ())]
+    while words:
+        name, has_value, value = words.pop(0).partition("=")
+        if not name.startswith("-"):
             continue
-        is_path = name == CONFIG or isinstance(getattr(settings, name), Path)
-        values = value if isinstance(value, list) else [value]
-        yield name, tuple(str(_full(Path(each))) if is_path else str(each) for each in values)
+        setting = _BY_FLAG.get(name)
+        if not has_value and words and not words[0].startswith("--"):
+            value = words.pop(0)
+        elif not has_value:
+            is_switch = setting in _ORDER[:-1] and Settings.model_fields[setting].default is False
+            value = "true" if is_switch else None
+        yield _Given(name if _FLAG.fullmatch(name) else "a flag", setting, value)
 
 
-def _full(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-def _read_variable(text: str) -> tuple[str, str]:
-    name, is_given, value = text.partition("=")
-    if not is_given or not name or name.startswith(OUR_VARIABLES):
-        raise SettingsError(
-            "--env takes NAME=VALUE of a variable that is not this server's own: those are flags,"
-            " and secrets come from their files or variables"
-        )
-    return name, value
+def _find_words(entry: object) -> list[str] | None:
+    """What follows the name of our program; None if something else is started."""
+    args = entry.get("args", []) if isinstance(entry, dict) else None
+    if not isinstance(args, list) or not all(isinstance(word, str) for word in args):
+        return None
+    command = entry.get("command") if isinstance(entry, dict) else None
+    is_named = isinstance(command, str) and _PROGRAM.fullmatch(command)
+    flags = {word.partition("=")[0] for word in args if word.startswith("--")}
+    is_like_ours = all(word.startswith("--") for word in args[:1]) and flags <= {*_BY_FLAG}
+    if is_named or is_like_ours:
+        return args
+    found = [index for index, word in enumerate(args) if _PROGRAM.fullmatch(word)]
+    return args[found[0] + 1 :] if found else None

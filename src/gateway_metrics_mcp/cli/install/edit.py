@@ -1,0 +1,225 @@
+"""What changes in a client's file, and its diff with nothing in it that may be a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any, Final
+
+from gateway_metrics_mcp.backends.address import find_embedded_credentials
+from gateway_metrics_mcp.cli.install.clients import Client, host_input_id, input_id
+from gateway_metrics_mcp.cli.install.config_file import ConfigFile
+from gateway_metrics_mcp.cli.install.entry import REMOTE_PARTS, ServerEntry, is_ours, is_secret
+from gateway_metrics_mcp.cli.install.jsonc import JsoncError, Node, Text
+from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.settings import OUR_VARIABLES
+
+_INPUTS: Final = "inputs"
+_PARTS: Final = ("type", "command", "args", "env", *REMOTE_PARTS)
+_WITH_WORDS: Final = re.compile(r"=| -|://")  # a command that is more than a path
+_HIDDEN: Final = '"…"'
+_CONTEXT: Final = 2
+_FORMAT_WORDS: Final[Mapping[str, Sequence[object]]] = {
+    "type": ("stdio", "http", "sse", "promptString"),
+    "description": ("The gateway token", "The password"),
+    "password": (True, False),
+}
+
+Path = tuple[str, ...]
+Span = tuple[int, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEdit:
+    """A file, and its text before and after."""
+
+    file: ConfigFile
+    old: Text
+    new: Text
+    what: str
+    had_secret: bool
+    ours: Collection[Path]
+    """The paths to what is ours: elsewhere all strings are hidden."""
+    shown: Collection[str]
+    """The strings that we put there: no others are shown."""
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to do."""
+        return self.new != self.old
+
+    def show(self) -> str:
+        """The change as a unified diff; comments and what may be a secret become an ellipsis."""
+        name, before = (
+            str(self.file.path),
+            "" if self.file.content is None else self._hide(self.old),
+        )
+        after = self._hide(self.new)
+        lines = unified_diff(
+            before.splitlines(), after.splitlines(), name, name, n=_CONTEXT, lineterm=""
+        )
+        return "\n".join(lines)
+
+    def _hide(self, text: Text) -> str:
+        comments = [(a, b, _hide_comment(text.text[a:b])) for a, b in text.comments]
+        parts, at = [], 0
+        for start, end, instead in sorted([*_strings(text.root, self.ours, self.shown), *comments]):
+            if start >= at:  # else it stands within a part that is hidden
+                parts += [text.text[at:start], instead]
+                at = end
+        return "".join([*parts, text.text[at:]])
+
+
+def read_entry(file: ConfigFile, client: Client, name: str) -> object:
+    """The entry of that name, if there is one.
+
+    Raises:
+        SettingsError: if the client itself could not read the file.
+    """
+    try:
+        return Text(file.text, client.is_lenient).get((client.servers, name))
+    except JsoncError as error:
+        raise _refusal(file, error) from None
+
+
+def plan_edit(file: ConfigFile, client: Client, name: str, entry: ServerEntry | None) -> ConfigEdit:
+    """The file with the entry in it, or without one, and all else as it is.
+
+    Raises:
+        SettingsError: if the client itself could not read the file.
+    """
+    place = (client.servers, name)
+    ids = (input_id(name), host_input_id(name))
+    new = old = Text(file.text, client.is_lenient)
+    try:
+        before = old.get(place)
+        if entry is not None:
+            new = _put_entry(old, place, before, entry.to_json(client))
+            new = _put_input(new, client, name, entry)
+        elif before is not None:
+            new = _drop_input(old.remove(place), ids[0])
+        if f"${{input:{ids[1]}}}" in json.dumps(before):  # it came by README's link
+            new = _drop_input(new, ids[1])
+    except JsoncError as error:
+        raise _refusal(file, error) from None
+    what = f"{'added' if before is None else 'updated'} {name}" if entry else f"took {name} out"
+    ours = (place, *((_INPUTS, each) for each in ids))
+    shown = {*ids, *(_find_shown(entry) if entry else ())}
+    return ConfigEdit(file, old, new, what, _has_secret(before), ours, shown)
+
+
+def _refusal(file: ConfigFile, error: JsoncError) -> SettingsError:
+    return SettingsError(f"{file.path} is left as it is: {error}")
+
+
+def _put_entry(text: Text, place: Path, before: object, entry: dict[str, Any]) -> Text:
+    """Part by part, so that comments between them stay, and what the user added."""
+    if not isinstance(before, dict):
+        return text.set(place, entry)
+    for part in _PARTS:
+        where = (*place, part)
+        if part == "env" and isinstance(before.get(part), dict):
+            text = _put_env(text, where, before[part], entry.get(part, {}))
+        else:
+            text = text.set(where, entry[part]) if part in entry else text.remove(where)
+    return text
+
+
+def _put_env(text: Text, where: Path, before: Mapping[str, Any], env: Mapping[str, str]) -> Text:
+    for name in before:
+        if name.startswith(OUR_VARIABLES) and name not in env:
+            text = text.remove((*where, name))
+    for name, value in env.items():
+        text = text.set((*where, name), value)
+    return text
+
+
+def _put_input(text: Text, client: Client, name: str, entry: ServerEntry) -> Text:
+    """With the input that the client asks the user for, if the entry refers to it."""
+    secret, id_ = entry.secret, input_id(name)
+    if secret is None or not client.asks or entry.env[secret.variable] != f"${{input:{id_}}}":
+        return _drop_input(text, id_)
+    if _find_input(text, id_) is not None:
+        return text
+    what = secret.what[:1].upper() + secret.what[1:]
+    wanted = {"type": "promptString", "id": id_, "description": what, "password": True}
+    return text.append((_INPUTS,), wanted)
+
+
+def _drop_input(text: Text, id_: str) -> Text:
+    """Without the input of that id, however often, unless something refers to it."""
+    while f"${{input:{id_}}}" not in text.text:
+        index = _find_input(text, id_)
+        if index is None:
+            break
+        text = text.remove_item((_INPUTS,), index)
+    return text
+
+
+def _find_input(text: Text, id_: str) -> int | None:
+    inputs = text.get((_INPUTS,))
+    for index, given in enumerate(inputs if isinstance(inputs, list) else ()):
+        if isinstance(given, dict) and given.get("id") == id_:
+            return index
+    return None
+
+
+def _has_secret(entry: object) -> bool:
+    """Whether what goes may be one; what an entry was started with is taken for one if unknown."""
+    if not isinstance(entry, dict):
+        return entry is not None
+    if any(part in entry for part in REMOTE_PARTS) or not is_ours(entry.get("args", [])):
+        return True
+    command, env = entry.get("command", ""), entry.get("env", {})
+    if not isinstance(command, str) or not isinstance(env, dict) or _WITH_WORDS.search(command):
+        return True
+    values = env.items()
+    return any(not isinstance(value, str) or is_secret(name, value) for name, value in values)
+
+
+# --- what a diff shows ---
+
+
+def _find_shown(entry: ServerEntry) -> Iterator[str]:
+    """The strings of an entry of ours that are no secrets."""
+    yield entry.command
+    yield from (word for word in entry.args if not find_embedded_credentials(word))
+    yield from (value for name, value in entry.env.items() if not is_secret(name, value))
+
+
+def _strings(node: Node, ours: Collection[Path], shown: Collection[str]) -> Iterator[Span]:
+    """The strings to hide; `ours` are the paths from here to what is ours."""
+    if () in ours and node.entries:
+        yield from _secrets(node, shown)
+        return
+    if isinstance(node.value, str):
+        yield node.start, node.end, _HIDDEN
+    for entry in node.entries:
+        name = entry.key
+        if name is None and isinstance(entry.value.value, dict):
+            name = str(entry.value.value.get("id"))
+        below = [path[1:] for path in ours if path[:1] == (name,)]
+        yield from _strings(entry.value, below, shown)
+
+
+def _secrets(node: Node, shown: Collection[str]) -> Iterator[Span]:
+    """Of our entry: all values but those to be shown and the words of the format."""
+    for entry in node.entries:
+        value = entry.value
+        inner = value.entries if entry.key in ("args", "env") else ()
+        for part in [each.value for each in inner] or [value]:
+            is_word = part is value and value.value in _FORMAT_WORDS.get(str(entry.key), ())
+            is_empty = part.value in ([], {})
+            if not (is_word or is_empty or (isinstance(part.value, str) and part.value in shown)):
+                yield part.start, part.end, _HIDDEN
+
+
+def _hide_comment(comment: str) -> str:
+    """As many lines as it had."""
+    if comment.startswith("//"):
+        return "// …"
+    lines = "\n" * comment.count("\n")
+    return f"/* …{lines} */"
