@@ -38,7 +38,7 @@ DOORS: Final = {
     "clickhouse_connect": ("backends.clickhouse",),
     "mcp": ("http", "server", "cli.mcp_client", "auth"),
     "mcp_types": ("server", "cli.mcp_client"),
-    "prometheus_client": ("runtime.prometheus",),
+    "prometheus_client": ("runtime.metrics",),
     "vl_convert": ("rendering.charts",),
     "starlette": ("http", "auth"),
     "opentelemetry": ("runtime.tracing",),

@@ -171,7 +171,9 @@ class MetricsApi:
             yield part
             start = b","
             await anyio.lowlevel.checkpoint()
-        yield b"]}}" if start == b"," else start + b"]}}"
+        end = b"]}}" if start == b"," else start + b"]}}"
+        self.meter.bytes_returned[_CALL] += len(end)
+        yield end
 
 
 def build_api_app(

@@ -21,7 +21,7 @@ from gateway_metrics_mcp.auth.middleware import AuthMiddleware, Refuse
 from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.runtime.limits import BusyError, ConcurrencyLimiter
-from gateway_metrics_mcp.runtime.metrics import Metrics
+from gateway_metrics_mcp.runtime.metrics import CONTENT_TYPE, Metrics, write_metrics
 from gateway_metrics_mcp.runtime.network import LOOPBACK_HOSTS, is_loopback
 from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.runtime.tasks import ShutdownScope
@@ -146,12 +146,11 @@ class OperationsMiddleware:
         if not self._has_metrics:
             return PlainTextResponse(_SWITCHED_OFF, 404)
         try:
-            from gateway_metrics_mcp.runtime.prometheus import CONTENT_TYPE, write_metrics  # extra
+            text = write_metrics(self._service.meter)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "prometheus_client":
                 raise
             return PlainTextResponse(_NO_PACKAGE, 404)
-        text = write_metrics(self._service.meter)
         return Response(text, media_type=CONTENT_TYPE, headers=_FRESH)
 
 

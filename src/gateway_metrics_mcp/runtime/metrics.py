@@ -1,18 +1,20 @@
 """What one server counts of its own work, in plain numbers that `/metrics` shows.
 
-`build_server` makes one `Meter` and hands it down as an argument: whoever retries calls
-`count_retry()`, whoever caches `count_cache(is_hit=...)`, whoever joins a question that is
-already being asked `count_joined()`. `MeasuredBackend` counts the upstream calls themselves.
+Whoever builds the server makes one `Metrics` and hands it down as an argument. The numbers are
+ours and not prometheus_client's: readiness and shutdown read them too, the package is an extra,
+and its import would hold up the start over stdio.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Final
+from typing import Any, Final
+
+from gateway_metrics_mcp import __version__
 
 OK: Final = "ok"
 """The code of a call without an error; an error's code is that of its class in errors.py."""
@@ -21,6 +23,12 @@ CANCELLED: Final = "cancelled"
 
 BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper ends of the latency buckets, in seconds."""
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_PREFIX: Final = "gateway_metrics"
+_TOOL: Final = ("tool",)
+
+Samples = Mapping[Any, Any]
+"""For the labels' values, a tuple of them each, a number or a histogram."""
 
 
 class Histogram:
@@ -71,6 +79,7 @@ class Metrics:
     cache: Counter[bool] = field(default_factory=Counter)
     """By whether it was a hit."""
     joined: int = 0
+    """Questions that waited for the same one, which was already being asked."""
 
     def count_call(self, tool: str, code: str, seconds: float, size: int) -> None:
         """One tool call and the bytes of its answer; `tool` is a name of the registry."""
@@ -85,19 +94,84 @@ class Metrics:
             self.answered_at = self.clock()
         self.upstream_seconds.add(seconds)
 
+    def count_retry(self) -> None:
+        """A request that is sent once more."""
+        self.retries += 1
+
     @property
     def under_way(self) -> int:
         """What is still to be answered, of calls and of requests."""
         return self.calls_in_flight + self.requests_in_flight
 
-    def count_retry(self) -> None:
-        """A request that is sent once more."""
-        self.retries += 1
 
-    def count_cache(self, *, is_hit: bool) -> None:
-        """A question looked up in the cache."""
-        self.cache[is_hit] += 1
+def write_metrics(metrics: Metrics) -> bytes:
+    """All counts in the format that Prometheus reads.
 
-    def count_joined(self) -> None:
-        """A question that waits for the same one, which is already being asked."""
-        self.joined += 1
+    Raises:
+        ModuleNotFoundError: if prometheus_client, an extra, is not installed.
+    """
+    from prometheus_client import CollectorRegistry, core, generate_latest
+    from prometheus_client.registry import Collector
+
+    kinds: dict[str, Any] = {
+        "counter": core.CounterMetricFamily,
+        "gauge": core.GaugeMetricFamily,
+        "histogram": core.HistogramMetricFamily,
+    }
+
+    class Families(Collector):
+        def collect(self) -> Iterator[core.Metric]:
+            for kind, name, text, labels, samples in _list_families(metrics):
+                family = kinds[kind](f"{_PREFIX}_{name}", text, labels=labels)
+                for values, value in sorted(samples.items()):
+                    is_histogram = isinstance(value, Histogram)
+                    sample = (value.cumulated(), value.sum_s) if is_histogram else (value,)
+                    family.add_metric(values, *sample)
+                yield family
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Families())
+    return generate_latest(registry)
+
+
+def _list_families(m: Metrics) -> list[tuple[str, str, str, tuple[str, ...], Samples]]:
+    """Each kind, name, help and labels, without a sample too, so that names can be found."""
+    lookups = {("hit",): m.cache[True], ("miss",): m.cache[False]}
+    asked_s, called_s = {(): m.upstream_seconds}, _key(m.call_seconds)
+    return [
+        ("counter", "tool_calls", "Tool calls by outcome.", ("tool", "code"), m.calls),
+        ("histogram", "tool_call_seconds", "How long tool calls took.", _TOOL, called_s),
+        ("gauge", "tool_calls_in_flight", "Tool calls under way.", (), {(): m.calls_in_flight}),
+        ("counter", "returned_bytes", "Bytes of the answers' text.", _TOOL, _key(m.bytes_returned)),
+        (
+            "counter",
+            "refused_requests",
+            "HTTP requests refused before any tool.",
+            ("status",),
+            _key(m.refusals),
+        ),
+        (
+            "counter",
+            "upstream_calls",
+            "Questions to the backend by outcome.",
+            ("code",),
+            _key(m.upstream),
+        ),
+        ("histogram", "upstream_call_seconds", "How long the backend took.", (), asked_s),
+        (
+            "gauge",
+            "upstream_calls_in_flight",
+            "Questions to the backend under way.",
+            (),
+            {(): m.upstream_in_flight},
+        ),
+        ("counter", "upstream_retries", "Requests sent once more.", (), {(): m.retries}),
+        ("counter", "cache_lookups", "Questions looked up in the cache.", ("result",), lookups),
+        ("counter", "joined_calls", "Questions that waited for the same one.", (), {(): m.joined}),
+        ("gauge", "build_info", "The version.", ("version",), {(__version__,): 1}),
+    ]
+
+
+def _key(counts: Mapping[Any, Any]) -> Samples:
+    """The same, by the values of its one label."""
+    return {(str(name),): count for name, count in counts.items()}

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 import pytest
 from mcp_types import CallToolResult
 from starlette.applications import Starlette
@@ -17,6 +18,8 @@ from starlette.routing import Route
 from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.jwks import Keys
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
+from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
+from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.settings import Settings
 
 Provider = Any
@@ -220,3 +223,31 @@ async def test_the_metadata_of_an_issuer_with_a_path_is_looked_for_in_all_three_
         "/.well-known/openid-configuration/tenant",
         "/tenant/.well-known/openid-configuration",
     ]
+
+
+async def test_the_api_takes_the_providers_tokens_too(
+    provider: Provider, wanted: dict[str, Any], listen: Listen
+) -> None:
+    settings = Settings(**wanted)
+    body = {
+        "startTs": "2025-03-01T00:00:00Z",
+        "endTs": "2025-03-08T00:00:00Z",
+        "datasource": "modelMetrics",
+        "type": "distribution",
+    }
+    tokens = [provider.sign(sub=subject) for subject in ("00u-ada", "00u-bob", "00u-eve")]
+    async with (
+        listen(build_api_app(MetricsApi(settings), settings)) as port,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
+        answers = [
+            await client.post(PATH, json=body, headers={"authorization": f"Bearer {token}"})
+            for token in [*tokens, "abc"]
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 403, 401]
+    assert [answer.json()["data"]["dataPoints"] for answer in answers[:2]] == [
+        [{"total": 3}],
+        [{"total": 6}],
+    ]
+    assert answers[2].json()["message"].startswith("the token is good, but its subject has no")

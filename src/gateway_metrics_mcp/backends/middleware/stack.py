@@ -111,14 +111,14 @@ class BackendStack:
 
         flight = (key, caller.owner)  # who waits for places of their own waits for no other's
         if self._flights.has(flight):
-            self._meter.count_joined()
+            self._meter.joined += 1
         return await self._flights.join(flight, ask_and_keep)
 
     def _look_up(self, key: Key) -> Result | None:
         if self._cache is None:
             return None
         kept = self._cache.get(key)
-        self._meter.count_cache(is_hit=kept is not None)
+        self._meter.cache[kept is not None] += 1
         return kept
 
 
