@@ -141,11 +141,10 @@ def _list_columns(question: ReportRequest) -> Iterator[Value]:
 
 def _spell(name: str) -> str:
     """`sumCostInUSD` for `sum costInUSD`."""
-    split = split_aggregation(name)
-    if not isinstance(split, dict) or split["type"] is None or split["column"] is None:
+    type_, column = split_aggregation(name)
+    if type_ is None or column is None:
         return name
-    column = str(split["column"])
-    return f"{split['type']}{column[:1].upper()}{column[1:]}"
+    return f"{type_}{column[:1].upper()}{column[1:]}"
 
 
 def check_limit(limit: Limit, value: Value, document: ReportDocument) -> Finding:

@@ -45,11 +45,13 @@ CONFIG: Final[dict[str, Any]] = {
         "gridColor": "#E6E6E6",
         "domainColor": "#999999",
         "tickColor": "#999999",
-        "labelLimit": 300,
+        # Names are short already. Vega would cut them by pixels, at times between the halves of a
+        # surrogate pair, on which the engine stumbles.
+        "labelLimit": 0,
     },
     "legend": {
         "labelFontSize": 12,
-        "labelLimit": 260,
+        "labelLimit": 0,
         "symbolSize": 320,
         "symbolStrokeWidth": 2.5,
         "rowPadding": 5,
