@@ -3,7 +3,8 @@
 A mutant is one function changed at one place by one of cosmic-ray's operators. mutants.json names
 each by what survives moves: the function, the operator, which of its places in the function, and
 a hash of the function's shape, its code without names, annotations and wording. So a list drawn
-from one version of the package finds the same code in another.
+from one version of the package finds the same code in another; where a function was edited around
+it, by the very line.
 
     mutants.py draw SOURCE LIST [--rooms FILE]   200 mutants by a fixed seed, by statements
     mutants.py redraw SOURCE LIST NEW            keep those found in SOURCE, draw the others anew
@@ -25,6 +26,7 @@ import importlib
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -69,6 +71,9 @@ VARIANTS: Final = {
     }.items()
     for a, b in (pair.split("-") for pair in pairs.split())
 }
+ARROW: Final = "  =>  "
+LEAST_LINE: Final = 20
+"""Characters of a line that is looked for by itself."""
 WALL_S: Final = 1800
 CPU_SPARE_S: Final = 60
 CPU_TIMES: Final = 3
@@ -292,31 +297,66 @@ def describe(function: Function, operator: str, ordinal: int) -> str:
     except SyntaxError:
         return ""
     pairs = zip(text.splitlines(), changed.splitlines(), strict=False)
-    return next((f"{a.strip()}  =>  {b.strip()}" for a, b in pairs if a != b), "")
+    return next((f"{a.strip()}{ARROW}{b.strip()}" for a, b in pairs if a != b), "")
 
 
-def find(mutant: Mutant, functions: dict[str, list[Function]]) -> Function | None:
-    """The function of that shape; of several the one whose name is nearest."""
+class Tree:
+    """The functions of a source tree, and where in it the mutants of another are."""
+
+    def __init__(self, functions: list[Function], renamed: dict[str, str]) -> None:
+        self.functions = functions
+        self._renamed = renamed
+        self._by_shape: dict[str, list[Function]] = defaultdict(list)
+        for function in functions:
+            self._by_shape[function.shape].append(function)
+
+    def find(self, mutant: Mutant) -> tuple[Function, str] | None:
+        """The function, and its file's text with the change; nothing if the code is gone."""
+        same = self._by_shape.get(mutant.shape, [])
+        found = max(same, key=lambda function: _nearness(mutant, function), default=None)
+        # A shape of one or two statements is many functions': it takes a name as well.
+        if found and found.statements and (len(same) == 1 or _nearness(mutant, found)[1]):
+            text = mutate(found, mutant.operator, mutant.ordinal)
+            return (found, text) if text else None
+        return self._find_line(mutant)
+
+    def _find_line(self, mutant: Mutant) -> tuple[Function, str] | None:
+        """By the line that it changes, where the function around it was edited.
+
+        Names apart, the line has to be the same, and to stand once: in the function of that name,
+        or else in the whole room.
+        """
+        before, _, after = mutant.change.partition(ARROW)
+        wanted = self._rename(before)
+        places = [
+            (function, number)
+            for function in self.functions
+            if room_of(function.name, ROOMS) == mutant.room
+            for number, line in enumerate(_lines_of(function), function.first)
+            if self._rename(line.strip()) == wanted
+        ]
+        named = [place for place in places if _nearness(mutant, place[0])[1]]
+        if len(named) != 1 and (len(places) != 1 or len(wanted) < LEAST_LINE):
+            return None
+        function, number = (named if len(named) == 1 else places)[0]
+        lines = function.path.read_text("utf-8").splitlines(keepends=True)
+        indent = lines[number][: -len(lines[number].lstrip())]
+        lines[number] = f"{indent}{self._rename(after)}\n"
+        return function, "".join(lines)
+
+    def _rename(self, line: str) -> str:
+        return re.sub(r"\w+", lambda word: self._renamed.get(word[0], word[0]), line)
+
+
+def _nearness(mutant: Mutant, function: Function) -> tuple[bool, bool, bool]:
     module, _, name = mutant.function.partition(":")
-    same = functions.get(mutant.shape, [])
-
-    def nearness(function: Function) -> tuple[bool, bool, bool]:
-        other, _, others = function.name.partition(":")
-        is_last_same = others.rpartition(".")[2] == name.rpartition(".")[2]
-        return others == name, is_last_same, other == module
-
-    found = max(same, key=nearness, default=None)
-    # A shape of one or two statements is many functions': it takes a name as well.
-    if found is not None and (len(same) == 1 or nearness(found)[1]) and found.statements:
-        return found
-    return None
+    other, _, others = function.name.partition(":")
+    return others == name, others.rpartition(".")[2] == name.rpartition(".")[2], other == module
 
 
-def by_shape(functions: list[Function]) -> dict[str, list[Function]]:
-    found: dict[str, list[Function]] = defaultdict(list)
-    for function in functions:
-        found[function.shape].append(function)
-    return found
+def _lines_of(function: Function) -> list[str]:
+    lines = function.path.read_text("utf-8").splitlines()
+    return lines[function.first : function.node.end_lineno]
 
 
 # Running.
@@ -373,7 +413,9 @@ class Bench:
                 self.output = process.communicate()[0]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return {0: "survived", 1: "killed", 2: "killed"}.get(process.returncode, "timeout"), took
+        # A signal ended it; anything but 0 is a test, or the tests' own start, that failed.
+        outcome = "timeout" if process.returncode < 0 else "killed"
+        return outcome if process.returncode else "survived", took
 
 
 def _search_path(python: str) -> list[str]:
@@ -388,17 +430,17 @@ def run(tree: Path, listed: Path, which: str, python: str, into: Path) -> None:
     into.mkdir(parents=True, exist_ok=True)
     results = into / "results.jsonl"
     bench = Bench.make(tree, python, into)
-    functions = by_shape(read_functions(bench.tree / "src"))
+    functions = Tree(read_functions(bench.tree / "src"), content["renamed"])
     done = {Mutant(**each["mutant"]) for each in read_results(results)}
     tests: dict[str, list[str]] = content["tests"][which]
     usual = read_usual(bench, tests, into / "usual.json")
     for number, mutant in enumerate(mutants, 1):
         if mutant in done:
             continue
-        function = find(mutant, functions)
-        mutated = function and mutate(function, mutant.operator, mutant.ordinal)
+        found = functions.find(mutant)
         outcome, took, said = "absent", 0.0, ""
-        if function and mutated:
+        if found is not None:
+            function, mutated = found
             original = function.path.read_text("utf-8")
             write_module(function.path, mutated)
             start = time.monotonic()
@@ -411,7 +453,7 @@ def run(tree: Path, listed: Path, which: str, python: str, into: Path) -> None:
             print(f"{number:3} {outcome:8} {time.monotonic() - start:5.0f} s", end=" ")
         print(f"{mutant.function} {mutant.change}", flush=True)
         result = {"outcome": outcome, "cpu_s": round(took, 1), "by": said[:200]}
-        result |= {"found": function and function.name, "mutant": asdict(mutant)}
+        result |= {"found": found and found[0].name, "mutant": asdict(mutant)}
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
     show(into)
@@ -455,31 +497,30 @@ def show(into: Path) -> None:
 # The command.
 
 
-def write_list(path: Path, mutants: list[Mutant], tests: dict[str, Any]) -> None:
+def write_list(path: Path, mutants: list[Mutant], content: dict[str, Any]) -> None:
+    """With the tests of each room, and the names that changed since it was drawn."""
     lines = ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in mutants)
-    path.write_text(
-        f'{{"tests": {json.dumps(tests, indent=1)},\n"mutants": [\n{lines}\n]}}\n', "utf-8"
-    )
+    head = "".join(f'"{k}": {json.dumps(content[k], indent=1)},\n' for k in ("tests", "renamed"))
+    path.write_text(f'{{{head}"mutants": [\n{lines}\n]}}\n', "utf-8")
 
 
 def redraw(source: Path, listed: Path, new: Path) -> None:
     content = json.loads(listed.read_text("utf-8"))
-    functions = read_functions(source)
-    shapes = by_shape(functions)
+    tree = Tree(read_functions(source), content["renamed"])
     kept, lost = [], Counter[str]()
     for mutant in [Mutant(**each) for each in content["mutants"]]:
-        if find(mutant, shapes) is not None:
+        if tree.find(mutant) is not None:
             kept.append(mutant)
         else:
             lost[mutant.room] += 1
     chance = random.Random(f"{SEED} anew")  # noqa: S311 - a sample
-    # What was found again has its place in the sample: the others come from code that changed.
+    # What was found again has its place in the sample: the others come from other functions.
     had = {mutant.shape for mutant in kept}
     drawn: list[Mutant] = []
     for room, many in sorted(lost.items()):
-        them = [f for f in functions if room_of(f.name, ROOMS) == room and f.shape not in had]
+        them = [f for f in tree.functions if room_of(f.name, ROOMS) == room and f.shape not in had]
         drawn += draw_from(them, room, many, chance)
-    write_list(new, kept + drawn, content["tests"])
+    write_list(new, kept + drawn, content)
     print(f"{len(kept)} kept, {len(drawn)} drawn anew: {dict(lost)}")
 
 
@@ -507,10 +548,12 @@ def main() -> None:
     if flags.command == "draw":
         rooms = json.loads(flags.rooms.read_text("utf-8")) if flags.rooms else ROOMS
         had = (
-            json.loads(flags.listed.read_text("utf-8")) if flags.listed.exists() else {"tests": {}}
+            json.loads(flags.listed.read_text("utf-8"))
+            if flags.listed.exists()
+            else {"tests": {}, "renamed": {}}
         )
         mutants = draw(read_functions(flags.source), rooms, MANY, str(SEED))
-        write_list(flags.listed, mutants, had["tests"])
+        write_list(flags.listed, mutants, had)
         print(Counter(mutant.room for mutant in mutants))
     elif flags.command == "redraw":
         redraw(flags.source, flags.listed, flags.new)
