@@ -105,6 +105,59 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
         1,
         'the default of team: "lst week"',
     ),
+    "no boolean": (_head(argument="required = 1"), 7, "required: expected true or false, got 1"),
+    "no list of texts": (
+        _head(argument='kind = "choice"\nchoices = ["a", 1]'),
+        8,
+        'choices: expected a list of texts, such as ["chat", "full"], got 1',
+    ),
+    "no tables": (_head("arguments = 3"), 4, "arguments: expected tables, [[arguments]], got 3"),
+    "no table": (_head("arguments = [3]"), 4, "arguments: expected tables, [[arguments]], got 3"),
+    "no name": (_head(argument="x = 1").replace('"team"', '"a b"'), 5, '"a b" is no name: a-z, 0'),
+    "no description": (
+        _head(argument="required = true").replace('description = "one"\n', ""),
+        4,
+        "description is missing",
+    ),
+    "empty": (_head(argument='default = " "'), 7, 'default: expected text, got " "'),
+    "long": (_head(f"datasource = '{'x' * 300}'"), 4, "is unknown. "),
+    "long title": (
+        _head().replace('"T"', f'"{"x" * 257}"'),
+        2,
+        "title: one line of at most 256 letters",
+    ),
+    "twice": (
+        _head(argument='kind = "text"\n[[arguments]]\nname = "team"\ndescription = "again"'),
+        9,
+        '"team" is there twice',
+    ),
+    "unknown key of an argument": (
+        _head(argument='knid = "text"'),
+        7,
+        'unknown key "knid". Did you mean kind?',
+    ),
+    "never": (
+        _head(argument='kind = "choice"\nchoices = ["chat", "full"]')
+        + "{{if team = ful}}\n{{end}}",
+        11,
+        'team is never "ful". Did you mean full?',
+    ),
+    "nested": (
+        _head(argument='kind = "text"') + "{{if team}}\n{{if team}}\n{{end}}",
+        11,
+        "an {{if}} in the one of line 10: they do not nest",
+    ),
+    "no object": (_head() + CALL.format("list_fields", "[]"), 6, "one JSON object"),
+    "bad datasource of a call": (
+        _head() + CALL.format("list_fields", '{"datasource": "modelMetric"}'),
+        6,
+        "list_fields: datasource: ",
+    ),
+    "no argument in a call": (
+        _head() + CALL.format("list_fields", '{\n"datasource": "{{tema}}"}'),
+        8,
+        'no argument "tema". ',
+    ),
     "both": (_head(argument='required = true\ndefault = "x"'), 8, "is required, or has a default"),
     "no field": (_head(argument='kind = "value"'), 7, 'kind = "value" needs either field, or of'),
     "of nothing": (_head(argument='kind = "value"\nof = "x"'), 8, "of: an argument of kind key"),
@@ -159,6 +212,22 @@ def test_all_faults_of_all_files_are_told_at_once(own: Own) -> None:
         "one.md, line 4",
         "one.md, line 5",
         "two.md, line 1",
+    ]
+
+
+def test_a_wrong_front_matter_does_not_hide_what_is_wrong_below(own: Own) -> None:
+    folder = own(
+        one=_head('titel = "x"') + "{{end}}\n{{team}}\n" + CALL.format("query_costs", "{}")
+    )
+    with pytest.raises(SettingsError) as caught:
+        build_server(Settings(prompts=folder))
+
+    told = [line.partition("one.md, ")[2] for line in str(caught.value).splitlines()[1:]]
+    # Which arguments there are is not known, so their names are not blamed.
+    assert [line.partition(".")[0] for line in told] == [
+        'line 4: unknown key "titel"',
+        "line 7: {{end}} without an {{if}} before it",
+        'line 9: no tool "query_costs"',
     ]
 
 

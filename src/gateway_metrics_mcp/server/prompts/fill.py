@@ -194,6 +194,7 @@ def _check_key(value: str) -> None:
 
 _MISSING: Final = object()
 _BARE: Final = ("number", "choice")
+"""Kinds that stand in text without quotes: none of their values can pass for words of ours."""
 _BLANK: Final = re.compile(r"\n{3,}")
 
 
