@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.backends.middleware.stack import wrap_backend
+from gateway_metrics_mcp.backends.factory import wrap_backend
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     GatewayMetricsError,
@@ -112,7 +112,7 @@ async def test_a_question_that_several_wait_for_is_interrupted_when_the_last_one
 ) -> None:
     settings = Settings(backend=str(heavy))
     bare = engine(heavy, threads=1)  # one slot: whoever holds it blocks the rest
-    backend = wrap_backend(bare, settings, lambda: DAY, is_local=True)
+    backend = wrap_backend(bare, settings, lambda: DAY)
 
     def worked_s() -> float:
         return time.process_time() - time.thread_time()  # the engine's threads alone

@@ -1,11 +1,13 @@
-"""Settings -> the backend they name; engines are imported here, when first needed."""
+"""Settings -> the backend they name, and all that stands before it.
+
+Engines are imported here, when first needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,17 +16,19 @@ import anyio.to_thread
 
 from gateway_metrics_mcp.backends.address import SCHEMES
 from gateway_metrics_mcp.backends.base import Backend, Engine
-from gateway_metrics_mcp.backends.middleware.instrumented import InstrumentedBackend
-from gateway_metrics_mcp.backends.middleware.stack import wrap_backend
+from gateway_metrics_mcp.backends.middleware.cache import AnswerCache
+from gateway_metrics_mcp.backends.middleware.stack import BackendStack
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 
 if TYPE_CHECKING:
     from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe
+
 _CLOSING_TIMEOUT_S: Final = 5
 _FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
@@ -33,9 +37,10 @@ _FORMS: Final = (
 
 
 class BackendHolder:
-    """Opens the backend once, when the first question comes; a failure is tried again.
+    """Opens the backend once, when the first query comes; a failure is tried again.
 
-    Connections share it: it closes when the last one that holds it is gone.
+    Connections share it: it closes when the last one that holds it is gone. A `given` backend
+    answers instead of the one that the settings name, and is the giver's to close.
     """
 
     def __init__(
@@ -43,11 +48,15 @@ class BackendHolder:
         settings: Settings,
         clock: Callable[[], datetime],
         meter: Metrics | None = None,
+        *,
+        given: Backend | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._meter = meter or Metrics()
+        self._given = given and BackendStack(given, _limiter(settings), clock, self._meter)
         self._backend: Backend | None = None
+        self._probe: GatewayProbe | None = None
         self._lock = anyio.Lock()
         self._holders = 0
 
@@ -57,8 +66,9 @@ class BackendHolder:
         Raises:
             SettingsError: if the settings name none, or it cannot be opened.
         """
-        if self._backend is not None:
-            return self._backend
+        ready = self._given or self._backend
+        if ready is not None:
+            return ready
         async with self._lock:
             if self._backend is None:
                 self._backend = await anyio.to_thread.run_sync(self._open)
@@ -75,6 +85,23 @@ class BackendHolder:
             if self._holders == 0:
                 await self._close()
 
+    async def check(self) -> None:
+        """Try whether queries can be answered.
+
+        A gateway is reached without a token, since the callers bring theirs.
+
+        Raises:
+            GatewayMetricsError: if they cannot.
+        """
+        if self._settings.is_remote:
+            if self._probe is None:
+                from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # a heavy door
+
+                self._probe = GatewayProbe(_address(self._settings))
+            await self._probe.check()
+            return
+        await check_engine((await self.get()).query, self._clock())
+
     async def _close(self) -> None:
         backend, self._backend = self._backend, None
         if backend is not None:
@@ -84,55 +111,61 @@ class BackendHolder:
     def _open(self) -> Backend:
         catalog = load_catalog(self._settings.catalog)
         backend = open_backend(self._settings, catalog, self._clock)
-        return wrap_backend(
-            InstrumentedBackend(backend, self._meter),
-            self._settings,
-            self._clock,
-            self._meter,
-            is_local=not (self._settings.is_remote or _is_clickhouse(self._settings)),
-        )
+        return wrap_backend(backend, self._settings, self._clock, self._meter)
 
 
-def open_probe(
-    settings: Settings, get: Callable[[], Awaitable[Backend]], clock: Callable[[], datetime]
-) -> Callable[[], Awaitable[object]]:
-    """What tells whether questions can be answered: it raises if not.
+async def check_engine(ask: Callable[[Query, Caller], Awaitable[object]], now: datetime) -> None:
+    """Ask an engine to count the last minute; it raises if queries cannot be answered."""
+    start = now - timedelta(minutes=1)
+    query = Query(datasource="modelMetrics", type="distribution", start_ts=start, end_ts=now)
+    await ask(query, LOCAL)
 
-    An engine is asked to count the last minute; a gateway is reached without a token, since the
-    callers bring theirs.
+
+def wrap_backend(
+    backend: Backend,
+    settings: Settings,
+    clock: Callable[[], datetime],
+    meter: Metrics | None = None,
+) -> BackendStack:
+    """The backend behind all that the settings put before it.
+
+    Retries are for a gateway alone. What an engine in this process answers is not kept: it is
+    quick, and an import is to be seen at once.
     """
+    meter = meter or Metrics()
+    retry = cache = None
+    if settings.is_remote:
+        from gateway_metrics_mcp.backends.gateway.retries import Retries  # heavy
 
-    @cache
-    def open_reach() -> GatewayProbe:
-        from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # a heavy door
-
-        return GatewayProbe((settings.backend or "").strip())
-
-    async def reach_gateway() -> None:
-        await open_reach().check()
-
-    async def ask_engine() -> None:
-        now = clock()
-        start = now - timedelta(minutes=1)
-        question = Query(datasource="modelMetrics", type="distribution", start_ts=start, end_ts=now)
-        await (await get()).query(question, LOCAL)
-
-    return reach_gateway if settings.is_remote else ask_engine
-
-
-def _is_clickhouse(settings: Settings) -> bool:
-    return (settings.backend or "").strip().startswith(SCHEMES)
+        retry = Retries(settings.retries, settings.timeout, meter).run
+    if settings.cache_bytes and (settings.is_remote or _is_clickhouse(settings)):
+        cache = AnswerCache(
+            settings.cache_bytes,
+            closed_s=settings.cache_age_closed,
+            open_s=settings.cache_age_open,
+            closed_after_s=settings.cache_closed_after,
+            clock=clock,
+        )
+    return BackendStack(backend, _limiter(settings), clock, meter, cache=cache, retry=retry)
 
 
 def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Backend:
-    """The backend that the settings name.
+    """The backend that the settings name, with nothing before it.
 
     Raises:
         SettingsError: if they name none, or it cannot be opened.
     """
-    if settings.is_remote:
-        return _open_gateway(settings, catalog)
-    return open_engine(settings, catalog, clock)
+    if not settings.is_remote:
+        return open_engine(settings, catalog, clock)
+    from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend  # a heavy door
+
+    return GatewayBackend(
+        _address(settings),
+        None if settings.token is None else settings.token.get_secret_value(),
+        catalog,
+        timeout_s=settings.timeout,
+        max_body_bytes=settings.max_response_bytes,
+    )
 
 
 def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Engine:
@@ -141,38 +174,22 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
     Raises:
         SettingsError: if they name none, or it cannot be opened.
     """
-    name = (settings.backend or "").strip()
+    name = _address(settings)
     if not name:
         raise SettingsError(
             f"no backend is set. Set {GATEWAY_HOST}, or --backend or GATEWAY_METRICS_BACKEND to"
             f" {_FORMS}"
         )
-    if name.startswith("demo:"):
-        return _open_demo(name, settings, catalog, clock)
     if _is_clickhouse(settings):
-        return _open_clickhouse(name, settings, catalog)
+        return _open_clickhouse(settings, catalog)
+    if name.startswith("demo:"):
+        return _open_demo(settings, catalog, clock)
     if "://" in name:
         raise SettingsError(f"the scheme of the backend is unknown. Give {_FORMS}")
-    return _open_directory(Path(name), settings, catalog)
-
-
-def _open_gateway(settings: Settings, catalog: Catalog) -> Backend:
-    from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend  # a heavy door
-
-    return GatewayBackend(
-        (settings.backend or "").strip(),
-        None if settings.token is None else settings.token.get_secret_value(),
-        catalog,
-        timeout_s=settings.timeout,
-        max_body_bytes=settings.max_response_bytes,
-    )
-
-
-def _open_directory(directory: Path, settings: Settings, catalog: Catalog) -> Engine:
     from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend  # a heavy door
 
     return DuckDBBackend(
-        directory,
+        Path(name),
         catalog,
         memory_limit=settings.memory,
         threads=settings.threads,
@@ -181,9 +198,23 @@ def _open_directory(directory: Path, settings: Settings, catalog: Catalog) -> En
     )
 
 
-def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Engine:
+def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Engine:
+    from gateway_metrics_mcp.backends.demo import backend as demo  # a heavy door
+
+    return demo.DemoBackend(
+        demo.read_seed(_address(settings)),
+        catalog,
+        clock=clock,
+        memory_limit=settings.memory,
+        threads=settings.threads,
+        timeout_s=settings.timeout,
+        row_cap=settings.row_cap,
+    )
+
+
+def _open_clickhouse(settings: Settings, catalog: Catalog) -> Engine:
     try:
-        from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend  # likewise
+        from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend  # an extra
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "clickhouse_connect":
             raise
@@ -193,7 +224,7 @@ def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Engine:
         ) from None
     password = settings.clickhouse_password
     return ClickHouseBackend(
-        url,
+        _address(settings),
         catalog,
         password=None if password is None else password.get_secret_value(),
         memory_limit=settings.memory,
@@ -202,20 +233,15 @@ def _open_clickhouse(url: str, settings: Settings, catalog: Catalog) -> Engine:
     )
 
 
-def _open_demo(
-    name: str, settings: Settings, catalog: Catalog, clock: Callable[[], datetime]
-) -> Engine:
-    from gateway_metrics_mcp.backends.demo.backend import (
-        DemoBackend,  # likewise
-        read_seed,  # likewise
-    )
+def _address(settings: Settings) -> str:
+    return (settings.backend or "").strip()
 
-    return DemoBackend(
-        read_seed(name),
-        catalog,
-        clock=clock,
-        memory_limit=settings.memory,
-        threads=settings.threads,
-        timeout_s=settings.timeout,
-        row_cap=settings.row_cap,
+
+def _is_clickhouse(settings: Settings) -> bool:
+    return _address(settings).startswith(SCHEMES)
+
+
+def _limiter(settings: Settings) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(
+        settings.upstream_calls, per_owner=settings.caller_calls, patience_s=settings.patience
     )

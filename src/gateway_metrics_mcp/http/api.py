@@ -26,9 +26,9 @@ from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.middleware import find_caller
 from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.auth.tokens import ExpiredTokenError
-from gateway_metrics_mcp.backends.base import Backend, Engine
-from gateway_metrics_mcp.backends.factory import open_engine, open_probe
-from gateway_metrics_mcp.backends.middleware.instrumented import InstrumentedBackend
+from gateway_metrics_mcp.backends.base import Engine
+from gateway_metrics_mcp.backends.factory import check_engine, open_engine
+from gateway_metrics_mcp.backends.middleware.stack import measure_upstream
 from gateway_metrics_mcp.errors import (
     AskerError,
     BackendTimeoutError,
@@ -97,8 +97,8 @@ class MetricsApi:
         self._timeout_s = settings.timeout
         self.calls = ShutdownScope()
         self.meter = Metrics()
-        self._backend = InstrumentedBackend(engine, self.meter)
-        self.readiness = Readiness(open_probe(settings, self._get_backend, clock), self.meter)
+        self._engine = engine
+        self.readiness = Readiness(lambda: check_engine(self._query, clock()), self.meter)
 
     async def answer(self, request: Request) -> Response:
         """The answer to a query, counted and logged as a tool call is."""
@@ -121,10 +121,11 @@ class MetricsApi:
 
     async def aclose(self) -> None:
         """Close the engine."""
-        await self._backend.aclose()
+        await self._engine.aclose()
 
-    async def _get_backend(self) -> Backend:
-        return self._backend
+    async def _query(self, query: Query, caller: Caller) -> Result:
+        with measure_upstream(self.meter, query.datasource):
+            return await self._engine.query(query, caller)
 
     async def _read_and_run(self, request: Request) -> tuple[Result, Query]:
         query = None
@@ -151,7 +152,7 @@ class MetricsApi:
             try:
                 with self.calls.until_the_end():
                     async with self._limiter.acquire():
-                        return await self._backend.query(query, caller)
+                        return await self._query(query, caller)
             finally:
                 watching.cancel()
         raise ClientDisconnect

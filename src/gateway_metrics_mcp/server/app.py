@@ -38,8 +38,7 @@ from mcp_types import Tool as PublishedTool
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.auth.middleware import caller_of
 from gateway_metrics_mcp.backends.base import Backend
-from gateway_metrics_mcp.backends.factory import BackendHolder, open_probe
-from gateway_metrics_mcp.backends.middleware.instrumented import InstrumentedBackend
+from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.errors import (
     AskerError,
     GatewayMetricsError,
@@ -268,18 +267,10 @@ def build_server(
     if settings.transport != "stdio" and not settings.shared_token:
         settings = settings.model_copy(update={"token": None})  # callers bring their own
     meter = Metrics()
-    opening = BackendHolder(settings, clock, meter)
-    get = opening.get if backend is None else _give(InstrumentedBackend(backend, meter))
+    holder = BackendHolder(settings, clock, meter, given=backend)
     return MetricsServer(
-        ToolContext(settings, get, clock, read_hiding_key(settings)),
-        hold=opening.hold,
+        ToolContext(settings, holder.get, clock, read_hiding_key(settings)),
+        hold=holder.hold,
         meter=meter,
-        readiness=Readiness(open_probe(settings, get, clock), meter),
+        readiness=Readiness(holder.check, meter),
     )
-
-
-def _give(backend: Backend) -> Callable[[], Awaitable[Backend]]:
-    async def get() -> Backend:
-        return backend
-
-    return get

@@ -14,8 +14,8 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from gateway_metrics_mcp.backends.factory import open_probe
-from gateway_metrics_mcp.errors import SettingsError, UnreachableError
+from gateway_metrics_mcp.backends.factory import BackendHolder
+from gateway_metrics_mcp.errors import UnreachableError
 from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.settings import Settings
@@ -191,12 +191,8 @@ async def test_the_probes_own_question_is_not_one_of_a_caller() -> None:
 
 
 async def test_probes_at_once_ask_once(gateway: Any) -> None:
-    settings = Settings(backend=gateway.url)
-
-    async def none() -> Any:
-        raise SettingsError("nothing is opened for a gateway")
-
-    readiness = Readiness(open_probe(settings, none, lambda: datetime.now(UTC)), Metrics())
+    holder = BackendHolder(Settings(backend=gateway.url), lambda: datetime.now(UTC))
+    readiness = Readiness(holder.check, Metrics())
     found = await asyncio.gather(*[readiness.find_obstacle() for _ in range(20)])
 
     assert found == [None] * 20

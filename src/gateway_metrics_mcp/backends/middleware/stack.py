@@ -1,30 +1,35 @@
-"""What stands before a backend that many ask: a cache, questions merged, limits, retries."""
+"""A backend behind what stands before it: cache, single-flight, retries, limits and counts."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from time import perf_counter
 
+import anyio
 from pydantic_core import to_json
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.middleware.cache import AnswerCache
-from gateway_metrics_mcp.backends.middleware.single_flight import SingleFlight
+from gateway_metrics_mcp.backends.middleware.single_flight import Ask, SingleFlight
+from gateway_metrics_mcp.errors import BackendTimeoutError, GatewayMetricsError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
-from gateway_metrics_mcp.runtime.metrics import Metrics
-from gateway_metrics_mcp.settings import Settings
-
-Ask = Callable[[], Awaitable[Result | None]]
-Key = tuple[Caller, bytes]
-"""Whose question it is, and the question to the letter: as queries 1 and True are equal."""
+from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics
+from gateway_metrics_mcp.runtime.tracing import trace_step
 
 
 class BackendStack:
-    """A backend asked as seldom as honesty allows: each question by one caller once at a time."""
+    """A backend asked as seldom as honesty allows: each query by one caller once at a time.
+
+    The order is: cache, single-flight, retries, limits, counts. A try that waits to be sent again
+    holds no place, and each try counts.
+    """
 
     def __init__(
         self,
@@ -56,8 +61,13 @@ class BackendStack:
             BusyError: if too many calls are in flight for too long.
             GatewayMetricsError: as the backend does.
         """
+
+        async def ask() -> Result:
+            return await self._backend.query(query, caller)
+
+        # As JSON: as queries, 1 and True are equal.
         body = to_json(query.to_body())
-        result = await self._answer(body, query.end_ts, caller, self._backend.query, query)
+        result = await self._answer(ask, caller, body, query.datasource, query.end_ts)
         if result is None:
             raise TypeError("a query has a result")
         return result
@@ -74,9 +84,12 @@ class BackendStack:
         Raises:
             GatewayMetricsError: as `query` does.
         """
+
+        async def ask() -> Result | None:
+            return await self._backend.metadata_keys(datasource, start, end, caller)
+
         body = to_json(["metadata_keys", datasource, start, end])
-        ask = self._backend.metadata_keys
-        return await self._answer(body, end, caller, ask, datasource, start, end)
+        return await self._answer(ask, caller, body, datasource, end)
 
     async def aclose(self) -> None:
         """End the calls in flight, then close the backend."""
@@ -86,21 +99,21 @@ class BackendStack:
         await self._backend.aclose()
 
     async def _answer(
-        self,
-        body: bytes,
-        end: datetime,
-        caller: Caller,
-        ask: Callable[..., Awaitable[Result | None]],
-        *question: object,
+        self, ask: Ask, caller: Caller, body: bytes, datasource: DatasourceName, end: datetime
     ) -> Result | None:
-        key: Key = (caller, body)
+        key = (caller, body)
         kept = self._look_up(key)
         if kept is not None:
             return kept
+        # The limits are the owner's: whoever waits for a place of their own waits for no other's.
+        owner = (caller, caller.owner)
 
         async def ask_once() -> Result | None:
-            async with self._limiter.acquire((caller, caller.owner)):
-                return await ask(*question, caller)
+            async with self._limiter.acquire(owner):
+                with measure_upstream(self._meter, datasource) as call:
+                    got = await ask()
+                    call.is_asked = got is not None
+                return got
 
         async def ask_and_keep() -> Result | None:
             asked_at = self._clock()
@@ -109,12 +122,11 @@ class BackendStack:
                 self._cache.put(key, len(body) + len(caller.token or ""), end, asked_at, got)
             return got
 
-        flight = (key, caller.owner)  # who waits for places of their own waits for no other's
-        if self._flights.has(flight):
+        if self._flights.has((owner, body)):
             self._meter.joined += 1
-        return await self._flights.join(flight, ask_and_keep)
+        return await self._flights.join((owner, body), ask_and_keep)
 
-    def _look_up(self, key: Key) -> Result | None:
+    def _look_up(self, key: tuple[Caller, bytes]) -> Result | None:
         if self._cache is None:
             return None
         kept = self._cache.get(key)
@@ -122,35 +134,33 @@ class BackendStack:
         return kept
 
 
-def wrap_backend(
-    backend: Backend,
-    settings: Settings,
-    clock: Callable[[], datetime],
-    meter: Metrics | None = None,
-    *,
-    is_local: bool = False,
-) -> BackendStack:
-    """The backend behind all that the settings put before it.
+@dataclass(slots=True)
+class UpstreamCall:
+    """One call to the backend; a backend that has no way to answer was not asked."""
 
-    Retries are for a gateway alone. What a `is_local` backend answers is not kept: it is quick,
-    and an import is to be seen at once.
-    """
-    meter = Metrics() if meter is None else meter
-    retry = None
-    if settings.is_remote:
-        from gateway_metrics_mcp.backends.gateway.retries import Retries  # heavy
+    code: str = CANCELLED
+    is_asked: bool = True
 
-        retry = Retries(settings.retries, settings.timeout, meter).run
-    cache = None
-    if settings.cache_bytes and not is_local:
-        cache = AnswerCache(
-            settings.cache_bytes,
-            closed_s=settings.cache_age_closed,
-            open_s=settings.cache_age_open,
-            closed_after_s=settings.cache_closed_after,
-            clock=clock,
-        )
-    limiter = ConcurrencyLimiter(
-        settings.upstream_calls, per_owner=settings.caller_calls, patience_s=settings.patience
-    )
-    return BackendStack(backend, limiter, clock, meter, cache=cache, retry=retry)
+
+@contextmanager
+def measure_upstream(meter: Metrics, datasource: DatasourceName) -> Iterator[UpstreamCall]:
+    """Count, time and trace what reaches the gateway or the engine."""
+    call, begun = UpstreamCall(), perf_counter()
+    # Asked for now: of a scope that has been cancelled anyio says that it always was.
+    deadline = anyio.current_effective_deadline()
+    meter.upstream_in_flight += 1
+    try:
+        with trace_step("upstream", datasource=datasource):
+            yield call
+        call.code = OK
+    except Exception as error:
+        call.code = error.code if isinstance(error, GatewayMetricsError) else "internal"
+        raise
+    except BaseException:
+        if anyio.current_time() >= deadline:  # ended by the time limit, not by the asker
+            call.code = BackendTimeoutError.code
+        raise
+    finally:
+        meter.upstream_in_flight -= 1
+        if call.is_asked:
+            meter.count_upstream(call.code, perf_counter() - begun)
