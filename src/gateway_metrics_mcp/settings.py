@@ -25,8 +25,8 @@ from gateway_metrics_mcp.query.time.zone import read_zone
 PREFIX: Final = "GATEWAY_METRICS_"
 OUR_VARIABLES: Final = (PREFIX, "TFY_")
 """How the names of all variables begin that this server reads."""
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
+_HOST: Final = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
+_ORIGIN: Final = r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?"
 _UNFILLED: Final = re.compile(r"\$\{[^{}]*\}")
 LEAST_TOKENS: Final = 500
 MOST_TOKENS: Final = 12_000
@@ -49,26 +49,23 @@ def _check_zone(name: str) -> str:
     return name
 
 
-def _read_hosts(value: object) -> object:
-    """Host names as clients send them: no addresses with a scheme, no wildcards."""
-    hosts = _split(value)
-    for host in hosts if isinstance(hosts, list | tuple) else ():
-        if not isinstance(host, str) or not _HOST.fullmatch(host):
-            raise ValueError(f"{host!r} is no host name, such as metrics.example.com")
-    return hosts
+def _matching(pattern: str, wanted: str) -> AfterValidator:
+    """Text as clients and browsers send it, each by its name: there are no wildcards."""
 
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is no {wanted}")
+        return text
 
-def _read_origins(value: object) -> object:
-    """Origins as browsers send them: a scheme and a host, each by name."""
-    origins = _split(value)
-    for origin in origins if isinstance(origins, list | tuple) else ():
-        if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"{origin!r} is no origin, such as https://app.example.com")
-    return origins
+    return AfterValidator(check)
 
 
 Location = Annotated[Path, AfterValidator(Path.expanduser)]
-Origins = Annotated[tuple[str, ...], BeforeValidator(_read_origins)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Host = Annotated[str, _matching(_HOST, "host name, such as metrics.example.com")]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(_split)]
+Origin = Annotated[str, _matching(_ORIGIN, "origin, such as https://app.example.com")]
+Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split)]
 
 
 class Settings(BaseModel):
@@ -148,9 +145,9 @@ class Settings(BaseModel):
     )
     threads: int = Field(2, ge=1, le=64, description="threads of the embedded engine")
     transport: Literal["stdio", "http", "sse"] = Field("stdio", description="how clients connect")
-    host: str = Field("127.0.0.1", description="address to listen on (http, sse)")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on (http, sse)")
-    allowed_host: Annotated[tuple[str, ...], BeforeValidator(_read_hosts)] = Field(
+    host: str = Field("127.0.0.1", description="address to listen on (over HTTP)")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on (over HTTP)")
+    allowed_host: Hosts = Field(
         (), description="a Host header to accept besides loopback's; repeat, or separate by commas"
     )
     allowed_origin: Origins = Field(
@@ -159,7 +156,7 @@ class Settings(BaseModel):
     cors_origin: Origins = Field(
         (), description="an origin whose pages may call from a browser (CORS); likewise"
     )
-    metrics: bool = Field(True, description="serve /metrics (http, sse), where [ops] is installed")
+    metrics: bool = Field(True, description="serve /metrics (over HTTP), where [ops] is installed")
     tokens: Location | None = Field(
         None,
         description="a TOML file of tokens for an engine (api, http, sse); without it, loopback"
@@ -175,14 +172,12 @@ class Settings(BaseModel):
         None, description="a TOML file of the bearer tokens that callers bring for --shared-token"
     )
     oauth_issuer: str | None = Field(
-        None, description="the identity provider whose tokens say who asks (http, sse)"
+        None, description="the identity provider whose tokens say who asks (over HTTP)"
     )
     oauth_audience: str | None = Field(
         None, description="the address of this server that those tokens have to be made for"
     )
-    oauth_scope: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
-        (), description="a scope they need; repeat, or separate by commas"
-    )
+    oauth_scope: Words = Field((), description="a scope they need; repeat, or separate by commas")
     oauth_subjects: Location | None = Field(
         None, description="a TOML file: whose rights each of their subjects has"
     )
@@ -190,7 +185,7 @@ class Settings(BaseModel):
         1000,
         ge=1,
         le=100_000,
-        description="most requests at once, and most open streams; the rest get 503 (http, sse)",
+        description="most requests at once, and most open streams; the rest get 503 (over HTTP)",
     )
     queries: int = Field(8, ge=1, le=1000, description="queries that run at once (api)")
     patience: float = Field(10, gt=0, le=600, description="seconds a query waits for its turn")
@@ -241,7 +236,7 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        wrong = [f"{e['loc'][0]}: {e['msg']}" for e in error.errors()]
         raise SettingsError("; ".join(wrong).replace(": Value error, ", ": ")) from None
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ _COMMANDS = {
 _INTERRUPTED = 130
 """What shells say of a command that Ctrl-C ended."""
 
+_OWN_FLAGS = {
+    "ask": "ask.command",
+    "import": "ingest.command",
+    "install": "install.command",
+    "token": "token",
+}
+"""Commands with flags of their own, and the modules that are imported when they are named."""
 _OTHERS = {
     "ask": "ask one question and print the answer (ask --help)",
     "import": "load your own logs into a data directory (import --help)",
@@ -57,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     if argv and argv[0] in _OWN_FLAGS:
-        return _OWN_FLAGS[argv[0]](argv[1:])
+        module = import_module(f"gateway_metrics_mcp.cli.{_OWN_FLAGS[argv[0]]}")
+        code: int = module.main(argv[1:])
+        return code
     arguments = _parse(argv)
     command = arguments.pop("command")
     try:
@@ -102,30 +112,6 @@ def _build_parser() -> Parser:
     return parser
 
 
-def _import(argv: Sequence[str]) -> int:
-    from gateway_metrics_mcp.cli.ingest.command import main as load  # likewise
-
-    return load(argv)
-
-
-def _ask(argv: Sequence[str]) -> int:
-    from gateway_metrics_mcp.cli.ask.command import main as ask  # likewise
-
-    return ask(argv)
-
-
-def _install(argv: Sequence[str]) -> int:
-    from gateway_metrics_mcp.cli.install.command import main as install  # likewise
-
-    return install(argv)
-
-
-def _token(argv: Sequence[str]) -> int:
-    from gateway_metrics_mcp.cli.token import main as make  # likewise
-
-    return make(argv)
-
-
 def _check(settings: Settings) -> int:
     from gateway_metrics_mcp.cli.check import check  # not for the server's start
 
@@ -141,5 +127,4 @@ def _demo(settings: Settings) -> int:
     return anyio.run(run_demo, settings, sys.stdout)
 
 
-_OWN_FLAGS = {"ask": _ask, "import": _import, "install": _install, "token": _token}
 _RUN = {"api": serve_api, "serve": serve, "check": _check, "demo": _demo}
