@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.cli.flags import flag_of
+from gateway_metrics_mcp.cli.parsers import flag_of
 from gateway_metrics_mcp.cli.install.command import main
 
 TOKEN: Final = "tok-planted-2"  # noqa: S105  # planted: nothing may show it

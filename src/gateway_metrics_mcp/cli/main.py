@@ -14,8 +14,7 @@ import anyio
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.backends.address import find_embedded_credentials
-from gateway_metrics_mcp.cli.flags import add_setting_flags
-from gateway_metrics_mcp.cli.parsers import Parser
+from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.cli.serve import serve, serve_api
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query.suggestions import did_you_mean

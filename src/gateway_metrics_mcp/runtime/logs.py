@@ -19,6 +19,12 @@ from gateway_metrics_mcp.runtime.tracing import current_trace_id
 
 logger = logging.getLogger("gateway_metrics_mcp.calls")
 
+Format = Literal["text", "json"]
+
+_CONTROLS: Final = (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+_ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
+"""In a message they would let whoever wrote it forge the next line, or rule the terminal."""
+
 
 @dataclass(slots=True)
 class CallRecord:
@@ -36,6 +42,7 @@ class CallRecord:
     """Bytes of the answer's text."""
 
 
+# A context variable, as nothing can be handed down to the log lines of libraries.
 _CURRENT: Final[ContextVar[CallRecord | None]] = ContextVar("call_record", default=None)
 
 
@@ -77,18 +84,11 @@ def _log(record: CallRecord, seconds: float) -> None:
         "code": record.code,
         "duration_ms": round(seconds * 1000, 1),
         "rows": record.rows,
-        "bytes": record.size,
+        "bytes": record.size or None,  # the API's are sent, and counted, after the call
         "trace_id": current_trace_id(),
     }
     known = {name: value for name, value in fields.items() if value is not None}
     logger.info("tool call", extra={"fields": known})
-
-
-Format = Literal["text", "json"]
-
-_CONTROLS: Final = (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-_ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
-"""In a message they would let whoever wrote it forge the next line, or rule the terminal."""
 
 
 def configure_logging(level: str, format_: Format) -> None:

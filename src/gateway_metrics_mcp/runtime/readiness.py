@@ -58,14 +58,12 @@ class Readiness:
         try:
             await self._probe()
             self._ours_at = self._meter.answered_at
-        except GatewayMetricsError as error:
+        except Exception as error:  # whatever it is, the probe has to be answered
             obstacle = _describe(error)
-            if obstacle != self._told:
-                logger.warning("not ready: %s", error)
-        except Exception:
-            obstacle = "a fault of this server; its log says more"
-            if obstacle != self._told:
-                logger.exception("not ready")
+            if obstacle != self._told:  # a probe a second would fill the log
+                is_fault = not isinstance(error, GatewayMetricsError)
+                level = logging.ERROR if is_fault else logging.WARNING
+                logger.log(level, "not ready: %s", error, exc_info=is_fault)
         if obstacle is None and self._told is not None:
             logger.warning("ready again")
         self._told = obstacle
@@ -73,12 +71,15 @@ class Readiness:
         return obstacle
 
 
-def _describe(error: GatewayMetricsError) -> str:
+def _describe(error: Exception) -> str:
     """Who must act; the error's own text may name a path, and is in the log."""
-    if isinstance(error, SettingsError):
-        return "the set-up is wrong; the log says more"
-    if isinstance(error, BackendTimeoutError):
-        return "the backend gave no answer in time"
-    if isinstance(error, GatewayError):
-        return f"the backend fails ({error.code})"
-    return f"the backend cannot be used ({error.code}); the log says more"
+    match error:
+        case SettingsError():
+            return "the set-up is wrong; the log says more"
+        case BackendTimeoutError():
+            return "the backend gave no answer in time"
+        case GatewayError():
+            return f"the backend fails ({error.code})"
+        case GatewayMetricsError():
+            return f"the backend cannot be used ({error.code}); the log says more"
+    return "a fault of this server; its log says more"

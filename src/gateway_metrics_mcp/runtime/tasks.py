@@ -1,4 +1,4 @@
-"""Work over very many rows: beside the event loop, in pieces, so that nobody else waits for it."""
+"""How work runs: beside the event loop, until the server's end, and with progress meanwhile."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from anyio import to_thread
 
 from gateway_metrics_mcp.errors import UnavailableError
 
-_MANY: Final = 2_000
-"""Rows that take about as long as a question of somebody else does."""
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Report = Callable[[float, float | None, str | None], Awaitable[None]]
+
+STOPPING: Final = "this server is stopping: ask again in a minute"
+PERIOD_S: Final = 1.0
+_MANY: Final = 2_000
+"""Rows that take about as long as a question of somebody else does."""
 
 
 async def run_in_thread_if_large(
@@ -31,9 +36,6 @@ async def run_in_thread_if_large(
     if rows < _MANY:
         return work(*args, **kwargs)
     return await to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
-
-
-STOPPING: Final = "this server is stopping: ask again in a minute"
 
 
 class ShutdownScope:
@@ -67,12 +69,6 @@ class ShutdownScope:
         self._is_over = True
         for scope in list(self._scopes):
             scope.cancel()
-
-
-logger = logging.getLogger(__name__)
-
-PERIOD_S: Final = 1.0
-Report = Callable[[float, float | None, str | None], Awaitable[None]]
 
 
 async def report_while(work: Callable[[], Awaitable[T]], report: Report) -> T:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway_metrics_mcp.cli.ask.layout import FORMATS, FORMATS_OF_FIELDS, FORMATS_OF_VALUES
-from gateway_metrics_mcp.cli.flags import add_setting_flags
-from gateway_metrics_mcp.cli.parsers import WRONG_USAGE, Parser
+from gateway_metrics_mcp.cli.parsers import WRONG_USAGE, Parser, add_setting_flags
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES

@@ -20,7 +20,6 @@ from gateway_metrics_mcp.backends.address import (
     read_host,
 )
 from gateway_metrics_mcp.backends.duckdb.files import read_directory
-from gateway_metrics_mcp.cli.flags import add_setting_flags
 from gateway_metrics_mcp.cli.install.clients import CLIENTS, Client, Machine, find_file
 from gateway_metrics_mcp.cli.install.config_file import ConfigFile
 from gateway_metrics_mcp.cli.install.edit import ConfigEdit, plan_edit, read_entry
@@ -37,7 +36,7 @@ from gateway_metrics_mcp.cli.install.entry import (
     list_dropped,
 )
 from gateway_metrics_mcp.cli.mcp_client import list_tools
-from gateway_metrics_mcp.cli.parsers import Parser
+from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError, UnreachableError
 from gateway_metrics_mcp.settings import (
     GATEWAY_HOST,
