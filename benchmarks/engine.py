@@ -29,7 +29,7 @@ import anyio
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.cli.ingest.run import ImportOptions, run_import
+from gateway_metrics_mcp.cli.ingest.command import ImportOptions, run_import
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog

@@ -16,8 +16,8 @@ from gateway_metrics_mcp.auth import policies
 from gateway_metrics_mcp.backends.gateway.backend import PATH as GATEWAY_PATH
 from gateway_metrics_mcp.cli import check, main, token
 from gateway_metrics_mcp.cli.ask import command as ask_command
+from gateway_metrics_mcp.cli.ingest import command as import_command
 from gateway_metrics_mcp.cli.ingest import directory as import_directory
-from gateway_metrics_mcp.cli.ingest import run as import_run
 from gateway_metrics_mcp.cli.install.command import main as run_install
 from gateway_metrics_mcp.http import api
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
@@ -49,8 +49,8 @@ _CLOCKED: Final[Sequence[Any]] = (
     api,
     ask_command,
     check,
+    import_command,
     import_directory,
-    import_run,
     policies,
     token,
 )

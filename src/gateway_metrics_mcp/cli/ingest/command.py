@@ -1,27 +1,79 @@
-"""The command `import`: its flags, and one run from them."""
+"""The command `import`: its flags, and one import from beginning to end."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway_metrics_mcp.backends.sql.tables import published_tables
-from gateway_metrics_mcp.cli.ingest.mapping import preset_names
-from gateway_metrics_mcp.cli.ingest.run import ImportOptions, run_import
+from gateway_metrics_mcp.cli.ingest.directory import DataDirectory, open_directory
+from gateway_metrics_mcp.cli.ingest.engine import Counts, Engine, open_database
+from gateway_metrics_mcp.cli.ingest.mapping import (
+    Assignments,
+    Match,
+    Preset,
+    check_sources,
+    load_preset,
+    match_columns,
+    preset_names,
+    read_assignments,
+)
+from gateway_metrics_mcp.cli.ingest.prices import Price, read_prices
+from gateway_metrics_mcp.cli.ingest.report import Report, explain_refusals
+from gateway_metrics_mcp.cli.ingest.sources import Format, SourceFile, find_columns, find_sources
 from gateway_metrics_mcp.cli.parsers import Parser
-from gateway_metrics_mcp.errors import GatewayMetricsError
+from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
+from gateway_metrics_mcp.query.suggestions import quote
+from gateway_metrics_mcp.query.time.zone import read_zone
 
 PROGRAM: Final = "gateway-metrics-mcp import"
+_DEFAULT_TABLE: Final = "gateway_model_metrics"
 _INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the command line states, as it states it."""
+
+    files: tuple[str, ...]
+    into: Path
+    table: str | None
+    preset: str | None
+    map: list[str]
+    set: list[str]
+    timezone: str | None
+    prices: Path | None
+    format: Format | None
+    strict: bool
+    again: bool
+    memory: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The options, checked as far as it can be before a file's rows are read."""
+
+    options: ImportOptions
+    table: str
+    columns: dict[str, str]
+    preset: Preset | None
+    assignments: Assignments
+    zone: str | None
+    prices: tuple[Price, ...]
+    sources: tuple[SourceFile, ...]
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
-    order = _parse(argv)
+    values = vars(_build_parser().parse(argv))
+    options = ImportOptions(**{**values, "files": tuple(values["files"])})
     try:
-        for line in run_import(order).lines():
+        for line in run_import(options).lines():
             print(line)  # noqa: T201 - the command's output
     except GatewayMetricsError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)  # noqa: T201 - likewise
@@ -32,9 +84,121 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str]) -> ImportOptions:
-    values = vars(_build_parser().parse(argv))
-    return ImportOptions(**{**values, "files": tuple(values["files"])})
+def run_import(options: ImportOptions) -> Report:
+    """Import the files, all or nothing.
+
+    Raises:
+        SettingsError: if the options cannot be carried out as they stand.
+        EngineError: if a file or the directory cannot be read or written.
+    """
+    plan = _make_plan(options)
+    with open_directory(options.into, plan.table, messages=sys.stderr) as directory:
+        fresh, known = _split(plan, {} if options.again else directory.imported())
+        report = Report(plan.table, plan.columns, plan.assignments, known)
+        if fresh:
+            _import(plan, fresh, directory, report)
+    return report
+
+
+def _make_plan(options: ImportOptions) -> Plan:
+    preset = load_preset(options.preset) if options.preset else None
+    table = options.table or (preset.table if preset else _DEFAULT_TABLE)
+    if preset and table != preset.table:
+        raise SettingsError(f"--preset {options.preset} fills the table {preset.table} alone")
+    columns = published_tables()[table]
+    if options.prices and "CostInUSD" not in columns:
+        raise SettingsError(f"--prices: the table {table} has no CostInUSD")
+    zone = options.timezone or (preset.timezone if preset else None)
+    try:
+        zone = None if zone is None else read_zone(zone).key
+    except ValueError as error:
+        raise SettingsError(f"--timezone: {error}") from None
+    return Plan(
+        options,
+        table,
+        columns,
+        preset,
+        read_assignments(options.map, options.set, tuple(columns)),
+        zone,
+        read_prices(options.prices) if options.prices else (),
+        tuple(find_sources(options.files, options.format)),
+    )
+
+
+def _split(
+    plan: Plan, imported: dict[str, str]
+) -> tuple[list[SourceFile], list[tuple[SourceFile, str]]]:
+    """The files to import, and those whose content is in already, with where it is."""
+    fresh: list[SourceFile] = []
+    known: list[tuple[SourceFile, str]] = []
+    for source in plan.sources:
+        if plan.preset and source.format not in plan.preset.formats:
+            formats = " or ".join(plan.preset.formats)
+            raise SettingsError(f"{source.path}: --preset {plan.options.preset} reads {formats}")
+        twin = next((other for other in fresh if other.sha256 == source.sha256), None)
+        if source.sha256 in imported:
+            known.append((source, imported[source.sha256]))
+        elif twin is not None and not plan.options.again:
+            known.append((source, str(twin.path)))
+        else:
+            fresh.append(source)
+    return fresh, known
+
+
+def _import(
+    plan: Plan, sources: list[SourceFile], directory: DataDirectory, report: Report
+) -> None:
+    options = plan.options
+    with directory.staging() as staging:
+        run = staging / "run"
+        run.mkdir()
+        with open_database(
+            staging, zone=plan.zone, memory=options.memory, threads=options.threads
+        ) as connection:
+            engine = Engine(connection, plan.table, plan.columns, sys.stderr)
+            report.matches = _stage(engine, plan, sources)
+            engine.set_prices(plan.prices)
+            report.sources, report.counts = sources, engine.count()
+            report.refusals = engine.refusals()
+            if report.counts.refused and (options.strict or not report.counts.good):
+                raise SettingsError("\n".join(explain_refusals(report)))
+            report.left_out = plan.preset.left_out if plan.preset else ""
+            report.costs = engine.count_costs() if plan.prices else None
+            report.days = engine.write_days(run)
+            if report.counts.refused:
+                engine.write_refused(run / "_refused.jsonl")
+            per_file = [engine.count(n) for n in range(len(sources))]
+        if report.counts.good:
+            record = _record(plan.table, sources, per_file)
+            report.folder = directory.commit(run, report.days, record)
+
+
+def _record(table: str, sources: list[SourceFile], per_file: list[Counts]) -> dict[str, Any]:
+    """What a run holds, by the content of its files."""
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "table": table,
+        "sources": [
+            {"name": s.path.name, "sha256": s.sha256, "rows": c.good, "refused": c.refused}
+            for s, c in zip(sources, per_file, strict=True)
+        ],
+    }
+
+
+def _stage(engine: Engine, plan: Plan, sources: list[SourceFile]) -> list[Match]:
+    """Read all files; their columns are checked before the first row is."""
+    for target, value in plan.assignments.constants.items():
+        if fault := engine.check_constant(target, value):
+            raise SettingsError(f"--set: {target} cannot be {quote(value)}: {fault}")
+    listed = [find_columns(engine.connection, source, plan.preset) for source in sources]
+    check_sources(plan.assignments, listed)
+    matches = [
+        match_columns(columns, plan.assignments, plan.preset, tuple(plan.columns), str(source.path))
+        for source, columns in zip(sources, listed, strict=True)
+    ]
+    for number, (source, match) in enumerate(zip(sources, matches, strict=True)):
+        engine.stage(number, source, match, plan.preset)
+    return matches
 
 
 def _build_parser() -> Parser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -54,7 +55,7 @@ def load_preset(name: str) -> Preset:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Assignments:
     """What `--map` and `--set` state: column of the table -> column of the files, or value."""
 
     columns: dict[str, str]
@@ -79,8 +80,10 @@ class Match:
     """The file's columns that fill nothing."""
 
 
-def read_wishes(maps: Iterable[str], sets: Iterable[str], targets: Sequence[str]) -> Wishes:
-    """The wishes of the flags' texts.
+def read_assignments(
+    maps: Iterable[str], sets: Iterable[str], targets: Sequence[str]
+) -> Assignments:
+    """The assignments of the flags' texts.
 
     Raises:
         SettingsError: if one is no pair, names an unknown column, or a column a second time.
@@ -101,17 +104,17 @@ def read_wishes(maps: Iterable[str], sets: Iterable[str], targets: Sequence[str]
         if target in found["--map"] or target in found["--set"]:
             raise SettingsError(f"{flag}: {target} is given twice")
         found[flag][target] = value
-    return Wishes(found["--map"], found["--set"])
+    return Assignments(found["--map"], found["--set"])
 
 
-def check_sources(wishes: Wishes, columns: Sequence[Sequence[str]]) -> None:
-    """Refuse a wish for a column that none of the files has.
+def check_sources(assignments: Assignments, columns: Sequence[Sequence[str]]) -> None:
+    """Refuse an assignment of a column that none of the files has.
 
     Raises:
         SettingsError: with the columns that are nearest to it.
     """
     there = tuple(dict.fromkeys(name for listed in columns for name in listed))
-    for target, name in wishes.columns.items():
+    for target, name in assignments.columns.items():
         if name not in there:
             raise SettingsError(
                 f"--map: the files have no column {name} for {target}. {did_you_mean(name, there)}"
@@ -119,25 +122,33 @@ def check_sources(wishes: Wishes, columns: Sequence[Sequence[str]]) -> None:
 
 
 def match_columns(
-    columns: Sequence[str], wishes: Wishes, preset: Preset | None, targets: Sequence[str], file: str
+    columns: Sequence[str],
+    assignments: Assignments,
+    preset: Preset | None,
+    targets: Sequence[str],
+    file: str,
 ) -> Match:
     """What a file with these columns is read for.
 
     Raises:
         SettingsError: if nothing tells when a row was made, or the file is not the preset's.
     """
-    by_column = {t: name for t, name in wishes.columns.items() if name in columns}
+    by_column = {t: name for t, name in assignments.columns.items() if name in columns}
     ambiguous: tuple[str, ...] = ()
     if preset is None:
         named, ambiguous = _match_names(columns, targets)
-        by_column = {t: n for t, n in named.items() if t not in wishes.constants} | by_column
-    else:
-        _check_origin(columns, preset, file)
+        by_column = {t: n for t, n in named.items() if t not in assignments.constants} | by_column
+    elif missing := [name for name in preset.needed if name not in columns]:
+        raise SettingsError(
+            f"{file} has no column {missing[0]}, so it is no file of {preset.title}."
+            f" It has {', '.join(columns)}"
+        )
     wanted = {*by_column.values(), *(_names(preset) if preset else ())}
     used = tuple(name for name in columns if name in wanted)
-    expressions = _apply(preset, used) if preset else {}
+    columns_of = preset.columns if preset else {}
+    expressions = {target: _fill(text, used) for target, text in columns_of.items()}
     expressions |= {target: f"c{used.index(name)}" for target, name in by_column.items()}
-    expressions |= {target: sql_text(value) for target, value in wishes.constants.items()}
+    expressions |= {target: sql_text(value) for target, value in assignments.constants.items()}
     if TIME_COLUMN not in expressions:
         near = closest_matches("timestamp", columns) + closest_matches("time", columns)
         meant = f" Did you mean --map {TIME_COLUMN}={near[0]}?" if near else ""
@@ -176,33 +187,16 @@ def _fold(name: str) -> str:
     return name.strip().replace("_", "").casefold()
 
 
-def _check_origin(columns: Sequence[str], preset: Preset, file: str) -> None:
-    for name in preset.needed:
-        if name not in columns:
-            raise SettingsError(
-                f"{file} has no column {name}, so it is no file of {preset.title}."
-                f" It has {', '.join(columns)}"
-            )
-
-
 def _names(preset: Preset) -> set[str]:
     """The columns that a preset's expressions speak of."""
     texts = (*preset.columns.values(), preset.kept or "")
     return {name for text in texts for name in Template(text).get_identifiers()}
 
 
-def _apply(preset: Preset, used: Sequence[str]) -> dict[str, str]:
-    return {target: _fill(text, used) for target, text in preset.columns.items()}
-
-
 def _fill(text: str, used: Sequence[str]) -> str:
     """An expression of a preset with its columns; null for those that the file lacks."""
-    return Template(text).substitute(_Columns({name: f"c{n}" for n, name in enumerate(used)}))
-
-
-class _Columns(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        return "NULL::VARCHAR"
+    columns = defaultdict(lambda: "NULL::VARCHAR", {name: f"c{n}" for n, name in enumerate(used)})
+    return Template(text).substitute(columns)
 
 
 def describe(by_column: Mapping[str, str]) -> str:

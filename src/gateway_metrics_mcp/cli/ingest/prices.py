@@ -19,8 +19,7 @@ _KEYS: Final = ("model", "input", "output")
 class Price:
     """What a million tokens cost with the models of a pattern, in USD."""
 
-    model: str
-    """A model's name; `*` stands for any letters, `?` for one."""
+    model: str  # a name; `*` stands for any letters, `?` for one
     input: float
     output: float
 
@@ -58,11 +57,9 @@ def _read_price(place: str, entry: Any) -> Price:
     model = entry.get("model")
     if not isinstance(model, str) or not model:
         raise SettingsError(f'{place}: model has to be a name or a pattern such as "gpt-4o*"')
-    return Price(model, *(_read_usd(place, name, entry.get(name)) for name in ("input", "output")))
-
-
-def _read_usd(place: str, name: str, value: object) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]  # a number here
-        raise SettingsError(f"{place}: {name} has to be USD per million tokens, 0 or more")
-    return float(value)  # type: ignore[arg-type]  # likewise
+    for name in ("input", "output"):
+        value = entry.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= entry[name] < math.inf:
+            raise SettingsError(f"{place}: {name} has to be USD per million tokens, 0 or more")
+    return Price(model, float(entry["input"]), float(entry["output"]))

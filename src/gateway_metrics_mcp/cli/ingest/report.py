@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway_metrics_mcp.cli.ingest.engine import Counts, Refusal
-from gateway_metrics_mcp.cli.ingest.mapping import Match, Wishes, describe
+from gateway_metrics_mcp.cli.ingest.engine import BROKEN_LINE, Counts, Refusal, column_defaults
+from gateway_metrics_mcp.cli.ingest.mapping import Assignments, Match, describe
 from gateway_metrics_mcp.cli.ingest.sources import SourceFile
-from gateway_metrics_mcp.cli.ingest.statements import BROKEN_LINE, column_defaults
 
 _MOST_REASONS = 10
 
@@ -20,7 +19,7 @@ class Report:
 
     table: str
     columns: dict[str, str]
-    wishes: Wishes
+    assignments: Assignments
     known: list[tuple[SourceFile, str]]
     sources: list[SourceFile] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
@@ -64,8 +63,8 @@ class Report:
         by_column = {t: n for match in self.matches for t, n in match.by_column.items()}
         if by_column:
             yield f"mapped: {describe(by_column)}"
-        if self.wishes.constants:
-            yield f"set: {describe(self.wishes.constants)}"
+        if self.assignments.constants:
+            yield f"set: {describe(self.assignments.constants)}"
         given = {target for match in self.matches for target in match.expressions}
         filled = [name for name in column_defaults(self.table) if name not in given]
         ids = [name for name in filled if name in ("TraceId", "SpanId")]
