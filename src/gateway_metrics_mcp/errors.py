@@ -88,6 +88,11 @@ class Problem:
     place: str
     message: str
 
+    @property
+    def argument(self) -> str:
+        """The argument that the place is in."""
+        return self.place.partition("[")[0].partition(".")[0]
+
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
 

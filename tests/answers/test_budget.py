@@ -168,9 +168,9 @@ async def test_one_row_too_large_is_shown_with_its_names_cut(ask: Ask) -> None:
     assert text.split("\n")[-2:] == [
         "# 1 row more: same arguments with offset=1",
         (
-            "# all 2 rows as CSV: resource gateway-metrics://rows/('groupBy':!'metadata.k0',"
-            "'metadata.k1','metadata.k2','metadata.k3','metadata.k4','metadata.k5';,"
-            "'startTs':'2026-07-01','endTs':'2026-07-08')"
+            "# all 2 rows as CSV: resource gateway-metrics://rows?groupBy=metadata.k0,"
+            "metadata.k1,metadata.k2,metadata.k3,metadata.k4,metadata.k5"
+            "&startTs=2026-07-01&endTs=2026-07-08"
         ),
     ]
 

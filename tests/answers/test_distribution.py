@@ -124,8 +124,8 @@ async def test_rows_that_are_equal_in_all_keys_keep_a_column_to_stand_in(ask: As
         "ALL|9",
         "# 1 row more: same arguments with offset=1, limit=1",
         (
-            "# all 2 rows as CSV: resource gateway-metrics://rows/('groupBy':!'modelName','metadata.a';,"
-            "'startTs':'2026-07-01','endTs':'2026-07-08')"
+            "# all 2 rows as CSV: resource gateway-metrics://rows?groupBy=modelName,metadata.a"
+            "&startTs=2026-07-01&endTs=2026-07-08"
         ),
     ]
 
@@ -198,9 +198,9 @@ async def test_rows_not_shown_are_summed_only_where_that_is_right(ask: Ask) -> N
         "ALL|116|190|88|37.75",
         "# 2 rows more: same arguments with offset=2, limit=1",
         (
-            "# all 4 rows as CSV: resource gateway-metrics://rows/('aggregations':!'sum+inputTokens',"
-            "'p99+latencyMs','sum+costInUSD';,'groupBy':!'modelName';,'startTs':'2026-07-01',"
-            "'endTs':'2026-07-08','orderBy':'total')"
+            "# all 4 rows as CSV: resource gateway-metrics://rows?aggregations=sum+inputTokens,"
+            "p99+latencyMs,sum+costInUSD&groupBy=modelName&startTs=2026-07-01&endTs=2026-07-08"
+            "&orderBy=total"
         ),
     ]
 
@@ -246,8 +246,8 @@ async def test_a_window_that_ends_at_now_is_held_for_the_next_call(ask: Ask) -> 
     assert text.endswith(
         "# 1 row more: same arguments with offset=3, limit=3,"
         " startTs=2026-07-15T08:30:00.000Z, endTs=2026-07-15T09:30:00.000Z\n"
-        "# all 4 rows as CSV: resource gateway-metrics://rows/('groupBy':!'modelName';,"
-        "'startTs':'2026-07-15T08:30Z','endTs':'2026-07-15T09:30Z')"
+        "# all 4 rows as CSV: resource gateway-metrics://rows?groupBy=modelName"
+        "&startTs=2026-07-15T08:30Z&endTs=2026-07-15T09:30Z"
     )
 
 

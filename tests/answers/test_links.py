@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 from hypothesis import given
@@ -138,25 +138,75 @@ def test_a_link_is_a_uri_that_clients_pass_on_as_it_is(arguments: dict[str, Any]
         return
 
     assert len(link) <= LONGEST
-    # RFC 3986: one segment of a path, in which no sign has to be encoded any more.
-    segment = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-F]{2})+"
-    assert re.fullmatch(f"gateway-metrics://rows/{segment}", link)
-    # What fills in a template, or is careful, encodes more.
-    careful = ROWS + quote(unquote(link.removeprefix(ROWS)), safe="")
+    # RFC 3986: a query string, in which no sign has to be encoded any more.
+    signs = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})+"
+    assert re.fullmatch(rf"gateway-metrics://rows\?{signs}", link)
+    # What fills in the template, or is careful, encodes more.
+    careful = f"{ROWS}?{urlencode(parse_qsl(link.partition('?')[2]), quote_via=quote, safe='')}"
     assert read_link(careful) == read_link(link)
 
 
 def test_a_link_reads_like_the_arguments() -> None:
     arguments = {**WEEK, "aggregations": ["sum costInUSD", "share"], "groupBy": ["modelName"]}
-    question = read_distribution({**arguments, "compareTo": "1 week"}, TERMS, NOW)
+    filters = [{"fieldName": "modelName", "operator": "IN", "value": ["a,b", 'say "c"', "d"]}]
+    question = read_distribution(
+        {**arguments, "filters": filters, "compareTo": "1 week"}, TERMS, NOW
+    )
 
     link = write_link(question)
 
     assert link == (
+        "gateway-metrics://rows?aggregations=sum+costInUSD,share&groupBy=modelName"
+        "&filters=modelName,IN,%22a,b%22,%22say+%22%22c%22%22%22,d"
+        "&startTs=2026-07-01&endTs=2026-07-08&compareTo=2026-06-24..2026-07-01"
+    )
+    assert read_link(link) == {
+        **arguments,
+        "filters": filters,
+        "compareTo": "2026-06-24..2026-07-01",
+    }
+
+
+def test_a_value_that_is_no_text_stays_so_in_a_field_that_the_catalog_lacks() -> None:
+    options = ParserOptions(load_catalog(), allow_unknown=True)
+    filters = [{"fieldName": "region", "operator": "EQUAL", "value": 5}]
+    question = read_distribution({**WEEK, "filters": filters}, options, NOW)
+
+    link = write_link(question)
+
+    assert link is not None
+    assert read_linked(read_link(link), options, NOW).query.filters[0].value == 5
+
+
+def swapped(arguments: Any) -> str:
+    """The URI in its earlier form: JSON in a path, its signs swapped for bare ones."""
+    text = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
+    signs = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
+    return f"{ROWS}/{quote(text.translate(signs), safe=chr(39) + '()!;+,:@$*=')}"
+
+
+@given(arguments=DISTRIBUTIONS | TIMESERIES)
+def test_links_of_the_earlier_form_still_name_the_same_rows(arguments: dict[str, Any]) -> None:
+    question = read(arguments)
+    link = None if question is None else write_link(question)
+    if question is None or link is None or len(older := swapped(read_link(link))) > LONGEST:
+        return
+
+    assert essence(read_linked(read_link(older), TERMS, LATER)) == essence(question)
+
+
+def test_a_link_of_the_earlier_form_reads_as_it_was_written() -> None:
+    older = (
         "gateway-metrics://rows/('aggregations':!'sum+costInUSD','share';,'groupBy':!'modelName';,"
         "'startTs':'2026-07-01','endTs':'2026-07-08','compareTo':'2026-06-24..2026-07-01')"
     )
-    assert read_link(link) == {**arguments, "compareTo": "2026-06-24..2026-07-01"}
+
+    assert read_link(older) == {
+        **WEEK,
+        "aggregations": ["sum costInUSD", "share"],
+        "groupBy": ["modelName"],
+        "compareTo": "2026-06-24..2026-07-01",
+    }
 
 
 def test_a_long_question_has_no_link() -> None:
@@ -232,7 +282,7 @@ async def test_only_what_is_cut_has_a_link(ask: Ask, kind: str, form: str) -> No
         assert json.loads(cut)["csv"].startswith(ROWS)
     else:
         what = "all 3 rows" if kind == "distribution" else "all buckets of all series"
-        assert cut.rsplit("\n", 1)[1].startswith(f"# {what} as CSV: resource {ROWS}(")
+        assert cut.rsplit("\n", 1)[1].startswith(f"# {what} as CSV: resource {ROWS}?")
 
 
 async def test_buckets_left_out_have_a_link(ask: Ask) -> None:
@@ -246,8 +296,8 @@ async def test_buckets_left_out_have_a_link(ask: Ask) -> None:
     more, link = text.split("\n")[-2:]
     assert "more buckets: same arguments with" in more
     assert link == (
-        "# all buckets of all series as CSV: resource gateway-metrics://rows/('startTs':"
-        "'2026-07-01','endTs':'2026-07-08','interval':'1+hour')"
+        "# all buckets of all series as CSV: resource gateway-metrics://rows?startTs=2026-07-01"
+        "&endTs=2026-07-08&interval=1+hour"
     )
 
 

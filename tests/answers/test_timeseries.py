@@ -85,9 +85,9 @@ async def test_grouped_it_is_one_block_per_value(ask: Ask) -> None:
         "time|null|o4|other (2)\n---|---|---|---\n2026-07-01 00:00|8|6|6\n12:00|8|6|6\n"
         "## p99LatencyMs\n"
         "time|null|o4\n---|---|---\n2026-07-01 00:00|40|30\n12:00|40|30\n"
-        "# all buckets of all series as CSV: resource gateway-metrics://rows/('aggregations':!"
-        "'sum+costInUSD','p99+latencyMs';,'groupBy':!'modelName';,'startTs':'2026-07-01','endTs':"
-        "'2026-07-02','interval':'12+hour')"
+        "# all buckets of all series as CSV: resource gateway-metrics://rows?aggregations="
+        "sum+costInUSD,p99+latencyMs&groupBy=modelName&startTs=2026-07-01&endTs=2026-07-02"
+        "&interval=12+hour"
     )
 
 
@@ -356,7 +356,7 @@ async def test_series_give_way_before_buckets_do(ask: Ask) -> None:
     assert shown > 3
     assert f"other ({40 - shown})" in text
     assert missed.startswith(f"# only {shown} of the 40 series asked for fit: a longer interval")
-    assert link.startswith("# all buckets of all series as CSV: resource gateway-metrics://rows/")
+    assert link.startswith("# all buckets of all series as CSV: resource gateway-metrics://rows?")
     assert len(labels_of(text)) == 24
 
 

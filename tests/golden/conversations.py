@@ -95,6 +95,13 @@ def list_resources() -> Iterator[str]:
     yield link(startTs="2025-01-01", endTs="2025-02-01", groupBy=["modelName"])
     plain = json.dumps({"groupBy": ["modelName"], **june})
     yield f"gateway-metrics://rows/{quote(plain)}"
+    yield "gateway-metrics://rows?groupBy=modelName&startTs=2026-06-01&endTs=2026-07-01"
+    yield (
+        "gateway-metrics://rows?aggregations=sum+costInUSD,share&groupBy=team,modelName"
+        "&filters=modelName,NOT_IN,%22mistral%7Clarge+%22%22v2%22%22%22,x&filters=latencyMs,LESS_THAN,5000"
+        "&startTs=2026-06-01&endTs=2026-07-01&timezone=Europe/Berlin"
+    )
+    yield "gateway-metrics://rows?groupBy=modle&limit=5&filters=modelName&startTs=last+week"
     yield "gateway-metrics://rows/nothing"
     yield "gateway-metrics://rows/"
     yield "gateway-metrics://catalog/modelMetric"

@@ -102,7 +102,7 @@ async def test_a_uri_holds_the_hash_and_finds_its_rows(mail: Path, key: Path, hi
         written = await read(client, link.replace(hidden, ADA))
 
     assert ADA not in answer
-    assert f"'{hidden}','gpt-4o'" in link
+    assert f"IN,{hidden},gpt-4o&" in link
     names = {line.partition(",")[0] for line in hashed.splitlines()[1:]}
     assert names == {hidden, "gpt-4o"}
     assert written == hashed
@@ -112,12 +112,16 @@ async def test_a_uri_holds_the_hash_and_finds_its_rows(mail: Path, key: Path, hi
 @pytest.mark.parametrize(
     "address", [ADA, ADA.replace("@", "%40"), "".join(f"%{ord(sign):02x}" for sign in ADA)]
 )
+@pytest.mark.parametrize("form", ["query string", "earlier"])
 async def test_the_uri_that_comes_back_has_the_hash_and_names_the_same_rows(
-    mail: Path, key: Path, hidden: str, mode: str, address: str
+    mail: Path, key: Path, hidden: str, mode: str, address: str, form: str
 ) -> None:
-    filters = f"('fieldName':'team','operator':'ARRAY_HAS_ANY','value':!'{address}';)"
-    week = "'startTs':'2026-07-08','endTs':'2026-07-15'"
-    uri = f"{ROWS}('groupBy':!'team';,'filters':!{filters};,{week})"
+    named = "gateway-metrics://rows?groupBy=team&filters=team,ARRAY_HAS_ANY,{}"
+    uri = f"{named.format(address)}&startTs=2026-07-08&endTs=2026-07-15"
+    if form == "earlier":
+        filters = f"('fieldName':'team','operator':'ARRAY_HAS_ANY','value':!'{address}';)"
+        week = "'startTs':'2026-07-08','endTs':'2026-07-15'"
+        uri = f"{ROWS}('groupBy':!'team';,'filters':!{filters};,{week})"
     async with connect(mail, mode=mode, hide_emails=True, hide_emails_key=key) as client:
         (content,) = (await client.read_resource(uri)).contents
         again = await read(client, str(content.uri))
@@ -125,7 +129,8 @@ async def test_the_uri_that_comes_back_has_the_hash_and_names_the_same_rows(
         (plain,) = (await client.read_resource(uri)).contents
 
     assert isinstance(content, TextResourceContents)
-    assert (str(content.uri), str(plain.uri)) == (uri.replace(address, hidden), uri)
+    assert str(content.uri) == f"{named.format(hidden)}&startTs=2026-07-08&endTs=2026-07-15"
+    assert str(plain.uri) == uri
     assert hidden in content.text
     assert again == content.text
 
@@ -138,6 +143,8 @@ async def test_an_address_in_a_wrong_uri_is_hidden_in_what_is_said(mail: Path, k
             f"gateway-metrics://{ADA}",
             f"{ROWS}('groupBy':!'{ADA}';,'startTs':'2026-07-08','endTs':'2026-07-15')",
             f"{ROWS}('startTs':'{ADA}','endTs':'2026-07-15')",
+            f"gateway-metrics://rows?groupBy={ADA}&startTs=2026-07-08&endTs=2026-07-15",
+            f"gateway-metrics://rows?filters={ADA}&startTs=2026-07-08&endTs=2026-07-15",
         ):
             with pytest.raises(MCPError) as caught:
                 await client.read_resource(uri)

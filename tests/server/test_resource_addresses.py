@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -45,7 +46,14 @@ def reader(directory: Path, portal: BlockingPortal) -> Any:
         yield lambda uri: portal.call(code_of, uri)
 
 
+COMPARED: Final = (
+    "gateway-metrics://rows?aggregations=sum+costInUSD,share&groupBy=modelName,metadata.a"
+    "&filters=modelName,IN,gpt-4o,%22a,b%22&startTs=2025-03-01&endTs=2025-03-08T09:30Z"
+    "&timezone=Europe/Berlin&compareTo=2025-02-01..2025-02-08"
+)
 VALID: Final = (
+    COMPARED,
+    "gateway-metrics://rows?startTs=2025-03-01&endTs=2025-03-08&interval=1+day",
     ALL_MODELS,
     ROWS
     + "('aggregations':!'sum+costInUSD','share';,'groupBy':!'modelName','metadata.a';,'filters'"
@@ -65,7 +73,7 @@ def mutated(draw: st.DrawFn) -> str:
         until = draw(st.integers(at, min(at + 12, len(uri))))
         piece = draw(
             st.sampled_from(
-                ["", "'", "(", ")", "!", ";", ",", ":", "%00", "%", "%27", "null", "-1"]
+                ["", "'", "(", ")", "!", ";", ",", ":", "%00", "%", "%22", "&", "=", "null", "-1"]
             )
             | st.just(uri[at:until] * 2)
             | st.text(max_size=4)
@@ -74,7 +82,12 @@ def mutated(draw: st.DrawFn) -> str:
     return uri
 
 
-@given(uri=mutated() | st.text().map(ROWS.__add__) | st.text())
+@given(
+    uri=mutated()
+    | st.text().map(ROWS.__add__)
+    | st.text().map("gateway-metrics://rows?".__add__)
+    | st.text()
+)
 def test_no_uri_is_a_fault_of_the_server(reader: Callable[[str], int | None], uri: str) -> None:
     assert reader(uri) in (None, INVALID)
 
@@ -107,5 +120,10 @@ def test_no_argument_in_a_uri_is_a_fault_of_the_server(
     swapped = json.dumps({**MARCH, **wrong}).translate(
         str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
     )
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in wrong.items()
+    }
 
     assert reader(ROWS + swapped) in (None, INVALID)
+    assert reader(f"gateway-metrics://rows?{urlencode({**MARCH, **texts})}") in (None, INVALID)

@@ -28,8 +28,15 @@ Connect = Callable[[str, str], AbstractAsyncContextManager[Client]]
 TextOf = Callable[[CallToolResult], tuple[str, bool]]
 
 MARCH: Final = {"startTs": "2025-03-01", "endTs": "2025-03-08"}
-ROWS: Final = "gateway-metrics://rows/"
-ALL_MODELS: Final = ROWS + "('groupBy':!'modelName';,'startTs':'2025-03-01','endTs':'2025-03-08')"
+ROWS: Final = "gateway-metrics://rows"
+ALL_MODELS: Final = "gateway-metrics://rows?groupBy=modelName&startTs=2025-03-01&endTs=2025-03-08"
+ARGUMENTS: Final = (
+    *("datasource", "aggregations", "groupBy", "filters", "startTs", "endTs", "timezone"),
+    *("compareTo", "orderBy", "interval"),
+)
+OLDER: Final = (
+    "gateway-metrics://rows/('groupBy':!'modelName';,'startTs':'2025-03-01','endTs':'2025-03-08')"
+)
 INVALID: Final = -32602
 INTERNAL: Final = -32603
 _MANY: Final = """
@@ -96,7 +103,7 @@ async def test_the_catalogs_are_listed_and_the_rest_are_templates(client: Client
     ]
     assert [(one.uri_template, one.mime_type) for one in templates] == [
         ("gateway-metrics://catalog/{datasource}", "text/markdown"),
-        ("gateway-metrics://rows/{query}", "text/csv"),
+        (ROWS + "{?" + ",".join(ARGUMENTS) + "}", "text/csv"),
     ]
     assert all(one.title and one.description for one in listed)
     assert all(one.title and one.description for one in templates)
@@ -207,17 +214,25 @@ async def test_an_explanation_has_no_rows(
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("('startTs':'now-7d','endTs':'2025-03-08')", 'startTs: "now-7d" is not absolute. Give'),
-        ("('startTs':'2025-03-01')", "endTs: missing. Give an absolute one"),
+        ("?startTs=now-7d&endTs=2025-03-08", 'startTs: "now-7d" is not absolute. Give'),
+        ("?startTs=2025-03-01", "endTs: missing. Give an absolute one"),
+        ("?startTs=2025-03-01&startTs=2025-03-02&endTs=2025-03-08", "is not absolute. Give"),
         (
-            "('groupBy':!'modelNam';,'startTs':'2025-03-01','endTs':'2025-03-08','limit':3)",
+            "?groupBy=modelNam&startTs=2025-03-01&endTs=2025-03-08&limit=3",
             '- "limit": is not part of such a resource.',
         ),
         (
-            "('groupBy':!'modelNam';,'startTs':'2025-03-01','endTs':'2025-03-08','limit':3)",
+            "?groupBy=modelNam&startTs=2025-03-01&endTs=2025-03-08&limit=3",
             '\n- groupBy[0]: "modelNam" ',
         ),
-        ("!1,2;", "- query: expected an object, got [1, 2]"),
+        ("?filters=modelName&startTs=2025-03-01&endTs=2025-03-08", "- filters[0]: expected {"),
+        (
+            "?filters=modelName,EQUALS,a&startTs=2025-03-01&endTs=2025-03-08",
+            '- filters[0].operator: "EQUALS" is unknown. Did you mean',
+        ),
+        ("/('startTs':'now-7d','endTs':'2025-03-08')", 'startTs: "now-7d" is not absolute. Give'),
+        ("/('startTs':'2025-03-01')", "endTs: missing. Give an absolute one"),
+        ("/!1,2;", "- query: expected an object, got [1, 2]"),
     ],
 )
 async def test_a_wrong_query_is_refused_with_what_is_wrong(
@@ -230,11 +245,15 @@ async def test_a_wrong_query_is_refused_with_what_is_wrong(
     assert said in message
 
 
-NESTED: Final = f"('orderBy':{'!' * 900}{';' * 900},'startTs':'2026-07-01','endTs':'2026-07-02')"
+NESTED: Final = f"/('orderBy':{'!' * 900}{';' * 900},'startTs':'2026-07-01','endTs':'2026-07-02')"
 
 
 @pytest.mark.parametrize(
-    "query", ["", "x", "('a':", "%ff", "%7B%7D%7D", "(" * 3000, "!" * 1400, NESTED]
+    "query",
+    [
+        *("", "?", "?x", "?groupBy=", "?groupBy=%ff", f"?groupBy={'x' * 3000}"),
+        *("/", "/x", "/('a':", "/%ff", "/%7B%7D%7D", f"/{'(' * 3000}", f"/{'!' * 1400}", NESTED),
+    ],
 )
 async def test_what_holds_no_query_has_no_rows(client: Client, query: str) -> None:
     code, message = await refusal(client, ROWS + query)
@@ -246,16 +265,16 @@ async def test_what_holds_no_query_has_no_rows(client: Client, query: str) -> No
     )
 
 
-async def test_json_with_its_own_signs_leads_to_the_uri_that_reads(client: Client) -> None:
-    week = '"startTs":"2025-03-01","endTs":"2025-03-08"'
-    plain = percent_encode(f'{{"groupBy":["modelName"],{week}}}')
-
-    for query in (plain, unquote(plain)):
-        code, message = await refusal(client, ROWS + query)
-
-        assert code == INVALID
-        assert message.endswith(f"the signs of its JSON have to be swapped. Read {ALL_MODELS}")
-    assert (await read(client, ALL_MODELS)).text.startswith("modelName,")
+@pytest.mark.parametrize(
+    "older",
+    [
+        OLDER,
+        f"{ROWS}/{percent_encode(unquote(OLDER.removeprefix(ROWS + '/')), safe='')}",
+        f'{ROWS}/{{"groupBy":["modelName"],"startTs":"2025-03-01","endTs":"2025-03-08"}}',
+    ],
+)
+async def test_uris_of_the_earlier_form_name_the_same_rows(client: Client, older: str) -> None:
+    assert (await read(client, older)).text == (await read(client, ALL_MODELS)).text
 
 
 async def test_rows_without_a_backend_say_so_as_the_tools_do() -> None:

@@ -1,26 +1,28 @@
-"""A question as a URI that carries all of it, and back: nothing has to be kept to read it.
+"""A report request as a URI that carries all of it, and back: nothing is kept to read it.
 
-The URI holds the tool's arguments as compact JSON whose signs are swapped for those that a URI
-takes bare: that costs a third fewer tokens than Base64, deflated or not, and stays readable.
+The URI's query string holds the tool's arguments. A list is a line of CSV, a filter the line of its
+field, operator and values: `groupBy=team,modelName&filters=modelName,IN,a,b`.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, time
+from io import StringIO
 from typing import Any, Final
-from urllib.parse import quote as percent_encode
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlencode
 from zoneinfo import ZoneInfo
 
 from pydantic_core import from_json
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query.model import Aggregation, Filter
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.time.instant import read_instant
 from gateway_metrics_mcp.query.time.window import Window
 from gateway_metrics_mcp.query.time.zone import format_minute
@@ -32,63 +34,109 @@ from gateway_metrics_mcp.reports.request import (
     read_timeseries,
 )
 
-ROWS: Final = "gateway-metrics://rows/"
+ROWS: Final = "gateway-metrics://rows"
 LONGEST: Final = 1_500
-"""The most letters of a URI: a question with longer filters has none."""
+"""The most letters of a URI: a request with longer filters has none."""
 
 _LONGEST_READ: Final = LONGEST * 2
 """Letters of a URI that is read: a client may encode more signs."""
 
-_SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
-BARE: Final = "()!;'+,:@$*="
-"""The signs that stand in such a URI as they are."""
+_BARE: Final = ":,/@!$'()*;?"
+"""Signs that a query string takes as they are (RFC 3986), for short and readable URIs."""
+_LISTS: Final = ("aggregations", "groupBy", "filters")
 _WINDOW: Final = ("startTs", "endTs")
-_COMMON: Final = ("datasource", "aggregations", "groupBy", "filters", *_WINDOW)
-_DISTRIBUTION: Final = (*_COMMON, "timezone", "compareTo", "orderBy")
-_TIMESERIES: Final = (*_COMMON, "timezone", "interval")
+_COMMON: Final = ("datasource", *_LISTS, *_WINDOW, "timezone")
+_DISTRIBUTION: Final = (*_COMMON, "compareTo", "orderBy")
+_TIMESERIES: Final = (*_COMMON, "interval")
+TEMPLATE: Final = ROWS + "{?" + ",".join((*_DISTRIBUTION, "interval")) + "}"
+"""Of all such URIs (RFC 6570)."""
+
+# An earlier form is still read: JSON in the path, its signs swapped for those that a path takes
+# bare.
+_SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
+
 _ABSOLUTE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z)?", re.ASCII)
 _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
 
 
 def write_link(request: ReportRequest) -> str | None:
     """The URI of all rows of the answer; None if it would be too long."""
-    link = _write(_arguments(request))
+    link = format_link(_arguments(request))
     return link if len(link) <= LONGEST else None
 
 
-def _write(arguments: Mapping[str, Any]) -> str:
-    text = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
-    return ROWS + percent_encode(text.translate(_SWAPPED), safe=BARE)
+def format_link(arguments: Mapping[str, Any]) -> str:
+    """The URI of these arguments."""
+    given = {
+        name: [*map(_write_filter, value)] if name == "filters" else _write_line(value)
+        for name, value in arguments.items()
+        if isinstance(value, list)
+    }
+    return f"{ROWS}?{urlencode({**arguments, **given}, doseq=True, safe=_BARE)}"
 
 
 def read_link(link: str) -> Any:
-    """The JSON value in a URI of rows; None if it holds none."""
-    return _read(link, _SWAPPED)
-
-
-def read_plain(link: str) -> Any:
-    """The JSON object in one that was written with its own signs; None if it holds none."""
-    value = _read(link, {})
-    return value if isinstance(value, dict) else None
-
-
-def write_plain(arguments: Any) -> str | None:
-    """The URI as it must be of such an object; None if it would be too long to be read."""
-    link = _write(arguments)
-    return link if len(link) <= _LONGEST_READ else None
-
-
-def _read(link: str, signs: Mapping[int, int]) -> Any:
-    if not link.startswith(ROWS) or len(link) > _LONGEST_READ:
+    """The arguments in a URI of rows, not checked; None if it holds none."""
+    if len(link) > _LONGEST_READ:
         return None
     try:
-        text = unquote(link.removeprefix(ROWS), errors="strict").translate(signs)
-        return from_json(text, allow_inf_nan=False)  # nor anything nested deeply
+        if link.startswith(f"{ROWS}?"):
+            given = parse_qs(link.removeprefix(f"{ROWS}?"), errors="strict")
+            return {name: _read_values(name, values) for name, values in given.items()} or None
+        if link.startswith(f"{ROWS}/"):
+            text = unquote(link.removeprefix(f"{ROWS}/"), errors="strict")
+            text = text if text.startswith("{") else text.translate(_SWAPPED)
+            return from_json(text, allow_inf_nan=False)  # nor anything nested deeply
     except ValueError:
-        return None
+        pass
+    return None
 
 
-def read_linked(raw: Any, terms: ParserOptions, now: datetime) -> ReportRequest:
+def _read_values(name: str, values: list[str]) -> Any:
+    if name == "filters":
+        return [_read_filter(value) for value in values]
+    lines = [_read_line(value) for value in values] if name in _LISTS else values
+    return lines[0] if len(lines) == 1 else lines
+
+
+def _write_filter(one: object) -> str:
+    """`modelName,IN,a,b`; JSON where that is less.
+
+    A value that is no text stays so only in JSON: the field may be one that the catalog lacks.
+    """
+    if not isinstance(one, Mapping) or not isinstance(one.get("value"), list):
+        return one if isinstance(one, str) else json.dumps(one)
+    parts = [one.get("fieldName"), one.get("operator"), *one["value"]]
+    if len(one) != 3 or not all(isinstance(part, str) for part in parts):
+        return json.dumps(one, separators=(",", ":"), ensure_ascii=False)
+    return _write_line(parts)
+
+
+def _read_filter(text: str) -> object:
+    if text.startswith("{"):
+        return parse_json(text)
+    line = _read_line(text)
+    if not isinstance(line, list) or len(line) < 2:
+        return text
+    return {"fieldName": line[0], "operator": line[1], "value": line[2:]}
+
+
+def _write_line(parts: list[Any]) -> str:
+    line = StringIO(newline="")
+    csv.writer(line).writerow(parts)
+    return line.getvalue().removesuffix("\r\n")
+
+
+def _read_line(text: str) -> list[str] | str:
+    """The parts of a line of CSV; the text as it is where it is none."""
+    try:
+        (line,) = csv.reader(StringIO(text, newline=""))
+    except (ValueError, csv.Error):
+        return text
+    return line
+
+
+def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportRequest:
     """The question of such a JSON value, by the rules of the tools; without limit or offset.
 
     Raises:
@@ -104,11 +152,11 @@ def read_linked(raw: Any, terms: ParserOptions, now: datetime) -> ReportRequest:
         given["compareTo"] = start
     read = read_timeseries if is_timeseries else read_distribution
     try:
-        request = read(given, terms, now)
+        request = read(given, options, now)
     except InvalidQueryError as error:
         known = {problem.place for problem in problems}
         times = _WINDOW if known.intersection(_WINDOW) else ()
-        problems += [p for p in error.problems if _root(p.place) not in (*known, *times)]
+        problems += [p for p in error.problems if p.argument not in (*known, *times)]
         raise InvalidQueryError(problems) from None
     if problems:
         raise InvalidQueryError(problems)
@@ -119,13 +167,15 @@ def read_linked(raw: Any, terms: ParserOptions, now: datetime) -> ReportRequest:
 
 
 def _arguments(request: ReportRequest) -> dict[str, Any]:
-    """The tool's arguments that mean this very question, without those left at their default."""
+    """The tool's arguments that mean this very request, without those left at their default."""
     query, zone = request.query, request.window.zone
+    # Without the one that is added to every query of its kind.
+    filters = query.filters if request.scope_filter is None else query.filters[:-1]
     given: dict[str, Any] = {
         "datasource": query.datasource,
         "aggregations": [_spell(value) for value in request.values[1:]],
         "groupBy": list(query.group_by),
-        "filters": [_as_argument(one) for one in _own_filters(request)],
+        "filters": [_as_argument(one, request) for one in filters],
         "startTs": _format(query.start_ts, zone),
         "endTs": _format(query.end_ts, zone),
         "timezone": zone.key,
@@ -147,14 +197,12 @@ def _spell(value: Value) -> str:
     return value.name
 
 
-def _own_filters(request: ReportRequest) -> tuple[Filter, ...]:
-    """Without the one that is added to every question of its kind."""
-    filters = request.query.filters
-    return filters if request.scope_filter is None else filters[:-1]
-
-
-def _as_argument(one: Filter) -> dict[str, Any]:
-    return {"fieldName": one.field_name, "operator": one.operator, "value": list(one.values)}
+def _as_argument(one: Filter, request: ReportRequest) -> dict[str, Any]:
+    """The filter with its values as text, where their field's type tells how to read it."""
+    values: list[Any] = list(one.values)
+    if one.operator == "IS_NULL" or one.field_name in request.datasource.filters:
+        values = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return {"fieldName": one.field_name, "operator": one.operator, "value": values}
 
 
 def _format(instant: datetime, zone: ZoneInfo) -> str:
@@ -164,24 +212,24 @@ def _format(instant: datetime, zone: ZoneInfo) -> str:
     return utc.date().isoformat() if is_date else format_minute(utc)
 
 
-def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> list[Problem]:
+def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> Problems:
     """What is no argument here, and each time that is not the same whenever it is read."""
-    problems = [
+    problems = Problems(
         Problem(quote(name), f"is not part of such a resource. {did_you_mean(name, names)}")
         for name in raw
         if name not in names
-    ]
+    )
     for name in _WINDOW:
         if _ABSOLUTE.fullmatch(str(raw.get(name))) is None:
             wrong = (
                 f"{quote(raw[name])} is not absolute" if raw.get(name) is not None else "missing"
             )
-            problems.append(Problem(name, f"{wrong}. {_TIMES}"))
+            problems.add(name, f"{wrong}. {_TIMES}")
     if "compareTo" in raw:
         ends = str(raw["compareTo"]).split("..")
         if len(ends) != 2 or not all(map(_ABSOLUTE.fullmatch, ends)):
             message = f"{quote(raw['compareTo'])} is not two absolute times with .. between them"
-            problems.append(Problem("compareTo", message))
+            problems.add("compareTo", message)
     return problems
 
 
@@ -198,7 +246,3 @@ def _read_end(text: str, earlier: Window) -> datetime:
     if end is None or end <= earlier.start:
         raise InvalidQueryError([Problem("compareTo", f"{quote(text)} is not after its start")])
     return end
-
-
-def _root(place: str) -> str:
-    return place.partition("[")[0].partition(".")[0]

@@ -40,7 +40,7 @@ from gateway_metrics_mcp.query.result import DataPoints, Key, Result, Row
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
 from gateway_metrics_mcp.rendering.answer import Answer
-from gateway_metrics_mcp.reports.rows_uri import BARE
+from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.settings import Settings
@@ -127,9 +127,13 @@ class EmailMask:
 
     def hide_uri(self, uri: str) -> str:
         """The URI with hashes, which names the same; percent-encoded addresses are hidden too."""
+        arguments = read_link(uri)
+        if isinstance(arguments, Mapping):
+            shown = self.read(arguments)
+            return uri if shown == arguments else format_link(shown)
         plain = unquote(uri)
         hidden = self.hide(plain)
-        return self.hide(uri) if hidden == plain else percent_encode(hidden, safe=f"/{BARE}")
+        return self.hide(uri) if hidden == plain else percent_encode(hidden, safe="/:")
 
     def reveal(self, value: Scalar) -> Scalar:
         """The value with the addresses of this call back in their places."""

@@ -22,13 +22,7 @@ from gateway_metrics_mcp.rendering.document import write_text
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.executor import QueryExecutor
 from gateway_metrics_mcp.reports.report import Report
-from gateway_metrics_mcp.reports.rows_uri import (
-    ROWS,
-    read_link,
-    read_linked,
-    read_plain,
-    write_plain,
-)
+from gateway_metrics_mcp.reports.rows_uri import ROWS, TEMPLATE, read_link, read_linked
 from gateway_metrics_mcp.runtime.logs import describe_call
 from gateway_metrics_mcp.runtime.tracing import trace_step
 from gateway_metrics_mcp.server.context import ToolContext
@@ -46,7 +40,7 @@ MOST_BYTES: Final = 5_000_000
 _TEXT: Final = "text/markdown"
 _CSV: Final = "text/csv"
 _UNKNOWN: Final = "unknown"
-_READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), f"{ROWS}{{query}}")
+_READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), TEMPLATE)
 
 Reader = Callable[[ToolContext, Any, Caller], Awaitable[Answer]]
 
@@ -88,9 +82,6 @@ def find_resource(uri: str) -> Found:
     linked = read_link(uri)
     if linked is not None:
         return Found("rows", _CSV, _read_rows, linked)
-    plain = read_plain(uri)
-    if plain is not None:
-        return Found(_UNKNOWN, _TEXT, _refuse_plain, plain)
     return Found(_UNKNOWN, _TEXT, _refuse, uri)
 
 
@@ -119,7 +110,7 @@ def list_templates() -> list[ResourceTemplate]:
         ResourceTemplate(
             name="rows",
             title="All rows of an answer",
-            uri_template=f"{ROWS}{{query}}",
+            uri_template=TEMPLATE,
             description="CSV of a query asked again; the last line of a cut answer has its URI",
             mime_type=_CSV,
         ),
@@ -183,15 +174,6 @@ def _write_rows(report: Report) -> Answer:
     text = write_csv(document.columns, document.records())
     order = document.order if len(document.points) > 1 else ""
     return Answer(text, notes=list_remarks(document, order))
-
-
-async def _refuse_plain(_context: ToolContext, raw: Any, _caller: Caller) -> Answer:
-    """The JSON of a question with its own signs, in which addresses are hidden by now."""
-    swapped = write_plain(raw)
-    way = "shorten it" if swapped is None else f"Read {swapped}"
-    raise UnknownResourceError(
-        f"no rows have this URI: the signs of its JSON have to be swapped. {way}"
-    )
 
 
 async def _refuse(_context: ToolContext, raw: Any, _caller: Caller) -> Answer:
