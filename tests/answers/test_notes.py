@@ -289,7 +289,6 @@ async def test_all_notes_at_once_leave_room_for_rows(ask: Ask) -> None:
     text = await ask(rows, question, budget=500, totals={"total": 900}, present=(), **facts)
 
     notes = [line for line in text.split("\n") if line.startswith("# ")]
-    assert len(notes) == 16
-    assert notes[-1].startswith("# all 60 rows as CSV: resource ")
+    assert len(notes) == 15
     assert estimate_tokens(text) <= 500
     assert "\nt59|user-59@|59\n" in text

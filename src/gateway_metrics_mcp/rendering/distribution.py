@@ -102,6 +102,8 @@ class _Table:
             room.take(*write_lines(self._page(count, count, [], self._points, tail)))
             room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
             rows = room.take_rows(self._rows(first))
+            if room.is_overspent:  # the first row is shown whether or not it fits, a link is not
+                link = []
         last = first + len(rows)
         tail = [self._document.continue_at(last), *link] if last < count else []
         hidden = [*self._points[:first], *self._points[last:]]
