@@ -67,7 +67,7 @@ def fit(document: Document, budget: int) -> Page:
 
 def _fit_empty(document: ReportDocument, budget: int) -> Page:
     """Why there are no rows, and what to ask next; the notes between give way to those."""
-    header = document.header.with_parts("rows none")
+    header = document.header.show("rows none")
     verdict, *others = document.verdict
     following = others[-1:]
     room = TokenBudget(budget)

@@ -35,7 +35,7 @@ def list_remarks(document: ReportDocument, *parts: str) -> list[str]:
     # Nothing is rounded in a CSV.
     notes = [note for note in document.notes if note.kind != "rounded"]
     remarks = replace(document, notes=notes).remarks
-    return [str(document.header.with_parts(*parts)), *remarks]
+    return [document.header.show(*parts), *remarks]
 
 
 def write_line(cells: Iterable[Key]) -> str:

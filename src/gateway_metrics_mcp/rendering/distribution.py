@@ -66,7 +66,7 @@ def _list_values(document: ReportDocument, notes: Sequence[Note], longest: int) 
     values = zip(result.value_names, point.values, strict=True)
     pairs = [(quote_text(name), format_key(key, longest)) for name, key in keys]
     pairs += [(label_of(report, name), format_cell(report, value, name)) for name, value in values]
-    return Page(document.header, [*notes, Pairs(pairs, bool(result.key_names))])
+    return Page(document.header.show(), [*notes, Pairs(pairs, bool(result.key_names))])
 
 
 class _Table:
@@ -124,7 +124,7 @@ class _Table:
         table = Table(self._heading, [*rows, *rest, *whole], is_number)
         blocks: list[Block] = [*self._notes, table, *tail]
         extent = describe_extent(first, last, len(self._points))
-        return Page(document.header.with_parts(document.order, extent), blocks)
+        return Page(document.header.show(document.order, extent), blocks)
 
     def _rows(self, first: int) -> Iterator[Sequence[str]]:
         """The cells of the rows that were asked for; each is made when it is to be measured."""

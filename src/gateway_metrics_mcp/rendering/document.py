@@ -7,7 +7,8 @@ either into text and decide nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from gateway_metrics_mcp.query.model import Filter
@@ -67,7 +68,10 @@ class Continuation(Note):
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+_BETWEEN: Final = " | "
+
+
+@dataclass(frozen=True)
 class Header:
     """What an answer covers."""
 
@@ -80,14 +84,11 @@ class Header:
     scope: str | None = None
     counted: str | None = None
     """What a row of the source is."""
-    parts: tuple[str, ...] = ()
-    """How the rows are sorted, and which of them are shown."""
+    searched: str | None = None
+    """What listed values were searched for, and how many have it."""
 
-    def with_parts(self, *parts: str) -> Header:
-        """The same, with what is shown."""
-        return replace(self, parts=tuple(filter(None, parts)))
-
-    def __str__(self) -> str:
+    @cached_property
+    def _covered(self) -> str:
         filters = " AND ".join(describe_filters(self.filters))
         pieces = (
             self.subject,
@@ -96,9 +97,13 @@ class Header:
             filters and f"filter: {filters}",
             self.scope,
             self.counted and f"counts {self.counted}",
-            *self.parts,
+            self.searched,
         )
-        return " | ".join(piece for piece in pieces if piece)
+        return _BETWEEN.join(piece for piece in pieces if piece)
+
+    def show(self, *parts: str) -> str:
+        """The header as text; `parts` say how rows are sorted, and which of them are shown."""
+        return _BETWEEN.join([self._covered, *filter(None, parts)])
 
 
 def describe_extent(first: int, last: int, count: int) -> str:
@@ -151,7 +156,7 @@ Block = Note | Table | Pairs | Section
 class Page:
     """What is shown of a document, in order."""
 
-    header: Header | None
+    header: str | None
     blocks: Sequence[Block]
 
     @property

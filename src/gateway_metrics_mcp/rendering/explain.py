@@ -43,7 +43,7 @@ def describe_plan(
         *notes,
         *request.window.notes,
     ]
-    header = describe_coverage(report).with_parts("not run")
+    header = describe_coverage(report).show("not run")
     blocks: list[Block] = [Note("plan", text) for text in said]
     room = TokenBudget(budget)
     room.take(*write_lines(Page(header, blocks)))

@@ -10,8 +10,8 @@ from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.request import ReportRequest
 
 
-def describe_coverage(report: Report, *parts: str) -> Header:
-    """What the answer covers; `parts` say how its rows are sorted and which are shown."""
+def describe_coverage(report: Report) -> Header:
+    """What the answer covers."""
     request = report.request
     query = request.query
     kind = " timeseries" if query.interval is not None else ""
@@ -25,7 +25,6 @@ def describe_coverage(report: Report, *parts: str) -> Header:
         tuple(shown_filters(report)),
         request.scope,
         f"{name_rows(request)}{sight}",
-        parts,
     )
 
 

@@ -170,7 +170,7 @@ class _Search:
     def _page(
         self, tables: Sequence[Table], shown: int, parts: Sequence[str], tail: Sequence[Note]
     ) -> Page:
-        header = self._document.header.with_parts(self._grid.describe_buckets(), *parts)
+        header = self._document.header.show(self._grid.describe_buckets(), *parts)
         cut = [replace(table, rows=table.rows[:shown]) for table in tables]
         return Page(header, [*self._notes, *cut, *tail])
 

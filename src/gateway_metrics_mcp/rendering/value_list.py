@@ -69,8 +69,7 @@ class ValueList:
     def fit(self, budget: int) -> Page:
         """The page within the budget; values are cut shorter where not one fits otherwise."""
         if self.is_empty:
-            header = self.header.with_parts(*self.header.parts, "rows none")
-            return Page(header, [*self.notes, *self.verdict])
+            return Page(self.header.show("rows none"), [*self.notes, *self.verdict])
         for longest in (LONGEST_VALUE, LONGEST_NAME, SHORT_NAME):
             page, room = self._fit(budget, longest)
             if not room.is_overspent:
@@ -102,10 +101,9 @@ class ValueList:
         self, first: int, last: int, rows: Sequence[Sequence[str]], tail: Sequence[Note]
     ) -> Page:
         extent = describe_extent(first, last, len(self._rows))
-        header = self.header.with_parts(*self.header.parts, extent)
         heading = [column.name for column in self.columns]
         table = Table(heading, rows, [column.kind == "value" for column in self.columns])
-        return Page(header, [*self.notes, table, *tail])
+        return Page(self.header.show(extent), [*self.notes, table, *tail])
 
     def _continue(self, offset: int) -> Continuation:
         """How to go on; a window that ends at now is held where it is."""
@@ -125,12 +123,12 @@ def describe_values(listing: Listing, result: Result, words: Words = TOOL_WORDS)
     points = _sort(result)
     found = _search(listing, points)
     what = "keys" if listing.is_of_keys else "values"
-    searched = (_describe_search(listing, len(found), len(points)),) if listing.search else ()
+    searched = _describe_search(listing, len(found), len(points)) if listing.search else None
     header = Header(
         f"{listing.query.datasource} {what} of {quote_text(listing.field)}",
         listing.window,
         scope=listing.scope,
-        parts=searched,
+        searched=searched,
     )
     total = [Column(TOTAL, "value")] if TOTAL in result.value_names else []
     return ValueList(

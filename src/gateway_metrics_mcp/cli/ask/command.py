@@ -239,7 +239,7 @@ def _describe_rows(document: ReportDocument, most: int | None) -> list[str]:
 def _write_values(document: ValueList, budget: int, *, is_csv: bool) -> Answer:
     """The values of a listing as CSV, or as JSON in the shape of the queries' answers."""
     page = document.fit(budget)
-    notes = [str(page.header), *(note.text for note in page.notes)]
+    notes = [page.header or "", *(note.text for note in page.notes)]
     rows = document.records()
     if is_csv:
         text = write_csv(document.columns, rows).rstrip("\n")

@@ -42,7 +42,7 @@ def align(page: Page) -> str:
 
 def as_markdown(page: Page) -> str:
     """Padded Markdown tables between paragraphs; nothing in a cell is markup."""
-    parts = [] if page.header is None else [_escape(str(page.header))]
+    parts = [] if page.header is None else [_escape(page.header)]
     for block in page.blocks:
         match block:
             case Note(text=text):
