@@ -18,8 +18,12 @@ GatewayMetricsError
 │   ├── RateLimitedError
 │   ├── UnavailableError
 │   ├── BackendTimeoutError
+│   ├── BusyError
 │   ├── UnreadableResponseError
 │   └── ResponseTooLargeError
+├── RefusedRequestError       an HTTP request has to change, before any question is read
+│   └── RefusedCallerError
+│       └── ExpiredTokenError
 └── InternalError             we have to mend the code
 
 A language model may read the text of each error, of a SettingsError its `public`: it holds our own
@@ -229,3 +233,35 @@ class ResponseTooLargeError(GatewayError):
     """The gateway's answer is larger than the limit."""
 
     code = "response_too_large"
+
+
+class BusyError(GatewayError):
+    """Too many queries at once (503)."""
+
+    code = "busy"
+
+
+class RefusedRequestError(GatewayMetricsError):
+    """An HTTP request that is refused before it is read: its status, and a word for programs."""
+
+    code = "http"
+
+    def __init__(self, message: str, *, status: int, error: str | None = None) -> None:
+        self.status = status
+        self.error = error
+        super().__init__(message)
+
+
+class RefusedCallerError(RefusedRequestError):
+    """A request without rights; `error` is RFC 6750's code, if it has one for this."""
+
+    code = "unauthorized"
+
+    def __init__(self, message: str, *, status: int = 401, error: str | None = None) -> None:
+        super().__init__(message, status=status, error=error)
+
+
+class ExpiredTokenError(RefusedCallerError):
+    """The token was good once."""
+
+    code = "token_expired"

@@ -16,16 +16,14 @@ import anyio
 import httpx
 import pytest
 
-from gateway_metrics_mcp.auth.credentials import RefusedCallerError
 from gateway_metrics_mcp.auth.tokens import (
-    ExpiredTokenError,
     OperatorFile,
     TokenEntry,
     Tokens,
     make_token,
     read_tokens,
 )
-from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.errors import ExpiredTokenError, RefusedCallerError, SettingsError
 from gateway_metrics_mcp.http.openapi import PATH
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

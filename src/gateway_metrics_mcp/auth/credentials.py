@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from gateway_metrics_mcp.errors import GatewayMetricsError
+from gateway_metrics_mcp.errors import RefusedCallerError
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -14,26 +14,6 @@ TOKEN_HEADER: Final = "X-TFY-API-Key"  # noqa: S105 - the header's name
 BEARER_HEADER: Final = "Authorization"
 _VISIBLE: Final = re.compile(r"[!-~]*")
 _LONGEST_TOKEN: Final = 16_384
-
-
-class RefusedRequestError(GatewayMetricsError):
-    """An HTTP request that is refused before it is read: its status, and a word for programs."""
-
-    code = "http"
-
-    def __init__(self, message: str, *, status: int, error: str | None = None) -> None:
-        self.status = status
-        self.error = error
-        super().__init__(message)
-
-
-class RefusedCallerError(RefusedRequestError):
-    """A request without rights; `error` is RFC 6750's code, if it has one for this."""
-
-    code = "unauthorized"
-
-    def __init__(self, message: str, *, status: int = 401, error: str | None = None) -> None:
-        super().__init__(message, status=status, error=error)
 
 
 def find_fault(token: str) -> str | None:

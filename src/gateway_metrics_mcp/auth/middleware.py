@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -12,14 +12,12 @@ from mcp.server.mcpserver import Context
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway_metrics_mcp.auth.credentials import (
-    BEARER_HEADER,
-    TOKEN_HEADER,
-    RefusedRequestError,
-)
-from gateway_metrics_mcp.auth.policies import AuthPolicy
-from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError
+from gateway_metrics_mcp.auth.credentials import BEARER_HEADER, TOKEN_HEADER
+from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError, RefusedRequestError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
+
+if TYPE_CHECKING:  # over stdio nobody needs it, and its types take time to build
+    from gateway_metrics_mcp.auth.policies import AuthPolicy
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,6 @@ from starlette.routing import Route
 from gateway_metrics_mcp.auth.credentials import (
     BEARER_HEADER,
     Headers,
-    RefusedCallerError,
     find_fault,
     read_bearer,
     read_header,
@@ -37,7 +36,7 @@ from gateway_metrics_mcp.auth.credentials import (
 from gateway_metrics_mcp.auth.jwks import ALGORITHMS, Keys, is_safe
 from gateway_metrics_mcp.auth.policies import AuthPolicy, name_owner
 from gateway_metrics_mcp.auth.tokens import Name, OperatorFile, Rights, read_operator_file
-from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.errors import RefusedCallerError, SettingsError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.settings import Settings
 

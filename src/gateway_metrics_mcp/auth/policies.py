@@ -18,12 +18,12 @@ from gateway_metrics_mcp.auth.credentials import (
     BEARER_HEADER,
     TOKEN_HEADER,
     Headers,
-    RefusedCallerError,
     read_bearer,
     read_header,
     refuse_illegal,
 )
 from gateway_metrics_mcp.auth.tokens import OperatorFile, Tokens
+from gateway_metrics_mcp.errors import RefusedCallerError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 
 _BEARER: Final = 'Bearer realm="gateway-metrics"'

@@ -27,8 +27,8 @@ from pydantic import (
     ValidationError,
 )
 
-from gateway_metrics_mcp.auth.credentials import RefusedCallerError, read_bearer
-from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.auth.credentials import read_bearer
+from gateway_metrics_mcp.errors import ExpiredTokenError, RefusedCallerError, SettingsError
 from gateway_metrics_mcp.query.caller import Caller, SubjectType
 
 logger = logging.getLogger(__name__)
@@ -143,12 +143,6 @@ class TokenEntry(Rights):
 
 
 UNKNOWN_KEY: Final = f"an unknown key; there are {', '.join(TokenEntry.model_fields)}"
-
-
-class ExpiredTokenError(RefusedCallerError):
-    """The token was good once."""
-
-    code = "token_expired"
 
 
 class Tokens(BaseModel):

@@ -21,22 +21,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway_metrics_mcp.auth.credentials import RefusedRequestError
 from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.middleware import find_caller
 from gateway_metrics_mcp.auth.policies import AuthPolicy
-from gateway_metrics_mcp.auth.tokens import ExpiredTokenError
 from gateway_metrics_mcp.backends.base import Engine
 from gateway_metrics_mcp.backends.factory import check_engine, open_engine
 from gateway_metrics_mcp.backends.middleware.stack import measure_upstream
 from gateway_metrics_mcp.errors import (
     AskerError,
     BackendTimeoutError,
+    ExpiredTokenError,
     GatewayError,
     GatewayMetricsError,
     InternalError,
     InvalidQueryError,
     Problem,
+    RefusedRequestError,
     SettingsError,
 )
 from gateway_metrics_mcp.http.body import read_query

@@ -16,11 +16,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway_metrics_mcp.auth.credentials import RefusedCallerError, RefusedRequestError
 from gateway_metrics_mcp.auth.middleware import AuthMiddleware, Refuse
 from gateway_metrics_mcp.auth.policies import AuthPolicy
-from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.runtime.limits import BusyError, ConcurrencyLimiter
+from gateway_metrics_mcp.errors import (
+    BusyError,
+    RefusedCallerError,
+    RefusedRequestError,
+    SettingsError,
+)
+from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.metrics import CONTENT_TYPE, Metrics, write_metrics
 from gateway_metrics_mcp.runtime.network import LOOPBACK_HOSTS, is_loopback
 from gateway_metrics_mcp.runtime.readiness import Readiness

@@ -11,15 +11,9 @@ from weakref import WeakValueDictionary
 import anyio
 from anyio import to_thread
 
-from gateway_metrics_mcp.errors import GatewayError
+from gateway_metrics_mcp.errors import BusyError
 
 T = TypeVar("T")
-
-
-class BusyError(GatewayError):
-    """Too many queries at once (503)."""
-
-    code = "busy"
 
 
 class ConcurrencyLimiter:
