@@ -11,11 +11,13 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Datasource, load_catalog
 from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result, read_result, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.rendering.document import Note
+from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.assembly import assemble, choose_values
 from gateway_metrics_mcp.reports.plan import QueryRole
 from gateway_metrics_mcp.reports.report import Report
@@ -26,6 +28,8 @@ from gateway_metrics_mcp.reports.request import (
     read_timeseries,
 )
 from gateway_metrics_mcp.server.app import build_server
+from gateway_metrics_mcp.server.context import ToolContext
+from gateway_metrics_mcp.server.tools import answer_call
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
@@ -34,6 +38,7 @@ SIDE: Final = ("virtualModelName", "IS_NULL")
 
 Row = dict[str, Any]
 Ask = Callable[..., Awaitable[str]]
+ReadNotes = Callable[..., Awaitable[list[Note]]]
 MakeAsked = Callable[..., Report]
 
 
@@ -168,6 +173,25 @@ def ask() -> Ask:
         return block.text
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def read_notes() -> ReadNotes:
+    """Ask the tool that fits, of these rows; what its answer says beside them, as data."""
+
+    async def read_notes(
+        rows: Sequence[Row], arguments: dict[str, Any], **facts: Any
+    ) -> list[Note]:
+        async def open_backend() -> CannedBackend:
+            return CannedBackend(rows, **facts)
+
+        context = ToolContext(Settings(), open_backend, lambda: NOW)
+        tool = "query_timeseries" if "interval" in arguments else "query_distribution"
+        answer = await answer_call(context, tool, arguments, LOCAL)
+        assert isinstance(answer.document, ReportDocument)
+        return [*answer.document.verdict, *answer.document.notes]
+
+    return read_notes
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,10 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.rendering.budget import estimate_tokens
+from gateway_metrics_mcp.rendering.document import Note
 
 Ask = Callable[..., Awaitable[str]]
+ReadNotes = Callable[..., Awaitable[list[Note]]]
 
 WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
 
@@ -24,64 +26,85 @@ def filter_by(field: str, *values: str, operator: str = "IN") -> dict[str, Any]:
 
 
 SLUG: Final = "createdBySubjectSlug"
-TRUE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any]]]] = [
-    ("team rows overlap: a caller in several teams", rows_by("team"), {"groupBy": ["team"]}, {}),
+TRUE: Final[list[tuple[str, str, list[dict[str, Any]], dict[str, Any], dict[str, Any]]]] = [
     (
+        "rows",
+        "team rows overlap: a caller in several teams",
+        rows_by("team"),
+        {"groupBy": ["team"]},
+        {},
+    ),
+    (
+        "rows",
         "the team filter chooses callers; their other teams",
         rows_by("team"),
         {"groupBy": ["team"], "filters": [filter_by("team", "a", operator="ARRAY_HAS_ANY")]},
         {},
     ),
     (
+        "rows",
         "rows are users only; virtual accounts are left out of the rows, not of ALL",
         rows_by(SLUG),
         {"groupBy": ["userEmail"]},
         {},
     ),
     (
+        "rows",
         "rows are virtual accounts only; users are left out of the rows, not of ALL",
         rows_by(SLUG),
         {"groupBy": ["virtualaccount"]},
         {},
     ),
     (
+        "rows",
         "users and virtual accounts share one column: group by createdBySubjectType too",
         rows_by(SLUG),
         {"groupBy": ["userEmail", "virtualaccount"]},
         {},
     ),
     (
+        "rows",
         "all gateway requests are counted, not only agents: filter agentName",
         rows_by("isFailure"),
         {"datasource": "agentMetrics", "groupBy": ["isFailure"]},
         {},
     ),
-    ('filter method IN ["tools/call"]', [{"total": 3}], {"datasource": "mcpMetrics"}, {}),
+    ("rows", 'filter method IN ["tools/call"]', [{"total": 3}], {"datasource": "mcpMetrics"}, {}),
     (
+        "rows",
         "load-balance, rate-limit and budget rules are mixed: group by configType",
         [{"total": 3}],
         {"datasource": "configMetrics"},
         {},
     ),
-    ("from the cache, 42 s old", [{"total": 3}], {}, {"age_s": 41.7}),
-    ("from the cache, under 1 s old", [{"total": 3}], {}, {"age_s": 0.2}),
-    ("from the cache, 59 min old", [{"total": 3}], {}, {"age_s": 3541}),
-    ("from the cache, 26 h old", [{"total": 3}], {}, {"age_s": 26 * 3600}),
-    ("the gateway cut the result", [{"total": 3}], {}, {"notes": ("the gateway cut the result",)}),
+    ("age", "from the cache, 42 s old", [{"total": 3}], {}, {"age_s": 41.7}),
+    ("age", "from the cache, under 1 s old", [{"total": 3}], {}, {"age_s": 0.2}),
+    ("age", "from the cache, 59 min old", [{"total": 3}], {}, {"age_s": 3541}),
+    ("age", "from the cache, 26 h old", [{"total": 3}], {}, {"age_s": 26 * 3600}),
     (
+        "source",
+        "the gateway cut the result",
+        [{"total": 3}],
+        {},
+        {"notes": ("the gateway cut the result",)},
+    ),
+    (
+        "filling",
         "the window touches now: its last minutes may still be filling",
         [{"total": 3}],
         {"startTs": "now-1h", "endTs": None},
         {},
     ),
-    ("cut to now", [{"total": 3}], {"endTs": "2026-08-01"}, {}),
+    ("window", "cut to now", [{"total": 3}], {"endTs": "2026-08-01"}, {}),
     (
+        "rounded",
         "decimals rounded (format exact: all digits)",
         [{"total": 3, "sumCostInUSD": 0.123456}],
         {"aggregations": ["sum costInUSD"]},
         {},
     ),
     (
+        "source",
         "the gateway's rows have no sumCostInUSD: shown as null",
         [{"total": 3}],
         {"aggregations": ["sum costInUSD"]},
@@ -89,17 +112,17 @@ TRUE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any]
     ),
 ]
 FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any]]]] = [
-    ("overlap", rows_by("modelName"), {"groupBy": ["modelName"]}, {}),
-    ("overlap", rows_by("team")[:1], {"groupBy": ["team"]}, {}),
+    ("rows", rows_by("modelName"), {"groupBy": ["modelName"]}, {}),
+    ("rows", rows_by("team")[:1], {"groupBy": ["team"]}, {}),
     (
-        "overlap",
+        "rows",
         [{"team": "a", "modelName": m, "total": 3} for m in "ab"],
         {"groupBy": ["team", "modelName"]},
         {},
     ),
-    ("overlap", [{"team": t, "total": 3} for t in ("a", None)], {"groupBy": ["team"]}, {}),
+    ("rows", [{"team": t, "total": 3} for t in ("a", None)], {"groupBy": ["team"]}, {}),
     (
-        "the team filter",
+        "rows",
         rows_by("modelName"),
         {
             "groupBy": ["modelName"],
@@ -107,17 +130,15 @@ FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any
         },
         {},
     ),
-    ("rows are", rows_by("modelName"), {"groupBy": ["modelName"]}, {}),
-    ("of ALL", rows_by(SLUG)[:1], {"groupBy": ["userEmail"]}, {}),
-    ("share one column", rows_by(SLUG), {"groupBy": ["userEmail"]}, {}),
+    ("rows", rows_by("modelName"), {"groupBy": ["modelName"]}, {}),
     (
-        "share one column",
+        "rows",
         rows_by(SLUG, "createdBySubjectType"),
         {"groupBy": ["userEmail", "virtualaccount", "createdBySubjectType"]},
         {},
     ),
     (
-        "not only agents",
+        "rows",
         rows_by("agentName"),
         {
             "datasource": "agentMetrics",
@@ -126,9 +147,9 @@ FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any
         },
         {},
     ),
-    ("not only agents", [{"total": 3}], {}, {}),
+    ("rows", [{"total": 3}], {}, {}),
     (
-        "tools/call",
+        "rows",
         rows_by("toolName"),
         {
             "datasource": "mcpMetrics",
@@ -138,14 +159,14 @@ FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any
         {},
     ),
     (
-        "are mixed",
+        "rows",
         rows_by("configType"),
         {"datasource": "configMetrics", "groupBy": ["configType"]},
         {},
     ),
-    ("cache", [{"total": 3}], {}, {}),
-    ("touches now", [{"total": 3}], {}, {}),
-    ("cut to now", [{"total": 3}], {}, {}),
+    ("age", [{"total": 3}], {}, {}),
+    ("filling", [{"total": 3}], {}, {}),
+    ("window", [{"total": 3}], {}, {}),
     (
         "rounded",
         [{"total": 3, "sumCostInUSD": 0.1234}],
@@ -158,36 +179,46 @@ FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any
         {"aggregations": ["sum costInUSD"], "format": "exact"},
         {},
     ),
-    ("shown as null", [{"total": 3}], {}, {}),
+    ("source", [{"total": 3}], {}, {}),
 ]
 
 
-@pytest.mark.parametrize(("note", "rows", "arguments", "facts"), TRUE)
+@pytest.mark.parametrize(("kind", "text", "rows", "arguments", "facts"), TRUE)
 async def test_a_note_is_said_where_it_is_true(
-    ask: Ask,
-    note: str,
+    read_notes: ReadNotes,
+    kind: str,
+    text: str,
     rows: list[dict[str, Any]],
     arguments: dict[str, Any],
     facts: dict[str, Any],
 ) -> None:
-    text = await ask(rows, {**WEEK, **arguments}, **facts)
+    notes = await read_notes(rows, {**WEEK, **arguments}, **facts)
 
-    lines = [line for line in text.split("\n")[1:] if note in line]
-    assert len(lines) == 1
-    assert lines[0].startswith("# ")
+    assert [note.kind for note in notes if text in note.text] == [kind]
 
 
-@pytest.mark.parametrize(("note", "rows", "arguments", "facts"), FALSE)
+@pytest.mark.parametrize(("kind", "rows", "arguments", "facts"), FALSE)
 async def test_a_note_is_not_said_where_it_is_untrue(
-    ask: Ask,
-    note: str,
+    read_notes: ReadNotes,
+    kind: str,
     rows: list[dict[str, Any]],
     arguments: dict[str, Any],
     facts: dict[str, Any],
 ) -> None:
-    text = await ask(rows, {**WEEK, **arguments}, **facts)
+    notes = await read_notes(rows, {**WEEK, **arguments}, **facts)
 
-    assert [line for line in text.split("\n")[1:] if note in line] == []
+    assert [note for note in notes if note.kind == kind] == []
+
+
+async def test_users_alone_are_said_once_and_of_all_only_beside_an_all_row(
+    read_notes: ReadNotes,
+) -> None:
+    (one,) = await read_notes(rows_by(SLUG)[:1], {**WEEK, "groupBy": ["userEmail"]})
+    (many,) = await read_notes(rows_by(SLUG), {**WEEK, "groupBy": ["userEmail"]})
+
+    assert (one.kind, many.kind) == ("rows", "rows")
+    assert "ALL" not in one.text
+    assert "ALL" in many.text
 
 
 @pytest.mark.parametrize(

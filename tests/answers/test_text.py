@@ -10,9 +10,10 @@ from typing import Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cells import unquote_text
 
 from gateway_metrics_mcp.rendering.answer import write_answer
-from gateway_metrics_mcp.rendering.cells import format_key, keep_on_line, quote_text, unquote_text
+from gateway_metrics_mcp.rendering.cells import format_key, keep_on_line, quote_text
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from mcp.client import Client
 from mcp_types import TextContent
 from tests.ask.conftest import Ask, Server
+from tests.cells import unquote_text
 
-from gateway_metrics_mcp.rendering.cells import unquote_text
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import read_settings
 

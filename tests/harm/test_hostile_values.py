@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.cells import unquote_text
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.rendering.cells import unquote_text
 
 BORDER: Final = re.compile(r"(?<!\\)\|")
 CUT: Final = re.compile(r"…\(\+\d+\)$")

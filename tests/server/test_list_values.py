@@ -16,13 +16,13 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cells import unquote_text
 
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.rendering.cells import unquote_text
 from gateway_metrics_mcp.rendering.document import write_text
 from gateway_metrics_mcp.rendering.value_list import describe_values
 from gateway_metrics_mcp.reports.listing import read_listing

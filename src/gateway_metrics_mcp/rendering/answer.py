@@ -14,8 +14,8 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.timeseries import fit_buckets
 from gateway_metrics_mcp.rendering.value_list import ValueList
 
+# All that an answer says; a page where it is the same for every budget.
 Document = ReportDocument | ValueList | Page
-"""All that an answer says; a page where it is the same for every budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Answer:
     """What an interactive view draws, which no model reads."""
 
 
+# What makes an answer of a document, within a budget of estimated tokens.
 Writer = Callable[[Document, int], Answer]
-"""What makes an answer of a document, within a budget of estimated tokens."""
 
 
 def write_answer(document: Document, budget: int) -> Answer:

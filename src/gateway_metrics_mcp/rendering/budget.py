@@ -9,6 +9,8 @@ from typing import Final
 
 from gateway_metrics_mcp.rendering.document import Note
 
+# After each letter, those that follow it in 95 % of the pairs of English and of code. So words stay
+# whole, and random letters break at about every second one.
 _FOLLOWERS: Final = (
     "aabcdfgiklmnprstuvwxy baceilorsuy cacdefhiklmorstu dabcdefilorstu "
     "eabcdefgilmnopqrstvwxy fadefilorstu gaeghilnorsu haeilorst iabcdefglmnoprstvxz keis "
@@ -16,10 +18,6 @@ _FOLLOWERS: Final = (
     "rabcdefgiklmnoprstuvy sacdefhiklmnopqrstuwy tabcdefhilmoprstuy uabcdefgilmnprst vaeio "
     "waehinors xceipt yelnpst ze"
 )
-"""After each letter, those that follow it in 95 % of the pairs of English and of code.
-
-So words stay whole, and random letters break at about every second one.
-"""
 
 _STEPS: Final = "|".join(f"{pair[0]}(?=[{pair[1:]}])" for pair in _FOLLOWERS.split())
 _PIECE: Final = re.compile(
@@ -50,14 +48,14 @@ def estimate_tokens(text: str) -> int:
     return count + sum(more * len(kind.findall(text)) for more, kind in _MORE)
 
 
+# Some clients cut the middle out of longer results.
 MOST_BYTES: Final = 32_000
-"""Some clients cut the middle out of longer results."""
 
+# The budget of an answer that no model reads.
 UNLIMITED: Final = 10**9
-"""The budget of an answer that no model reads."""
 
+# A link to all rows may take such a part of the budget; it must not take the rows' place.
 _MOST_FOR_LINK: Final = 5
-"""A link to all rows may take such a part of the budget; it must not take the rows' place."""
 
 
 @dataclass(slots=True)

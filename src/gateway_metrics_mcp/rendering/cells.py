@@ -16,20 +16,22 @@ from gateway_metrics_mcp.reports.report import Report
 NULL: Final = "null"
 NOT_APPLICABLE: Final = "n/a"
 LONGEST_NAME: Final = 80
+
+# The length of names where a budget has no room for even one row of longer ones.
 SHORT_NAME: Final = 8
-"""The length of names where a budget has no room for even one row of longer ones."""
 
+# Units that are shown in percent, and what a value is multiplied by.
 _PARTS: Final = {"ratio": 100, "pp": 100, "%": 1}
-"""Units that are shown in percent, and what a value is multiplied by."""
 
+# What is less does not round to 1.0.
 _FEW_PERCENT: Final = 0.995
-"""What is less does not round to 1.0."""
 
 _MOST_DECIMALS: Final = 12
 _MOST_VALUES: Final = 10
 _FEW_VALUES: Final = 2
+
+# Of all filters: the asker knows what was sent, and the room is the rows'.
 _MOST_LETTERS: Final = 600
-"""Of all filters: the asker knows what was sent, and the room is the rows'."""
 
 _PART_SIGNS: Final = {"ratio": "%", "pp": "pp", "%": "%"}
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
@@ -40,7 +42,6 @@ _INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
 _BLANK: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-_ESCAPE: Final = re.compile(r"\\(.)")
 
 
 def format_number(value: Number | None, unit: str | None = None, *, exact: bool = False) -> str:
@@ -124,7 +125,7 @@ def format_key(key: Key, longest: int = LONGEST_NAME) -> str:
 
 
 def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
-    r"""Text of third parties as data: `unquote_text` gives it back, unless it was cut.
+    r"""Text of third parties as data, which can be read back unless it was cut.
 
     Bare are one to three words of letters, digits and `_ . / : @ + -`. The rest is quoted as
     in JSON, with `|` as `\|` and everything invisible as an escape; beyond `longest` characters it
@@ -172,15 +173,6 @@ def keep_on_line(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if letter == "|" else _escape(letter) for letter in text)
-
-
-def unquote_text(cell: str) -> str:
-    """The text behind a cell that `quote_text` made and did not cut."""
-    if not cell.startswith('"'):
-        return cell
-    plain = _ESCAPE.sub(lambda match: "|" if match[1] == "|" else match[0], cell)
-    text: str = json.loads(plain)
-    return text
 
 
 def _is_plain(text: str) -> bool:

@@ -35,11 +35,12 @@ from gateway_metrics_mcp.reports.columns import CHANGE
 from gateway_metrics_mcp.reports.report import Report
 
 ALL: Final = "ALL"
-_LONGER_SUM_TOKENS: Final = 4
-"""By so much the sum of some rows can be longer than that of all, for which room is kept."""
 
+# By so much the sum of some rows can be longer than that of all, for which room is kept.
+_LONGER_SUM_TOKENS: Final = 4
+
+# From so many rows on, one domain of all addresses is said once: that saves a tenth.
 _FEWEST_ROWS: Final = 20
-"""From so many rows on, one domain of all addresses is said once: that saves a tenth."""
 
 _DOMAIN: Final = re.compile(r"[^@]+(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 
@@ -156,8 +157,8 @@ class _Table:
         return subtract(now, before)
 
 
+# The heading of rows that have no key at all.
 _NUMBERED: Final = "row"
-"""The heading of rows that have no key at all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from gateway_metrics_mcp.rendering.document import Note
 from gateway_metrics_mcp.rendering.sorting import rank_key
 from gateway_metrics_mcp.reports.report import Report
 
+# What follows the label of a bucket that holds less than its width.
 PARTIAL: Final = " (partial)"
-"""What follows the label of a bucket that holds less than its width."""
 
 _DAY_S: Final = UNIT_SECONDS["day"]
 

@@ -17,22 +17,23 @@ from gateway_metrics_mcp.rendering.notes import count_cut_notes
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.report import Report
 
+# The most characters of a metadata value on the gateway.
 _LONGEST: Final = 128
-"""The most characters of a metadata value on the gateway."""
 
+# What stands before the rows may take no more; else the request, which was sent, gives way.
 _MOST_OF_BUDGET: Final = 0.6
-"""What stands before the rows may take no more; else the request, which was sent, gives way."""
 
 _MOST_NOTES: Final = 5
 _FEW_NOTES: Final = 3
 _NO_REQUEST: Final = "the request is too long to be shown"
 _SHORT_REQUEST: Final = "of the request the window, the datasource and the filters are shown"
 _SHOWN: Final = ("startTs", "endTs", "datasource", "filters")
-_NEXT_TOKENS: Final = 60
-"""Room for the arguments that continue."""
 
+# Room for the arguments that continue.
+_NEXT_TOKENS: Final = 60
+
+# Room for the window to compare with among them.
 _EARLIER_TOKENS: Final = 45
-"""Room for the window to compare with among them."""
 
 
 @dataclass(slots=True)

@@ -82,8 +82,8 @@ def _describe_unmatched(one: Unmatched, where: str) -> str:
     return f"{wrong}: did you mean {' or '.join(format_key(near) for near in one.near)}?"
 
 
+# Data this young may be incomplete: the API does not say how far it reaches.
 STILL_FILLING: Final = timedelta(minutes=10)
-"""Data this young may be incomplete: the API does not say how far it reaches."""
 
 _FILLING: Final = "the window touches now: its last minutes may still be filling"
 _ROUNDED: Final = "decimals rounded ({}: all digits)"

@@ -35,14 +35,14 @@ from gateway_metrics_mcp.rendering.header import pin_window
 from gateway_metrics_mcp.rendering.notes import fit_notes
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 
+# Below that, buckets are left out rather than series.
 _FEWEST_SERIES: Final = 3
-"""Below that, buckets are left out rather than series."""
 
+# With fewer than that, series are left out after all.
 _FEWEST_BUCKETS: Final = 2
-"""With fewer than that, series are left out after all."""
 
+# The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say.
 _LEAST_NAME: Final = 4
-"""The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say."""
 
 
 def fit_buckets(document: ReportDocument, grid: Grid, buckets: Interval, budget: int) -> Page:

@@ -35,8 +35,8 @@ from gateway_metrics_mcp.rendering.document import (
 from gateway_metrics_mcp.rendering.sorting import rank_key, sort_rows
 from gateway_metrics_mcp.reports.listing import Listing
 
+# Values are listed to be filtered by, so they are cut later than elsewhere.
 LONGEST_VALUE: Final = 256
-"""Values are listed to be filtered by, so they are cut later than elsewhere."""
 
 _MOST_COMPARED: Final = 500
 _TEAM: Final = "team"

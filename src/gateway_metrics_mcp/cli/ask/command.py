@@ -54,13 +54,15 @@ logger = logging.getLogger(__name__)
 
 FAILED: Final = 1
 EMPTY: Final = 4
+
+# Of a table, where no limit was given: more is for a file (csv, json).
 _MOST_ROWS: Final = 1_000
-"""Of a table, where no limit was given: more is for a file (csv, json)."""
 
 _MOST_SERIES: Final = 100_000
 _FILES: Final = ("csv", "json")
+
+# The tool's format, where it has none of this name.
 _SENT: Final = {"aligned": "table", "csv": "exact", "markdown": "table"}
-"""The tool's format, where it has none of this name."""
 
 Checks = Sequence[tuple[Limit, Value]]
 

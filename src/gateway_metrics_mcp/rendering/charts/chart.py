@@ -15,13 +15,14 @@ from gateway_metrics_mcp.rendering.cells import format_value, quote_column
 from gateway_metrics_mcp.reports.columns import RATIO, Value
 from gateway_metrics_mcp.reports.report import Report
 
+# Series or groups that are drawn one by one; the rest is one more where it adds up.
 MOST_SERIES: Final = 12
-"""Series or groups that are drawn one by one; the rest is one more where it adds up."""
 
 MOST_PANELS: Final = 3
 OTHER: Final = "other"
+
+# Whole numbers beyond are drawn as floats: the engine knows none so large.
 _MOST_WHOLE: Final = 2**53
-"""Whole numbers beyond are drawn as floats: the engine knows none so large."""
 
 
 @dataclass(frozen=True, slots=True)

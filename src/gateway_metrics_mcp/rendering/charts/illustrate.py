@@ -16,8 +16,8 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument, descri
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 
+# Figures of a view: about 600 kB in the result, which the host holds.
 _MOST_MARKS: Final = 4_000
-"""Figures of a view: about 600 kB in the result, which the host holds."""
 
 _NOTHING: Final = "the answer has no value to draw"
 

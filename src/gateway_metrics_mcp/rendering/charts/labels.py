@@ -21,14 +21,15 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.report import Report
 
 _CUT: Final = "…"
+
+# Letters by which two cut names are to differ, where the whole ones do: a word to read.
 _ENOUGH: Final = 8
-"""Letters by which two cut names are to differ, where the whole ones do: a word to read."""
 
+# In less there is none for marks at both ends of what is shown.
 _LEAST_ROOM: Final = 5
-"""In less there is none for marks at both ends of what is shown."""
 
+# What is shorter tells nothing: its room goes to the letters beside the difference.
 _SHORTEST_PIECE: Final = 3
-"""What is shorter tells nothing: its room goes to the letters beside the difference."""
 
 
 def cut_apart(names: Sequence[str], longest: int) -> list[str]:
@@ -152,6 +153,8 @@ LONGEST: Final = 34
 _LONGEST_KEY: Final = 2_000
 _EMPTY: Final = "all"
 _BETWEEN: Final = ", "
+
+# Names that every JavaScript object has: Vega stumbles over groups of that name.
 _PROPERTIES: Final = frozenset(
     (
         "constructor",
@@ -163,7 +166,6 @@ _PROPERTIES: Final = frozenset(
         "valueOf",
     )
 )
-"""Names that every JavaScript object has: Vega stumbles over groups of that name."""
 
 
 def name_groups(groups: Sequence[Sequence[Key]]) -> list[str]:
@@ -230,8 +232,9 @@ def _share_room(lengths: Sequence[int], room: int) -> list[int]:
 
 
 _LONGEST_TITLE: Final = 84
+
+# Characters of a line of the subtitle: more would be wider than the picture.
 _LONGEST_LINE: Final = 118
-"""Characters of a line of the subtitle: more would be wider than the picture."""
 
 
 def write_title(report: Report, drawn: Sequence[Drawn]) -> str:

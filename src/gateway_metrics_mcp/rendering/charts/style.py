@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+# Pixels of the image per pixel of the layout: the first that fits into the bytes. Two is sharp
+# where clients show it at half its size.
 SCALES: Final = (2, 1.75, 1.5, 1)
-"""Pixels of the image per pixel of the layout: the first that fits into the bytes.
 
-Two is sharp where clients show it at half its size.
-"""
-
+# Of one image, which is sent as base64: some clients refuse results beyond a megabyte.
 MOST_BYTES: Final = 700_000
-"""Of one image, which is sent as base64: some clients refuse results beyond a megabyte."""
 
 WIDTH: Final = 820
+
+# Those of Okabe and Ito, without the yellow, which white swallows.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
-"""Those of Okabe and Ito, without the yellow, which white swallows."""
 
 REST_COLOUR: Final = "#8C8C8C"
 EARLIER_COLOUR: Final = "#B5BDC6"
 SOLID: Final = (1, 0)
 DASHED: Final = (7, 3)
+
+# The last stretch of a line, to or from a bucket that holds less than its width.
 PARTIAL: Final = (2, 3)
-"""The last stretch of a line, to or from a bucket that holds less than its width."""
 
 CONFIG: Final[dict[str, Any]] = {
     "font": "sans-serif",

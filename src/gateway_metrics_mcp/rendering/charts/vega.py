@@ -37,15 +37,17 @@ _BAR_LABEL: Final = {
     "fontSize": 12,
 }
 _MOST_TICKS: Final = 8
-_MOST_DOTTED: Final = 40
-"""Buckets up to which each figure has a dot."""
 
+# Buckets up to which each figure has a dot.
+_MOST_DOTTED: Final = 40
+
+# Of a whole bucket's row, repeated as the end of a dotted line.
 _END: Final[Spec] = {"part": "partial", "dot": False, "text": ""}
-"""Of a whole bucket's row, repeated as the end of a dotted line."""
 
 _SHORT_FROM: Final = 10_000
+
+# Of a tick's own number: nothing of the data is in it.
 _SHORT: Final = "datum.value === 0 ? '0' : replace(datum.label, 'G', 'B')"
-"""Of a tick's own number: nothing of the data is in it."""
 
 _MIDNIGHT: Final = "T00:00:00Z"
 
