@@ -235,7 +235,7 @@ def _explain(wrong: Any) -> str:
     key = place[2] if is_of_argument else place[0]
     match wrong["type"]:
         case "missing":
-            return f"{key} is missing"
+            return f"{key} is missing: one line of text"
         case "extra_forbidden":
             fields = (Argument if is_of_argument else FrontMatter).model_fields
             names = [field.alias or name for name, field in fields.items()]
