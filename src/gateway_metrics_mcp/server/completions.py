@@ -133,24 +133,9 @@ class Completer:
         mask = EmailMask(self._context.hiding_key)
         context = mask_backend(self._context, mask)
         search = _Search(template, argument, mask.read(asked.value), mask.read(raw), context)
-        values = search.list_known()
-        source = search.find_source()
-        if source is not None:
-            values += map(mask.hide, await _fetch_recent(context, caller, source))
-        fitting = [value for value in values if is_plain(value) and value.isprintable()]
-        return rank(search.so_far, fitting)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Whose recent values are wanted."""
-
-    datasource: DatasourceName
-    field: str
-    prefix: str = ""
-    """What each value is written after."""
-    filters: tuple[Filter, ...] = ()
-    """The other arguments that narrow the rows."""
+        recent = map(mask.hide, await search.fetch_recent(caller))
+        values = [value for value in (*search.list_known(), *recent) if is_plain(value)]
+        return rank(search.so_far, filter(str.isprintable, values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,20 +163,43 @@ class _Search:
             case _:
                 return [] if self.argument.default is None else [self.argument.default]
 
-    def find_source(self) -> _Source | None:
-        """Where the values come from; None if not from rows."""
-        datasource = datasource_of(self.template, self.given)
-        if self.argument.kind == "key":
-            return _Source(datasource, METADATA)
-        if self.argument.kind == "field":
-            is_meant = self.so_far.casefold().startswith(METADATA)
-            return _Source(datasource, METADATA, METADATA_PREFIX) if is_meant else None
-        field = self._field_of(self.argument)
-        if field is None:
-            return None
+    async def fetch_recent(self, caller: Caller) -> list[str]:
+        """The values of the last days, those of most rows first; none if rows have none.
+
+        Raises:
+            GatewayMetricsError: as the backend does, or if the values have no list.
+        """
+        field, options, now = self._find_field(), self.context.options, self.context.clock()
+        if not field:
+            return []
+        end = datetime.fromtimestamp(now.timestamp() // _STEP_S * _STEP_S, UTC)
+        raw = {
+            "datasource": datasource_of(self.template, self.given),
+            "field": field,
+            "startTs": format_instant(end - _RECENT),
+            "endTs": format_instant(end),
+        }
+        listing = read_listing(raw, options, now)
         others = [a for a in self.template.arguments if a != self.argument]
-        filters = [self._narrow(other, datasource) for other in others]
-        return _Source(datasource, field, filters=tuple(one for one in filters if one is not None))
+        narrowed = [self._narrow(other, listing.query.datasource) for other in others]
+        filters = (*listing.query.filters, *(one for one in narrowed if one is not None))
+        query = listing.query.model_copy(update={"filters": filters})
+        backend = await self.context.backend()
+        result = await fetch_values(backend, caller, replace(listing, query=query))
+        rows = sorted(result.points, key=lambda point: -(point.values[0] or 0))
+        keys = (point.keys[0] for point in rows if point.keys)
+        prefix = METADATA_PREFIX if self.argument.kind == "field" else ""
+        return [prefix + key for key in keys if isinstance(key, str) and key]
+
+    def _find_field(self) -> str | None:
+        """The field whose values are wanted; None if the values are not from rows."""
+        match self.argument.kind:
+            case "key":
+                return METADATA
+            case "field":
+                return METADATA if self.so_far.casefold().startswith(METADATA) else None
+            case _:
+                return self._field_of(self.argument)
 
     def _field_of(self, argument: Argument) -> str | None:
         """The field whose value the argument is; None if it is none, or that is not known yet."""
@@ -213,29 +221,6 @@ class _Search:
             if known is not None and operator in known.allowed:
                 return Filter(field_name=name, operator=operator, value=(value,))
         return None
-
-
-async def _fetch_recent(context: ToolContext, caller: Caller, source: _Source) -> list[str]:
-    """The values of the last days, those of most rows first.
-
-    Raises:
-        GatewayMetricsError: as the backend does, or if the values have no list.
-    """
-    now = context.clock()
-    end = datetime.fromtimestamp(now.timestamp() // _STEP_S * _STEP_S, UTC)
-    raw = {
-        "datasource": source.datasource,
-        "field": source.field,
-        "startTs": format_instant(end - _RECENT),
-        "endTs": format_instant(end),
-    }
-    listing = read_listing(raw, context.options, now)
-    filters = (*listing.query.filters, *source.filters)
-    query = listing.query.model_copy(update={"filters": filters})
-    result = await fetch_values(await context.backend(), caller, replace(listing, query=query))
-    rows = sorted(result.points, key=lambda point: -(point.values[0] or 0))
-    keys = (point.keys[0] for point in rows if point.keys)
-    return [source.prefix + key for key in keys if isinstance(key, str) and key]
 
 
 def rank(so_far: str, values: Iterable[str]) -> list[str]:
