@@ -5,7 +5,9 @@ GatewayMetricsError
 │   ├── InvalidQueryError
 │   ├── TooManyRowsError
 │   ├── QueryTooLargeError
-│   └── RefusedQueryError
+│   ├── RefusedQueryError
+│   ├── UnknownToolError
+│   └── UnknownResourceError
 ├── OperatorError             the set-up has to change
 │   ├── SettingsError
 │   ├── UnauthorizedError
@@ -154,6 +156,18 @@ class RefusedQueryError(AskerError):
     """The gateway answered 400: it does not take this question."""
 
     code = "refused_query"
+
+
+class UnknownToolError(AskerError):
+    """No tool has this name."""
+
+    code = "unknown_tool"
+
+
+class UnknownResourceError(AskerError):
+    """No resource has this URI."""
+
+    code = "unknown_resource"
 
 
 class SettingsError(OperatorError):

@@ -11,7 +11,7 @@ from anyio import to_thread
 from mcp_types import Resource as PublishedResource
 from mcp_types import ResourceTemplate
 
-from gateway_metrics_mcp.errors import AskerError, TooManyRowsError
+from gateway_metrics_mcp.errors import TooManyRowsError, UnknownResourceError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
@@ -43,12 +43,6 @@ _UNKNOWN: Final = "unknown"
 _READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), TEMPLATE)
 
 Reader = Callable[[ToolContext, Any, Caller], Awaitable[Answer]]
-
-
-class UnknownResourceError(AskerError):
-    """No resource has this URI."""
-
-    code = "unknown_resource"
 
 
 @dataclass(frozen=True, slots=True)

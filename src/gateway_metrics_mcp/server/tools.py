@@ -11,7 +11,7 @@ from typing import Any, Final
 from mcp_types import Tool as PublishedTool
 from mcp_types import ToolAnnotations
 
-from gateway_metrics_mcp.errors import AskerError, InvalidQueryError, Problems
+from gateway_metrics_mcp.errors import InvalidQueryError, Problems, UnknownToolError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.validation import check_size, read_choice
@@ -47,12 +47,6 @@ from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import answer_masked
 from gateway_metrics_mcp.server.texts import read_prompt
 from gateway_metrics_mcp.server.view_page import link_view
-
-
-class UnknownToolError(AskerError):
-    """No tool has this name."""
-
-    code = "unknown_tool"
 
 
 @dataclass(frozen=True, slots=True)
