@@ -54,5 +54,5 @@ class Engine(Backend, Protocol):
 
     @property
     def most_queries(self) -> int:
-        """How many run at once; any more wait inside, within their own time limit."""
+        """How many run at once; more wait inside, within their own time limit."""
         ...

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import anyio
@@ -27,16 +27,14 @@ from gateway_metrics_mcp.backends.address import Address
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
 from gateway_metrics_mcp.backends.clickhouse.tables import fits
-from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
+from gateway_metrics_mcp.backends.sql.compiler import Statement, read_rows
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.backends.sql.tables import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
 from gateway_metrics_mcp.errors import (
-    BackendTimeoutError,
     EngineError,
     GatewayMetricsError,
     InternalError,
     SettingsError,
-    TooManyRowsError,
 )
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -103,6 +101,7 @@ class ClickHouseBackend(SqlEngine):
     """
 
     _dialect = ClickHouseDialect()
+    most_queries = CONCURRENCY
 
     def __init__(
         self,
@@ -133,11 +132,6 @@ class ClickHouseBackend(SqlEngine):
         """`ClickHouse at <host>:<port>/<database>`."""
         return f"ClickHouse at {self._address}"
 
-    @property
-    def most_queries(self) -> int:
-        """As many as connections are kept."""
-        return CONCURRENCY
-
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query, by rulings R1 to R24.
 
@@ -153,9 +147,7 @@ class ClickHouseBackend(SqlEngine):
             with anyio.fail_after(self._timeout_s):
                 outcome = await self._run(call, query, caller)
         except TimeoutError:
-            outcome = BackendTimeoutError(
-                f"no answer within {self._timeout_s:g} s. Ask a shorter window or fewer groups"
-            )
+            outcome = self._give_up()
         if isinstance(outcome, GatewayMetricsError):
             raise outcome  # outside of any handler: the client's errors hold the password's frames
         return outcome
@@ -182,7 +174,7 @@ class ClickHouseBackend(SqlEngine):
 
     def _work(self, call: _Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
         """The whole of one query, in the worker thread; what fails is returned."""
-        table = self._layout.catalog.datasources[query.datasource].table
+        table = self._table_of(query)
         try:
             return self._answer(call, query, caller, table)
         except GatewayMetricsError as error:
@@ -198,17 +190,10 @@ class ClickHouseBackend(SqlEngine):
 
     def _answer(self, call: _Call, query: Query, caller: Caller, table: str) -> Result:
         client = self._open()
-        dialect = ClickHouseDialect()
+        dialect = self._dialect
         source = dialect.source(self._address.database, table)
         stored = self._stored(client, table, source)
-        statement = compile_query(
-            query,
-            caller,
-            source=source,
-            dialect=dialect,
-            layout=self._layout,
-            row_cap=self._row_cap,
-        )
+        statement = self._compile(query, caller, source)
         self._check_types(table, stored, statement)
         absent = dialect.absent_columns(self._layout.tables[table], stored)
         parameters = {name: dialect.parameter(v) for name, v in statement.parameters.items()}
@@ -219,7 +204,8 @@ class ClickHouseBackend(SqlEngine):
         call.is_sent = True
         rows = client.query(absent + statement.text, parameters, settings | most).result_rows
         if len(rows) > self._row_cap:
-            self._refuse(client, absent + statement.count_text, parameters, settings)
+            counted = client.query(absent + statement.count_text, parameters, settings)
+            raise self._refuse_rows(counted.result_rows[0][0])
         return read_rows(rows, statement, query, self._layout.catalog)
 
     def _open(self) -> Client:
@@ -273,15 +259,6 @@ class ClickHouseBackend(SqlEngine):
         ):  # and so it stays: the server lets nobody change it
             del wanted["readonly"]
         return _allowed(client, wanted)
-
-    def _refuse(
-        self, client: Client, text: str, parameters: dict[str, Any], settings: dict[str, str]
-    ) -> None:
-        ((count,),) = client.query(text, parameters, settings).result_rows
-        raise TooManyRowsError(
-            f"the answer would have {count} rows, the limit is {self._row_cap}. Ask a shorter"
-            " window, a longer interval, fewer group-by fields, or filter"
-        )
 
     def _kill(self, call: _Call) -> None:
         """Ask the server to stop the query, which ends the wait of its thread."""

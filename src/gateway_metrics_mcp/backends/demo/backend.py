@@ -68,7 +68,7 @@ class DemoBackend(SqlEngine):
         self._layout = Layout.of(catalog)
         self._cache = cache or find_cache()
         self._clock = clock or (lambda: datetime.now(UTC))
-        self._threads = threads
+        self.most_queries = threads
         self._row_cap = row_cap
         self._engine = engine
         self._day: date | None = None
@@ -79,11 +79,6 @@ class DemoBackend(SqlEngine):
     def description(self) -> str:
         """`generated demo data, seed 7`."""
         return f"generated demo data, seed {self._seed}"
-
-    @property
-    def most_queries(self) -> int:
-        """As many as there are threads."""
-        return self._threads
 
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query; there are none after now."""
@@ -111,7 +106,7 @@ class DemoBackend(SqlEngine):
         return DuckDBBackend(
             directory,
             self._catalog,
-            threads=self._threads,
+            threads=self.most_queries,
             row_cap=self._row_cap,
             until=self._clock,
             **self._engine,

@@ -26,7 +26,6 @@ from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect
 from gateway_metrics_mcp.backends.duckdb.files import find_files, find_late_start, read_directory
 from gateway_metrics_mcp.backends.sql.compiler import (
     Statement,
-    compile_query,
     read_points,
     read_rows,
 )
@@ -34,13 +33,11 @@ from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.backends.sql.tables import Layout
 from gateway_metrics_mcp.errors import (
-    BackendTimeoutError,
     EngineError,
     GatewayMetricsError,
     InternalError,
     QueryTooLargeError,
     SettingsError,
-    TooManyRowsError,
 )
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -110,18 +107,14 @@ class DuckDBBackend(SqlEngine):
         self._limiter = ConcurrencyLimiter(threads)
         self._spill = _make_spill_directory()
         self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
-        self._memory_limit, self._threads = memory_limit, threads
+        self._memory_limit = memory_limit
+        self.most_queries = threads
         self._connection = self._connect()
 
     @property
     def description(self) -> str:
         """`DuckDB over Parquet in <directory>`."""
         return f"DuckDB over Parquet in {self._directory}"
-
-    @property
-    def most_queries(self) -> int:
-        """As many as there are threads."""
-        return self._threads
 
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query, by rulings R1 to R24.
@@ -139,12 +132,9 @@ class DuckDBBackend(SqlEngine):
                 except duckdb.FatalException:  # brought down by another question's file
                     return await self._run(query, caller)
         except TimeoutError:
-            raise BackendTimeoutError(
-                f"no answer within {self._timeout_s:g} s. Ask a shorter window or fewer groups"
-            ) from None
+            raise self._give_up() from None
         except duckdb.Error as error:
-            table = self._layout.catalog.datasources[query.datasource].table
-            raise translate(error, table) from error
+            raise translate(error, self._table_of(query)) from error
 
     async def _run(self, query: Query, caller: Caller) -> Result:
         """One attempt; a database that a damaged file has brought down is opened anew."""
@@ -166,7 +156,7 @@ class DuckDBBackend(SqlEngine):
     def _connect(self) -> duckdb.DuckDBPyConnection:
         config = {
             "memory_limit": self._memory_limit,
-            "threads": self._threads,
+            "threads": self.most_queries,
             "temp_directory": self._spill,
         }
         try:
@@ -177,15 +167,15 @@ class DuckDBBackend(SqlEngine):
 
     def _answer(self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller) -> Result:
         """The whole of one query, in the worker thread."""
-        table = self._layout.catalog.datasources[query.datasource].table
+        table = self._table_of(query)
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         files = find_files(self._directory / table, query.start_ts, end)
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
-        statement = self._compile(clipped, caller, files, are_whole=True)
+        statement = self._compile_over(files, clipped, caller, are_whole=True)
         try:
             cursor.execute(statement.text, statement.parameters)
         except duckdb.BinderException:  # the engine finds on opening them that they are not
-            statement = self._compile(clipped, caller, files, are_whole=False)
+            statement = self._compile_over(files, clipped, caller, are_whole=False)
             cursor.execute(statement.text, statement.parameters)
         result = read_rows((), statement, query, self._layout.catalog)
         points: list[Row] = []
@@ -194,7 +184,8 @@ class DuckDBBackend(SqlEngine):
                 time.sleep(_TURN_OF_OTHERS_S)
             points += read_points(rows, statement, query, keys=len(result.key_names))
         if len(points) > self._row_cap:
-            self._refuse(cursor, statement)
+            (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
+            raise self._refuse_rows(count)
         is_absent = not files and not (self._directory / table).is_dir()
         notes = (_no_table(table),) if is_absent else ()
         if (first := find_late_start(files, query.start_ts)) is not None:
@@ -204,31 +195,17 @@ class DuckDBBackend(SqlEngine):
         result = replace(result, points=DataPoints(points), is_absent=is_absent)
         return result.with_notes(*notes)
 
-    def _compile(
-        self, query: Query, caller: Caller, files: list[str], *, are_whole: bool
+    def _compile_over(
+        self, files: list[str], query: Query, caller: Caller, *, are_whole: bool
     ) -> Statement:
         """The statement over the files; whole ones lack no column that it names."""
-        table = self._layout.catalog.datasources[query.datasource].table
-        statement = compile_query(
-            query,
-            caller,
-            source=FILES if files else quote_identifier(table),
-            dialect=self._dialect,
-            layout=self._layout,
-            row_cap=self._row_cap,
-        )
+        table = self._table_of(query)
+        statement = self._compile(query, caller, FILES if files else quote_identifier(table))
         if not files:
             return statement
         define, columns = self._dialect.define_files, self._layout.tables[table]
         clause = define(table, columns, statement.text, are_whole=are_whole)
         return statement.opened_by(clause, files=files)
-
-    def _refuse(self, cursor: duckdb.DuckDBPyConnection, statement: Statement) -> None:
-        (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
-        raise TooManyRowsError(
-            f"the answer would have {count} rows, the limit is {self._row_cap}. Ask a shorter"
-            " window, a longer interval, fewer group-by fields, or filter"
-        )
 
 
 class _Job:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from gateway_metrics_mcp.backends.sql.conditions import SUBJECT_KINDS, Bind, Conditions
-from gateway_metrics_mcp.backends.sql.dialect import Dialect, Function, quote_identifier
+from gateway_metrics_mcp.backends.sql.dialect import (
+    Dialect,
+    Function,
+    TextPlace,
+    quote_identifier,
+)
 from gateway_metrics_mcp.backends.sql.tables import (
+    SLUG_COLUMN,
     SUBJECT_TYPE_COLUMN,
     TEAMS_COLUMN,
     TIME_COLUMN,
     Layout,
 )
 from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.model import Aggregation, Query
+from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Aggregation, Filter, Query, Scalar
 from gateway_metrics_mcp.query.result import (
     DataPoints,
     Number,
@@ -33,9 +38,11 @@ from gateway_metrics_mcp.query.result import (
 from gateway_metrics_mcp.query.vocabulary import (
     METADATA,
     METADATA_PREFIX,
+    NEGATIVE_OPERATORS,
     PERCENTILES,
     RATE_TYPES,
     AggregationType,
+    Operator,
 )
 
 _FUNCTIONS: Final[dict[AggregationType, Function]] = {
@@ -50,6 +57,32 @@ _FUNCTIONS: Final[dict[AggregationType, Function]] = {
     "rateMin": "min",
     "rateMax": "max",
     "ratePerMinute": "sum",
+}
+_SUBJECT_KINDS: Final = {
+    "userEmail": "user",
+    "virtualaccount": "virtualaccount",
+    "virtualAccount": "virtualaccount",
+}
+"""Names that mean the subject's slug and one kind of subject (R7, R8)."""
+
+_POSITIVE: Final[dict[Operator, Operator]] = {
+    "NOT_EQUAL": "EQUAL",
+    "NOT_IN": "IN",
+    "STRING_NOT_CONTAINS": "STRING_CONTAINS",
+    "STRING_NOT_STARTS_WITH": "STRING_STARTS_WITH",
+    "STRING_NOT_ENDS_WITH": "STRING_ENDS_WITH",
+}
+_COMPARISONS: Final[dict[Operator, str]] = {
+    "EQUAL": "=",
+    "GREATER_THAN": ">",
+    "LESS_THAN": "<",
+    "GREATER_THAN_EQUAL": ">=",
+    "LESS_THAN_EQUAL": "<=",
+}
+_TEXT_PLACES: Final[dict[Operator, TextPlace]] = {
+    "STRING_CONTAINS": "anywhere",
+    "STRING_STARTS_WITH": "start",
+    "STRING_ENDS_WITH": "end",
 }
 
 
@@ -82,17 +115,6 @@ class Statement:
         return Statement(text, count_text, {**self.parameters, **parameters}, self.outputs)
 
 
-@dataclass(slots=True)
-class _Selected:
-    """The output columns of a statement, as SQL."""
-
-    columns: list[str] = field(default_factory=list)
-
-    def add(self, expression: str) -> int:
-        self.columns.append(expression)
-        return len(self.columns) - 1
-
-
 def compile_query(
     query: Query, caller: Caller, *, source: str, dialect: Dialect, layout: Layout, row_cap: int
 ) -> Statement:
@@ -100,154 +122,209 @@ def compile_query(
 
     It returns at most `row_cap` rows and one, so that the reader can tell a cut (R19).
     """
-    parameters: dict[str, Any] = {}
-
-    def bind(value: object) -> str:
-        name = f"p{len(parameters)}"
-        parameters[name] = value
-        return dialect.placeholder(name, value)
-
-    datasource = layout.catalog.datasources[query.datasource]
-    conditions = Conditions(dialect, layout, bind)
-    where = [
-        f'"{TIME_COLUMN}" >= {bind(query.start_ts)}',
-        f'"{TIME_COLUMN}" < {bind(query.end_ts)}',
-        *_implied(query, datasource, bind),
-        *(conditions.of_filter(query, filter_) for filter_ in query.filters),
-    ]
-    rights = conditions.of_caller(caller)
-    if rights is not None:
-        where.append(rights)
-    by_team = any(_is_team(name, datasource) for name in query.group_by)
-    by_key = any(_is_keys(name, datasource) for name in query.group_by)
-    rows = dialect.rows(source, " AND ".join(where), by_team=by_team, by_key=by_key)
-
-    selected = _Selected()
-    groups = []
-    if query.interval is not None:
-        groups.append(selected.add(dialect.bucket(query.interval)))
-    groups += [
-        selected.add(_key_expression(name, datasource, layout, dialect, bind))
-        for name in _keys_once(query, datasource)
-    ]
-    total = selected.add("count(*)")
-    outputs = (Output(total), *_aggregates(query, layout, dialect, selected))
-    return _assemble(query, rows, selected, groups, outputs, parameters, row_cap)
+    return _Compiler(query, dialect, layout).compile(caller, source, row_cap)
 
 
-def _assemble(
-    query: Query,
-    rows: str,
-    selected: _Selected,
-    groups: list[int],
-    outputs: tuple[Output, ...],
-    parameters: dict[str, Any],
-    row_cap: int,
-) -> Statement:
-    positions = ", ".join(str(position + 1) for position in groups)
-    grouped = f" GROUP BY {positions}" if groups else ""
-    keys = groups[1:] if query.interval is not None else groups
-    order = [f"{position + 1} ASC" for position in groups[: len(groups) - len(keys)]]
-    order.append(f"{outputs[0].column + 1} DESC")
-    order += [f"{position + 1} ASC NULLS LAST" for position in keys]
-    text = (
-        f"SELECT {', '.join(selected.columns)} FROM {rows}{grouped}"
-        f" ORDER BY {', '.join(order)} LIMIT {row_cap + 1}"
-    )
-    expressions = ", ".join(selected.columns[position] for position in groups) or "1"
-    count_text = f"SELECT count(*) FROM (SELECT {expressions}, count(*) FROM {rows}{grouped}) AS c"
-    return Statement(text, count_text, parameters, outputs)
+class _Compiler:
+    """The parameters and the output columns of one statement, as they are collected."""
+
+    def __init__(self, query: Query, dialect: Dialect, layout: Layout) -> None:
+        self._query = query
+        self._dialect = dialect
+        self._layout = layout
+        self._datasource = layout.catalog.datasources[query.datasource]
+        self._parameters: dict[str, Any] = {}
+        self._columns: list[str] = []
+
+    def compile(self, caller: Caller, source: str, row_cap: int) -> Statement:
+        query = self._query
+        where = " AND ".join(self._conditions(caller))
+        by_team = any(self._is_team(name) for name in query.group_by)
+        by_key = any(self._is_keys(name) for name in query.group_by)
+        rows = self._dialect.rows(source, where, by_team=by_team, by_key=by_key)
+        if query.interval is not None:
+            self._select(self._dialect.bucket(query.interval))
+        for name in self._keys_once():
+            self._select(self._key(name))
+        groups = range(1, len(self._columns) + 1)
+        outputs = (Output(self._select("count(*)")), *self._aggregates())
+
+        grouped = f" GROUP BY {', '.join(map(str, groups))}" if groups else ""
+        order = ["1 ASC"] if query.interval is not None else []
+        order.append(f"{outputs[0].column + 1} DESC")
+        order += [f"{position} ASC NULLS LAST" for position in groups[len(order) - 1 :]]
+        text = (
+            f"SELECT {', '.join(self._columns)} FROM {rows}{grouped}"
+            f" ORDER BY {', '.join(order)} LIMIT {row_cap + 1}"
+        )
+        grouping = ", ".join(self._columns[: len(groups)]) or "1"
+        count_text = f"SELECT count(*) FROM (SELECT {grouping}, count(*) FROM {rows}{grouped}) AS c"
+        return Statement(text, count_text, self._parameters, outputs)
+
+    def _bind(self, value: object) -> str:
+        name = f"p{len(self._parameters)}"
+        self._parameters[name] = value
+        return self._dialect.placeholder(name, value)
+
+    def _select(self, expression: str) -> int:
+        """Add an output column: its place in a row."""
+        self._columns.append(expression)
+        return len(self._columns) - 1
+
+    # --- conditions ---
+
+    def _conditions(self, caller: Caller) -> list[str]:
+        query = self._query
+        where = [
+            f'"{TIME_COLUMN}" >= {self._bind(query.start_ts)}',
+            f'"{TIME_COLUMN}" < {self._bind(query.end_ts)}',
+        ]
+        # The server adds one kind of subject (R7) and a needed column (R16) by itself.
+        kinds = {_SUBJECT_KINDS[name] for name in query.group_by if name in _SUBJECT_KINDS}
+        if len(kinds) == 1:
+            where.append(f"{SUBJECT_TYPE_COLUMN} = {self._bind(kinds.pop())}")
+        if self._datasource.requires is not None:
+            where.append(f"{quote_identifier(self._datasource.requires)} IS NOT NULL")
+        where += [self._filter(filter_) for filter_ in query.filters]
+        if not caller.is_tenant_admin:
+            where.append(self._rights(caller))
+        return where
+
+    def _rights(self, caller: Caller) -> str:
+        """The rows of the caller's own and of their teams (R23)."""
+        slug, kind = self._bind(caller.subject), self._bind(caller.subject_type)
+        own = f"({SLUG_COLUMN} = {slug} AND {SUBJECT_TYPE_COLUMN} = {kind})"
+        teams = [self._dialect.has_team(self._bind(team)) for team in sorted(caller.teams)]
+        return f"({' OR '.join([own, *teams])})"
+
+    def _filter(self, filter_: Filter) -> str:
+        """The condition of one filter (R8 to R11)."""
+        field = self._layout.catalog.filter_field(self._query.datasource, filter_.field_name)
+        if field is None:  # read_query refuses it; only pass-through lets it by
+            raise KeyError(filter_.field_name)
+        operator = filter_.operator
+        is_negative = operator in NEGATIVE_OPERATORS
+        kind = _SUBJECT_KINDS.get(filter_.field_name)
+        if kind is not None:
+            # Slug and kind together: a negative operator negates the whole (R8).
+            slug = self._positive(quote_identifier(SLUG_COLUMN), filter_)
+            both = f"({slug}) AND {SUBJECT_TYPE_COLUMN} = {self._bind(kind)}"
+            return f"NOT ({both})" if is_negative else f"({both})"
+        filter_, value = self._comparable(filter_, field.table_column)
+        if field.type == "array" and operator != "IS_NULL":
+            teams = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
+            any_of = " OR ".join(self._dialect.has_team(self._bind(team)) for team in teams)
+            return f"NOT ({any_of})" if operator == "ARRAY_HAS_NONE" else f"({any_of})"
+        # NOT of null is null: a null never matches a negative operator (R9).
+        positive = self._positive(value, filter_)
+        return f"NOT ({positive})" if is_negative else positive
+
+    def _comparable(self, filter_: Filter, column: str) -> tuple[Filter, str]:
+        """The filter and what it is about; where one number is a double, all are."""
+        if filter_.metadata_key is not None:
+            return filter_, self._dialect.metadata(self._bind(filter_.metadata_key))
+        if self._layout.is_float(self._datasource, column):
+            return _with_floats(filter_), self._finite(column)
+        given = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
+        if any(isinstance(number, float) for number in given):
+            return _with_floats(filter_), self._dialect.as_float(quote_identifier(column))
+        return filter_, quote_identifier(column)
+
+    def _positive(self, value: str, filter_: Filter) -> str:
+        """A condition that holds for the values named, be the operator negative or not."""
+        operator = _POSITIVE.get(filter_.operator, filter_.operator)
+        given = filter_.value
+        if operator == "IS_NULL":
+            return f"{value} IS {'' if given else 'NOT '}NULL"
+        if isinstance(given, tuple):
+            bound = [self._bind(item) for item in given]
+            if operator == "IN":
+                return f"{value} IN ({', '.join(bound)})"
+            if operator == "BETWEEN":
+                low, high = bound
+                return f"({value} >= {low} AND {value} <= {high})"
+            raise TypeError("a single value is expected here")
+        if operator in _TEXT_PLACES:
+            return self._dialect.has_text(_TEXT_PLACES[operator], value, self._bind(given))
+        return f"{value} {_COMPARISONS[operator]} {self._bind(given)}"
+
+    # --- output columns ---
+
+    def _keys_once(self) -> list[str]:
+        """The group-by fields, the first of those that share a response key (R7)."""
+        key, names = self._datasource.response_key, self._query.group_by
+        first = {key(name): name for name in reversed(names)}
+        return [name for name in names if first[key(name)] == name]
+
+    def _is_team(self, name: str) -> bool:
+        known = self._datasource.group_by.get(name)
+        return known is not None and known.table_column == TEAMS_COLUMN
+
+    def _is_keys(self, name: str) -> bool:
+        """Whether the rows are split by the metadata's keys, as `metadata_keys` alone asks."""
+        return name == METADATA and name not in self._datasource.group_by
+
+    def _key(self, name: str) -> str:
+        if name.startswith(METADATA_PREFIX):
+            return self._dialect.metadata(self._bind(name.removeprefix(METADATA_PREFIX)))
+        if self._is_team(name):
+            return self._dialect.team()
+        if self._is_keys(name):
+            return self._dialect.metadata_key()
+        return self._finite(self._datasource.group_by[name].table_column)
+
+    def _aggregates(self) -> list[Output]:
+        """One output per aggregation; the percentiles of a column share one list."""
+        fractions: dict[str, list[float]] = {}
+        for aggregation in self._query.aggregations:
+            if aggregation.type in PERCENTILES:
+                fractions.setdefault(aggregation.column, []).append(PERCENTILES[aggregation.type])
+        lists: dict[str, int] = {}
+        outputs = []
+        for aggregation in self._query.aggregations:
+            name, type_ = aggregation.column, aggregation.type
+            if type_ not in PERCENTILES:
+                outputs.append(Output(self._select(self._aggregate(aggregation)), per=_per(type_)))
+                continue
+            if name not in lists:
+                number = self._finite(self._datasource.columns[name].table_column)
+                lists[name] = self._select(self._dialect.percentiles(number, fractions[name]))
+            outputs.append(Output(lists[name], fractions[name].index(PERCENTILES[type_])))
+        return outputs
+
+    def _aggregate(self, aggregation: Aggregation) -> str:
+        column = self._datasource.columns[aggregation.column]
+        if column.type == "array":
+            is_count = aggregation.type == "count"
+            return self._dialect.count_teamed() if is_count else self._dialect.distinct_teams()
+        value = self._finite(column.table_column)
+        is_integer = self._layout.is_integer(self._datasource, column.table_column)
+        return self._dialect.aggregate(_FUNCTIONS[aggregation.type], value, is_integer=is_integer)
+
+    def _finite(self, column: str) -> str:
+        """The column, null where it is NaN or infinite (R22)."""
+        quoted = quote_identifier(column)
+        is_float = self._layout.is_float(self._datasource, column)
+        return self._dialect.finite(quoted) if is_float else quoted
 
 
-def _implied(query: Query, datasource: Datasource, bind: Bind) -> list[str]:
-    """What the server adds by itself: one kind of subject (R7), a needed column (R16)."""
-    kinds = {SUBJECT_KINDS[name] for name in query.group_by if name in SUBJECT_KINDS}
-    implied = []
-    if len(kinds) == 1:
-        implied.append(f"{SUBJECT_TYPE_COLUMN} = {bind(kinds.pop())}")
-    if datasource.requires is not None:
-        implied.append(f"{quote_identifier(datasource.requires)} IS NOT NULL")
-    return implied
+def _with_floats(filter_: Filter) -> Filter:
+    """The filter with its numbers as doubles."""
+    given = filter_.value
+    value = tuple(map(_as_float, given)) if isinstance(given, tuple) else _as_float(given)
+    return filter_.model_copy(update={"value": value})
 
 
-def _keys_once(query: Query, datasource: Datasource) -> list[str]:
-    """The group-by fields, the first of those that share a response key (R7)."""
-    first = {datasource.response_key(name): name for name in reversed(query.group_by)}
-    return [name for name in query.group_by if first[datasource.response_key(name)] == name]
+def _as_float(value: Scalar) -> Scalar:
+    """A number as a double; -0.0 as 0.0, which ClickHouse's IN tells apart."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) + 0.0 if is_number else value
 
 
-def _is_team(name: str, datasource: Datasource) -> bool:
-    known = datasource.group_by.get(name)
-    return known is not None and known.table_column == TEAMS_COLUMN
-
-
-def _is_keys(name: str, datasource: Datasource) -> bool:
-    """Whether the rows are split by the keys of the metadata: asked by `metadata_keys` alone."""
-    return name == METADATA and name not in datasource.group_by
-
-
-def _key_expression(
-    name: str, datasource: Datasource, layout: Layout, dialect: Dialect, bind: Bind
-) -> str:
-    if name.startswith(METADATA_PREFIX):
-        return dialect.metadata(bind(name.removeprefix(METADATA_PREFIX)))
-    if _is_team(name, datasource):
-        return dialect.team()
-    if _is_keys(name, datasource):
-        return dialect.metadata_key()
-    return _finite(datasource.group_by[name].table_column, datasource, layout, dialect)
-
-
-def _aggregates(
-    query: Query, layout: Layout, dialect: Dialect, selected: _Selected
-) -> list[Output]:
-    """One output per aggregation; the percentiles of a column share one list."""
-    fractions: dict[str, list[float]] = {}
-    for aggregation in query.aggregations:
-        if aggregation.type in PERCENTILES:
-            fractions.setdefault(aggregation.column, []).append(PERCENTILES[aggregation.type])
-    lists: dict[str, int] = {}
-    outputs = []
-    for aggregation in query.aggregations:
-        name, type_ = aggregation.column, aggregation.type
-        if type_ not in PERCENTILES:
-            position = selected.add(_aggregate(query, aggregation, layout, dialect))
-            outputs.append(Output(position, per=_per(aggregation)))
-            continue
-        if name not in lists:
-            number = _value(query, name, layout, dialect)
-            lists[name] = selected.add(dialect.percentiles(number, fractions[name]))
-        outputs.append(Output(lists[name], fractions[name].index(PERCENTILES[type_])))
-    return outputs
-
-
-def _aggregate(query: Query, aggregation: Aggregation, layout: Layout, dialect: Dialect) -> str:
-    column = layout.catalog.datasources[query.datasource].columns[aggregation.column]
-    if column.type == "array":
-        is_count = aggregation.type == "count"
-        return dialect.count_teamed() if is_count else dialect.distinct_teams()
-    value = _value(query, aggregation.column, layout, dialect)
-    is_integer = layout.is_integer(
-        layout.catalog.datasources[query.datasource], column.table_column
-    )
-    return dialect.aggregate(_FUNCTIONS[aggregation.type], value, is_integer=is_integer)
-
-
-def _value(query: Query, name: str, layout: Layout, dialect: Dialect) -> str:
-    datasource = layout.catalog.datasources[query.datasource]
-    return _finite(datasource.columns[name].table_column, datasource, layout, dialect)
-
-
-def _finite(column: str, datasource: Datasource, layout: Layout, dialect: Dialect) -> str:
-    """The column, null where it is NaN or infinite (R22)."""
-    quoted = quote_identifier(column)
-    return dialect.finite(quoted) if layout.is_float(datasource, column) else quoted
-
-
-def _per(aggregation: Aggregation) -> Literal["second", "minute"] | None:
-    if aggregation.type not in RATE_TYPES:
+def _per(type_: AggregationType) -> Literal["second", "minute"] | None:
+    if type_ not in RATE_TYPES:
         return None
-    return "minute" if aggregation.type == "ratePerMinute" else "second"
+    return "minute" if type_ == "ratePerMinute" else "second"
 
 
 def read_rows(

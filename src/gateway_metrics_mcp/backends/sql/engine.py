@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import ClassVar
 
-from gateway_metrics_mcp.backends.sql.compiler import compile_query
+from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query
 from gateway_metrics_mcp.backends.sql.dialect import Dialect, quote_identifier
 from gateway_metrics_mcp.backends.sql.tables import Layout
+from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query, format_instant
 from gateway_metrics_mcp.query.result import Result
@@ -23,6 +24,7 @@ class SqlEngine(ABC):
     _dialect: ClassVar[Dialect]
     _layout: Layout
     _row_cap: int
+    _timeout_s: float
 
     @abstractmethod
     async def query(self, query: Query, caller: Caller) -> Result:
@@ -30,15 +32,7 @@ class SqlEngine(ABC):
 
     def explain(self, query: Query, caller: Caller) -> str:
         """The statement over the table's name, then a line for each parameter."""
-        table = self._layout.catalog.datasources[query.datasource].table
-        statement = compile_query(
-            query,
-            caller,
-            source=quote_identifier(table),
-            dialect=self._dialect,
-            layout=self._layout,
-            row_cap=self._row_cap,
-        )
+        statement = self._compile(query, caller, quote_identifier(self._table_of(query)))
         lines = [f"{name} = {_show(value)}" for name, value in statement.parameters.items()]
         return "\n".join([statement.text, *lines])
 
@@ -55,6 +49,30 @@ class SqlEngine(ABC):
         )
         scoped = apply_scope(keys, self._layout.catalog.datasources[datasource])
         return await self.query(scoped.query, caller)
+
+    def _table_of(self, query: Query) -> str:
+        return self._layout.catalog.datasources[query.datasource].table
+
+    def _compile(self, query: Query, caller: Caller, source: str) -> Statement:
+        return compile_query(
+            query,
+            caller,
+            source=source,
+            dialect=self._dialect,
+            layout=self._layout,
+            row_cap=self._row_cap,
+        )
+
+    def _refuse_rows(self, count: int) -> TooManyRowsError:
+        return TooManyRowsError(
+            f"the answer would have {count} rows, the limit is {self._row_cap}. Ask a shorter"
+            " window, a longer interval, fewer group-by fields, or filter"
+        )
+
+    def _give_up(self) -> BackendTimeoutError:
+        return BackendTimeoutError(
+            f"no answer within {self._timeout_s:g} s. Ask a shorter window or fewer groups"
+        )
 
 
 def _show(value: object) -> str:
