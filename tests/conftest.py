@@ -104,7 +104,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
                 patch.delenv(name)
             for name, text in {"HOME": str(tmp_path), **variables}.items():
                 patch.setenv(name, text)
-            patch.setattr("gateway_metrics_mcp.cli.main.configure_logging", lambda *_: None)
+            patch.setattr("gateway_metrics_mcp.cli.parsers.configure_logging", lambda *_: None)
             capsys.readouterr()
             try:
                 code: int | str | None = main(arguments)

@@ -63,7 +63,7 @@ def test_the_demo_asks_five_questions_and_the_answers_tell_both_stories(
             yield client
 
     monkeypatch.setattr(demo, "connect", connect_here)
-    monkeypatch.setattr("gateway_metrics_mcp.cli.main.configure_logging", lambda *_: None)
+    monkeypatch.setattr("gateway_metrics_mcp.cli.parsers.configure_logging", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
 
     code = main(["demo", "--backend", "https://tenant.example.com"])

@@ -15,7 +15,7 @@ from mcp.client import Client
 
 from gateway_metrics_mcp.backends.demo.backend import DemoBackend
 from gateway_metrics_mcp.backends.demo.data import make_demo_data
-from gateway_metrics_mcp.cli.mcp_client import call
+from gateway_metrics_mcp.cli.mcp_client import call_tool
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -63,7 +63,12 @@ async def ask(seed: int, catalog: Catalog, demo_cache: Path) -> AsyncIterator[As
     """Call a tool of a server over the demo: its text, and whether it is an error."""
     backend = DemoBackend(seed, catalog, cache=demo_cache, clock=lambda: NOW)
     server = build_server(Settings(), backend=backend, clock=lambda: NOW)
+
+    async def call(tool: str, arguments: dict[str, Any]) -> tuple[str, bool]:
+        text, is_error, _ = await call_tool(client, tool, arguments)
+        return text, is_error
+
     async with aclosing(backend), Client(server) as client:
-        yield lambda tool, arguments: call(client, tool, arguments)
+        yield call
     if seed != SEED:  # 45 MB each
         shutil.rmtree(make_demo_data(demo_cache, seed=seed, end_day=NOW.date()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -98,30 +98,22 @@ async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
 
 async def _try_datasources(backend: Backend, now: datetime, *, is_remote: bool) -> list[Finding]:
     findings = []
-    for query in _questions(now):
+    for datasource in DATASOURCES:
+        start = now - timedelta(days=1)
+        query = Query(datasource=datasource, type="distribution", start_ts=start, end_ts=now)
         try:
             findings.append(await _try(backend, query))
         except GatewayMetricsError as error:
             if is_remote and isinstance(error, _OF_THE_WHOLE):
                 rest = " (the other datasources were not asked)" if findings else ""
                 return [*findings, Finding("gateway", is_good=False, detail=f"{error}{rest}")]
-            findings.append(Finding(query.datasource, is_good=False, detail=str(error)))
+            findings.append(Finding(datasource, is_good=False, detail=str(error)))
     if all(finding.is_absent for finding in findings):
         findings.append(Finding("data", is_good=False, detail="none of the tables is there"))
     details = {finding.detail for finding in findings if not finding.is_good}
     if is_remote and len(details) == 1 and not any(finding.is_good for finding in findings):
         return [Finding("gateway", is_good=False, detail=f"{details.pop()} (all datasources)")]
     return findings
-
-
-def _questions(now: datetime) -> Iterator[Query]:
-    for datasource in DATASOURCES:
-        yield Query(
-            datasource=datasource,
-            type="distribution",
-            start_ts=now - timedelta(days=1),
-            end_ts=now,
-        )
 
 
 async def _try(backend: Backend, query: Query) -> Finding:

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final, TextIO
 
 from gateway_metrics_mcp.backends.demo.backend import find_cache
-from gateway_metrics_mcp.cli.mcp_client import call_with_picture, connect
+from gateway_metrics_mcp.cli.mcp_client import call_tool, connect
 from gateway_metrics_mcp.settings import Settings
 
 _WEEK: Final = {"startTs": "last 7 days"}
@@ -86,7 +86,7 @@ async def run_demo(settings: Settings, out: TextIO) -> int:
         for number, (title, (tool, arguments)) in enumerate(QUESTIONS, 1):
             out.write(f"\n=== {number}. {title}\n")
             out.write(f"\n>>> {tool} {json.dumps(arguments)}\n")
-            text, is_error, picture = await call_with_picture(client, tool, arguments)
+            text, is_error, picture = await call_tool(client, tool, arguments)
             failures += is_error
             out.write(f"{text}\n")
             if picture is not None:

@@ -13,13 +13,12 @@ from typing import Any
 import anyio
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.backends.address import find_embedded_credentials
-from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
+from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags, read_command_settings
 from gateway_metrics_mcp.cli.serve import serve, serve_api
-from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
+from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query.suggestions import did_you_mean
-from gateway_metrics_mcp.runtime.logs import announce, configure_logging
-from gateway_metrics_mcp.settings import PREFIX, Settings, read_settings
+from gateway_metrics_mcp.runtime.logs import announce
+from gateway_metrics_mcp.settings import PREFIX, Settings
 
 _COMMANDS = {
     "serve": "serve MCP over stdio, or with --transport http or sse over HTTP (the default)",
@@ -70,11 +69,7 @@ def _run(argv: Sequence[str]) -> int:
     arguments = _parse(argv)
     command = arguments.pop("command")
     try:
-        settings = read_settings(arguments, os.environ)
-        if revealed := find_embedded_credentials(settings.backend or ""):
-            raise SettingsError(revealed)
-        configure_logging(settings.log_level, settings.log_format)
-        return _RUN[command](settings)
+        return _RUN[command](read_command_settings(arguments))
     except GatewayMetricsError as error:
         announce(str(error))
         return 1

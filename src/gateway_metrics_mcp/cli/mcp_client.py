@@ -33,13 +33,7 @@ async def connect(backend: str) -> AsyncIterator[Client]:
         yield client
 
 
-async def call(client: Client, tool: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
-    """The text of a tool's answer, and whether it is an error."""
-    text, is_error, _ = await call_with_picture(client, tool, arguments)
-    return text, is_error
-
-
-async def call_with_picture(
+async def call_tool(
     client: Client, tool: str, arguments: Mapping[str, Any]
 ) -> tuple[str, bool, bytes | None]:
     """The text of a tool's answer, whether it is an error, and the PNG that came with it."""

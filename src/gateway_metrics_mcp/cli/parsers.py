@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, get_args
 
+from gateway_metrics_mcp.backends.address import find_embedded_credentials
+from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.suggestions import closest_matches
-from gateway_metrics_mcp.settings import Settings, flag_names
+from gateway_metrics_mcp.runtime.logs import configure_logging
+from gateway_metrics_mcp.settings import Settings, flag_names, read_settings
 
 WRONG_USAGE: Final = 2
 
@@ -51,6 +55,19 @@ class Parser(argparse.ArgumentParser):
         """Write one line: argparse's own comes below a screen of usage."""
         end = "" if message.endswith("?") else "."
         self.exit(WRONG_USAGE, f"{self.prog}: {message}{end} See {self.prog} --help\n")
+
+
+def read_command_settings(flags: Mapping[str, Any]) -> Settings:
+    """The settings of a command whose flags these are; its log is as they ask.
+
+    Raises:
+        SettingsError: if one does not fit, or a secret stands in the backend's address.
+    """
+    settings = read_settings(flags, os.environ)
+    if advice := find_embedded_credentials(settings.backend or ""):
+        raise SettingsError(advice)
+    configure_logging(settings.log_level, settings.log_format)
+    return settings
 
 
 def flag_of(name: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import anyio
 
-from gateway_metrics_mcp.backends.address import find_embedded_credentials
 from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.cli.ask.flags import PROGRAM, AskOptions, read_order
 from gateway_metrics_mcp.cli.ask.layout import align, as_markdown
@@ -28,12 +27,11 @@ from gateway_metrics_mcp.cli.ask.thresholds import (
     settle_limit,
 )
 from gateway_metrics_mcp.cli.ask.translation import Wording
-from gateway_metrics_mcp.cli.parsers import WRONG_USAGE
+from gateway_metrics_mcp.cli.parsers import WRONG_USAGE, read_command_settings
 from gateway_metrics_mcp.errors import (
     AskerError,
     GatewayMetricsError,
     InvalidQueryError,
-    SettingsError,
 )
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.rendering.answer import Answer, Document, fit, write_answer
@@ -44,11 +42,9 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.value_list import ValueList
 from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.runtime.logs import configure_logging
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import read_hiding_key
 from gateway_metrics_mcp.server.tools import TOOLS, answer_call
-from gateway_metrics_mcp.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(order: AskOptions) -> int:
     clock = lambda: datetime.now(UTC)  # noqa: E731 - what the context takes
     try:
-        settings = _read_settings(order.settings)
+        settings = read_command_settings(order.settings)
         opening = BackendHolder(settings, clock)
         is_unlimited = order.settings.get("budget") is None or _has_no_budget(order)
         shown = {"ui": False, **({"budget": UNLIMITED} if is_unlimited else {})}
@@ -114,14 +110,6 @@ async def _answer(
 ) -> Answer:
     async with opening.hold():
         return await answer_call(context, tool, raw, LOCAL)
-
-
-def _read_settings(flags: Mapping[str, Any]) -> Settings:
-    settings = read_settings(flags, os.environ)
-    if revealed := find_embedded_credentials(settings.backend or ""):
-        raise SettingsError(revealed)
-    configure_logging(settings.log_level, settings.log_format)
-    return settings
 
 
 def _has_no_budget(order: AskOptions) -> bool:
