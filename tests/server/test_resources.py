@@ -167,7 +167,7 @@ async def test_a_cut_answer_names_the_rows_that_it_leaves_out(
     arguments: dict[str, Any],
 ) -> None:
     question = {**MARCH, "aggregations": ["sum costInUSD", "share"], **arguments}
-    async with Client(serve_many(budget=600), mode=mode) as client:
+    async with Client(serve_many(budget=650), mode=mode) as client:
         answer, is_error = text_of(await client.call_tool(tool, question))
         assert not is_error, answer
         content = await read(client, link_in(answer))
