@@ -1,4 +1,4 @@
-"""The set-up: one frozen object, read from flags, the environment and a file, in that order."""
+"""Settings, read from flags, environment variables and a TOML file, in this order of precedence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gateway_metrics_mcp.query.time.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
 OUR_VARIABLES: Final = (PREFIX, "TFY_")
-"""How the names of all variables begin that this server reads."""
+"""Prefixes of all environment variables that the server reads."""
 _HOST: Final = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
 _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?"
 _UNFILLED: Final = re.compile(r"\$\{[^{}]*\}")
@@ -40,7 +40,7 @@ _SECRETS: Final = ("token", "clickhouse_password")
 
 
 def _split(value: object) -> object:
-    """`a, b` from the environment as a list."""
+    """`a, b` from a variable as a list."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -50,7 +50,7 @@ def _check_zone(name: str) -> str:
 
 
 def _matching(pattern: str, wanted: str) -> AfterValidator:
-    """Text as clients and browsers send it, each by its name: there are no wildcards."""
+    """A validator for a host or origin as clients send it; wildcards do not match."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -71,7 +71,7 @@ Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split)]
 class Settings(BaseModel):
     """Every setting; each is a flag, a variable `GATEWAY_METRICS_<NAME>` and a key of the file.
 
-    The secrets alone are no flags: flags can be read in the process list.
+    Secrets are not flags: the process list shows those.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -199,26 +199,26 @@ class Settings(BaseModel):
     token: SecretStr | None = Field(None, exclude=True, repr=False)
     """The gateway token; never a flag."""
     clickhouse_password: SecretStr | None = Field(None, exclude=True, repr=False)
-    """Likewise, of the user in a `clickhouse://` backend."""
+    """The password of the user in a `clickhouse://` backend; never a flag."""
 
     @property
     def is_remote(self) -> bool:
-        """Whether the backend is a gateway, so that it decides what fields there are."""
+        """Whether the backend is a remote gateway rather than an engine."""
         return (self.backend or "").strip().lower().startswith(REMOTE_SCHEMES)
 
 
 def flag_names() -> tuple[str, ...]:
-    """The settings that are flags."""
+    """The names of the settings that are flags."""
     return tuple(name for name in Settings.model_fields if name not in _SECRETS)
 
 
 def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """The set-up, a flag before a variable before the file named by `--config`.
+    """The settings: flags override variables, variables override the `--config` file.
 
     Raises:
-        SettingsError: with every value that does not fit and every unknown name.
+        SettingsError: with every invalid value, or an unknown name.
     """
-    # Clients leave `${env:TFY_API_KEY}` as it is where there is nothing to put in its place.
+    # Clients pass `${env:TFY_API_KEY}` literally if the variable is not set there.
     environ = {name: text for name, text in environ.items() if not _UNFILLED.fullmatch(text)}
     given = {name: value for name, value in flags.items() if value is not None}
     config = given.pop("config", None) or environ.get(f"{PREFIX}CONFIG")
@@ -262,7 +262,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _read_secret(file: object, what: str, variable: str, environ: Mapping[str, str]) -> str | None:
-    """The secret in the file where one is named, else in the variable."""
+    """The secret from the file if one is named, else from the variable."""
     if file is None:
         return environ.get(variable, "").strip() or None
     try:

@@ -1,1 +1,1 @@
-"""Who is calling, and what they may see."""
+"""Authentication over HTTP: who is calling, and which rows they may see."""

@@ -1,4 +1,4 @@
-"""Tokens as HTTP headers carry them: read, checked, refused."""
+"""Reads tokens from HTTP headers and refuses malformed ones; does not look up whose they are."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _LONGEST_TOKEN: Final = 16_384
 
 
 def find_fault(token: str) -> str | None:
-    """Why no token can look like this one, as it follows "the token"; None if one can."""
+    """What is malformed about a token, as it follows "the token"; None if nothing is."""
     if len(token) > _LONGEST_TOKEN:
         return f"is longer than any token ({_LONGEST_TOKEN} letters)"
     return None if _VISIBLE.fullmatch(token) else "has a character that no token has"
 
 
 def refuse_illegal(token: str, header: str, *, error: str | None = None) -> None:
-    """Let a token pass that can be one.
+    """Check that a token is well formed.
 
     Raises:
-        RefusedCallerError: if none can look like it.
+        RefusedCallerError: if it is not; the message does not repeat it.
     """
     if (fault := find_fault(token)) is None:
         return
@@ -38,10 +38,10 @@ def refuse_illegal(token: str, header: str, *, error: str | None = None) -> None
 
 
 def read_header(headers: Headers, name: str) -> str | None:
-    """The value of a header; None if there is none, or an empty one.
+    """The value of a header; None if it is missing or empty.
 
     Raises:
-        RefusedCallerError: if it stands there twice, so that nobody knows which one counts.
+        RefusedCallerError: if it is sent twice: proxies disagree on which one counts.
     """
     wanted = name.lower().encode()
     values = [value for key, value in headers if key.lower() == wanted]
@@ -53,6 +53,6 @@ def read_header(headers: Headers, name: str) -> str | None:
 
 
 def read_bearer(header: str | None) -> str | None:
-    """The token of an Authorization header, if it has one."""
+    """The bearer token of an Authorization header, or None."""
     scheme, _, token = (header or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None

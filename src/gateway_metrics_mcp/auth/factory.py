@@ -1,4 +1,4 @@
-"""Settings -> the authentication policy they ask for."""
+"""Chooses the authentication policy by the settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def build_policy(settings: Settings) -> AuthPolicy:
     """The policy of these settings.
 
     Raises:
-        SettingsError: if they contradict each other, let in anyone from elsewhere, or name a
-            file that cannot be used.
+        SettingsError: if they contradict each other, would admit anyone on the network, or name an
+            invalid file.
     """
     _check_choice(settings)
     if settings.oauth_issuer is not None:
@@ -31,7 +31,7 @@ def build_policy(settings: Settings) -> AuthPolicy:
         return _open_remote(settings)
     if settings.tokens is not None:
         return TokenFilePolicy(OperatorFile(settings.tokens, read_tokens, "tokens"))
-    if settings.backend is None:  # there is nothing to ask
+    if settings.backend is None:  # nothing to protect; each call explains what to set
         return OpenPolicy()
     if not is_loopback(settings.host):
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
@@ -52,7 +52,7 @@ def _open_remote(settings: Settings) -> AuthPolicy:
 
 
 def _check_choice(settings: Settings) -> None:
-    """Settings that do not go together, or not with the backend."""
+    """Refuse settings that conflict with each other or with the backend."""
     oauth = ("oauth_issuer", "oauth_audience", "oauth_subjects")
     missing = [name for name in oauth if getattr(settings, name) is None]
     has_oauth = len(missing) < len(oauth) or bool(settings.oauth_scope)

@@ -1,7 +1,7 @@
-"""The identity provider's keys: fetched over httpx from where its own metadata says.
+"""Fetches and caches the signing keys of the identity provider (JWKS).
 
-PyJWT's PyJWKClient is not used: it reads a body of any size, asks anew at every request while the
-provider is away, keeps no keys beyond their time, and knows no key without an id.
+PyJWT's PyJWKClient is not used: it reads responses of any size, refetches on every request while
+the provider is down, drops expired keys at once, and ignores keys without an id.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from gateway_metrics_mcp.runtime.network import is_loopback
 logger = logging.getLogger(__name__)
 
 ALGORITHMS: Final = ("RS256", "ES256")
-"""What tokens may be signed with; never `none`, never a shared secret."""
+"""Accepted signatures. Never `none`, and no HMAC: its secret would be the public key."""
 
 _PUBLIC: Final = ("alg", "kty", "n", "e", "crv", "x", "y")
 _MOST_BYTES: Final = 256 * 1024
 _MOST_KEYS: Final = 100
 _TIMEOUT_S: Final = 5
 _FRESH_S: Final = 600
-"""Then the keys are fetched again, so that one that was taken back is not good for long."""
+"""Age at which keys are fetched again: a revoked key stays valid no longer than this."""
 _STALE_S: Final = 3600
-"""So long they are used if the provider does not answer."""
+"""How long cached keys are used while the provider does not respond."""
 _REFETCH_S: Final = 10
-"""At most so often, whatever keys the tokens name."""
+"""Minimum time between fetches: tokens with made-up key ids must not flood the provider."""
 
 
 class Keys:
-    """The keys by their id; many tasks may ask at once, one fetches."""
+    """The provider's keys by id; concurrent requests share one fetch."""
 
     def __init__(self, issuer: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._issuer = issuer
@@ -52,13 +52,13 @@ class Keys:
         self._tls = httpx.create_ssl_context()
 
     async def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
-        """The key of a token's header; fetched anew if it is not known yet.
+        """The key that a token's header names; an unknown one causes a fetch.
 
         Raises:
-            UnavailableError: if there are no keys that can still be relied on.
+            UnavailableError: if the keys are missing or too old.
         """
         is_known = self._choose(key_id, algorithm) is not None
-        # Who has a key does not wait for a provider that is slow to answer somebody else.
+        # A request whose key is known does not wait for a fetch that another one started.
         if not is_known or (self._age() > _FRESH_S and not self._lock.locked()):
             async with self._lock:
                 is_needed = self._age() > _FRESH_S or self._choose(key_id, algorithm) is None
@@ -72,7 +72,7 @@ class Keys:
         return self._clock() - self._fetched
 
     def _choose(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
-        """A token without an id is checked by the one key there is for its algorithm."""
+        """Without an id, the only key of that algorithm; None if there are several."""
         if key_id is not None:
             return self._found.get((key_id, algorithm))
         fitting = [key for (_, name), key in self._found.items() if name == algorithm]
@@ -90,7 +90,7 @@ class Keys:
         self._fetched = self._clock()
 
     async def _fetch(self) -> object:
-        """The key set, from the address in the issuer's metadata."""
+        """The key set, from the `jwks_uri` in the issuer's metadata."""
         async with httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT_S) as client:
             for address in discovery_urls(self._issuer, self._issuer):
                 metadata = await _get(client, address)
@@ -106,7 +106,7 @@ class Keys:
 
 
 def is_safe(address: str) -> bool:
-    """Whether nobody on the way can change what is there: https, or this machine."""
+    """Whether nobody on the network can tamper with a response: https, or loopback."""
     try:
         parts = urlsplit(address)
         host = parts.hostname
@@ -118,10 +118,10 @@ def is_safe(address: str) -> bool:
 
 
 async def _get(client: httpx.AsyncClient, address: str) -> object:
-    """The JSON that is there; None if there is nothing. A redirect is not followed.
+    """The JSON at an address, None for 404; redirects are not followed.
 
     Raises:
-        ValueError: if it is no JSON, or more than keys need.
+        ValueError: if it is not JSON, or too large.
     """
     body = bytearray()
     async with client.stream("GET", address, headers={"accept": "application/json"}) as response:
@@ -137,18 +137,18 @@ async def _get(client: httpx.AsyncClient, address: str) -> object:
 
 
 def _read_keys(value: object) -> Iterator[tuple[tuple[str | None, str], jwt.PyJWK]]:
-    """The keys that tokens may be signed with; those for other ends are passed over."""
+    """The usable signing keys by id and algorithm; weak and other keys are skipped."""
     listed = value.get("keys") if isinstance(value, Mapping) else None
     if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
         raise ValueError("it lists no keys")
     for entry in listed:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
             continue
-        # Without the private part, should somebody have published that.
+        # Public parts only: given a private one by mistake, PyJWT would build a key to sign with.
         public: dict[str, Any] = {name: entry[name] for name in _PUBLIC if name in entry}
         try:
             key = jwt.PyJWK(public)
-            key.Algorithm.prepare_key(key.key)  # which refuses another curve
+            key.Algorithm.prepare_key(key.key)  # raises if the curve does not fit
         except (jwt.PyJWTError, LookupError, NotImplementedError, TypeError, ValueError):
             continue
         is_weak = key.Algorithm.check_key_length(key.key) is not None
@@ -158,5 +158,5 @@ def _read_keys(value: object) -> Iterator[tuple[tuple[str | None, str], jwt.PyJW
 
 
 def _explain(error: Exception) -> str:
-    """A reason for the log: ours, or the kind of the failure."""
+    """A reason for the log: our own text, else only the type, as others may quote the body."""
     return str(error) if type(error) is ValueError else type(error).__name__

@@ -1,4 +1,4 @@
-"""The middleware that lets an HTTP request in with its caller, and how the server finds that."""
+"""ASGI middleware that authenticates requests, and how the server reads the caller from one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway_metrics_mcp.auth.credentials import BEARER_HEADER, TOKEN_HEADER
 from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError, RefusedRequestError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 
-if TYPE_CHECKING:  # over stdio nobody needs it, and its types take time to build
+if TYPE_CHECKING:  # stdio imports this module too, and pydantic types slow its start
     from gateway_metrics_mcp.auth.policies import AuthPolicy
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ _SECRET_HEADERS: Final = (TOKEN_HEADER.lower().encode(), BEARER_HEADER.lower().e
 
 
 class AuthMiddleware:
-    """Lets requests in with their caller.
+    """Passes requests on with their caller, or refuses them.
 
-    The SDK's own (BearerAuthBackend, RequireAuthMiddleware) knows bearer tokens alone, leaves them
-    on the request, and cannot say that nobody can be told at present (503).
+    Not the SDK's BearerAuthBackend and RequireAuthMiddleware: they know only bearer tokens, leave
+    the token on the request, and have no answer (503) for when the provider is down.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class AuthMiddleware:
 
 
 def _admit(scope: Scope, caller: Caller) -> Scope:
-    """The request without the headers that carry a token, which nothing behind this needs.
+    """The request with its caller and without tokens, which nothing behind this needs.
 
-    The owner is named in the SDK's own way, so that it keeps a connection to who opened it.
+    The owner is set as the SDK's `user`: it refuses messages of others on an SSE connection.
     """
     kept = [(name, value) for name, value in scope["headers"] if name not in _SECRET_HEADERS]
     user = AuthenticatedUser(AccessToken(token="", client_id=caller.owner, scopes=[]))
@@ -75,10 +75,10 @@ def _admit(scope: Scope, caller: Caller) -> Scope:
 
 
 def find_caller(scope: Scope) -> Caller:
-    """Who sent the request.
+    """The caller of an HTTP request.
 
     Raises:
-        InternalError: if it came past the middleware.
+        InternalError: if the request was not authenticated.
     """
     found = scope.get(_KEY)
     if not isinstance(found, Caller):
@@ -87,12 +87,12 @@ def find_caller(scope: Scope) -> Caller:
 
 
 def caller_of(context: Context[Any, Any] | None, *, is_served: bool) -> Caller:
-    """Who asks: the caller of the very request that carried the message.
+    """The caller of an MCP message: that of the request that carried it.
 
-    `is_served` says that the server answers over HTTP: then nobody is the local caller by default.
+    Over HTTP (`is_served`) a message without a request is an error, never the local caller.
 
     Raises:
-        InternalError: if a request came past the middleware.
+        InternalError: if the request was not authenticated.
     """
     request = None if context is None else context.request_context.request
     if request is None and not is_served:

@@ -1,6 +1,6 @@
-"""OAuth resource server: tokens of the organisation's identity provider say who asks (RFC 9728).
+"""OAuth resource server: verifies tokens of the organisation's identity provider (RFC 9728).
 
-The operator's file of subjects says whose rights each of them has; nothing here gives out tokens.
+The subjects file maps each subject to rights. It issues no tokens: that is the provider's task.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.settings import Settings
 
 _LEEWAY_S: Final = 30
-"""How far apart the clocks of two machines may be."""
+"""Tolerated clock difference between the provider and this machine."""
 _NEEDED: Final = ["exp", "iss", "aud", "sub"]
 _FILE: Final = {
     "what": "subject",
@@ -49,11 +49,11 @@ _FILE: Final = {
     "unknown": "an unknown key, or one for another kind of backend",
 }
 _URL: Final = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
-"""An issuer is compared letter by letter, so a path that is empty has to stay so."""
+"""Issuers are compared as text (RFC 8414), so pydantic must not append a slash."""
 
 
 class _GatewaySubject(BaseModel):
-    """A subject with a gateway token, in a file or a variable."""
+    """A subject whose gateway token is in a file or a variable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +66,7 @@ class _GatewaySubject(BaseModel):
         if (self.token_file is None) == (self.token_env is None):
             raise ValueError("give token_file or token_env, one of them")
         if self.token_file is not None:
-            folder: Any = info.context  # of the file that this stands in
+            folder: Any = info.context  # token files are relative to the subjects file
             try:
                 token = Path(folder, self.token_file.expanduser()).read_text("utf-8")
             except (OSError, UnicodeDecodeError):
@@ -81,7 +81,7 @@ class _GatewaySubject(BaseModel):
         return self
 
     def to_caller(self, subject: str) -> Caller:
-        """The subject, who asks with that token."""
+        """The caller with that token."""
         return Caller(subject, token=self._token)
 
 
@@ -94,10 +94,10 @@ class _EngineSubjects(BaseModel, extra="forbid"):
 
 
 def read_subjects(path: Path, *, is_remote: bool) -> Mapping[str, Caller]:
-    """The callers of the file, by subject; over a gateway each has a token, else rights.
+    """The callers of the subjects file: with tokens for a gateway, with rights for an engine.
 
     Raises:
-        SettingsError: if it cannot be read, or an entry is wrong; no token is shown.
+        SettingsError: if the file is invalid; the message contains no token.
     """
     if is_remote:
         tokens = read_operator_file(path, _GatewaySubjects, **_FILE).subjects
@@ -107,7 +107,7 @@ def read_subjects(path: Path, *, is_remote: bool) -> Mapping[str, Caller]:
 
 
 class OAuthPolicy(AuthPolicy):
-    """Each brings a token of the identity provider; the operator's file says who that is."""
+    """Callers send a token of the identity provider; the subjects file gives its subject rights."""
 
     def __init__(self, settings: Settings, *, keys: Keys | None = None) -> None:
         issuer = _check_address(settings.oauth_issuer or "", "--oauth-issuer")
@@ -133,11 +133,11 @@ class OAuthPolicy(AuthPolicy):
         )
 
     def routes(self) -> list[Route]:
-        """What clients read to find the identity provider (RFC 9728)."""
+        """The metadata by which clients find the identity provider (RFC 9728)."""
         return self._routes
 
     async def identify(self, headers: Headers) -> Caller:
-        """The caller whom the subject of the token is mapped to."""
+        """The caller that the token's subject is mapped to."""
         token = read_bearer(read_header(headers, BEARER_HEADER))
         if token is None:
             raise RefusedCallerError(
@@ -170,17 +170,17 @@ class OAuthPolicy(AuthPolicy):
         return name_owner(caller, subject)
 
     async def _verify(self, token: str) -> Mapping[str, Any] | None:
-        """The claims of a JSON Web Token; None if it is not good here.
+        """The claims of a JSON Web Token; None if it is invalid or for another server.
 
         Raises:
-            UnavailableError: if the issuer's keys cannot be had.
+            UnavailableError: if the issuer's keys are not available.
         """
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, RecursionError):  # of JSON that is nested too deeply
+        except (jwt.PyJWTError, RecursionError):  # deeply nested JSON
             return None
         algorithm, key_id = header.get("alg"), header.get("kid")
-        # An extension that has to be understood is none that we do, whatever PyJWT knows of it.
+        # `crit` lists extensions that must be understood (RFC 7515); none is supported here.
         if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or "crit" in header:
             return None
         key = await self._keys.find(key_id if isinstance(key_id, str) else None, algorithm)
@@ -201,10 +201,10 @@ class OAuthPolicy(AuthPolicy):
 
 
 def _check_address(address: str, flag: str) -> AnyHttpUrl:
-    """The address, if nobody on the way can change what is there.
+    """The URL of a setting.
 
     Raises:
-        SettingsError: if it is not safe.
+        SettingsError: if it is not https, or http on loopback.
     """
     if not is_safe(address):
         raise SettingsError(f"{flag} has to be an https:// address (http:// on loopback alone)")

@@ -1,6 +1,7 @@
-"""Whose rights a request over HTTP has: from its headers to the caller, in one place.
+"""Authentication policies: from a request's headers to its caller.
 
-One policy per server, made of the settings; nothing of a request but its headers counts.
+A server has one policy, chosen by its settings in factory.py. Only headers count: no session or
+connection is proof of identity.
 """
 
 from __future__ import annotations
@@ -32,37 +33,37 @@ _SHOWN_DIGITS: Final = 12
 
 
 class AuthPolicy(ABC):
-    """Who may ask, and by what."""
+    """Who may send requests, and with which credentials."""
 
     challenge: str = _BEARER
-    """What a refusal asks for, in the words of `WWW-Authenticate`."""
+    """The `WWW-Authenticate` header of a refusal."""
     notice: str | None = None
-    """What an operator has to know at the start."""
+    """A warning for the operator, printed at startup."""
     is_open: bool = False
-    """Whether a request needs nothing to be let in."""
+    """Whether requests need no credentials."""
     file: OperatorFile[Any] | None = None
-    """The operator's file of callers."""
+    """The tokens or subjects file, if the policy has one."""
 
     @abstractmethod
     async def identify(self, headers: Headers) -> Caller:
-        """Who sent these headers; its `owner` is who a connection belongs to.
+        """The caller that sent these headers.
 
         Raises:
-            RefusedCallerError: if nobody who may ask did; no token is in its text.
+            RefusedCallerError: if the credentials are missing or wrong; no token is in its text.
         """
 
     def reload(self) -> None:
-        """Read the operator's file again."""
+        """Read the tokens or subjects file again (SIGHUP)."""
         if self.file is not None:
             self.file.reload()
 
     def routes(self) -> Sequence[BaseRoute]:
-        """What a client may read to find out how to get a token."""
+        """Routes that tell clients how to get a token."""
         return ()
 
 
 class OpenPolicy(AuthPolicy):
-    """Everyone is the local caller: for engines on loopback."""
+    """No authentication, everyone is the local caller: for engines on loopback only."""
 
     is_open = True
 
@@ -75,7 +76,7 @@ class OpenPolicy(AuthPolicy):
 
 
 class GatewayTokenPolicy(AuthPolicy):
-    """Each brings a gateway token, which alone is sent to the gateway."""
+    """Callers send their own gateway token; the gateway is called with it and no other."""
 
     def __init__(self, *, takes_bearer: bool) -> None:
         self._takes_bearer = takes_bearer
@@ -97,15 +98,15 @@ class GatewayTokenPolicy(AuthPolicy):
                 f"bring your own gateway token: the header {TOKEN_HEADER}: <token>{or_bearer}"
             )
         refuse_illegal(given, BEARER_HEADER if token is None else TOKEN_HEADER)
-        # A short digest names whoever has no other name.
+        # The token says nothing of its owner: a short digest stands in for a name.
         subject = sha256(given.encode()).hexdigest()[:_SHOWN_DIGITS]
         return name_owner(Caller(subject, token=given))
 
 
 class TokenFilePolicy(AuthPolicy):
-    """Each brings a bearer token that the operator gave out.
+    """Callers send a bearer token that is listed in the tokens file.
 
-    `shared` is the caller that all of them ask as, where the server's own token is shared.
+    With `shared`, all of them run as that caller: `--shared-token`.
     """
 
     def __init__(
@@ -120,16 +121,16 @@ class TokenFilePolicy(AuthPolicy):
         self.notice = notice
 
     async def identify(self, headers: Headers) -> Caller:
-        """The caller whom the tokens file names."""
+        """The caller that the tokens file lists."""
         header = read_header(headers, BEARER_HEADER)
         owner = name_owner(self.file.current.find_caller(header, datetime.now(UTC)))
         return owner if self._shared is None else replace(self._shared, owner=owner.owner)
 
 
 def name_owner(caller: Caller, subject: str | None = None) -> Caller:
-    """The caller, named by these very rights: with others, a connection is another's.
+    """The caller with a digest of its rights as owner: after a change a connection is not its own.
 
-    `subject` is who brought the token, where an operator's file says whose rights that is.
+    `subject` is the token's, if the caller has the rights of another one.
     """
     rights = (
         subject or caller.subject,

@@ -1,6 +1,6 @@
-"""The operator's TOML files of callers, and the tokens that we issue for them.
+"""The tokens file, the tokens issued for it, and the reader of this and the subjects file.
 
-The file of tokens holds digests alone, so that reading it gives nobody a token.
+The file holds only digests: whoever reads it gets no token.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gateway_metrics_mcp.query.caller import Caller, SubjectType
 logger = logging.getLogger(__name__)
 
 PREFIX: Final = "gmm_"
-"""So that scanners for leaked secrets can tell these tokens."""
+"""Lets secret scanners recognise these tokens."""
 
 _BYTES: Final = 32
 _LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})\s*(d|days?|h|hours?)")
@@ -45,7 +45,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class OperatorFile(Generic[Content]):
-    """What a file of the operator's says; it is read again when that is asked for."""
+    """The current content of a TOML file that lists callers; reloaded on SIGHUP."""
 
     def __init__(self, path: Path, read: Callable[[Path], Content], what: str) -> None:
         self._path = path
@@ -54,7 +54,7 @@ class OperatorFile(Generic[Content]):
         self.current = read(path)
 
     def reload(self) -> None:
-        """Read the file again; what is wrong with it is logged, and all stays as it was."""
+        """Read the file again; if it is invalid, log why and keep the old content."""
         try:
             self.current = self._read(self._path)
         except SettingsError as error:
@@ -66,15 +66,16 @@ class OperatorFile(Generic[Content]):
 def read_operator_file(
     path: Path, model: type[Model], *, what: str, shape: str, unknown: str
 ) -> Model:
-    """The entries of a file, which stand in a table or a list named `what` and an s.
+    """The content of a TOML file, whose entries are in a list or table named after `what`.
 
     Raises:
-        SettingsError: with what is wrong, but no value and no unknown key: a token may stand there.
+        SettingsError: if it is invalid. Values and unknown keys are not repeated: one may be a
+            token that was pasted in the wrong place.
     """
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        # tomllib repeats keys in its words, but not in the place that it adds to them.
+        # Only the position from tomllib's message: the rest may repeat a key.
         place = str(error).rpartition(" (")[2].rstrip(")")
         reason = getattr(error, "strerror", None) or f"not TOML, {place}"
         raise SettingsError(f"the {what}s file {path} cannot be read: {reason}") from None
@@ -92,7 +93,7 @@ def read_operator_file(
 
 
 def explain_entry(errors: Sequence[Any], unknown: str, *, depth: int = 0) -> str:
-    """What pydantic finds wrong with an entry, whose name is the first `depth` parts of places."""
+    """The errors of an entry as text; the first `depth` parts of each location name the entry."""
     said = []
     for error in errors:
         place = ".".join(map(str, error["loc"][depth:]))
@@ -106,7 +107,7 @@ def explain_entry(errors: Sequence[Any], unknown: str, *, depth: int = 0) -> str
 
 
 class Rights(BaseModel):
-    """Whose rows an entry of a file lets its caller see."""
+    """The rights that an entry of a file gives."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -117,7 +118,7 @@ class Rights(BaseModel):
 
     @property
     def caller(self) -> Caller:
-        """Who asks by this entry."""
+        """The caller with these rights."""
         return Caller(self.subject, self.type, frozenset(self.teams), self.tenant_admin)
 
 
@@ -146,18 +147,18 @@ UNKNOWN_KEY: Final = f"an unknown key; there are {', '.join(TokenEntry.model_fie
 
 
 class Tokens(BaseModel):
-    """All tokens that are known."""
+    """The content of a tokens file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokens: tuple[TokenEntry, ...] = ()
 
     def find_caller(self, authorization: str | None, now: datetime) -> Caller:
-        """Who an `Authorization` header speaks for.
+        """The caller that an `Authorization` header identifies.
 
         Raises:
             RefusedCallerError: if there is no bearer token, or an unknown one.
-            ExpiredTokenError: if its time is over.
+            ExpiredTokenError: if it has expired.
         """
         mark = "invalid_token" if authorization else None
         token = read_bearer(authorization)
@@ -165,7 +166,7 @@ class Tokens(BaseModel):
             message = "give a token: the header Authorization: Bearer <token>"
             raise RefusedCallerError(message, error=mark)
         given = digest(token)
-        # Every entry, in constant time: how long it takes says nothing of the digests.
+        # All entries, in constant time: the response time reveals nothing about the digests.
         found = [e for e in self.tokens if hmac.compare_digest(e.sha256, given)]
         if not found:
             raise RefusedCallerError("the token is unknown", error=mark)
@@ -181,10 +182,10 @@ def digest(token: str) -> str:
 
 
 def read_tokens(path: Path) -> Tokens:
-    """The tokens of the file.
+    """The tokens listed in a file.
 
     Raises:
-        SettingsError: if it cannot be read, or an entry is wrong; nothing of a digest is shown.
+        SettingsError: if the file is invalid; the message contains no digest.
     """
     shape = "[[tokens]] entries and nothing else"
     read = read_operator_file(path, Tokens, what="token", shape=shape, unknown=UNKNOWN_KEY)
@@ -201,7 +202,7 @@ def make_token(
     is_tenant_admin: bool,
     expires: datetime | None,
 ) -> tuple[str, TokenEntry]:
-    """A new token and its entry; the token is nowhere else."""
+    """A new token and its entry for the file; the token itself is stored nowhere."""
     token = PREFIX + secrets.token_urlsafe(_BYTES)
     entry = TokenEntry(
         sha256=digest(token),
@@ -215,10 +216,10 @@ def make_token(
 
 
 def read_lifetime(text: str) -> timedelta:
-    """`90d` or `12 hours`.
+    """A duration such as `90d` or `12 hours`.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is not one.
     """
     match = _LIFETIME.fullmatch(text.strip().lower())
     if match is None:

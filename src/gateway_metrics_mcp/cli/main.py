@@ -1,4 +1,4 @@
-"""The command line: one command of several, of which serve is the default."""
+"""The command line: parses the command, `serve` by default, and its settings, and runs it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COMMANDS = {
 }
 
 _INTERRUPTED = 130
-"""What shells say of a command that Ctrl-C ended."""
+"""The shell convention for a command that Ctrl-C ended."""
 
 _OWN_FLAGS = {
     "ask": "ask.command",
@@ -36,7 +36,7 @@ _OWN_FLAGS = {
     "install": "install.command",
     "token": "token",
 }
-"""Commands with flags of their own, and the modules that are imported when they are named."""
+"""Commands with their own flags, and their modules, imported only when used."""
 _OTHERS = {
     "ask": "ask one question and print the answer (ask --help)",
     "import": "load your own logs into a data directory (import --help)",
@@ -49,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command: 0 success, 1 a failure that was explained, 2 wrong usage, 130 Ctrl-C."""
     if sys.stdout is None:  # closed, as by `>&-`
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
-    # A print that stays in the buffer would reach the wire after the server's end.
+    # Buffered text would be written to the protocol stream when the server ends.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
     code = _INTERRUPTED
     try:
         with suppress(KeyboardInterrupt):
             code = _run(sys.argv[1:] if argv is None else argv)
-    except* BrokenPipeError:  # whoever read the output has gone, as in `demo | head`
+    except* BrokenPipeError:  # the reader is gone, as in `demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     return code
@@ -76,7 +76,10 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> dict[str, Any]:
-    """The command and the flags; argparse takes what follows an unknown flag for a command."""
+    """The command and the flags.
+
+    Unknown flags are refused first: argparse takes the value of one for the command.
+    """
     parser = _build_parser()
     known, rest = parser.parse_known_args(argv)
     if known.command in _OWN_FLAGS:
@@ -91,7 +94,7 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _build_parser() -> Parser:
-    """A flag per setting; the text is the setting's own."""
+    """The parser, with a flag per setting."""
     parser = Parser(
         "gateway-metrics-mcp",
         usage="%(prog)s [command] [flags]",

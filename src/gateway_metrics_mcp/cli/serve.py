@@ -1,4 +1,4 @@
-"""The commands that listen: serve and api."""
+"""The commands `serve` and `api`: start a server and run it until a signal."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gateway_metrics_mcp.settings import Settings
 
 
 def serve(settings: Settings) -> int:
-    """Serve MCP over stdio or HTTP; the exit code."""
+    """Serve MCP over stdio or HTTP; returns the exit code."""
     if settings.transport == "stdio":
-        # The thread that reads stdin cannot be woken: the default action ends at once.
+        # The thread that reads stdin cannot be interrupted: let Ctrl-C end the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.disable()  # the imports make objects that stay: looking for garbage costs a tenth of them
+    gc.disable()  # imports create objects that stay: collecting costs a tenth of the start
     from gateway_metrics_mcp.server.app import build_server  # mcp takes half a second
 
     server = build_server(settings)
@@ -44,7 +44,7 @@ def _serve_mcp(server: Any, settings: Settings) -> int:
 
 
 def serve_api(settings: Settings) -> int:
-    """Serve the metrics query API from an engine; the exit code."""
+    """Serve the metrics query API from an engine; returns the exit code."""
     from gateway_metrics_mcp.auth.factory import build_policy  # likewise
     from gateway_metrics_mcp.http.api import MetricsApi, build_api_app  # only for this command
     from gateway_metrics_mcp.http.openapi import PATH  # likewise
@@ -55,24 +55,24 @@ def serve_api(settings: Settings) -> int:
 
 
 def _run_app(app: Any, service: Any, settings: Settings, policy: Any, path: str) -> int:
-    """Serve an application until a signal ends it."""
+    """Serve an application until a signal stops it."""
     from gateway_metrics_mcp.http.shutdown import GracefulServer  # only for HTTP
 
-    # The paths of SSE hold its sessions; a line per call is ours to write.
+    # uvicorn would log the paths of SSE, which contain session ids; calls are logged by us.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     if policy.notice:
         announce(policy.notice)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: policy.reload())
     server = GracefulServer(app, service, drain_s=settings.drain)
-    # uvicorn sends itself the signal that ended it: an asked end is no failure.
+    # uvicorn raises the signal again at its end: being asked to stop is not a failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _listen(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         announce(f"listening at http://{host}:{listener.getsockname()[1]}{path}")
-        gc.freeze()  # what stays by now: looking through it holds every request up
+        gc.freeze()  # all of this stays: scanning it on every collection would delay requests
         server.run([listener])
-    gc.unfreeze()  # the engine misses what is not freed at the end, and says so
+    gc.unfreeze()  # else the engine warns at exit about objects that were not freed
     return 0
 
 

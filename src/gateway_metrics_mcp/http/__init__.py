@@ -1,1 +1,1 @@
-"""The server over HTTP: transports, the metrics API, health, metrics and shutdown."""
+"""The HTTP server: MCP transports, the metrics API, middleware and graceful shutdown."""

@@ -1,4 +1,4 @@
-"""The metrics query API itself, served over a SQL backend: the same path, body and answers."""
+"""The gateway's metrics query API, served from an engine: same path, request and response."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from gateway_metrics_mcp.settings import Settings
 logger = logging.getLogger(__name__)
 
 _CALL: Final = "api:query"
-"""What a request is called in counts and logs, beside the tools."""
+"""The name of a request in metrics and logs, where tools have theirs."""
 _DESCRIPTION: Final = "/openapi.json"
 _ROWS_AT_ONCE: Final = 250
 _LONGEST_MESSAGE: Final = 2000
@@ -74,7 +74,7 @@ def _now() -> datetime:
 
 
 class MetricsApi:
-    """An engine, and how much of it may be asked at once; `backend` stands in for the settings'."""
+    """The API's server: one engine, its limit of concurrent queries, metrics and readiness."""
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class MetricsApi:
         backend: Engine | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
-        """Open the engine.
+        """Open the engine of the settings, unless `backend` is given.
 
         Raises:
-            SettingsError: if the backend is no engine, or cannot be opened.
+            SettingsError: if the backend is not an engine, or cannot be opened.
         """
         if settings.is_remote:
             raise SettingsError("the API is served from an engine: set --backend to a directory")
@@ -101,7 +101,7 @@ class MetricsApi:
         self.readiness = Readiness(lambda: check_engine(self._query, clock()), self.meter)
 
     async def answer(self, request: Request) -> Response:
-        """The answer to a query, counted and logged as a tool call is."""
+        """Answer a query; it is counted and logged like a tool call."""
         with watch_call(_CALL, self.meter) as call:
             try:
                 result, query = await self._read_and_run(request)
@@ -132,7 +132,7 @@ class MetricsApi:
         try:
             with anyio.fail_after(self._timeout_s):
                 body = await _read_body(request)
-                # In a thread: a body of many mistakes takes a while to explain.
+                # In a thread: explaining a body with many mistakes would block other requests.
                 query = await anyio.to_thread.run_sync(_read_query, body, self.catalog)
                 describe_call(datasource=query.datasource)
                 result = await self._run(request, query, find_caller(request.scope))
@@ -146,7 +146,7 @@ class MetricsApi:
         return result, query
 
     async def _run(self, request: Request, query: Query, caller: Caller) -> Result:
-        """The result; a caller who goes away takes the query along."""
+        """Run the query, and cancel it if the caller disconnects or the server stops."""
         with anyio.CancelScope() as asked:
             watching = asyncio.create_task(_cancel_on_disconnect(request, asked))
             try:
@@ -158,9 +158,9 @@ class MetricsApi:
         raise ClientDisconnect
 
     async def _encode(self, result: Result, query: Query) -> AsyncIterator[bytes]:
-        """The response body in pieces, so that a large one never holds up the others.
+        """The response body in chunks, so that a large response does not block other requests.
 
-        Rows are let go of as they are written: to free all of them at once takes a while, too.
+        Rows are released as they are written: freeing 100,000 at once would block them too.
         """
         rows = deque(result.plain_rows())
         result = replace(result, points=())
@@ -180,7 +180,7 @@ class MetricsApi:
 def build_api_app(
     api: MetricsApi, settings: Settings, policy: AuthPolicy | None = None
 ) -> Starlette:
-    """The application, whose end closes the engine; the policy is that of the settings."""
+    """The application, whose shutdown closes the engine; the policy is by default the settings'."""
     policy = policy or build_policy(settings)
     document = to_json(describe_api(api.catalog, has_tokens=not policy.is_open))
 
@@ -202,13 +202,13 @@ def build_api_app(
         exception_handlers={HTTPException: _refuse_http, Exception: _refuse_fault},
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # it would lead to the Host that the caller names
+    app.router.redirect_slashes = False  # a redirect would go to whatever Host the caller sent
     add_middleware(
         app,
         api,
         settings,
         policy,
-        # Where a token is needed a foreign page has none, and any name may lead here.
+        # Tokens protect against foreign pages already, and callers use any name for this host.
         security=read_security(settings) if policy.is_open else None,
         refuse=refuse,
         host_advice="set --allowed-host or --tokens",
@@ -256,7 +256,7 @@ def _read_query(body: bytes, catalog: Catalog) -> Query:
 
 
 def refuse(error: GatewayMetricsError) -> Response:
-    """The error as R20 has it."""
+    """The response for an error (ruling R20)."""
     details = [str(problem) for problem in getattr(error, "problems", ())]
     text = error.public if isinstance(error, SettingsError) else str(error)
     message = "; ".join(details)[:_LONGEST_MESSAGE] if details else text
@@ -273,7 +273,7 @@ def refuse(error: GatewayMetricsError) -> Response:
 
 
 async def _refuse_http(_: Request, error: Exception) -> Response:
-    """Starlette's own refusals (404, 405) and those of the body, in the same shape."""
+    """The same shape for Starlette's own errors (404, 405) and for those of the body."""
     if not isinstance(error, HTTPException):
         raise error
     code = RefusedRequestError.code
@@ -281,7 +281,7 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
 
 
 async def _refuse_fault(_: Request, error: Exception) -> Response:
-    """A fault of ours: the log has it, the caller a plain sentence."""
+    """An unexpected exception: logged with its traceback, of which the caller sees nothing."""
     logger.error("a request failed", exc_info=error)
     return refuse(InternalError("a fault of this server; its log says more"))
 

@@ -1,6 +1,7 @@
-"""What stands before every application served over HTTP, MCP's and the API alike.
+"""The middleware stack in front of MCP over HTTP and of the metrics API.
 
-Who asks is found in auth/; here is what may be asked without that, and what is refused before it.
+Authentication itself is in auth/; here are health, metrics, CORS and connection limits, and the
+Host and Origin check.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _SWITCHED_OFF: Final = "no metrics here: they are switched off\n"
 
 
 class Service(Protocol):
-    """A server behind the middleware: what it counts, whether it can answer, and how it ends."""
+    """What the stack and graceful shutdown need of the server behind them."""
 
     meter: Metrics
     readiness: Readiness
@@ -61,10 +62,11 @@ def add_middleware(
     host_advice: str = "set --allowed-host",
     open_paths: Collection[str] = (),
 ) -> None:
-    """Put the whole stack before the application; without `security` any Host is served.
+    """Add the whole stack to an application; without `security`, Host and Origin are not checked.
 
-    Starlette's last is the outermost. Operators' paths come before all checks: probes bring an
-    address as Host, and no token. Who asks is told last, so that a foreign page learns nothing.
+    The order matters, and the last one added runs first. Health checks run before every check:
+    probes send an IP address as Host, and no token. CORS runs before what refuses requests, so that
+    pages can read refusals. The Host check runs before authentication, which may call the provider.
     """
     refuse = refuse or partial(write_refusal, challenge=policy.challenge)
     app.router.routes.extend(policy.routes())
@@ -85,7 +87,7 @@ def add_middleware(
 
 
 def write_refusal(error: RefusedRequestError, challenge: str) -> Response:
-    """The refusal as OAuth has it; what to bring stands in both the body and the header."""
+    """A refusal as an OAuth error; body and `WWW-Authenticate` both say what to send."""
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, RefusedCallerError) and error.status in (401, 403):
         mark = f', error="{error.error}"' if error.error else ""
@@ -97,9 +99,9 @@ def write_refusal(error: RefusedRequestError, challenge: str) -> Response:
 
 
 class OperationsMiddleware:
-    """Answers the operators' paths before anything else of the application is asked.
+    """Answers `/livez`, `/readyz` and `/metrics`, and counts what the application refuses.
 
-    Nothing that stands there names a caller, a value or an address.
+    They are open to all, so no response contains a caller, a value or an address.
     """
 
     def __init__(self, app: ASGIApp, service: Service, *, has_metrics: bool) -> None:
@@ -117,7 +119,7 @@ class OperationsMiddleware:
             await self._pass_on(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application's answer; what it refuses is counted, and what it has to send yet."""
+        """Pass a request on, counting it while in flight, and its status if it is an error."""
         meter = self._service.meter
 
         async def watch(message: Message) -> None:
@@ -159,9 +161,9 @@ class OperationsMiddleware:
 
 
 class ConcurrencyLimitMiddleware:
-    """At most so many requests at once, and as many open streams beside them.
+    """Limits concurrent requests, and separately open streams (GET).
 
-    They are counted apart: idle streams must not keep out the messages of their own clients.
+    Separately, because idle SSE streams would otherwise block their own clients' messages.
     """
 
     def __init__(self, app: ASGIApp, most: int, refuse: Refuse) -> None:
@@ -171,7 +173,7 @@ class ConcurrencyLimitMiddleware:
         self._requests = ConcurrencyLimiter(most, patience_s=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or say when to come back."""
+        """Pass on, or refuse with `Retry-After`."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -186,9 +188,9 @@ class ConcurrencyLimitMiddleware:
 
 
 class HostOriginMiddleware:
-    """Refuses a foreign Host or Origin on every path: a page in a browser here must not ask.
+    """Refuses an unknown Host or Origin on every path (DNS rebinding).
 
-    The check is the SDK's; its own SSE transport makes it too late, and logs a traceback for each.
+    The check is the SDK's, whose SSE transport runs it too late and logs a traceback each time.
     """
 
     def __init__(
@@ -216,10 +218,10 @@ class HostOriginMiddleware:
 
 
 def read_security(settings: Settings) -> TransportSecuritySettings:
-    """Which Host and Origin are served; both are checked whatever address is listened on.
+    """The accepted Host and Origin headers, checked on any address and not only on loopback.
 
     Raises:
-        SettingsError: if the address is not loopback and no host is allowed for it.
+        SettingsError: if the address is not loopback and no host is allowed.
     """
     own = f"[{settings.host}]" if ":" in settings.host else settings.host
     if not is_loopback(settings.host):
@@ -228,7 +230,7 @@ def read_security(settings: Settings) -> TransportSecuritySettings:
                 f"listening on {settings.host} needs --allowed-host with the name clients use,"
                 " such as --allowed-host metrics.example.com"
             )
-        own = LOOPBACK_HOSTS[0]  # what a wildcard address is called is not known here
+        own = LOOPBACK_HOSTS[0]  # clients do not call an address such as 0.0.0.0 by that name
     hosts = dict.fromkeys((*LOOPBACK_HOSTS, own, *settings.allowed_host))
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,

@@ -1,4 +1,4 @@
-"""The HTTP server's end: calls under way are answered within a set time, then all is closed."""
+"""Graceful shutdown over HTTP: running calls get time to finish, then everything is closed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from gateway_metrics_mcp.runtime.tasks import STOPPING
 _LOOK_EVERY_S: Final = 0.05
 _QUIET_LOOKS: Final = 3
 _FAREWELL_S: Final = 1
-"""For the answers of calls that were ended, and then for the streams' own ends."""
+"""Extra time to send the responses of ended calls, and then to close the streams."""
 _START: Final = "http.response.start"
 
 
 class GracefulServer(uvicorn.Server):
-    """Streams stay open at a signal for as long as calls are under way, up to `drain_s`.
+    """At a signal, streams stay open while calls are running, for up to `drain_s` seconds.
 
-    sse-starlette would cut them at once, and with them the answers; one without a call, such as an
-    idle SSE session, would hold up the end. What outlasts the time is told so by the service; what
-    is left even then, such as a body that never comes, uvicorn cancels.
+    sse-starlette would cut all streams at once, with the responses in them; waiting for all of them
+    would hang on idle ones. Calls that are still running then are ended by the service with an
+    error, and uvicorn cancels the rest, such as a request whose body never arrives.
     """
 
     def __init__(self, app: Any, service: Service, *, drain_s: int) -> None:
@@ -45,7 +45,7 @@ class GracefulServer(uvicorn.Server):
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # its own
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, let the calls end, and close."""
+        """Stop accepting connections, let running calls finish, and close."""
         ending = asyncio.create_task(self._end_streams())
         self._is_over = True
         await super().shutdown(sockets)
@@ -58,20 +58,20 @@ class GracefulServer(uvicorn.Server):
         AppStatus.should_exit = True
 
     async def _quiet(self, patience_s: int) -> None:
-        """Wait until no call is under way: an answer over SSE is sent just after its call ended."""
+        """Wait until several looks in a row find no call: an SSE response follows its call."""
         quiet, end = 0, monotonic() + patience_s
         while quiet < _QUIET_LOOKS and monotonic() < end:
             await asyncio.sleep(_LOOK_EVERY_S)
             quiet = 0 if self._service.meter.under_way else quiet + 1
 
     async def _say_goodbye(self, scope: Any, receive: Any, send: Any) -> None:
-        """The application; what the end cuts off gets an answer, or its stream an end."""
+        """Run the application; a request cut off by shutdown still gets a 503, a stream its end."""
         has_begun = is_complete = False
 
         async def watch(message: Any) -> None:
             nonlocal has_begun, is_complete
             if has_begun and message["type"] == _START:
-                return  # the SDK's SSE answers once more when its stream has ended
+                return  # the SDK's SSE sends a second response after its stream
             has_begun = True
             is_complete = not message.get("more_body", message["type"] == _START)
             await send(message)
@@ -85,13 +85,13 @@ class GracefulServer(uvicorn.Server):
             if not self._is_over:
                 raise
         if self._is_over and not is_complete:
-            # Who has gone, or takes nothing, is not waited for.
+            # The client may have disconnected.
             with suppress(asyncio.CancelledError, Exception):
                 await _close(send, has_begun=has_begun)
 
 
 async def _close(send: Any, *, has_begun: bool) -> None:
-    """The end of a stream, or the refusal of a request that nothing was said to."""
+    """End a stream, or refuse a request that got no response yet."""
     text = b"" if has_begun else f"{STOPPING}\n".encode()
     if not has_begun:
         headers = [

@@ -1,4 +1,4 @@
-"""MCP over HTTP: streamable HTTP and the older SSE, behind the middleware of this room."""
+"""MCP over HTTP: streamable HTTP and the older SSE, behind the common middleware."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway_metrics_mcp.settings import Settings
 def build_http_app(
     server: MetricsServer, settings: Settings, policy: AuthPolicy | None = None
 ) -> Starlette:
-    """Streamable HTTP at `/mcp`, without sessions; the policy is that of the settings."""
+    """Streamable HTTP at `/mcp`, stateless; the policy is by default that of the settings."""
     security = read_security(settings)
     app = server.streamable_http_app(
         stateless_http=True, transport_security=security, max_request_body_size=MOST_BYTES
@@ -27,10 +27,11 @@ def build_http_app(
 def build_sse_app(
     server: MetricsServer, settings: Settings, policy: AuthPolicy | None = None
 ) -> Starlette:
-    """The older SSE transport at `/sse`; the policy is that of the settings."""
+    """The older SSE transport at `/sse`; the policy is by default that of the settings."""
     security = read_security(settings)
     app = server.sse_app(transport_security=security, max_request_body_size=MOST_BYTES)
-    # Each connection enters the server's lifespan: between two the backend stays open.
+    # Each SSE connection enters the server's lifespan, so without this the backend would close
+    # whenever the last client disconnects.
     app.router.lifespan_context = lambda _: server.hold()
     return _serve(server, app, settings, policy, security)
 

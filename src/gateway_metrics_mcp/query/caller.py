@@ -1,4 +1,4 @@
-"""Who asks, and so whose rows may be seen (ruling R23)."""
+"""The caller of a query, whose rights decide which rows it may read (ruling R23)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ SubjectType = Literal["user", "virtualaccount"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The subject of a question.
+    """The subject a query runs as.
 
-    A tenant admin sees all rows; anyone else those of the own subject and of the own teams.
-    `token` is the caller's gateway token where each brings their own; it is in no repr.
+    A tenant admin sees all rows, anyone else their own and those of their teams. `token` is the
+    caller's gateway token, if each caller sends one; it is excluded from the repr.
     """
 
     subject: str
@@ -22,12 +22,12 @@ class Caller:
     is_tenant_admin: bool = False
     token: str | None = field(default=None, repr=False)
     has_server_token: bool = False
-    """Whether a gateway is asked with this server's own token: a flag, so that no subject of that
-    name in an operator's file gets it."""
+    """Whether the gateway is called with this server's own token. A flag, because an entry of a
+    tokens file may have the same subject and rights as LOCAL and must not get that token."""
     owner: str = field(default="", compare=False, repr=False)
-    """Who stands behind the caller, where several ask as one: a digest, for limits. It is left out
-    of comparisons, so that what they may all see is cached once."""
+    """A digest of who sent the request, for rate limits and connections. With a shared token many
+    owners run as one caller, so it is excluded from comparison: they share the cache."""
 
 
 LOCAL: Final = Caller(subject="local", is_tenant_admin=True, has_server_token=True)
-"""The caller on stdio: whoever started the server."""
+"""The caller over stdio: whoever started the server."""

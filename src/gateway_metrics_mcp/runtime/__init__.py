@@ -1,1 +1,1 @@
-"""What every part of a running process uses: logs, metrics, tracing, readiness, threads."""
+"""What every part of a running process uses: logs, metrics, tracing, readiness, limits, threads."""

@@ -1,4 +1,4 @@
-"""Log lines on stderr, as text or as JSON; each names the tool call it belongs to."""
+"""Logging to stderr as text or JSON; each line carries the id of the tool call it belongs to."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ Format = Literal["text", "json"]
 
 _CONTROLS: Final = (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 _ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
-"""In a message they would let whoever wrote it forge the next line, or rule the terminal."""
+"""Escaped in messages, where they could forge a log line or send commands to a terminal."""
 
 
 @dataclass(slots=True)
 class CallRecord:
-    """One tool call: who made it and what it asked for is not in here."""
+    """What is logged of one tool call: never the caller or the arguments."""
 
     tool: str
     request_id: str = field(default_factory=lambda: uuid4().hex[:16])
-    """Of our making: the client's own could hold anything."""
+    """Generated here: the client's own id could contain anything."""
     datasource: str | None = None
     rows: int | None = None
-    """Of the answer, before any are left out for its budget."""
+    """Before any are omitted for the token budget."""
     code: str = CANCELLED
-    """Until the call has an outcome."""
+    """The default, for a call that never gets an outcome."""
     size: int = 0
     """Bytes of the answer's text."""
 
 
-# A context variable, as nothing can be handed down to the log lines of libraries.
+# A context variable, because log lines of libraries take no argument of ours.
 _CURRENT: Final[ContextVar[CallRecord | None]] = ContextVar("call_record", default=None)
 
 
 def current_call() -> CallRecord | None:
-    """The call that this task works for."""
+    """The call that the current task belongs to."""
     return _CURRENT.get()
 
 
 def describe_call(*, datasource: str | None = None, rows: int | None = None) -> None:
-    """Say of the call under way what is known by now; `datasource` is one of the catalog's."""
+    """Add what is known by now to the current call's record; never a value that a caller sent."""
     record = _CURRENT.get()
     if record is not None:
         record.datasource = datasource or record.datasource
@@ -61,7 +61,7 @@ def describe_call(*, datasource: str | None = None, rows: int | None = None) -> 
 
 @contextmanager
 def watch_call(tool: str, meter: Metrics) -> Iterator[CallRecord]:
-    """Count and log one call of a tool of the registry; the block sets its code and size."""
+    """Count and log one call of a known tool; the block sets its code and size."""
     record = CallRecord(tool)
     token = _CURRENT.set(record)
     begun = perf_counter()
@@ -84,7 +84,7 @@ def _log(record: CallRecord, seconds: float) -> None:
         "code": record.code,
         "duration_ms": round(seconds * 1000, 1),
         "rows": record.rows,
-        "bytes": record.size or None,  # the API's are sent, and counted, after the call
+        "bytes": record.size or None,  # the API sends and counts its own after the call
         "trace_id": current_trace_id(),
     }
     known = {name: value for name, value in fields.items() if value is not None}
@@ -92,18 +92,18 @@ def _log(record: CallRecord, seconds: float) -> None:
 
 
 def configure_logging(level: str, format_: Format) -> None:
-    """Before the SDK configures it: our format and stream win."""
+    """Configure logging; has to run before the SDK does the same."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format_ == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler])
-    # At DEBUG it logs the headers of the gateway's answers, cookies among them.
+    # At DEBUG it logs response headers of the gateway, including cookies.
     logging.getLogger("httpcore").setLevel(logging.INFO)
-    if level == "INFO":  # there it says of each request only that it came and went
+    if level == "INFO":  # its INFO lines only say that a request started and ended
         logging.getLogger("mcp").setLevel(logging.WARNING)
 
 
 def announce(text: str) -> None:
-    """A line that operators get at any level: plain, or JSON where the log is."""
+    """Print a line for operators at any log level: plain, or JSON if the log is JSON."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, JsonFormatter):
             values = ("gateway_metrics_mcp", logging.INFO, __file__, 0, text, (), None)
@@ -113,22 +113,22 @@ def announce(text: str) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, logger, message, then `name=value` of what else is known."""
+    """Time, level, logger, message, then other fields as `name=value`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line itself; a traceback follows on lines of its own."""
+        """The line itself; a traceback follows on its own lines."""
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
         return super().formatMessage(record).translate(_ESCAPED) + fields
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line, whatever the message holds."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object: a traceback is one of its strings."""
+        """The object; a traceback is one of its strings."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

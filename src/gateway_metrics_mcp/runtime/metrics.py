@@ -1,8 +1,8 @@
-"""What one server counts of its own work, in plain numbers that `/metrics` shows.
+"""The counters of one server, and their export to Prometheus.
 
-Whoever builds the server makes one `Metrics` and hands it down as an argument. The numbers are
-ours and not prometheus_client's: readiness and shutdown read them too, the package is an extra,
-and its import would hold up the start over stdio.
+One `Metrics` per server is passed down as an argument. The counters are plain numbers, not
+prometheus_client's types: readiness and shutdown read them too, and importing the package, which
+is an extra, would slow the start over stdio by tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Final
 from gateway_metrics_mcp import __version__
 
 OK: Final = "ok"
-"""The code of a call without an error; an error's code is that of its class in errors.py."""
+"""The code of a successful call; failed ones have their error's code (errors.py)."""
 CANCELLED: Final = "cancelled"
-"""The code of a call that was given up before it had an outcome."""
+"""The code of a call that was cancelled by its caller."""
 
 BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper ends of the latency buckets, in seconds."""
@@ -28,11 +28,11 @@ _PREFIX: Final = "gateway_metrics"
 _TOOL: Final = ("tool",)
 
 Samples = Mapping[Any, Any]
-"""For the labels' values, a tuple of them each, a number or a histogram."""
+"""A number or histogram for each tuple of label values."""
 
 
 class Histogram:
-    """How many durations fell up to each bound, and their sum."""
+    """A histogram of durations: a count per bucket, and the sum."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS_S) + 1)
@@ -44,7 +44,7 @@ class Histogram:
         self.sum_s += seconds
 
     def cumulated(self) -> list[tuple[str, int]]:
-        """Each bound, and how many durations are not above it; `+Inf` last."""
+        """Cumulative counts by upper bound, as Prometheus expects; `+Inf` last."""
         total = 0
         rows = []
         for bound, count in zip((*BOUNDS_S, "+Inf"), self._counts, strict=True):
@@ -55,7 +55,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class Metrics:
-    """The counts of one server since it started; no label ever comes from a caller."""
+    """The counters of one server since its start; label values never come from a caller."""
 
     clock: Callable[[], float] = monotonic
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -66,46 +66,46 @@ class Metrics:
     bytes_returned: Counter[str] = field(default_factory=Counter)
     calls_in_flight: int = 0
     requests_in_flight: int = 0
-    """HTTP requests that bring a message, until their answer is sent."""
+    """POST requests whose response is not complete."""
     refusals: Counter[int] = field(default_factory=Counter)
-    """HTTP requests that were refused before any tool, by status."""
+    """HTTP requests answered with an error, by status."""
     upstream: Counter[str] = field(default_factory=Counter)
     """By code."""
     upstream_seconds: Histogram = field(default_factory=Histogram)
     upstream_in_flight: int = 0
     answered_at: float | None = None
-    """When the backend last answered a question, by `clock`."""
+    """When the backend last answered a query, by `clock`."""
     retries: int = 0
     cache: Counter[bool] = field(default_factory=Counter)
-    """By whether it was a hit."""
+    """Cache lookups, by whether it was a hit."""
     joined: int = 0
-    """Questions that waited for the same one, which was already being asked."""
+    """Queries that joined an identical one in flight."""
 
     def count_call(self, tool: str, code: str, seconds: float, size: int) -> None:
-        """One tool call and the bytes of its answer; `tool` is a name of the registry."""
+        """Count a tool call and the bytes of its answer; `tool` is a known name."""
         self.calls[tool, code] += 1
         self.call_seconds[tool].add(seconds)
         self.bytes_returned[tool] += size
 
     def count_upstream(self, code: str, seconds: float) -> None:
-        """One question to the backend; each try of it counts."""
+        """Count a query to the backend; each retry is one."""
         self.upstream[code] += 1
         if code == OK:
             self.answered_at = self.clock()
         self.upstream_seconds.add(seconds)
 
     def count_retry(self) -> None:
-        """A request that is sent once more."""
+        """Count a request that is sent again."""
         self.retries += 1
 
     @property
     def under_way(self) -> int:
-        """What is still to be answered, of calls and of requests."""
+        """Calls and requests that are not answered yet; shutdown waits for zero."""
         return self.calls_in_flight + self.requests_in_flight
 
 
 def write_metrics(metrics: Metrics) -> bytes:
-    """All counts in the format that Prometheus reads.
+    """All counters in the Prometheus text format.
 
     Raises:
         ModuleNotFoundError: if prometheus_client, an extra, is not installed.
@@ -135,7 +135,7 @@ def write_metrics(metrics: Metrics) -> bytes:
 
 
 def _list_families(m: Metrics) -> list[tuple[str, str, str, tuple[str, ...], Samples]]:
-    """Each kind, name, help and labels, without a sample too, so that names can be found."""
+    """Every family: kind, name, help, labels, samples. Empty ones too, so dashboards find them."""
     lookups = {("hit",): m.cache[True], ("miss",): m.cache[False]}
     asked_s, called_s = {(): m.upstream_seconds}, _key(m.call_seconds)
     return [
@@ -173,5 +173,5 @@ def _list_families(m: Metrics) -> list[tuple[str, str, str, tuple[str, ...], Sam
 
 
 def _key(counts: Mapping[Any, Any]) -> Samples:
-    """The same, by the values of its one label."""
+    """Counts with one label as samples."""
     return {(str(name),): count for name, count in counts.items()}

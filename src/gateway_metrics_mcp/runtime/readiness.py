@@ -1,4 +1,4 @@
-"""Whether the server can answer questions now, as a load balancer asks it every few seconds."""
+"""Readiness for load balancers: whether the backend can answer queries now."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gateway_metrics_mcp.runtime.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 _FRESH_S: Final = 5
-"""How long a finding holds: probes come often, from every node that may send us work."""
+"""How long a result is reused: every load balancer node sends probes."""
 _PROOF_S: Final = 15
-"""How long a question that the backend answered proves it: a busy one must not fall out."""
+"""How long an answered query counts as proof: a busy server must not be taken out."""
 _PATIENCE_S: Final = 3
 _SLOW: Final = f"the backend gave no answer within {_PATIENCE_S} seconds"
 
@@ -28,7 +28,7 @@ Probe = Callable[[], Awaitable[object]]
 
 
 class Readiness:
-    """Asks the backend a cheap question, at most one at a time."""
+    """Sends the backend a cheap query, at most one at a time."""
 
     def __init__(self, probe: Probe, meter: Metrics) -> None:
         self._probe = probe
@@ -36,19 +36,19 @@ class Readiness:
         self._task: asyncio.Task[str | None] | None = None
         self._found_at = 0.0
         self._ours_at: float | None = None
-        """When the backend answered this probe, which proves no more than a finding does."""
+        """When the backend last answered the probe itself, which proves less than a query."""
         self._told: str | None = None
 
     async def find_obstacle(self) -> str | None:
-        """Why questions cannot be answered now, without names or addresses; None if they can."""
+        """Why queries cannot be answered now, without names or addresses; None if they can."""
         now, answered_at = self._meter.clock(), self._meter.answered_at
         is_callers = answered_at != self._ours_at
         if answered_at is not None and is_callers and now - answered_at < _PROOF_S:
             return None
         task = self._task
         if task is None or (task.done() and now - self._found_at > _FRESH_S):
-            # It outlives the probe that began it: a backend that takes long to open is opened
-            # once, and the next probe waits for the same.
+            # A task, because it has to outlive this probe: opening a slow backend continues, and
+            # the next probe waits for the same task.
             task = self._task = asyncio.create_task(self._ask())
         await asyncio.wait([task], timeout=_PATIENCE_S)
         return task.result() if task.done() else _SLOW
@@ -58,9 +58,9 @@ class Readiness:
         try:
             await self._probe()
             self._ours_at = self._meter.answered_at
-        except Exception as error:  # whatever it is, the probe has to be answered
+        except Exception as error:  # anything: the probe has to be answered
             obstacle = _describe(error)
-            if obstacle != self._told:  # a probe a second would fill the log
+            if obstacle != self._told:  # once, not on every probe
                 is_fault = not isinstance(error, GatewayMetricsError)
                 level = logging.ERROR if is_fault else logging.WARNING
                 logger.log(level, "not ready: %s", error, exc_info=is_fault)
@@ -72,7 +72,7 @@ class Readiness:
 
 
 def _describe(error: Exception) -> str:
-    """Who must act; the error's own text may name a path, and is in the log."""
+    """A public reason; the error's own text may contain a path and is only logged."""
     match error:
         case SettingsError():
             return "the set-up is wrong; the log says more"

@@ -1,4 +1,4 @@
-"""How work runs: beside the event loop, until the server's end, and with progress meanwhile."""
+"""Runs work off the event loop, until shutdown, or with progress reports."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Report = Callable[[float, float | None, str | None], Awaitable[None]]
 STOPPING: Final = "this server is stopping: ask again in a minute"
 PERIOD_S: Final = 1.0
 _MANY: Final = 2_000
-"""Rows that take about as long as a question of somebody else does."""
+"""Fewer rows are processed faster than a thread hop takes."""
 
 
 async def run_in_thread_if_large(
     rows: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """What `work` returns; with many rows it runs beside the event loop.
+    """What `work` returns; with many rows it runs in a thread, so that others are answered.
 
     Raises:
         Exception: whatever `work` raises.
@@ -39,7 +39,7 @@ async def run_in_thread_if_large(
 
 
 class ShutdownScope:
-    """Work that lasts until it is done, or until the end of all such work."""
+    """Cancels all running work at once when the server stops."""
 
     def __init__(self) -> None:
         self._scopes: set[anyio.CancelScope] = set()
@@ -47,10 +47,10 @@ class ShutdownScope:
 
     @contextmanager
     def until_the_end(self) -> Iterator[None]:
-        """Run the block, unless the end comes first.
+        """Run the block, unless the server stops first.
 
         Raises:
-            UnavailableError: if it does.
+            UnavailableError: if it stops.
         """
         scope = anyio.CancelScope()
         if self._is_over:
@@ -65,16 +65,16 @@ class ShutdownScope:
             raise UnavailableError(STOPPING)
 
     def end(self) -> None:
-        """End all that is under way, and what begins later at once."""
+        """Cancel all running work, and at once whatever starts later."""
         self._is_over = True
         for scope in list(self._scopes):
             scope.cancel()
 
 
 async def report_while(work: Callable[[], Awaitable[T]], report: Report) -> T:
-    """What `work` gives; each second until then, how many seconds have passed.
+    """What `work` returns; reports the elapsed seconds every second until then.
 
-    Most calls end before the first: those cost a timer, and no task.
+    Most calls are faster than a second: those cost a timer, and no task.
     """
     tasks: list[asyncio.Task[None]] = []
 

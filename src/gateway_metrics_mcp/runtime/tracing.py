@@ -1,4 +1,4 @@
-"""Spans of one tool call beside the SDK's own, and the trace handed on; no-ops unless set up."""
+"""OpenTelemetry spans beside the SDK's own, and trace propagation; no-ops without an SDK."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gateway_metrics_mcp import __version__
 Step = Literal["validate", "upstream", "render"]
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
-"""Of the trace alone: baggage could carry what the asker wrote to the gateway."""
+"""Without baggage, which could carry a client's data to the gateway."""
 
 
 @contextmanager
 def trace_step(name: Step, **attributes: str) -> Iterator[None]:
-    """A span of one step; an error leaves its code there, never its text.
+    """A span of one step; of an error it gets the code, never the text.
 
-    `attributes` are names of ours, such as a datasource's: no values, no tokens.
+    `attributes` are known names such as a datasource, never values or tokens.
     """
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        yield  # nothing is set up
+        yield  # no SDK is set up: skip the cost of a span
         return
     kind = SpanKind.CLIENT if name == "upstream" else SpanKind.INTERNAL
     tracer = trace.get_tracer("gateway_metrics_mcp", __version__)
@@ -45,7 +45,7 @@ def trace_step(name: Step, **attributes: str) -> Iterator[None]:
 
 
 def trace_headers() -> dict[str, str]:
-    """The headers by which the backend's own spans join this trace; none if nothing records."""
+    """Headers that let the backend join this trace; none if it is not recorded."""
     headers: dict[str, str] = {}
     if trace.get_current_span().is_recording():
         _PROPAGATOR.inject(headers)
@@ -53,6 +53,6 @@ def trace_headers() -> dict[str, str]:
 
 
 def current_trace_id() -> str | None:
-    """The trace that a log line belongs to; None if nothing records."""
+    """The trace id for log lines; None if the trace is not recorded."""
     span = trace.get_current_span()
     return f"{span.get_span_context().trace_id:032x}" if span.is_recording() else None
