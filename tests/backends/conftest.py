@@ -273,9 +273,7 @@ def ask(
             backend = opened[0] if opened else engine()
             opened.append(backend)
         query = make_query(**changes)
-        rows: list[dict[str, Any]] = (await backend.query(query, caller)).to_body(query)["data"][
-            "dataPoints"
-        ]
+        rows: list[dict[str, Any]] = (await backend.query(query, caller)).rows(query)
         return rows
 
     return ask_engine

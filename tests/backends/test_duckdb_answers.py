@@ -149,7 +149,7 @@ async def test_r16_cache_metrics_hold_the_calls_that_looked_in_the_cache(
     assert calls == [{"total": 4}]
 
 
-async def test_r17_and_r21_a_body_is_data_points_with_milliseconds_and_z(
+async def test_r17_and_r21_rows_have_milliseconds_and_z(
     engine: Open, write: Write, make_query: Make
 ) -> None:
     write([{"ModelName": "gpt-4o", "CostInUSD": 0.25}])
@@ -157,19 +157,15 @@ async def test_r17_and_r21_a_body_is_data_points_with_milliseconds_and_z(
 
     result = await engine().query(query, LOCAL)
 
-    assert result.to_body(query) == {
-        "data": {
-            "dataPoints": [
-                {
-                    "startTimestamp": "2026-07-10T12:00:00.000Z",
-                    "endTimestamp": "2026-07-10T13:00:00.000Z",
-                    "modelName": "gpt-4o",
-                    "total": 1,
-                    "sumCostInUSD": 0.25,
-                }
-            ]
+    assert result.rows(query) == [
+        {
+            "startTimestamp": "2026-07-10T12:00:00.000Z",
+            "endTimestamp": "2026-07-10T13:00:00.000Z",
+            "modelName": "gpt-4o",
+            "total": 1,
+            "sumCostInUSD": 0.25,
         }
-    }
+    ]
 
 
 # --- R19: the cap ---

@@ -75,7 +75,7 @@ def ask(evaluate: Evaluate, catalog: Catalog) -> Ask:
         query = read_query(body, catalog)
         made = [{"CreatedAt": NOON, **row} for row in rows]
         result = evaluate(query, caller, made, catalog)
-        points: list[dict[str, Any]] = result.to_body(query)["data"]["dataPoints"]
+        points: list[dict[str, Any]] = result.rows(query)
         return points
 
     return ask_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, overload
 
@@ -121,16 +121,8 @@ class Result:
         index = self.value_names.index(name)
         return tuple(values[index] for _, values, _ in self.plain_rows())
 
-    def with_notes(self, *notes: str) -> Result:
-        """The same rows with more of our own sentences."""
-        return replace(self, notes=(*self.notes, *notes)) if notes else self
-
-    def to_body(self, query: Query) -> dict[str, Any]:
-        """The response body as the API documents it today (R21)."""
-        return {"data": {"dataPoints": self.rows(query)}}
-
     def rows(self, query: Query) -> list[dict[str, Any]]:
-        """The data points as they stand in that body."""
+        """The data points as the API's response body has them, under `data.dataPoints` (R21)."""
         return [self._row(point, query) for point in self.points]
 
     def _row(self, point: DataPoint, query: Query) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class _Table:
         report = self._report
         cells = self._keys.label(f"other ({count_rows(len(hidden))})")
         for i, name in self._shown:
-            if report.rows_overlap or not report.is_additive(name):
+            if report.rows_overlap or not report.value(name).is_additive:
                 cells.append(NOT_APPLICABLE)
             else:
                 cells.append(format_cell(report, self._add_up(i, name, hidden), name))

@@ -163,11 +163,11 @@ def rank_series(report: Report) -> tuple[Sequence[Series], str]:
     series.sort(key=lambda one: tuple(map(rank_key, one.keys)))
     names = report.result.value_names
     name = report.first_value
-    if name is not None and not report.is_additive(name) and TOTAL in names:
+    if name is not None and not report.value(name).is_additive and TOTAL in names:
         name = TOTAL
     if name is None:
         return series, "name"
-    position, is_additive = names.index(name), report.is_additive(name)
+    position, is_additive = names.index(name), report.value(name).is_additive
 
     def size(one: Series) -> Number:
         column = [row[position] for row in one.values.values()]
@@ -190,7 +190,7 @@ def _gather(report: Report) -> list[Series]:
 
 def merge_series(report: Report, hidden: Sequence[Series]) -> Series:
     """The rest as one series: additive values added up, null for the others."""
-    is_additive = [report.is_additive(name) for name in report.result.value_names]
+    is_additive = [report.value(name).is_additive for name in report.result.value_names]
     rows: dict[datetime, list[Sequence[Number | None]]] = {}
     for series in hidden:
         for start, row in series.values.items():
@@ -259,11 +259,11 @@ class Grid:
 
     def has_rest(self, name: str) -> bool:
         """Whether the series that are not shown may be added up in a value."""
-        return self._report.is_additive(name) and not self._has_overlap
+        return self._report.value(name).is_additive and not self._has_overlap
 
     def gap(self, name: str) -> Number | None:
         """What a bucket without rows has of a value."""
-        return 0 if self._is_aligned and self._report.is_zero_in_gaps(name) else None
+        return 0 if self._is_aligned and self._report.value(name).is_zero_in_gaps else None
 
 
 def describe_rest(can_add: Collection[bool]) -> str:
@@ -275,7 +275,7 @@ def describe_rest(can_add: Collection[bool]) -> str:
 
 def label_of(report: Report, name: str) -> str:
     """A value's column name; its unit is added where the name has none."""
-    return add_unit(name, report.unit_of(name))
+    return add_unit(name, report.value(name).unit)
 
 
 def equal_to_total(report: Report) -> list[str]:

@@ -70,7 +70,7 @@ class ReportDocument:
         return [
             *([] if report.buckets is None else [Column("time", "time")]),
             *(Column(name, "key") for name in result.key_names),
-            *(Column(name, "value", report.unit_of(name)) for name in result.value_names),
+            *(Column(name, "value", report.value(name).unit) for name in result.value_names),
         ]
 
     def continue_at(self, offset: int) -> Continuation:

@@ -82,18 +82,6 @@ class Report:
         """What a value of the result is."""
         return next(value for value in self.values if value.name == name)
 
-    def unit_of(self, value_name: str) -> str | None:
-        """The unit of a value: `USD`, `ms`, `tokens`; None for counts and unknown columns."""
-        return self.value(value_name).unit
-
-    def is_additive(self, value_name: str) -> bool:
-        """Whether the value of disjoint rows may be added up."""
-        return self.value(value_name).is_additive
-
-    def is_zero_in_gaps(self, value_name: str) -> bool:
-        """Whether a bucket without rows means 0 rather than no data (R3)."""
-        return self.value(value_name).is_zero_in_gaps
-
     @property
     def first_value(self) -> str | None:
         """The first requested value; `total` where none was; None if the rows have no value."""

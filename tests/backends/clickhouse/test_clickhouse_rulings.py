@@ -30,7 +30,7 @@ def answer(
         made = [{"CreatedAt": at(NOON), **row} for row in rows]
         fill(TABLE, [*made[0]], made)
         query = make_query(**changes)
-        points: list[dict[str, Any]] = ask(query).to_body(query)["data"]["dataPoints"]
+        points: list[dict[str, Any]] = ask(query).rows(query)
         return points
 
     return ask_of

@@ -50,7 +50,7 @@ def database(server: Client) -> Iterator[Run]:
 
 
 def rows_of(result: Result, query: Query) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = result.to_body(query)["data"]["dataPoints"]
+    rows: list[dict[str, Any]] = result.rows(query)
     return rows
 
 

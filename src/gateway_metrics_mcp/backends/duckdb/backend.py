@@ -192,8 +192,12 @@ class DuckDBBackend(SqlEngine):
             notes = (
                 f"the data of this window begin on {first}: it has no files of the days before",
             )
-        result = replace(result, points=DataPoints(points), is_absent=is_absent)
-        return result.with_notes(*notes)
+        return replace(
+            result,
+            points=DataPoints(points),
+            is_absent=is_absent,
+            notes=(*result.notes, *notes),
+        )
 
     def _compile_over(
         self, files: list[str], query: Query, caller: Caller, *, are_whole: bool
