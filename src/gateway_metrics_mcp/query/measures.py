@@ -56,14 +56,14 @@ class ValueSet(_Entry):
 
 
 class Rows(_Entry):
-    """Which rows of the question are meant: all, where nothing is given."""
+    """Which rows of a query are meant: all, where nothing is given."""
 
     filters: tuple[Filter, ...] = ()
     spelling: ValueSet | None = None
 
     @property
     def is_all(self) -> bool:
-        """Whether no second question is needed."""
+        """Whether they are the rows of the query itself."""
         return not self.filters and self.spelling is None
 
 

@@ -103,7 +103,7 @@ class Filter(_Frozen):
 
 
 class Query(_Frozen):
-    """One question to one datasource over the window [start_ts, end_ts), in UTC.
+    """What one backend is asked of one datasource over the window [start_ts, end_ts), in UTC.
 
     Its parts come from a `QueryValidator`, which checks them against the catalog. A timeseries has
     an interval, a distribution has none.

@@ -98,7 +98,7 @@ class Result:
     """All rows of an answer.
 
     `key_names` are the response keys of the query's group-by (R6, R7), `value_names` begin
-    with `total` where the source counts rows. `notes` are our own sentences on what changes
+    with `total` where the source counts rows. `notes` are sentences on what changes
     how the rows are to be read. `age_s` is how old a cached result is.
     """
 

@@ -117,7 +117,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def quote(value: object) -> str:
-    """A value of the asker's as it stands in a message: quoted, on one line, at most 80 letters."""
+    """A value from the input as messages show it: quoted, on one line, at most 80 characters."""
     text = value if isinstance(value, str) else repr(value)
     shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
     if len(shown) > 80:

@@ -29,8 +29,8 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 MOST_BYTES: Final = 256 * 1024
-"""Of a request's body. Limits on size exist since work and words grow with a question, and
-others wait meanwhile."""
+"""Of a request body. The limits exist since parsing, checks and messages grow with the input, and
+all callers share one event loop."""
 MOST_KEYS: Final = 20
 """Of any object."""
 MOST_ENTRIES: Final = 100

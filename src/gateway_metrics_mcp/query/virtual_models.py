@@ -35,7 +35,7 @@ class Scoped:
 
 
 def apply_scope(query: Query, datasource: Datasource) -> Scoped:
-    """The query with one side chosen. A filter of the asker's stands as given."""
+    """The query with one side chosen. A filter that the caller gave stands as given."""
     if not datasource.has_virtual_models:
         return Scoped(query, None)
     given = [f for f in query.filters if f.field_name == FIELD]

@@ -28,7 +28,7 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 RATIO: Final = "ratio"
-"""The unit of a part of a whole, 0 to 1 for all that is honest; shown in percent."""
+"""The unit of a part of a whole, 0 to 1; shown in percent."""
 
 PERCENT: Final = "%"
 """The unit of a change against what was before: 12.5 is 12.5 %."""

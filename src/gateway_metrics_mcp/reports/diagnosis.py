@@ -1,7 +1,7 @@
-"""Why nothing matched: what is there without the filters, and which values come near.
+"""Why nothing matched: what is there without the filters, and which values are similar.
 
 Empty is not zero. A value that is misspelt matches nothing, and so does a window without
-traffic; one question without filters tells them apart.
+traffic; one query without filters tells them apart.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Unmatched:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the window holds without the asker's filters.
+    """What the window holds without the caller's filters.
 
     `total` counts rows, None if the source does not; where `is_exact` is not, some count twice.
     `fields` are those whose values were read.
@@ -97,7 +97,7 @@ def list_spans(request: ReportRequest) -> list[Span]:
 
 
 def probe_queries(request: ReportRequest, fields: Sequence[str]) -> list[Query]:
-    """Each window of the question without the asker's filters, by these fields.
+    """A query for each window without the caller's filters, by these fields.
 
     The side of virtual models stays as it is, unless it is the only filter. A subject is asked
     with its kind: alone, either kind would leave the other out (R7).
@@ -117,7 +117,7 @@ def _count(request: ReportRequest, span: Span) -> Query:
 
 
 def join(results: Sequence[Result]) -> Result:
-    """The answers to one question in several windows that share no row, as one."""
+    """The results of one query in several windows that share no row, as one."""
     points = tuple(point for result in results for point in result.points)
     return replace(results[0], points=points)
 

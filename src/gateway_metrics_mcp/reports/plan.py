@@ -34,7 +34,7 @@ class MissingStart:
 
 
 def bucketed(query: Query) -> Query:
-    """The question bucket by bucket, where its values add up; else as it is."""
+    """The query bucket by bucket, where its values add up; else as it is."""
     if query.group_by or query.interval is not None:
         return query
     if not all(aggregation.is_additive for aggregation in query.aggregations):
@@ -44,12 +44,12 @@ def bucketed(query: Query) -> Query:
 
 
 def coverage_query(query: Query) -> Query:
-    """The cheapest question that tells when the rows begin: their number, bucket by bucket."""
+    """The cheapest query that tells when the rows begin: their number, bucket by bucket."""
     return bucketed(query.model_copy(update={"group_by": (), "aggregations": (), "interval": None}))
 
 
 def fold(query: Query, result: Result) -> Result:
-    """The one row that the ungrouped question would have had (R1)."""
+    """The one row that the ungrouped query would have had (R1)."""
     counts = {a.key for a in query.aggregations if a.type == "count"} | {TOTAL}
     rows = [point.values for point in result.points]
     sums: list[Number | None] = [
@@ -62,7 +62,7 @@ def fold(query: Query, result: Result) -> Result:
 
 
 def find_gap(query: Query, result: Result) -> MissingStart | None:
-    """The empty start of a spread question's window; None if there is none."""
+    """The empty start of the window of a query by buckets; None if there is none."""
     starts = [point.start for point in result.points if point.start is not None]
     if not starts:
         return MissingStart(None, 1.0)
@@ -79,7 +79,7 @@ _KEPT_FOR_SPLIT: Final = 2
 """Calls that tell what moved a cost where some calls have no price."""
 
 ALL_ROWS: Final = Rows()
-"""The rows of the question itself, and not a measure's choice of them."""
+"""The rows of the request itself, not a measure's selection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +104,41 @@ def plan_queries(
     most: int = MOST_CALLS,
     present: Sequence[str] = (),
 ) -> dict[QueryRole, Query]:
-    """The queries of a question; where calls run short, ALL rows of measures are left out.
+    """The queries of a request; where calls run short, ALL rows of measures are left out.
 
     `present` are fields of which is asked which filtered values some row has.
 
     Raises:
         InvalidQueryError: if it takes more calls than `most` even so.
     """
-    needs_all = bool(request.query.group_by) and _needs_all(request, has_all_row=has_all_row)
-    extras = needed_rows(request)
-    calls: dict[QueryRole, Query] = {}
+    # A timeseries shows no ALL row, but shares are parts of one.
+    shows_all = has_all_row and request.query.interval is None
+    has_share = any(isinstance(value.source, Share) for value in request.values)
+    needs_all = bool(request.query.group_by) and (shows_all or has_share)
+    extras = _rows_of_measures(request)
+    planned: dict[QueryRole, Query] = {}
     optional: dict[QueryRole, Query] = {}
-    for is_before in (False, True) if request.earlier is not None else (False,):
-        query = _at(request, is_before=is_before)
+    for is_before in request.windows:
+        query = _in_window(request, is_before=is_before)
+        # A sum asked by buckets costs no call more, and tells when the rows begin: changes against
+        # a window without data, and run rates of a part of a month, would mislead.
         is_spread = is_before or (request.earlier is not None and is_extrapolated(request))
-        calls[QueryRole(is_before)] = bucketed(query) if is_before else query
+        planned[QueryRole(is_before)] = bucketed(query) if is_before else query
         if needs_all:
             whole = _whole(query)
-            calls[QueryRole(is_before, is_all=True)] = bucketed(whole) if is_spread else whole
+            planned[QueryRole(is_before, is_all=True)] = bucketed(whole) if is_spread else whole
         for rows, aggregations in extras.items():
-            calls[QueryRole(is_before, rows=rows)] = choose_rows(query, rows, aggregations)
+            planned[QueryRole(is_before, rows=rows)] = _choose_rows(query, rows, aggregations)
             if needs_all and query.interval is None:
-                whole = choose_rows(_ungrouped(query), rows, aggregations)
+                whole = _choose_rows(_ungrouped(query), rows, aggregations)
                 optional[QueryRole(is_before, is_all=True, rows=rows)] = whole
-    count = count_queries(calls)
+    count = count_queries(planned)
     if count > most:
         raise InvalidQueryError([_too_many(request, count, most)])
-    if count_queries(calls | optional) <= most:
-        calls |= optional
-    _add_checks(request, calls, most, present)
-    return calls
+    if count_queries(planned | optional) <= most:
+        planned |= optional
+    _add_checks(request, planned, most, present)
+    return planned
 
 
 def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -> str:
@@ -149,37 +154,35 @@ def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -
     }
     for way, less in ways.items():
         with suppress(InvalidQueryError):
-            calls = plan_queries(less, has_all_row=has_all_row, most=most)
-            if count_queries(calls) + _KEPT_FOR_SPLIT <= most:
+            planned = plan_queries(less, has_all_row=has_all_row, most=most)
+            if count_queries(planned) + _KEPT_FOR_SPLIT <= most:
                 return way
     return f"it takes more than the {most} upstream calls that there may be"
 
 
 def _add_checks(
-    request: ReportRequest, calls: dict[QueryRole, Query], most: int, present: Sequence[str]
+    request: ReportRequest, planned: dict[QueryRole, Query], most: int, present: Sequence[str]
 ) -> None:
     """What keeps an answer from misleading, as far as there are calls left for it."""
-    for is_before in _uncovered(request, calls):
-        if count_queries(calls) < most:
-            covering = coverage_query(_at(request, is_before=is_before))
-            calls[QueryRole(is_before, is_coverage=True)] = covering
+    told = set()
+    if request.query.interval is None:
+        told = {role.is_before for role, query in planned.items() if query.interval is not None}
+    for is_before in _dated(request):
+        if is_before not in told and count_queries(planned) < most:
+            covering = coverage_query(_in_window(request, is_before=is_before))
+            planned[QueryRole(is_before, is_coverage=True)] = covering
     kept = _KEPT_FOR_SPLIT if request.earlier is not None and asks_spend(request.values) else 0
-    left = max(most - count_queries(calls) - kept, 0)
+    left = max(most - count_queries(planned) - kept, 0)
     for field in present[: left // len(list_spans(request))]:
         for number, query in enumerate(presence_queries(request, field)):
-            calls[QueryRole(is_before=number > 0, present=field)] = query
-
-
-def _uncovered(request: ReportRequest, calls: Mapping[QueryRole, Query]) -> list[bool]:
-    """The windows of which it has to be asked when their rows begin, unless their ALL tells."""
-    if request.query.interval is not None:
-        return _dated(request)
-    told = {call.is_before for call, query in calls.items() if query.interval is not None}
-    return [window for window in _dated(request) if window not in told]
+            planned[QueryRole(is_before=number > 0, present=field)] = query
 
 
 def _dated(request: ReportRequest) -> list[bool]:
-    """The earlier window of a comparison (True); the present one of a run rate."""
+    """The windows of which has to be known when their rows begin.
+
+    They are the earlier one of a comparison (True), and the present one of a run rate.
+    """
     windows = [False] if is_extrapolated(request) else []
     return [*windows, *([True] if request.earlier is not None else [])]
 
@@ -202,13 +205,13 @@ def is_extrapolated(request: ReportRequest) -> bool:
     return is_open and asks_spend(request.values)
 
 
-def count_queries(calls: Mapping[QueryRole, Query]) -> int:
+def count_queries(planned: Mapping[QueryRole, Query]) -> int:
     """The calls that are made: two parts of an answer can come from the same query."""
-    return len(set(calls.values()))
+    return len(set(planned.values()))
 
 
-def needed_rows(request: ReportRequest) -> dict[Rows, tuple[Aggregation, ...]]:
-    """The second questions of the measures asked, each with what is asked of its rows."""
+def _rows_of_measures(request: ReportRequest) -> dict[Rows, tuple[Aggregation, ...]]:
+    """The rows that measures need a query of their own for, each with its aggregations."""
     needed: dict[Rows, dict[Aggregation, None]] = {}
     for value in request.values:
         if isinstance(value.source, Measure):
@@ -218,8 +221,8 @@ def needed_rows(request: ReportRequest) -> dict[Rows, tuple[Aggregation, ...]]:
     return {rows: tuple(aggregations) for rows, aggregations in needed.items()}
 
 
-def choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]) -> Query:
-    """The same question of the rows that are meant; a spelling is read from its groups."""
+def _choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]) -> Query:
+    """The query restricted to the rows of a measure; a spelling is read from its groups."""
     group_by = query.group_by
     if rows.spelling is not None and rows.spelling.field not in group_by:
         group_by = (*group_by, rows.spelling.field)
@@ -232,14 +235,7 @@ def choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...])
     )
 
 
-def _needs_all(request: ReportRequest, *, has_all_row: bool) -> bool:
-    """A timeseries shows no ALL row, but shares are parts of one."""
-    if any(isinstance(value.source, Share) for value in request.values):
-        return True
-    return has_all_row and request.query.interval is None
-
-
-def _at(request: ReportRequest, *, is_before: bool) -> Query:
+def _in_window(request: ReportRequest, *, is_before: bool) -> Query:
     if not is_before or request.earlier is None:
         return request.query
     window = request.earlier

@@ -34,7 +34,7 @@ class Report:
     now: datetime
     values: tuple[Value, ...]
     notes: tuple[str, ...] = ()
-    """What was changed of the question, and other sentences of ours."""
+    """What was changed of the request, and other notes on it."""
     spelt: Mapping[str, ValueMatch] = field(default_factory=dict)
     """By measure: the values it took of a field whose spelling is not documented."""
     earlier_spelt: Mapping[str, ValueMatch] = field(default_factory=dict)

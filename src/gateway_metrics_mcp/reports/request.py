@@ -45,7 +45,7 @@ _WHOLE_VALUES: Final = frozenset(("EQUAL", "NOT_EQUAL", "IN", "NOT_IN"))
 
 @dataclass(frozen=True, slots=True)
 class ParserOptions:
-    """What the server holds ready to read questions: settings and the catalog."""
+    """What arguments are read with: the catalog, and the server's settings."""
 
     catalog: Catalog
     default_zone: str = "UTC"
@@ -54,7 +54,7 @@ class ParserOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """One checked question: the query to send, and how its answer is to be shown.
+    """One tool call, validated: the query to send, and how its answer is to be shown.
 
     The query asks for all that `values` are made of, and for what the notes need.
     """

@@ -137,7 +137,7 @@ def _read_line(text: str) -> list[str] | str:
 
 
 def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportRequest:
-    """The question of such a JSON value, by the rules of the tools; without limit or offset.
+    """The request of such arguments, by the rules of the tools; without limit or offset.
 
     Raises:
         InvalidQueryError: with every problem.

@@ -250,7 +250,7 @@ def needs_group_count(request: ReportRequest) -> bool:
 
 
 def count_query(request: ReportRequest) -> Query:
-    """The cheapest question that tells the groups: a distribution of them, without values."""
+    """The cheapest query that tells how many groups there are: they alone, without values."""
     update = {"type": "distribution", "interval": None, "aggregations": ()}
     return request.query.model_copy(update=update)
 
@@ -258,7 +258,7 @@ def count_query(request: ReportRequest) -> Query:
 def settle_buckets(
     request: ReportRequest, groups: int = 1
 ) -> tuple[ReportRequest, tuple[str, ...]]:
-    """The question with buckets that fit, and what was changed.
+    """The request with buckets that fit, and what was changed.
 
     An interval that was left to us is widened; one that was asked stands.
 

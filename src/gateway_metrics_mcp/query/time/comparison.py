@@ -69,10 +69,10 @@ def read_earlier(text: object, window: Window, *, now: datetime) -> Window:
     date or an instant the start of a window as long.
 
     Raises:
-        ValueError: with a message for the asker, if it is none, or not earlier.
+        ValueError: with a message for the user, if it is none, or not earlier.
     """
     if not isinstance(text, str):
-        raise ValueError(  # noqa: TRY004 - the asker's slip, told like the others
+        raise ValueError(  # noqa: TRY004 - wrong input, reported like the others
             f"expected text, got {quote(text)}. {EARLIER}"
         )
     given = tidy(text)

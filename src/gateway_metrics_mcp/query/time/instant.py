@@ -60,7 +60,7 @@ def read_instant(text: str, zone: ZoneInfo) -> datetime | None:
     Without an offset it is local in the zone; a date is its first instant.
 
     Raises:
-        ValueError: with a message for the asker, if there is no such date or time of day.
+        ValueError: with a message for the user, if there is no such date or time of day.
     """
     match = _ISO.fullmatch(text)
     day = None if match is None else read_date(match["date"])
@@ -119,7 +119,7 @@ def read_date_maths(text: str, clock: Clock, *, is_end: bool) -> datetime | None
     """The instant, in UTC; None if the text has another form.
 
     Raises:
-        ValueError: with a message for the asker, if a term cannot be taken.
+        ValueError: with a message for the user, if a term cannot be taken.
         OverflowError: far outside the years that can be asked.
     """
     match = _FORM.fullmatch(text.replace(" ", ""))

@@ -48,11 +48,11 @@ class Interval:
         """Read `<positive integer> <unit>`, the unit with or without `s`.
 
         Raises:
-            ValueError: with a message for the asker, if it is no text, compound, zero, longer than
+            ValueError: with a message for the user, if it is no text, compound, zero, longer than
                 100 years or of an unknown unit.
         """
         if not isinstance(text, str):
-            raise ValueError(  # noqa: TRY004 - the asker's slip, told like the others
+            raise ValueError(  # noqa: TRY004 - wrong input, reported like the others
                 f'{quote(text)} is not text such as "1 hour"'
             )
         match = _FORM.fullmatch(text.strip())

@@ -87,7 +87,7 @@ def read_period(text: str, clock: Clock) -> Span | None:
     """The period that a text of single spaces names; None if it has another form.
 
     Raises:
-        ValueError: with a message for the asker, if the calendar has no such period.
+        ValueError: with a message for the user, if the calendar has no such period.
         OverflowError: outside the years that can be asked.
     """
     words = text.lower()

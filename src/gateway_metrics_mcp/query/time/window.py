@@ -1,4 +1,4 @@
-"""The words for time of a question -> the window [start, end) they mean."""
+"""The time arguments of a tool call -> the window [start, end) they mean."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_start(value: object, clock: Clock) -> Span:
     """The period of a `startTs`; one that names an instant runs from there to now.
 
     Raises:
-        ValueError: with a message for the asker, if it is neither.
+        ValueError: with a message for the user, if it is neither.
     """
     return _read(value, clock, _start, STARTS)
 
@@ -55,7 +55,7 @@ def read_end(value: object, clock: Clock) -> datetime:
     """The instant of an `endTs`, in UTC; the name of a calendar period means its start.
 
     Raises:
-        ValueError: with a message for the asker, if it is none.
+        ValueError: with a message for the user, if it is none.
     """
     return _read(value, clock, _end, ENDS)
 
@@ -92,7 +92,7 @@ def _text(value: object, forms: str) -> str:
         raise ValueError(f"{quote(value)} is {epoch or 'a number, not text'}. {forms}")
     if not isinstance(value, str):
         wrong = "missing" if value is None else f"expected text, got {quote(value)}"
-        raise ValueError(f"{wrong}. {forms}")  # noqa: TRY004 - the asker's slip, told like the others
+        raise ValueError(f"{wrong}. {forms}")  # noqa: TRY004 - wrong input, reported like the others
     text = tidy(value)
     if not text:
         raise ValueError(f"the text is empty. {forms}")
@@ -177,7 +177,7 @@ def read_window(
     now: datetime,
     default_zone: str = "UTC",
 ) -> Window:
-    """The window that a question's times mean; None stands for a time that was not given.
+    """The window that the time arguments mean; None stands for a time that was not given.
 
     `now` is aware, and taken to the whole second below it.
 

@@ -24,7 +24,7 @@ _NO_ZONES: Final = frozenset(("Factory",))
 _WESTERNMOST: Final = 12
 _EASTERNMOST: Final = 14
 
-# Abbreviations, also those the tz database keeps: its EST knows no summer time, the asker's does.
+# Abbreviations, also those the tz database keeps: its EST has no summer time, the user's has.
 _ABBREVIATIONS: Final = {
     "ACST": "Australia/Adelaide",
     "AEDT": "Australia/Sydney",
@@ -64,10 +64,10 @@ def read_zone(value: object) -> ZoneInfo:
     """The zone of an IANA name.
 
     Raises:
-        ValueError: with a message for the asker, if it is none.
+        ValueError: with a message for the user, if it is none.
     """
     if not isinstance(value, str):
-        raise ValueError(  # noqa: TRY004 - the asker's slip, told like the others
+        raise ValueError(  # noqa: TRY004 - wrong input, reported like the others
             f"expected text, got {quote(value)}. Give {_EXAMPLE}"
         )
     name = value.strip()
