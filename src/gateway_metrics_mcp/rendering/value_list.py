@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_metrics_mcp.query.model import format_instant
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Key, Number, Result
+from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
 from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.rendering.budget import TokenBudget
@@ -120,26 +120,34 @@ class ValueList:
 
 def describe_values(listing: Listing, result: Result, words: Words = TOOL_WORDS) -> ValueList:
     """The document of a listing, for a reader who asks on in these words."""
-    points = _sort(result)
-    found = _search(listing, points)
+    total = [Column(TOTAL, "value")] if TOTAL in result.value_names else []
+    position = result.value_names.index(TOTAL) if total else 0
+    rows = [(p.keys[0], *([p.values[position]] if total else [])) for p in result.points]
+    rows = sort_rows(rows, _rank)
+    found = [row for row in rows if _matches(row[0], listing.search)]
     what = "keys" if listing.is_of_keys else "values"
-    searched = _describe_search(listing, len(found), len(points)) if listing.search else None
+    searched = f"search {quote_always(listing.search)}: {len(found)} of {len(rows)} match"
     header = Header(
         f"{listing.query.datasource} {what} of {quote_text(listing.field)}",
         listing.window,
         scope=listing.scope,
-        searched=searched,
+        searched=searched if listing.search else None,
     )
-    total = [Column(TOTAL, "value")] if TOTAL in result.value_names else []
     return ValueList(
         listing,
         header,
-        [] if found else _explain_empty(listing, points),
+        [] if found else _explain_empty(listing, [key for key, *_ in rows]),
         _list_notes(listing, result),
         [Column("value", "key"), *total],
-        [(point.keys[0], *([_total(result, point)] if total else [])) for point in found],
+        found,
         words,
     )
+
+
+def _rank(row: tuple[Key, ...]) -> tuple[Number, tuple[int, Number, str]]:
+    """Most rows first, then by value; the missing value last of those with as many."""
+    count = row[1] if len(row) > 1 else None
+    return (-count if isinstance(count, int | float) else 0, rank_key(row[0]))
 
 
 def _list_notes(listing: Listing, result: Result) -> list[Note]:
@@ -158,22 +166,6 @@ def _list_notes(listing: Listing, result: Result) -> list[Note]:
     return [*notes, *(Note("age", text) for text in describe_age(result))]
 
 
-def _sort(result: Result) -> list[DataPoint]:
-    """Most rows first, then by value; the missing value last of those with as many."""
-    points = sort_rows(result.points, lambda point: rank_key(point.keys[0]))
-    return sort_rows(points, lambda point: -(_total(result, point) or 0))
-
-
-def _search(listing: Listing, points: Sequence[DataPoint]) -> list[DataPoint]:
-    return [point for point in points if _matches(point.keys[0], listing.search)]
-
-
-def _total(result: Result, point: DataPoint) -> Number | None:
-    if TOTAL not in result.value_names:
-        return None
-    return point.values[result.value_names.index(TOTAL)]
-
-
 def _matches(key: Key, search: str) -> bool:
     """Whether the value has the text in it; a missing value has none."""
     if not search:
@@ -185,19 +177,15 @@ def _text(key: Key) -> str:
     return key if isinstance(key, str) else format_key(key)
 
 
-def _describe_search(listing: Listing, found: int, count: int) -> str:
-    return f"search {quote_always(listing.search)}: {found} of {count} match"
-
-
-def _explain_empty(listing: Listing, points: Sequence[DataPoint]) -> list[Note]:
+def _explain_empty(listing: Listing, keys: Sequence[Key]) -> list[Note]:
     """What matched nothing, and what to ask next."""
     wider = "a wider window" if listing.window.is_to_now else "a wider or a later window"
-    if not points:
+    if not keys:
         what = "metadata keys" if listing.is_of_keys else "values: no rows"
         counted = f"(a row counts {listing.datasource.rows})"
         return explain(f"no {what} in this window {counted}", f"{wider}, or another datasource")
-    texts = [_text(p.keys[0]) for p in points[:_MOST_COMPARED] if p.keys[0] is not None]
+    texts = [_text(key) for key in keys[:_MOST_COMPARED] if key is not None]
     near = [quote_text(text, LONGEST_VALUE) for text in closest_matches(listing.search, texts)]
     nearest = f" Near: {', '.join(near)}" if near else ""
-    verdict = f"none of {len(points)} values has the text.{nearest}"
+    verdict = f"none of {len(keys)} values has the text.{nearest}"
     return explain(verdict, f"without search, or {wider}")
