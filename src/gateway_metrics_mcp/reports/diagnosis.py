@@ -67,20 +67,13 @@ class Probe:
     """Whether the earlier of two windows was not looked at."""
 
 
-def group_field(name: str, request: ReportRequest, catalog: Catalog) -> str | None:
-    """The group-by field that lists the values of a filter; None if there is none."""
-    if name.startswith(METADATA_PREFIX):
-        return name
-    field = catalog.canonical("groupBy", name)
-    return field if field in request.datasource.group_by else None
-
-
 def probed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filter, str]]:
-    """The filters whose values a probe can look for, with the field that lists them."""
+    """The filters whose values a probe can look for, with the group-by field that lists them."""
     found: dict[str, tuple[Filter, str]] = {}
     for filter_ in request.query.filters:
-        field = group_field(filter_.field_name, request, catalog)
-        if field is not None and _wanted(filter_):
+        field = catalog.canonical("groupBy", filter_.field_name)
+        is_listed = field in request.datasource.group_by or field.startswith(METADATA_PREFIX)
+        if is_listed and _wanted(filter_):
             found.setdefault(field, (filter_, field))
     return list(found.values())[:_MOST_FIELDS]
 
@@ -131,11 +124,14 @@ def _kept(request: ReportRequest) -> tuple[Filter, ...]:
 
 
 def read_probe(
-    request: ReportRequest, catalog: Catalog, result: Result, *, is_later_alone: bool = False
+    request: ReportRequest,
+    probed: Sequence[tuple[Filter, str]],
+    result: Result,
+    *,
+    is_later_alone: bool = False,
 ) -> Probe:
-    """What the probe found; of the values of an empty window, nothing."""
+    """What the probe for these filters found; of the values of an empty window, nothing."""
     total = add_up(result.column(TOTAL)) or 0 if TOTAL in result.value_names else None
-    probed = probed_filters(request, catalog)
     if is_later_alone and not result.points:
         probed = []
     fields = tuple(field for _, field in probed)

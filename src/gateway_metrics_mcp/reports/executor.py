@@ -187,9 +187,9 @@ class QueryExecutor:
         request = report.request
         if not request.query.filters or self.calls >= self.most_calls:
             return report
-        fields = [name for _, name in probed_filters(request, self.catalog)]
-        result, is_part = await self._probe(request, fields)
-        probe = read_probe(request, self.catalog, result, is_later_alone=is_part)
+        probed = probed_filters(request, self.catalog)
+        result, is_part = await self._probe(request, [field for _, field in probed])
+        probe = read_probe(request, probed, result, is_later_alone=is_part)
         keys = await self._near_keys(request, absent_keys(result) if probe.total else [])
         return replace(report, probe=probe, near_keys=keys)
 
