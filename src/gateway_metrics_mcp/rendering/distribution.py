@@ -92,6 +92,7 @@ class _Table:
         count, offset = len(self._points), self._report.request.offset
         first = min(offset, count)
         room = TokenBudget(budget)
+        # All but the rows is measured as the writer of text writes it, so the two cannot differ.
         room.take(*write_lines(self._page(count, count, [])))
         rows = room.take_rows(self._rows(first))
         link: list[Note] = []
@@ -102,7 +103,7 @@ class _Table:
             room = TokenBudget(budget)
             room.take(*write_lines(self._page(count, count, [], self._points, tail)))
             room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
-            rows = room.take_rows(self._rows(first))
+            rows = room.take_rows(rows)
             if room.is_overspent:  # the first row is shown whether or not it fits, a link is not
                 link = []
         last = first + len(rows)

@@ -71,6 +71,7 @@ class Continuation(Note):
 _BETWEEN: Final = " | "
 
 
+# Without slots, which leave no place for what is written once and measured several times.
 @dataclass(frozen=True)
 class Header:
     """What an answer covers."""
@@ -170,6 +171,8 @@ def _as_arguments(arguments: Mapping[str, Any]) -> str:
     return f"same arguments with {changes}"
 
 
+# Hints are written in the reader's words at once: replacing names in a finished text would also
+# replace them in the values of filters and in the names of others.
 @dataclass(frozen=True, slots=True)
 class Words:
     """How the reader of an answer asks again: a model names tools and arguments."""

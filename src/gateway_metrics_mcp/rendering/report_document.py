@@ -32,6 +32,8 @@ class ReportDocument:
     verdict: Sequence[Note]
     """Where nothing matched: why, and what to ask next."""
     notes: Sequence[Note]
+    # Plain rows, not cells: most of a large answer is never shown, and JSON, CSV, charts and
+    # `--fail-if` need the values.
     points: Sequence[DataPoint]
     """The rows in the answer's order; of a timeseries as they came."""
     grid: Grid | None

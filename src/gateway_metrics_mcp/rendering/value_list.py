@@ -79,23 +79,23 @@ class ValueList:
     def _fit(self, budget: int, longest: int) -> tuple[Page, TokenBudget]:
         count = len(self._rows)
         first = min(self.listing.offset, count)
-        rows, room = self._take(budget, longest, [])
+        asked = (
+            [format_key(key, longest), *map(format_key, rest)] for key, *rest in self.records()
+        )
+        room = self._measure(budget)
+        rows = room.take_rows(asked)
         if first + len(rows) < count:
-            rows, room = self._take(budget, longest, [self._continue(count - 1)])
+            room = self._measure(budget, self._continue(count - 1))
+            rows = room.take_rows(rows)
         last = first + len(rows)
         tail = [self._continue(last)] if last < count else []
         return self._page(first + 1, last, rows, tail), room
 
-    def _take(
-        self, budget: int, longest: int, tail: Sequence[Note]
-    ) -> tuple[list[Sequence[str]], TokenBudget]:
-        """The rows that there is room for beside all that is not a row."""
+    def _measure(self, budget: int, *tail: Note) -> TokenBudget:
+        """What is left for rows beside all that is none."""
         count, room = len(self._rows), TokenBudget(budget)
         room.take(*write_lines(self._page(count, count, [], tail)))
-        cells = (
-            [format_key(key, longest), *map(format_key, rest)] for key, *rest in self.records()
-        )
-        return room.take_rows(cells), room
+        return room
 
     def _page(
         self, first: int, last: int, rows: Sequence[Sequence[str]], tail: Sequence[Note]
