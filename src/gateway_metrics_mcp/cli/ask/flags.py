@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway_metrics_mcp.cli.ask.layout import FORMATS, FORMATS_OF_FIELDS, FORMATS_OF_VALUES
-from gateway_metrics_mcp.cli.parsers import WRONG_USAGE, Parser, add_setting_flags
+from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
@@ -24,7 +23,12 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "fields": "list_fields",
     "values": "list_values",
 }
-
+_FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
+    "distribution": FORMATS,
+    "timeseries": FORMATS,
+    "fields": FORMATS_OF_FIELDS,
+    "values": FORMATS_OF_VALUES,
+}
 FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "groupBy": ("--by",),
     "filters": ("--where", "--filter"),
@@ -72,10 +76,8 @@ class Given:
     argument: str
     flag: str
     text: str
-    prefix: str
-    """The function of `--sum`."""
-    words: Sequence[str]
-    """Of `--filter` several, else the text alone."""
+    prefix: str  # the function of `--sum`
+    words: Sequence[str]  # of `--filter` several, else the text alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,7 @@ class AskOptions:
     limits: Sequence[str]
     fails_if_empty: bool
     settings: Mapping[str, Any]
-    problems: Sequence[str] = field(default=())
-    """What is wrong with the flags themselves."""
+    problems: Sequence[str]  # what is wrong with the flags themselves
 
 
 class _Collect(argparse.Action):
@@ -112,43 +113,39 @@ class _Collect(argparse.Action):
 def read_order(argv: Sequence[str]) -> AskOptions:
     """The order of the command line; `--help` and what is no question end the process."""
     name = argv[0] if argv else ""
-    if name in ("", "-h", "--help"):
-        listed = "\n".join(f"  {PROGRAM} {name} --help" for name in QUESTIONS)
-        stream = sys.stderr if not name else sys.stdout
-        stream.write(f"Asks a question and prints the answer; see\n{listed}\n")
-        sys.exit(0 if name else WRONG_USAGE)
     name = next((short for short, tool in QUESTIONS.items() if tool == name), name)
     if name not in QUESTIONS:
-        choice = did_you_mean(name, QUESTIONS)
-        sys.stderr.write(f"{PROGRAM}: unknown question {quote(name)}. {choice}\n")
-        sys.exit(WRONG_USAGE)
+        front = Parser(
+            PROGRAM,
+            usage=f"%(prog)s {{{','.join(QUESTIONS)}}} [flags]",
+            description="Asks a question and prints the answer. Each has flags: --help behind it.",
+        )
+        front.parse_known_args(argv[:1])  # ends here for --help
+        what = f"unknown question {quote(name)}" if name else "the question is missing"
+        front.error(f"{what}. {did_you_mean(name, QUESTIONS)}")
+    words = list(argv[1:])
+    for at in reversed([at for at, word in enumerate(words[:-1]) if word == "--order"]):
+        # As one word: argparse would take the second of `--order -total` for a flag.
+        words[at : at + 2] = [f"--order={words[at + 1]}"]
     parser = _build_parser(name)
-    known, rest = parser.parse_known_args(list(_join_order(argv[1:])))
+    known, rest = parser.parse_known_args(words)
     values = vars(known)
     given = values.pop("given", ())
     format_ = values.pop("format")
-    wrong = list(_check_format(name, format_))
-    problems = [*parser.explain_unknown(rest, argv[1:]), *_explain_twice(given), *wrong]
+    problems = [*parser.explain_unknown(rest, argv[1:]), *_explain_twice(given)]
+    if format_ not in _FORMATS[name]:
+        choice = did_you_mean(format_, _FORMATS[name])
+        problems.append(f"--format: {quote(format_)} is unknown. {choice}")
+        format_ = "table"  # so that the other problems are found as well
     return AskOptions(
         QUESTIONS[name],
         given,
-        "table" if wrong else format_,
+        format_,
         values.pop("fail_if", None) or (),
         values.pop("fail_if_empty", False),
         values,
         problems,
     )
-
-
-def _join_order(argv: Sequence[str]) -> Iterator[str]:
-    """`--order -total` as one word: argparse would take the second for a flag."""
-    words = iter(argv)
-    for word in words:
-        if word == "--order":
-            following = next(words, None)
-            yield word if following is None else f"{word}={following}"
-        else:
-            yield word
 
 
 def _build_parser(name: str) -> Parser:
@@ -161,8 +158,7 @@ def _build_parser(name: str) -> Parser:
     question = parser.add_argument_group("the question")
     _add_arguments(question, tool.arguments)
     answer = parser.add_argument_group("the answer")
-    formats = formats_of(name)
-    text = f"one of {', '.join(formats)} (default: table, aligned in a terminal)"
+    text = f"one of {', '.join(_FORMATS[name])} (default: table, aligned in a terminal)"
     answer.add_argument("--format", default="table", metavar="FORMAT", help=text)
     if name in ("distribution", "timeseries"):
         text = (
@@ -178,11 +174,6 @@ def _build_parser(name: str) -> Parser:
         shown=_SHOWN,
     )
     return parser
-
-
-def formats_of(name: str) -> tuple[str, ...]:
-    """The formats that an answer to this question has."""
-    return {"fields": FORMATS_OF_FIELDS, "values": FORMATS_OF_VALUES}.get(name, FORMATS)
 
 
 def _add_arguments(group: Any, arguments: type[Arguments]) -> None:
@@ -224,12 +215,6 @@ def _explain_twice(given: Sequence[Given]) -> Iterator[str]:
         texts = [one for one in given if one.argument == argument]
         if len(texts) > 1:
             yield f"{' and '.join(one.flag for one in texts)}: give one of them, once"
-
-
-def _check_format(name: str, format_: str) -> Iterator[str]:
-    allowed = formats_of(name)
-    if format_ not in allowed:
-        yield f"--format: {quote(format_)} is unknown. {did_you_mean(format_, allowed)}"
 
 
 def list_names(text: str) -> list[Any]:
