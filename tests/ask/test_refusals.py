@@ -80,8 +80,8 @@ def test_all_problems_come_at_once_and_speak_of_flags(ask: Ask) -> None:
         '- --fail-if "much": expected a column, a comparison and a number: sumCostInUSD > 100',
         '- --limit: expected a whole number from 1, got "x"',
         "- --range: missing. ",
-        '- --measure errorRat: "errorRat" is no measure. Did you mean errorRate? ',
         '- --sum costInUSDD: "costInUSDD" is no column of modelMetrics. Did you mean costInUSD? ',
+        '- --measure errorRat: "errorRat" is no measure. Did you mean errorRate? ',
         MODEL_NAME,
     ]
 
@@ -89,6 +89,7 @@ def test_all_problems_come_at_once_and_speak_of_flags(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
+        ([], "the question is missing. Allowed: distribution, timeseries, fields, values. See "),
         (["distributon"], 'unknown question "distributon". Did you mean distribution?'),
         ([*COST, "--order", "-totl"], "--order: "),
         (
