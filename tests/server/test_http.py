@@ -184,3 +184,13 @@ async def test_a_body_larger_than_any_question_is_refused(listen: Listen) -> Non
         response = await client.post("/mcp", content=b" " * (MOST_BYTES + 1), headers=headers)
 
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize(("host", "sent"), [("127.0.0.2", "127.0.0.2:8000"), ("::1", "[::1]:8000")])
+async def test_any_loopback_address_is_served_under_its_own_name(
+    listen: Listen, host: str, sent: str
+) -> None:
+    async with _open(listen, host=host) as client:
+        statuses = [await _status(client, host=sent), await _status(client, host="127.0.0.3")]
+
+    assert statuses == [200, 421]
