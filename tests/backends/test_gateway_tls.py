@@ -214,6 +214,24 @@ async def test_what_comes_after_an_answer_through_a_proxy_is_nobodys_answer(
     assert answers == [(7,), (7,), (7,)]
 
 
+@pytest.mark.usefixtures("proxyless", "trusted")
+async def test_what_comes_after_an_answer_over_tls_is_nobodys_answer(
+    serve: Serve, question: Query, catalog: Catalog, tls: ssl.SSLContext
+) -> None:
+    async def answer_twice(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(ANSWER)
+        writer.write(ANSWER.replace(b"7", b"8"))
+        await writer.drain()
+
+    site = await serve(answer_twice, tls)
+    backend = GatewayBackend(f"https://127.0.0.1:{site.port}", TOKEN, catalog)
+
+    answers = [(await backend.query(question, LOCAL)).column("total") for _ in range(3)]
+    await backend.aclose()
+
+    assert answers == [(7,), (7,), (7,)]
+
+
 async def test_a_proxy_that_asks_for_credentials_is_what_the_operator_hears_of(
     serve: Serve, failure: Ask, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,8 +21,8 @@ from gateway_metrics_mcp.backends.address import EXAMPLE_HOST, find_proxy, read_
 from gateway_metrics_mcp.backends.gateway.errors import WRONG_HOST, explain_failure, explain_status
 from gateway_metrics_mcp.backends.gateway.transport import (
     KEEPALIVE_S,
-    ConnectionWatch,
     IdleTransports,
+    RequestBody,
     unpack,
 )
 from gateway_metrics_mcp.errors import (
@@ -100,6 +100,8 @@ class GatewayBackend:
             GatewayMetricsError: see errors.py; nothing of the gateway's own words is in it but
                 its documented messages.
         """
+        content = to_json(query.to_body())
+        sent = RequestBody(content)
         request = httpx.Request(
             "POST",
             self._url,
@@ -107,13 +109,15 @@ class GatewayBackend:
                 "accept": "application/json",
                 "accept-encoding": "gzip",
                 "authorization": self._authorization(caller),
+                "content-length": str(len(content)),
                 "content-type": "application/json",
                 "user-agent": f"gateway-metrics-mcp/{__version__}",
                 **trace_headers(),
             },
-            content=to_json(query.to_body()),
+            content=sent,
+            extensions={"timeout": {"connect": self._connect_timeout_s}},
         )
-        body = await self._fetch(request)
+        body = await self._fetch(request, sent)
         return await run_in_thread_if_large(len(body) // _BYTES_OF_ROW, self._read, body, query)
 
     def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
@@ -149,19 +153,20 @@ class GatewayBackend:
             )
         return f"Bearer {caller.token or self._token}"
 
-    async def _fetch(self, request: httpx.Request) -> bytes:
+    async def _fetch(self, request: httpx.Request, sent: RequestBody) -> bytes:
         """The body of a good answer.
 
         httpx's errors hold the request and so the token: ours are raised after the handler, so
         that none of httpx's hangs on them as their context.
         """
         owner = sha256(request.headers["authorization"].encode()).digest()
-        transport = self._idle.take(owner) or self._open_transport()
+        kept = self._idle.take(owner)
+        transport = kept or self._open_transport()
         failure: GatewayMetricsError = UnavailableError(STOPPING)
         try:
             with anyio.fail_after(self._timeout_s) as scope:
                 self._in_flight.add(scope)
-                response = await self._send(transport, request)
+                response = await self._send(transport, request, sent, is_kept=kept is not None)
                 try:
                     return await self._read_body(request, response)
                 finally:
@@ -174,16 +179,20 @@ class GatewayBackend:
         raise failure
 
     async def _send(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request
+        self,
+        transport: httpx.AsyncBaseTransport,
+        request: httpx.Request,
+        sent: RequestBody,
+        *,
+        is_kept: bool,
     ) -> httpx.Response:
         """The response; where a kept connection turns out to be of no use, over a new one."""
-        watch = ConnectionWatch()
-        request.extensions = {"timeout": {"connect": self._connect_timeout_s}, "trace": watch}
-        try:
-            return await transport.handle_async_request(request)
-        except httpx.RemoteProtocolError:
-            if watch.is_new_connection:
-                raise
+        if is_kept:
+            with suppress(httpx.RemoteProtocolError):
+                response = await transport.handle_async_request(request)
+                if sent.has_waited:
+                    return response
+            await transport.aclose()
         return await transport.handle_async_request(request)
 
     async def _put_back(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:

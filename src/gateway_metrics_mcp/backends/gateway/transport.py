@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
@@ -17,36 +17,23 @@ KEEPALIVE_S: Final = 30
 _MOST_IDLE: Final = 200
 
 
-class ConnectionWatch:
-    """A `trace` of one request: tells a kept connection from a new one, and refuses leftovers.
+class RequestBody:
+    """A request's body that tells an answer which was there before the request was sent.
 
     What a gateway sends after the end of an answer would be read as the answer to the next
-    request on that connection, and httpx does not look. Such an answer is there before the
-    request is sent: its headers are complete without a turn of the event loop, which every read
-    from the network takes.
+    request on that connection, and httpx does not look. Such an answer is there without a turn of
+    the event loop, which every read from the network takes.
     """
 
-    def __init__(self) -> None:
-        self.is_new_connection = False
-        self._has_turned = False
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.has_waited = False
+        """Whether the event loop has turned since the body was sent."""
 
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """Note an event of httpcore's.
-
-        Raises:
-            httpx.RemoteProtocolError: at headers that nobody had to wait for.
-        """
-        del info
-        if event.endswith(".connect_tcp.started"):
-            self.is_new_connection = True
-        elif event == "http11.receive_response_headers.started":
-            self._has_turned = False
-            asyncio.get_running_loop().call_soon(self._turn)
-        elif event == "http11.receive_response_headers.complete" and not self._has_turned:
-            raise httpx.RemoteProtocolError("an answer that came before its request")
-
-    def _turn(self) -> None:
-        self._has_turned = True
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.has_waited = False
+        yield self._content
+        asyncio.get_running_loop().call_soon(setattr, self, "has_waited", True)
 
 
 class IdleTransports:
