@@ -190,20 +190,17 @@ def write_lines(page: Page) -> list[str]:
     """The page as a model reads it: notes behind `# `, tables with `|` between cells."""
     lines = [] if page.header is None else [f"# {page.header}"]
     for block in page.blocks:
-        match block:
-            case Note("verdict", text):
-                lines.append(text)
-            case Note(text=text):
-                lines.append(f"# {text}")
-            case Table(heading, rows, _, title):
-                lines += [] if title is None else [f"## {title}"]
-                lines += ["|".join(heading), "|".join(["---"] * len(heading))]
-                lines += map("|".join, rows)
-            case Pairs(pairs):
-                lines += [f"{name}: {value}" for name, value in pairs]
-            case Section(title, others):
-                lines += [] if title is None else [f"## {title}"]
-                lines += others
+        if isinstance(block, Note):
+            lines.append(block.text if block.kind == "verdict" else f"# {block.text}")
+        elif isinstance(block, Pairs):
+            lines += [f"{name}: {value}" for name, value in block.rows]
+        else:
+            lines += [] if block.title is None else [f"## {block.title}"]
+            if isinstance(block, Table):
+                lines += ["|".join(block.heading), "|".join(["---"] * len(block.heading))]
+                lines += map("|".join, block.rows)
+            else:
+                lines += block.lines
     return lines
 
 

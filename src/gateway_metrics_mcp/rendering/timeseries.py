@@ -171,8 +171,9 @@ class _Search:
         self, tables: Sequence[Table], shown: int, parts: Sequence[str], tail: Sequence[Note]
     ) -> Page:
         header = self._document.header.show(self._grid.describe_buckets(), *parts)
-        cut = [replace(table, rows=table.rows[:shown]) for table in tables]
-        return Page(header, [*self._notes, *cut, *tail])
+        if shown < self._count:
+            tables = [replace(table, rows=table.rows[:shown]) for table in tables]
+        return Page(header, [*self._notes, *tables, *tail])
 
     def _continue(self, shown: int) -> Continuation:
         """How to go on: the rest of this window in the same buckets."""
