@@ -59,7 +59,7 @@ class Server:
 
     def ask(self, body: object) -> int:
         """How many rows the answer has."""
-        response = httpx.post(self.url, json=body, timeout=60)
+        response = httpx.post(self.url, json=body, timeout=600)
         assert response.status_code == 200
         return len(response.json()["data"]["dataPoints"])
 
@@ -77,7 +77,7 @@ def server(wide_directory: Path, environment: dict[str, str]) -> Iterator[Server
         assert process.stdin is not None
         yield Server(process, f"http://127.0.0.1:{int(process.stdout.readline())}{PATH}")
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
 
 
 WIDE: Final[dict[str, Any]] = {
