@@ -30,7 +30,11 @@ SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
 PATIENCE_S: Final = 60
 LONG_S: Final = 600
 """A drain that is not waited for."""
-WAYS: Final = [("http", "auto"), ("http", "legacy"), ("sse", "legacy")]
+WAYS: Final = [
+    ("http", "auto"),
+    pytest.param("http", "legacy", marks=pytest.mark.thorough),
+    ("sse", "legacy"),
+]
 
 Serve = Callable[..., AbstractAsyncContextManager[tuple[Process, Any]]]
 

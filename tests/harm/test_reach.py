@@ -121,7 +121,13 @@ def shapes(name: str, text: str) -> Iterator[object]:
             yield [{"fieldName": field, "operator": "IN", "value": [text]}]
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(
+    "tool",
+    [
+        pytest.param(name, marks=pytest.mark.thorough if name == "query_timeseries" else ())
+        for name in TOOLS
+    ],
+)
 async def test_no_argument_names_a_place(
     tool: str,
     hostile: Path,

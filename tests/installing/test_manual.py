@@ -29,7 +29,9 @@ def entry_of(home: Path, file: str) -> Any:
     return json.loads((home / file).read_text("utf-8"))["mcpServers"]["gateway-metrics"]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/clients.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", pytest.param("docs/clients.md", marks=pytest.mark.thorough)]
+)
 def test_the_step_of_the_token_works_in_an_empty_home(document: str, tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own manual
         ["/bin/sh", "-e", "-c", block(document)],

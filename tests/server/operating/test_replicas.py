@@ -100,7 +100,7 @@ async def _connect(url: str, mode: str) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+@pytest.mark.parametrize("mode", [pytest.param("legacy", marks=pytest.mark.thorough), "2026-07-28"])
 async def test_any_replica_answers_any_request_and_progress_still_arrives(
     proxy: Proxy, gateway: Any, mode: str
 ) -> None:

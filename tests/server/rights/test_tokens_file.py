@@ -175,7 +175,7 @@ async def crowd(
 asked = st.tuples(st.sampled_from(sorted(RIGHTS)), st.integers(0, len(QUESTIONS) - 1))
 
 
-@given(st.lists(asked, min_size=2, max_size=12))
+@given(st.lists(asked, min_size=2, max_size=6))
 async def test_however_callers_ask_at_once_each_is_told_what_it_is_told_alone(
     crowd: Crowd, questions: list[tuple[str, int]]
 ) -> None:
