@@ -1,7 +1,8 @@
 """The distributed engine: tables of a ClickHouse server, over its HTTP interface.
 
 Queries are read-only and limited in time, memory and rows; no text of a caller becomes SQL. Each
-runs in a worker thread under an id of its own, by which it is killed when nobody waits for it.
+runs in a worker thread under an id of its own, by which it is killed when nobody waits for it. No
+socket is shut: behind a load balancer the kill may miss, and `max_execution_time` ends the query.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables as ClickHouse should have them: `python -m ...clickhouse_tables` prints the DDL."""
+"""The tables as ClickHouse should have them; run as a module, it prints their DDL."""
 
 from __future__ import annotations
 
