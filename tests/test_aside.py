@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.rendering.sorting import sort_rows
+from gateway_metrics_mcp.rendering.grid import sort_rows
 
 ROWS = st.lists(st.tuples(st.integers(0, 5), st.integers()))
 

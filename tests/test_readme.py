@@ -11,8 +11,13 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.measures import SHARE, SHARE_FORMULA, load_measures, measures_of
+from gateway_metrics_mcp.query.catalog import (
+    SHARE,
+    SHARE_FORMULA,
+    load_catalog,
+    load_measures,
+    measures_of,
+)
 from gateway_metrics_mcp.reports.columns import RATIO
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.server.tools import TOOLS

@@ -14,9 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway_metrics_mcp.auth.credentials import Headers
 from gateway_metrics_mcp.auth.policies import OpenPolicy
-from gateway_metrics_mcp.auth.tokens import read_lifetime, read_tokens
+from gateway_metrics_mcp.auth.tokens import Headers, read_lifetime, read_tokens
 from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.caller import LOCAL, Caller

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from vl_convert import vegalite_to_png
 
 from gateway_metrics_mcp.rendering.charts import renderer
-from gateway_metrics_mcp.rendering.charts.style import SCALES
+from gateway_metrics_mcp.rendering.charts.vega import SCALES
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 

@@ -15,7 +15,7 @@ from mcp_types import CallToolResult
 from vl_convert import vegalite_to_svg
 
 from gateway_metrics_mcp.rendering.charts.labels import LONGEST, name_groups, shorten
-from gateway_metrics_mcp.rendering.charts.style import COLOURS
+from gateway_metrics_mcp.rendering.charts.vega import COLOURS
 
 Ask = Callable[..., Awaitable[CallToolResult]]
 

@@ -9,8 +9,13 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.catalog import Datasource, FilterField, load_catalog
-from gateway_metrics_mcp.query.measures import SHARE, measures_of
+from gateway_metrics_mcp.query.catalog import (
+    SHARE,
+    Datasource,
+    FilterField,
+    load_catalog,
+    measures_of,
+)
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, RATE_TYPES, DatasourceName
 
 Case = tuple[str, dict[str, Any]]

@@ -19,8 +19,7 @@ from mcp_types import INVALID_PARAMS, TextContent
 from starlette.applications import Starlette
 
 from gateway_metrics_mcp.http.transports import build_http_app
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.measures import SHARE, measures_of
+from gateway_metrics_mcp.query.catalog import SHARE, Catalog, measures_of
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, DATASOURCES
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.server.tools import TOOLS

@@ -12,7 +12,7 @@ from mcp.server.mcpserver import Context
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway_metrics_mcp.auth.credentials import BEARER_HEADER, TOKEN_HEADER
+from gateway_metrics_mcp.auth.tokens import BEARER_HEADER, TOKEN_HEADER
 from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError, RefusedRequestError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 

@@ -25,17 +25,20 @@ from pydantic import (
 )
 from starlette.routing import Route
 
-from gateway_metrics_mcp.auth.credentials import (
+from gateway_metrics_mcp.auth.jwks import ALGORITHMS, Keys, is_safe
+from gateway_metrics_mcp.auth.policies import AuthPolicy, name_owner
+from gateway_metrics_mcp.auth.tokens import (
     BEARER_HEADER,
     Headers,
+    Name,
+    OperatorFile,
+    Rights,
     find_fault,
     read_bearer,
     read_header,
+    read_operator_file,
     refuse_illegal,
 )
-from gateway_metrics_mcp.auth.jwks import ALGORITHMS, Keys, is_safe
-from gateway_metrics_mcp.auth.policies import AuthPolicy, name_owner
-from gateway_metrics_mcp.auth.tokens import Name, OperatorFile, Rights, read_operator_file
 from gateway_metrics_mcp.errors import RefusedCallerError, SettingsError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.settings import Settings

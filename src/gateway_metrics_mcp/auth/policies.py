@@ -15,15 +15,16 @@ from typing import Any, Final
 
 from starlette.routing import BaseRoute
 
-from gateway_metrics_mcp.auth.credentials import (
+from gateway_metrics_mcp.auth.tokens import (
     BEARER_HEADER,
     TOKEN_HEADER,
     Headers,
+    OperatorFile,
+    Tokens,
     read_bearer,
     read_header,
     refuse_illegal,
 )
-from gateway_metrics_mcp.auth.tokens import OperatorFile, Tokens
 from gateway_metrics_mcp.errors import RefusedCallerError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 

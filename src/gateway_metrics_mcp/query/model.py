@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from pydantic import (
     AwareDatetime,
@@ -16,6 +17,7 @@ from pydantic import (
     StrictStr,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import (
@@ -147,3 +149,31 @@ def format_instant(instant: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z` (R17); microseconds only where there are any."""
     precision = "microseconds" if instant.microsecond % 1000 else "milliseconds"
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+
+
+_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def is_text(value: str) -> bool:
+    """False for a NUL or half a surrogate pair."""
+    return _NO_TEXT.search(value) is None
+
+
+def parse_number(text: str) -> int | float | None:
+    """The number that the text spells; None if it spells none."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return None
+
+
+def parse_json(value: object) -> object:
+    """The value of JSON text: some clients send arrays and objects so."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return from_json(value, allow_inf_nan=False)
+        except ValueError:  # deep nesting too: that is no recursion error here
+            return value
+    return value

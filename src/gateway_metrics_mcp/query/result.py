@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple, overload
 
 from gateway_metrics_mcp.errors import UnreadableResponseError
 from gateway_metrics_mcp.query.catalog import Datasource
-from gateway_metrics_mcp.query.model import Query, format_instant
-from gateway_metrics_mcp.query.text import parse_number
+from gateway_metrics_mcp.query.model import Query, format_instant, parse_number
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 
 TOTAL: Final = "total"

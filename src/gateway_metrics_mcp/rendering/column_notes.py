@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from gateway_metrics_mcp.query.measures import SHARE, Measure
+from gateway_metrics_mcp.query.catalog import SHARE, Measure
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.query.result import TOTAL, Key, Number, add_up
 from gateway_metrics_mcp.query.time.comparison import explain_earlier

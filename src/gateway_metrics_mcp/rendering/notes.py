@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import TOTAL, Number, add_up
-from gateway_metrics_mcp.query.virtual_models import FIELD
+from gateway_metrics_mcp.query.validation import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX, NEGATIVE_OPERATORS
 from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import (

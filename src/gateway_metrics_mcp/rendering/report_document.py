@@ -16,10 +16,9 @@ from gateway_metrics_mcp.rendering.document import (
     Note,
     Words,
 )
-from gateway_metrics_mcp.rendering.grid import Grid
+from gateway_metrics_mcp.rendering.grid import Grid, describe_order, sort_points
 from gateway_metrics_mcp.rendering.header import describe_coverage, pin_window
 from gateway_metrics_mcp.rendering.notes import explain_empty, list_notes
-from gateway_metrics_mcp.rendering.sorting import describe_order, sort_points
 from gateway_metrics_mcp.reports.report import Report, is_empty
 
 

@@ -32,7 +32,7 @@ from gateway_metrics_mcp.rendering.document import (
     explain,
     write_lines,
 )
-from gateway_metrics_mcp.rendering.sorting import rank_key, sort_rows
+from gateway_metrics_mcp.rendering.grid import rank_key, sort_rows
 from gateway_metrics_mcp.reports.listing import Listing
 
 # Values are listed to be filtered by, so they are cut later than elsewhere.

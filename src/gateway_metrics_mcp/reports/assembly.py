@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway_metrics_mcp.query.measures import Measure, Rows, Term
+from gateway_metrics_mcp.query.catalog import Measure, Rows, Term
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.query.result import (
     TOTAL,

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.measures import (
+from gateway_metrics_mcp.query.catalog import (
     SHARE,
+    Catalog,
+    Datasource,
     Measure,
     lacking_fields,
     load_measures,

@@ -16,7 +16,7 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.result import TOTAL, Number, Result, add_up
 from gateway_metrics_mcp.query.suggestions import find_near_values
-from gateway_metrics_mcp.query.virtual_models import FIELD
+from gateway_metrics_mcp.query.validation import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, Operator
 from gateway_metrics_mcp.reports.request import ReportRequest
 

@@ -15,8 +15,7 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.window import Window
-from gateway_metrics_mcp.query.validation import read_choice
-from gateway_metrics_mcp.query.virtual_models import apply_scope
+from gateway_metrics_mcp.query.validation import apply_scope, read_choice
 from gateway_metrics_mcp.query.vocabulary import (
     DATASOURCES,
     METADATA,

@@ -15,8 +15,7 @@ from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, choose_interval, localise
 from gateway_metrics_mcp.query.time.window import Window, read_window
-from gateway_metrics_mcp.query.validation import QueryValidator
-from gateway_metrics_mcp.query.virtual_models import apply_scope
+from gateway_metrics_mcp.query.validation import QueryValidator, apply_scope
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.reports.arguments import (
     DistributionArguments,

@@ -35,9 +35,8 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Filter, Query, Scalar
+from gateway_metrics_mcp.query.model import Filter, Query, Scalar, parse_json
 from gateway_metrics_mcp.query.result import DataPoints, Key, Result, Row
-from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link

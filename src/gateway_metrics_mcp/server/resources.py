@@ -17,14 +17,13 @@ from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
-from gateway_metrics_mcp.rendering.csv import list_remarks, write_csv
 from gateway_metrics_mcp.rendering.document import write_text
+from gateway_metrics_mcp.rendering.exports import list_remarks, write_csv
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.executor import QueryExecutor
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.rows_uri import ROWS, TEMPLATE, read_link, read_linked
-from gateway_metrics_mcp.runtime.logs import describe_call
-from gateway_metrics_mcp.runtime.tracing import trace_step
+from gateway_metrics_mcp.runtime.logs import describe_call, trace_step
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import answer_masked
 

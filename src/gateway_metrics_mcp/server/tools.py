@@ -18,7 +18,7 @@ from gateway_metrics_mcp.query.validation import check_size, read_choice
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
-from gateway_metrics_mcp.rendering.charts.illustrate import illustrate
+from gateway_metrics_mcp.rendering.charts.renderer import illustrate
 from gateway_metrics_mcp.rendering.explain import describe_plan
 from gateway_metrics_mcp.rendering.value_list import describe_values
 from gateway_metrics_mcp.reports.arguments import (
@@ -40,9 +40,8 @@ from gateway_metrics_mcp.reports.request import (
     read_timeseries,
 )
 from gateway_metrics_mcp.reports.rows_uri import write_link
-from gateway_metrics_mcp.runtime.logs import describe_call
+from gateway_metrics_mcp.runtime.logs import describe_call, trace_step
 from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
-from gateway_metrics_mcp.runtime.tracing import trace_step
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import answer_masked
 from gateway_metrics_mcp.server.texts import read_prompt

@@ -20,8 +20,8 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.logs import trace_step
 from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics
-from gateway_metrics_mcp.runtime.tracing import trace_step
 
 
 class BackendStack:

@@ -14,7 +14,7 @@ from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query, format_instant
 from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.query.virtual_models import apply_scope
+from gateway_metrics_mcp.query.validation import apply_scope
 from gateway_metrics_mcp.query.vocabulary import METADATA, DatasourceName
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 
 from gateway_metrics_mcp.backends.factory import BackendHolder
-from gateway_metrics_mcp.cli.ask.flags import PROGRAM, AskOptions, read_order
+from gateway_metrics_mcp.cli.ask.flags import PROGRAM, AskOptions, Wording, read_order
 from gateway_metrics_mcp.cli.ask.layout import align, as_markdown
 from gateway_metrics_mcp.cli.ask.thresholds import (
     Finding,
@@ -26,7 +26,6 @@ from gateway_metrics_mcp.cli.ask.thresholds import (
     read_limit,
     settle_limit,
 )
-from gateway_metrics_mcp.cli.ask.translation import Wording
 from gateway_metrics_mcp.cli.parsers import WRONG_USAGE, read_command_settings
 from gateway_metrics_mcp.errors import (
     AskerError,
@@ -36,8 +35,8 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.rendering.answer import Answer, Document, fit, write_answer
 from gateway_metrics_mcp.rendering.budget import UNLIMITED
-from gateway_metrics_mcp.rendering.csv import list_remarks, write_csv
 from gateway_metrics_mcp.rendering.document import describe_extent
+from gateway_metrics_mcp.rendering.exports import list_remarks, write_csv
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.value_list import ValueList
 from gateway_metrics_mcp.reports.columns import Value

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import parse_json
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.text import parse_json
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, LIST_OPERATORS, OPERATORS, Operator
 
 _SIGNS: Final[Mapping[str, Operator]] = {

@@ -10,8 +10,13 @@ from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.suggestions import closest_matches, quote
-from gateway_metrics_mcp.query.time.instant import read_date_maths, read_instant
-from gateway_metrics_mcp.query.time.period import NUMBER_WORDS, Period, read_period
+from gateway_metrics_mcp.query.time.period import (
+    NUMBER_WORDS,
+    Period,
+    read_date_maths,
+    read_instant,
+    read_period,
+)
 from gateway_metrics_mcp.query.time.window import STARTS, Window, format_length, read_window, tidy
 from gateway_metrics_mcp.query.time.zone import (
     CALENDAR_UNITS,

@@ -13,8 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from gateway_metrics_mcp.query.suggestions import closest_matches
-from gateway_metrics_mcp.query.time.instant import UNIT_LETTERS
-from gateway_metrics_mcp.query.time.period import NUMBER_WORDS
+from gateway_metrics_mcp.query.time.period import NUMBER_WORDS, UNIT_LETTERS
 from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CLOCK_UNITS, format_minute
 
 _UNITS: Final = (*CLOCK_UNITS, *CALENDAR_UNITS)

@@ -1,14 +1,15 @@
-"""Periods in words and by the calendar: `last 7 days`, `this month`, `2026-07`, `2026-Q3`."""
+"""Words for times: instants, dates, date math and periods."""
 
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final, cast
+from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query.suggestions import quote
-from gateway_metrics_mcp.query.time.instant import read_date
 from gateway_metrics_mcp.query.time.zone import (
     CALENDAR_UNITS,
     CLOCK_LENGTHS,
@@ -18,9 +19,163 @@ from gateway_metrics_mcp.query.time.zone import (
     CalendarUnit,
     Clock,
     ClockUnit,
+    floor_local,
     resolve_local,
+    shift_instant,
     shift_local,
 )
+
+_DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_ISO: Final = re.compile(
+    r"(?P<date>[0-9-]{10})"
+    r"(?:[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
+    r"(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
+    r" ?(?P<offset>Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)?)?",
+    re.IGNORECASE,
+)
+_MIDNIGHT_OF_NEXT: Final = 24
+_MINUTES: Final = 60
+_FARTHEST: Final = 14
+
+
+def read_date(text: str) -> date | None:
+    """The date of `2026-07-01`; None if the text has another form.
+
+    Raises:
+        ValueError: if the calendar has no such date.
+    """
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day = (int(part) for part in match.groups())
+    if not year:
+        raise ValueError(f"{quote(text)} is no date: there is no year 0000")
+    if not 1 <= month <= _MONTHS:
+        raise ValueError(f"{quote(text)} is no date: months are 01 to 12, in the middle")
+    last = monthrange(year, month)[1]
+    if not 1 <= day <= last:
+        raise ValueError(f"{quote(text)} is no date: {year:04}-{month:02} has {last} days")
+    return date(year, month, day)
+
+
+def read_instant(text: str, zone: ZoneInfo) -> datetime | None:
+    """The instant, in UTC, of an ISO 8601 date or time; None if the text has another form.
+
+    Without an offset it is local in the zone; a date is its first instant.
+
+    Raises:
+        ValueError: with a message for the user, if there is no such date or time of day.
+    """
+    match = _ISO.fullmatch(text)
+    day = None if match is None else read_date(match["date"])
+    if match is None or day is None:
+        return None
+    offset = _offset(text, match["offset"])
+    wall = datetime.combine(day, _time(text, day, match), offset or zone)
+    return resolve_local(wall) if offset is None else wall.astimezone(UTC)
+
+
+def _time(text: str, day: date, match: re.Match[str]) -> time:
+    hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
+    if hour == _MIDNIGHT_OF_NEXT and not minute and not second:
+        raise ValueError(
+            f'{quote(text)}: hours are 00 to 23. Did you mean "{day + timedelta(days=1)}T00:00'
+            f'{match["offset"] or ""}"?'
+        )
+    try:
+        return time(hour, minute, second, int((match["fraction"] or "0").ljust(6, "0")[:6]))
+    except ValueError:
+        raise ValueError(
+            f"{quote(text)} has no such time of day: hours are 00 to 23, "
+            "minutes and seconds 00 to 59"
+        ) from None
+
+
+def _offset(text: str, offset: str | None) -> tzinfo | None:
+    if offset is None:
+        return None
+    if offset[0] not in "+-":
+        return UTC
+    hours, minutes = int(offset[1:3]), int(offset[3:].lstrip(":") or 0)
+    if hours > _FARTHEST or minutes >= _MINUTES:
+        raise ValueError(f"{quote(text)} has no such offset: its hours are 00 to 14")
+    ahead = timedelta(hours=hours, minutes=minutes)
+    return timezone(ahead if offset[0] == "+" else -ahead)
+
+
+_CLOCK_LETTERS: Final[dict[str, ClockUnit]] = {"s": "second", "m": "minute", "h": "hour"}
+_CALENDAR_LETTERS: Final[dict[str, CalendarUnit]] = {
+    "d": "day",
+    "w": "week",
+    "M": "month",
+    "Q": "quarter",
+    "y": "year",
+}
+UNIT_LETTERS: Final[dict[str, str]] = {**_CLOCK_LETTERS, **_CALENDAR_LETTERS}
+"""The units of date maths."""
+
+_FORM: Final = re.compile(r"[nN][oO][wW]((?:[+/-][0-9]*f?[A-Za-z])*)")
+_TERM: Final = re.compile(r"([+/-])([0-9]*)(f?)([A-Za-z])")
+_INSTANT: Final = timedelta(microseconds=1)
+
+
+def read_date_maths(text: str, clock: Clock, *, is_end: bool) -> datetime | None:
+    """The instant, in UTC; None if the text has another form.
+
+    Raises:
+        ValueError: with a message for the user, if a term cannot be taken.
+        OverflowError: far outside the years that can be asked.
+    """
+    match = _FORM.fullmatch(text.replace(" ", ""))
+    if match is None:
+        return None
+    instant, is_bound = clock.now, False
+    for sign, digits, fiscal, letter in _TERM.findall(match[1]):
+        unit = _spell(text, fiscal, letter)
+        count = int(digits or 1)
+        if sign == "/":
+            if count != 1:
+                raise ValueError(f'{quote(text)}: rounding takes one unit, such as "/{unit}"')
+            # An exclusive end already stands one instant past the unit it closes.
+            inside = instant - _INSTANT if is_bound else instant
+            instant = _round(inside, unit, clock, goes_up=is_end)
+            is_bound = is_end
+        else:
+            instant = _move(instant, unit, -count if sign == "-" else count, clock)
+    return instant
+
+
+def _spell(text: str, fiscal: str, letter: str) -> str:
+    """The letter of a unit as Grafana spells it; only m and M differ, d and D do not."""
+    if fiscal:
+        raise ValueError(
+            f"{quote(text)}: fiscal units are not known here. Give dates, "
+            'such as "2026-04-01..2026-06-30"'
+        )
+    spelt = letter if letter in UNIT_LETTERS else letter.swapcase()
+    if spelt not in UNIT_LETTERS:
+        allowed = ", ".join(f"{key} ({unit})" for key, unit in UNIT_LETTERS.items())
+        raise ValueError(f"{quote(text)}: {quote(letter)} is no unit. Allowed: {allowed}")
+    return spelt
+
+
+def _move(instant: datetime, letter: str, count: int, clock: Clock) -> datetime:
+    if letter in _CLOCK_LETTERS:
+        return instant + CLOCK_LENGTHS[_CLOCK_LETTERS[letter]] * count
+    return shift_instant(instant, _CALENDAR_LETTERS[letter], count, clock.zone)
+
+
+def _round(instant: datetime, letter: str, clock: Clock, *, goes_up: bool) -> datetime:
+    wall = instant.astimezone(clock.zone)
+    if letter in _CLOCK_LETTERS:
+        length = CLOCK_LENGTHS[_CLOCK_LETTERS[letter]]
+        midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+        start = instant - (wall - midnight) % length
+        return start + length if goes_up else start
+    unit = _CALENDAR_LETTERS[letter]
+    first = floor_local(wall, unit)
+    return resolve_local(shift_local(first, unit, 1) if goes_up else first)
+
 
 NUMBER_WORDS: Final = (
     "one",

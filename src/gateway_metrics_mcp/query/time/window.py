@@ -11,8 +11,14 @@ from zoneinfo import ZoneInfo
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query.suggestions import quote
 from gateway_metrics_mcp.query.time.corrections import explain_epoch, is_ahead, respell
-from gateway_metrics_mcp.query.time.instant import read_date, read_date_maths, read_instant
-from gateway_metrics_mcp.query.time.period import Period, Span, read_period
+from gateway_metrics_mcp.query.time.period import (
+    Period,
+    Span,
+    read_date,
+    read_date_maths,
+    read_instant,
+    read_period,
+)
 from gateway_metrics_mcp.query.time.zone import (
     FIRST_YEAR,
     LAST_YEAR,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway_metrics_mcp.query.measures import Measure
+from gateway_metrics_mcp.query.catalog import Measure
 from gateway_metrics_mcp.query.model import Aggregation
 from gateway_metrics_mcp.query.result import TOTAL, Number
 from gateway_metrics_mcp.query.vocabulary import RATE_TYPES

@@ -11,7 +11,7 @@ import sys
 
 from vl_convert import vegalite_to_png
 
-from gateway_metrics_mcp.rendering.charts.style import MOST_BYTES, SCALES
+from gateway_metrics_mcp.rendering.charts.vega import MOST_BYTES, SCALES
 
 
 def _draw() -> None:

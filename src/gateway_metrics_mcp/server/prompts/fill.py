@@ -15,10 +15,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.measures import SHARE, measures_of
+from gateway_metrics_mcp.query.catalog import SHARE, Catalog, measures_of
+from gateway_metrics_mcp.query.model import parse_number
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.text import parse_number
 from gateway_metrics_mcp.query.time.comparison import read_earlier
 from gateway_metrics_mcp.query.time.window import Window, read_window
 from gateway_metrics_mcp.query.time.zone import read_zone

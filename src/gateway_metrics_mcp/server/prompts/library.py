@@ -14,7 +14,7 @@ from mcp_types import Prompt as PublishedPrompt
 from mcp_types import PromptArgument as PublishedArgument
 
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
-from gateway_metrics_mcp.query.measures import SHARE
+from gateway_metrics_mcp.query.catalog import SHARE
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.server.context import ToolContext
