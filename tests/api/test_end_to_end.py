@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
-from gateway_metrics_mcp.backends.sql.tables import Layout
+from gateway_metrics_mcp.backends.sql.dialect import Layout
 from gateway_metrics_mcp.errors import RefusedQueryError, UnauthorizedError
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import LOCAL, Caller

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import duckdb
 
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 
 NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
 """When a row was made that does not say."""

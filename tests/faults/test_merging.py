@@ -17,7 +17,7 @@ from tests.faults.faulty_gateway import Gateway, http, say, start_gateway
 
 from gateway_metrics_mcp.backends.factory import wrap_backend
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
-from gateway_metrics_mcp.backends.middleware.stack import BackendStack
+from gateway_metrics_mcp.backends.middleware import BackendStack
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnavailableError
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import LOCAL, Caller

@@ -17,7 +17,7 @@ from mcp.client import Client
 from mcp_types import CallToolResult, TextContent
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings

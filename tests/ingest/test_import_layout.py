@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from gateway_metrics_mcp.backends.duckdb.files import find_files
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import Data

@@ -16,7 +16,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog

@@ -16,8 +16,7 @@ import anyio.to_thread
 
 from gateway_metrics_mcp.backends.address import SCHEMES
 from gateway_metrics_mcp.backends.base import Backend, Engine
-from gateway_metrics_mcp.backends.middleware.cache import AnswerCache
-from gateway_metrics_mcp.backends.middleware.stack import BackendStack
+from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog

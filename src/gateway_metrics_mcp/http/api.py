@@ -26,7 +26,7 @@ from gateway_metrics_mcp.auth.middleware import find_caller
 from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.backends.base import Engine
 from gateway_metrics_mcp.backends.factory import check_engine, open_engine
-from gateway_metrics_mcp.backends.middleware.stack import measure_upstream
+from gateway_metrics_mcp.backends.middleware import measure_upstream
 from gateway_metrics_mcp.errors import (
     AskerError,
     BackendTimeoutError,

@@ -15,7 +15,7 @@ from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.tables import create_distributed, create_table, fits
 from gateway_metrics_mcp.backends.sql.compiler import compile_query, read_rows
-from gateway_metrics_mcp.backends.sql.tables import Layout, published_tables
+from gateway_metrics_mcp.backends.sql.dialect import Layout, published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError, TooManyRowsError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog

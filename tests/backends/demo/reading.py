@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 
 
 def open_data(directory: Path) -> duckdb.DuckDBPyConnection:

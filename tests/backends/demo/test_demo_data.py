@@ -17,7 +17,7 @@ import pytest
 
 from gateway_metrics_mcp.backends.demo import data
 from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError
 
 SEED = 7

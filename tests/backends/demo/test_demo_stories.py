@@ -12,7 +12,7 @@ import pytest
 from tests.backends.demo.reading import open_data
 
 from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data, tell_stories
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 
 SEED = 7
 END_DAY = date(2026, 7, 15)

@@ -29,8 +29,8 @@ from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
 from gateway_metrics_mcp.backends.clickhouse.tables import fits
 from gateway_metrics_mcp.backends.sql.compiler import Statement, read_rows
+from gateway_metrics_mcp.backends.sql.dialect import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
-from gateway_metrics_mcp.backends.sql.tables import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
 from gateway_metrics_mcp.errors import (
     EngineError,
     GatewayMetricsError,

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway_metrics_mcp.backends.sql.dialect import (
+    METADATA_COLUMN,
     MICROSECONDS,
+    TEAMS_COLUMN,
+    TIME_COLUMN,
     Function,
     TextPlace,
     quote_identifier,
 )
-from gateway_metrics_mcp.backends.sql.tables import METADATA_COLUMN, TEAMS_COLUMN, TIME_COLUMN
 from gateway_metrics_mcp.query.time.interval import EPOCH, Interval
 
 _TEAMS: Final = f'arrayDistinct(arrayFilter(t -> isNotNull(t), "{TEAMS_COLUMN}"))'

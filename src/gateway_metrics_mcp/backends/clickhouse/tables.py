@@ -7,8 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
-from gateway_metrics_mcp.backends.sql.tables import TIME_COLUMN, published_tables
+from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, published_tables, quote_identifier
 
 _DDL_TYPES: Final = {
     "TEXT": "LowCardinality(Nullable(String))",

@@ -16,8 +16,8 @@ import platformdirs
 from gateway_metrics_mcp.backends.demo.data import make_demo_data
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
+from gateway_metrics_mcp.backends.sql.dialect import Layout
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
-from gateway_metrics_mcp.backends.sql.tables import Layout
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog

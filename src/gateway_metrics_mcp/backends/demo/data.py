@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 import duckdb
 
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError
 
 FORMAT_VERSION: Final = 3

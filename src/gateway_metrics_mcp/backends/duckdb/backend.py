@@ -29,9 +29,8 @@ from gateway_metrics_mcp.backends.sql.compiler import (
     read_points,
     read_rows,
 )
-from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
+from gateway_metrics_mcp.backends.sql.dialect import Layout, quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
-from gateway_metrics_mcp.backends.sql.tables import Layout
 from gateway_metrics_mcp.errors import (
     EngineError,
     GatewayMetricsError,

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway_metrics_mcp.backends.sql.dialect import (
+    INTEGERS,
     MICROSECONDS,
+    TIME_COLUMN,
     Function,
     TextPlace,
     quote_identifier,
 )
-from gateway_metrics_mcp.backends.sql.tables import INTEGERS, TIME_COLUMN
 from gateway_metrics_mcp.query.time.interval import EPOCH, Interval
 
 _DUCK_TYPES: Final = {

@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from gateway_metrics_mcp.backends.sql.dialect import (
-    Dialect,
-    Function,
-    TextPlace,
-    quote_identifier,
-)
-from gateway_metrics_mcp.backends.sql.tables import (
     SLUG_COLUMN,
     SUBJECT_TYPE_COLUMN,
     TEAMS_COLUMN,
     TIME_COLUMN,
+    Dialect,
+    Function,
     Layout,
+    TextPlace,
+    quote_identifier,
 )
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query
-from gateway_metrics_mcp.backends.sql.dialect import Dialect, quote_identifier
-from gateway_metrics_mcp.backends.sql.tables import Layout
+from gateway_metrics_mcp.backends.sql.dialect import Dialect, Layout, quote_identifier
 from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
 from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query, format_instant

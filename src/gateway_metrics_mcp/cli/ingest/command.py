@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.sql.tables import published_tables
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.cli.ingest.directory import DataDirectory, open_directory
 from gateway_metrics_mcp.cli.ingest.engine import Counts, Engine, open_database
 from gateway_metrics_mcp.cli.ingest.mapping import (

@@ -15,8 +15,7 @@ from typing import Final, TextIO
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
-from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
-from gateway_metrics_mcp.backends.sql.tables import TIME_COLUMN
+from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
 from gateway_metrics_mcp.cli.ingest.sources import REJECTS, SourceFile, select_rows

@@ -11,7 +11,7 @@ from importlib import resources
 from string import Template
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.sql.tables import TIME_COLUMN
+from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, quote
 

@@ -1,1 +1,0 @@
-"""What stands before a backend: cache, single-flight, limits, retries, metrics."""
