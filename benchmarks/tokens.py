@@ -26,7 +26,7 @@ from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result, read_result, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
-from gateway_metrics_mcp.rendering.budget import estimate_tokens
+from gateway_metrics_mcp.rendering.document import estimate_tokens
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 from hostile import SHAPES, WEEK, hostile_keys, hostile_question

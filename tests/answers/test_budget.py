@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.rendering.answer import write_answer
-from gateway_metrics_mcp.rendering.budget import MOST_BYTES, TokenBudget, estimate_tokens
+from gateway_metrics_mcp.rendering.document import MOST_BYTES, TokenBudget, estimate_tokens
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.rendering.budget import estimate_tokens
-from gateway_metrics_mcp.rendering.document import Note
+from gateway_metrics_mcp.rendering.document import Note, estimate_tokens
 
 Ask = Callable[..., Awaitable[str]]
 ReadNotes = Callable[..., Awaitable[list[Note]]]

@@ -21,7 +21,7 @@ from tests.computing.four_models import (
 )
 
 from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.rendering.budget import estimate_tokens
+from gateway_metrics_mcp.rendering.document import estimate_tokens
 
 OUTSIDER: Final = Caller("eve@example.com", "user", frozenset({"black"}))
 

@@ -23,7 +23,7 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.rendering.budget import MOST_BYTES, estimate_tokens
+from gateway_metrics_mcp.rendering.document import MOST_BYTES, estimate_tokens
 
 BUDGET: Final = 4000
 MOST_CPU_S: Final = 1.0

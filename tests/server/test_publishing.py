@@ -15,9 +15,8 @@ from mcp_types import Tool, ToolAnnotations
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Filter, Query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
-from gateway_metrics_mcp.rendering.budget import estimate_tokens
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
-from gateway_metrics_mcp.rendering.document import write_text
+from gateway_metrics_mcp.rendering.document import estimate_tokens, write_text
 from gateway_metrics_mcp.reports.arguments import FORMATS, Format
 from gateway_metrics_mcp.server.app import MetricsServer
 from gateway_metrics_mcp.server.texts import read_prompt

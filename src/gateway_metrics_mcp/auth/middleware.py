@@ -1,20 +1,19 @@
-"""ASGI middleware that authenticates requests, and how the server reads the caller from one."""
+"""ASGI middleware that authenticates requests, and the caller that it found for one."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.mcpserver import Context
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_metrics_mcp.auth.tokens import BEARER_HEADER, TOKEN_HEADER
 from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError, RefusedRequestError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.caller import Caller
 
 if TYPE_CHECKING:  # stdio imports this module too, and pydantic types slow its start
     from gateway_metrics_mcp.auth.policies import AuthPolicy
@@ -84,17 +83,3 @@ def find_caller(scope: Scope) -> Caller:
     if not isinstance(found, Caller):
         raise InternalError("a fault of this server: nobody was found to have asked")
     return found
-
-
-def caller_of(context: Context[Any, Any] | None, *, is_served: bool) -> Caller:
-    """The caller of an MCP message: that of the request that carried it.
-
-    Over HTTP (`is_served`) a message without a request is an error, never the local caller.
-
-    Raises:
-        InternalError: if the request was not authenticated.
-    """
-    request = None if context is None else context.request_context.request
-    if request is None and not is_served:
-        return LOCAL
-    return find_caller({} if request is None else request.scope)

@@ -21,7 +21,7 @@ from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 

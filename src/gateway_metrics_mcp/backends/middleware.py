@@ -21,10 +21,9 @@ from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
-from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.concurrency import STOPPING, ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.logs import trace_step
 from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics
-from gateway_metrics_mcp.runtime.tasks import STOPPING
 
 _ENTRY_BYTES: Final = 1_000
 """Of the key's parts, the entry and its places in the cache's own tables, about."""

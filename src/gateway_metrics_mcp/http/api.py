@@ -47,11 +47,10 @@ from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoints, Result
 from gateway_metrics_mcp.query.validation import MOST_BYTES, check_size
-from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, ShutdownScope
 from gateway_metrics_mcp.runtime.logs import describe_call, watch_call
 from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
-from gateway_metrics_mcp.runtime.tasks import ShutdownScope
 from gateway_metrics_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -25,11 +25,10 @@ from gateway_metrics_mcp.errors import (
     RefusedRequestError,
     SettingsError,
 )
-from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, ShutdownScope
 from gateway_metrics_mcp.runtime.metrics import CONTENT_TYPE, Metrics, write_metrics
 from gateway_metrics_mcp.runtime.network import LOOPBACK_HOSTS, is_loopback
 from gateway_metrics_mcp.runtime.readiness import Readiness
-from gateway_metrics_mcp.runtime.tasks import ShutdownScope
 from gateway_metrics_mcp.settings import Settings
 
 LIVE: Final = "/livez"

@@ -12,7 +12,7 @@ import uvicorn
 from sse_starlette.sse import AppStatus
 
 from gateway_metrics_mcp.http.middleware import Service
-from gateway_metrics_mcp.runtime.tasks import STOPPING
+from gateway_metrics_mcp.runtime.concurrency import STOPPING
 
 _LOOK_EVERY_S: Final = 0.05
 _QUIET_LOOKS: Final = 3

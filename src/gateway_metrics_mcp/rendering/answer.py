@@ -6,9 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway_metrics_mcp.rendering.budget import TokenBudget, estimate_tokens
 from gateway_metrics_mcp.rendering.distribution import fit_rows
-from gateway_metrics_mcp.rendering.document import Page, write_lines, write_text
+from gateway_metrics_mcp.rendering.document import (
+    Page,
+    TokenBudget,
+    estimate_tokens,
+    write_lines,
+    write_text,
+)
 from gateway_metrics_mcp.rendering.exports import write_json
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.timeseries import fit_buckets

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway_metrics_mcp.query.result import DataPoint, Key, Number, add_up, subtract
-from gateway_metrics_mcp.rendering.budget import TokenBudget, note_link
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NOT_APPLICABLE,
@@ -25,7 +24,9 @@ from gateway_metrics_mcp.rendering.document import (
     Page,
     Pairs,
     Table,
+    TokenBudget,
     describe_extent,
+    note_link,
     write_lines,
 )
 from gateway_metrics_mcp.rendering.grid import equal_to_total, label_of

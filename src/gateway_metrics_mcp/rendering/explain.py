@@ -7,10 +7,16 @@ from datetime import datetime
 
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result, key_names_of
-from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import keep_on_line, quote_text
 from gateway_metrics_mcp.rendering.column_notes import measure_notes
-from gateway_metrics_mcp.rendering.document import Block, Note, Page, Section, write_lines
+from gateway_metrics_mcp.rendering.document import (
+    Block,
+    Note,
+    Page,
+    Section,
+    TokenBudget,
+    write_lines,
+)
 from gateway_metrics_mcp.rendering.header import describe_coverage
 from gateway_metrics_mcp.reports.plan import Step, list_added, list_later_calls
 from gateway_metrics_mcp.reports.report import Report

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.result import DataPoint, Key
-from gateway_metrics_mcp.rendering.budget import TokenBudget, estimate_tokens, note_link
 from gateway_metrics_mcp.rendering.cells import add_unit, keep_on_line
-from gateway_metrics_mcp.rendering.document import Column
+from gateway_metrics_mcp.rendering.document import Column, TokenBudget, estimate_tokens, note_link
 from gateway_metrics_mcp.rendering.grid import Series
 from gateway_metrics_mcp.rendering.header import pin_window
 from gateway_metrics_mcp.rendering.notes import count_cut_notes

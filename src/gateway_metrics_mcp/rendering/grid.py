@@ -32,7 +32,7 @@ from gateway_metrics_mcp.query.time.interval import (
 from gateway_metrics_mcp.rendering.cells import add_unit, format_key, quote_column, quote_text
 from gateway_metrics_mcp.rendering.document import Note
 from gateway_metrics_mcp.reports.report import Report
-from gateway_metrics_mcp.runtime.tasks import T
+from gateway_metrics_mcp.runtime.concurrency import T
 
 # Rows that are sorted in some 10 ms, in which no other thread has a turn.
 _MOST_SORTED: Final = 5_000

@@ -11,7 +11,6 @@ from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import TOTAL, Number, add_up
 from gateway_metrics_mcp.query.validation import FIELD
 from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX, NEGATIVE_OPERATORS
-from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import (
     NOT_APPLICABLE,
     cell_formatter,
@@ -30,7 +29,7 @@ from gateway_metrics_mcp.rendering.column_notes import (
     price_notes,
     run_rate_notes,
 )
-from gateway_metrics_mcp.rendering.document import Note, NoteKind, Words, explain
+from gateway_metrics_mcp.rendering.document import Note, NoteKind, TokenBudget, Words, explain
 from gateway_metrics_mcp.rendering.header import name_rows, shown_filters
 from gateway_metrics_mcp.reports.columns import RATIO
 from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched, absent_keys

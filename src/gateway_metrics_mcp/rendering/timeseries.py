@@ -9,7 +9,6 @@ from typing import Final
 
 from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.time.interval import Interval
-from gateway_metrics_mcp.rendering.budget import TokenBudget, note_link
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NULL,
@@ -22,6 +21,8 @@ from gateway_metrics_mcp.rendering.document import (
     Note,
     Page,
     Table,
+    TokenBudget,
+    note_link,
     write_lines,
 )
 from gateway_metrics_mcp.rendering.grid import (

@@ -10,7 +10,6 @@ from gateway_metrics_mcp.query.model import format_instant
 from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
 from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
-from gateway_metrics_mcp.rendering.budget import TokenBudget
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     SHORT_NAME,
@@ -27,6 +26,7 @@ from gateway_metrics_mcp.rendering.document import (
     Note,
     Page,
     Table,
+    TokenBudget,
     Words,
     describe_extent,
     explain,

@@ -67,7 +67,7 @@ from gateway_metrics_mcp.reports.time_buckets import (
     run_local,
     settle_buckets,
 )
-from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
+from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 
 Results = Mapping[QueryRole, Result]
 Gaps = dict[bool, MissingStart | None]

@@ -36,7 +36,7 @@ from mcp_types import Resource as PublishedResource
 from mcp_types import Tool as PublishedTool
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.auth.middleware import caller_of
+from gateway_metrics_mcp.auth.middleware import find_caller
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.errors import (
@@ -46,13 +46,13 @@ from gateway_metrics_mcp.errors import (
     InvalidQueryError,
     SettingsError,
 )
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.suggestions import quote
 from gateway_metrics_mcp.rendering.answer import Answer
+from gateway_metrics_mcp.runtime.concurrency import ShutdownScope, report_while
 from gateway_metrics_mcp.runtime.logs import watch_call
 from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
-from gateway_metrics_mcp.runtime.tasks import ShutdownScope, report_while
 from gateway_metrics_mcp.server.completions import Completer
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import EmailMask, hide_uris, read_hiding_key
@@ -192,9 +192,22 @@ class MetricsServer(MCPServer[None]):
         context: CompletionContext | None,
     ) -> Completion:
         request = Context[None, Any](request_context=_REQUEST.get())
-        caller = caller_of(request, is_served=self.is_served)
+        caller = self._find_caller(request)
         given = (context.arguments if context is not None else None) or {}
         return await self._completer.complete(ref, argument, given, caller)
+
+    def _find_caller(self, context: Context[None, Any] | None) -> Caller:
+        """The caller of a message: that of the HTTP request that carried it.
+
+        Over HTTP a message without a request is an error, never the local caller.
+
+        Raises:
+            InternalError: if the request was not authenticated.
+        """
+        request = None if context is None else context.request_context.request
+        if request is None and not self.is_served:
+            return LOCAL
+        return find_caller({} if request is None else request.scope)
 
     async def _run(
         self,
@@ -208,7 +221,7 @@ class MetricsServer(MCPServer[None]):
         async def respond() -> Answer:
             nonlocal error
             try:
-                caller = caller_of(context, is_served=self.is_served)
+                caller = self._find_caller(context)
                 with self.calls.until_the_end():
                     return await work(caller)
             except GatewayMetricsError as known:

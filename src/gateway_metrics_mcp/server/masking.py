@@ -40,7 +40,7 @@ from gateway_metrics_mcp.query.result import DataPoints, Key, Result, Row
 from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
-from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
+from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.settings import Settings
 

@@ -40,8 +40,8 @@ from gateway_metrics_mcp.reports.request import (
     read_timeseries,
 )
 from gateway_metrics_mcp.reports.rows_uri import write_link
+from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import describe_call, trace_step
-from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import answer_masked
 from gateway_metrics_mcp.server.texts import read_prompt

@@ -39,8 +39,8 @@ from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result, read_result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.runtime.concurrency import STOPPING, run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import trace_headers
-from gateway_metrics_mcp.runtime.tasks import STOPPING, run_in_thread_if_large
 
 PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 SCOPE_NOTE: Final = "figures cover what this token may see"

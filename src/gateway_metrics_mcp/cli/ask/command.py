@@ -34,8 +34,7 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.rendering.answer import Answer, Document, fit, write_answer
-from gateway_metrics_mcp.rendering.budget import UNLIMITED
-from gateway_metrics_mcp.rendering.document import describe_extent
+from gateway_metrics_mcp.rendering.document import UNLIMITED, describe_extent
 from gateway_metrics_mcp.rendering.exports import list_remarks, write_csv
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.value_list import ValueList

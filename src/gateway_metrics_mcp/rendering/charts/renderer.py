@@ -22,8 +22,7 @@ from gateway_metrics_mcp.rendering.charts.vega import MOST_BYTES, specify
 from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Note, Words
 from gateway_metrics_mcp.rendering.report_document import ReportDocument, describe_report
 from gateway_metrics_mcp.reports.report import Report
-from gateway_metrics_mcp.runtime.limits import ConcurrencyLimiter
-from gateway_metrics_mcp.runtime.tasks import run_in_thread_if_large
+from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, run_in_thread_if_large
 from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 logger = logging.getLogger(__name__)

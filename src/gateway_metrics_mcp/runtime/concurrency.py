@@ -1,0 +1,163 @@
+"""How work runs beside other work: in threads, until shutdown, and within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from math import inf
+from typing import Final, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+from anyio import to_thread
+
+from gateway_metrics_mcp.errors import BusyError, UnavailableError
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Report = Callable[[float, float | None, str | None], Awaitable[None]]
+
+STOPPING: Final = "this server is stopping: ask again in a minute"
+PERIOD_S: Final = 1.0
+_MANY: Final = 2_000
+"""Fewer rows are processed faster than a thread hop takes."""
+
+
+async def run_in_thread_if_large(
+    rows: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """What `work` returns; with many rows it runs in a thread, so that others are answered.
+
+    Raises:
+        Exception: whatever `work` raises.
+    """
+    if rows < _MANY:
+        return work(*args, **kwargs)
+    return await to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
+
+
+class ShutdownScope:
+    """Cancels all running work at once when the server stops."""
+
+    def __init__(self) -> None:
+        self._scopes: set[anyio.CancelScope] = set()
+        self._is_over = False
+
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Run the block, unless the server stops first.
+
+        Raises:
+            UnavailableError: if it stops.
+        """
+        scope = anyio.CancelScope()
+        if self._is_over:
+            scope.cancel()
+        self._scopes.add(scope)
+        try:
+            with scope:
+                yield
+        finally:
+            self._scopes.discard(scope)
+        if scope.cancelled_caught:
+            raise UnavailableError(STOPPING)
+
+    def end(self) -> None:
+        """Cancel all running work, and at once whatever starts later."""
+        self._is_over = True
+        for scope in list(self._scopes):
+            scope.cancel()
+
+
+async def report_while(work: Callable[[], Awaitable[T]], report: Report) -> T:
+    """What `work` returns; reports the elapsed seconds every second until then.
+
+    Most calls are faster than a second: those cost a timer, and no task.
+    """
+    tasks: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        tasks.append(asyncio.create_task(_report(report)))
+
+    timer = asyncio.get_running_loop().call_later(PERIOD_S, begin)
+    try:
+        return await work()
+    finally:
+        timer.cancel()
+        for task in tasks:
+            task.cancel()
+
+
+async def _report(report: Report) -> None:
+    passed = 0
+    while True:
+        passed += 1
+        try:
+            await report(passed, None, f"waiting for the backend, {passed} s so far")
+        except Exception:  # noqa: BLE001 - nobody may be listening any more; the answer goes on
+            logger.debug("progress could not be reported")
+            return
+        await asyncio.sleep(PERIOD_S)
+
+
+class ConcurrencyLimiter:
+    """At most `total` at once and `per_owner` of one owner; the others wait in their order.
+
+    Whoever waits longer than `patience_s` is turned away; with 0, at once.
+    """
+
+    def __init__(
+        self, total: int, *, per_owner: int | None = None, patience_s: float = inf
+    ) -> None:
+        self._total = anyio.CapacityLimiter(total)
+        self._per_owner = total if per_owner is None else per_owner
+        self._patience_s = patience_s
+        # A share lives as long as somebody holds or awaits a place of it.
+        self._shares: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def acquire(self, owner: Hashable = None) -> AsyncIterator[None]:
+        """Hold one place, of the owner's share and of the total, for the block.
+
+        Raises:
+            BusyError: if none came free in time.
+        """
+        share = self._shares.get(owner)
+        if share is None:
+            share = self._shares[owner] = anyio.CapacityLimiter(self._per_owner)
+        place = object()
+        await self._take(share, place)
+        try:
+            yield
+        finally:
+            self._total.release_on_behalf_of(place)
+            share.release_on_behalf_of(place)
+
+    async def run_in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` returns, run in a thread that holds one place of the total.
+
+        Waiting is bounded by the caller's own time limit. A cancelled caller does not wait for
+        the thread, which has to be told to end.
+        """
+        return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._total)
+
+    async def _take(self, share: anyio.CapacityLimiter, place: object) -> None:
+        if share.available_tokens and self._total.available_tokens:
+            # Without a turn of the event loop, which acquire_on_behalf_of always takes.
+            share.acquire_on_behalf_of_nowait(place)
+            self._total.acquire_on_behalf_of_nowait(place)
+            return
+        with anyio.move_on_after(self._patience_s):
+            # The share first: nobody holds a place of the total while waiting for their own.
+            await share.acquire_on_behalf_of(place)
+            try:
+                await self._total.acquire_on_behalf_of(place)
+            except BaseException:
+                share.release_on_behalf_of(place)
+                raise
+            return
+        raise BusyError("too many queries at once: ask again in a few seconds")
