@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.suggestions import did_you_mean
+from gateway_metrics_mcp.query import did_you_mean
 from gateway_metrics_mcp.query.time.zone import read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"

@@ -10,7 +10,7 @@ from gateway_metrics_mcp.auth.policies import (
 )
 from gateway_metrics_mcp.auth.tokens import OperatorFile, read_tokens
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.query import LOCAL
 from gateway_metrics_mcp.runtime.network import is_loopback
 from gateway_metrics_mcp.settings import Settings
 

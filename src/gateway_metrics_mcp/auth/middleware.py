@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_metrics_mcp.auth.tokens import BEARER_HEADER, TOKEN_HEADER
 from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError, RefusedRequestError
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query import Caller
 
 if TYPE_CHECKING:  # stdio imports this module too, and pydantic types slow its start
     from gateway_metrics_mcp.auth.policies import AuthPolicy

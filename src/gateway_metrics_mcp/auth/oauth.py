@@ -40,7 +40,7 @@ from gateway_metrics_mcp.auth.tokens import (
     refuse_illegal,
 )
 from gateway_metrics_mcp.errors import RefusedCallerError, SettingsError
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query import Caller
 from gateway_metrics_mcp.settings import Settings
 
 _LEEWAY_S: Final = 30

@@ -26,7 +26,7 @@ from gateway_metrics_mcp.auth.tokens import (
     refuse_illegal,
 )
 from gateway_metrics_mcp.errors import RefusedCallerError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query import LOCAL, Caller
 
 _BEARER: Final = 'Bearer realm="gateway-metrics"'
 _API_KEY: Final = f'ApiKey realm="gateway-metrics", header="{TOKEN_HEADER}"'

@@ -28,7 +28,8 @@ from pydantic import (
 )
 
 from gateway_metrics_mcp.errors import ExpiredTokenError, RefusedCallerError, SettingsError
-from gateway_metrics_mcp.query.caller import Caller, SubjectType
+from gateway_metrics_mcp.query import Caller
+from gateway_metrics_mcp.query.caller import SubjectType
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.query import Caller, DatasourceName, Query, Result
 
 
 class Backend(Protocol):

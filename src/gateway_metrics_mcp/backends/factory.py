@@ -18,9 +18,8 @@ from gateway_metrics_mcp.backends.address import SCHEMES
 from gateway_metrics_mcp.backends.base import Backend, Engine
 from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
-from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query
+from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings

@@ -17,10 +17,7 @@ from pydantic_core import to_json
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.errors import BackendTimeoutError, GatewayMetricsError, UnavailableError
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import DataPoint, Result
-from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.query import Caller, DataPoint, DatasourceName, Query, Result
 from gateway_metrics_mcp.runtime.concurrency import STOPPING, ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.logs import trace_step
 from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.backends.address import describe_proxy
-from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.factory import open_backend
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
@@ -21,10 +21,8 @@ from gateway_metrics_mcp.errors import (
     UnreachableError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES
 from gateway_metrics_mcp.settings import Settings
 
 _MOST_SKEW: Final = timedelta(minutes=5)

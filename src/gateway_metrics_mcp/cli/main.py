@@ -16,7 +16,7 @@ from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags, read_command_settings
 from gateway_metrics_mcp.cli.serve import serve, serve_api
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.suggestions import did_you_mean
+from gateway_metrics_mcp.query import did_you_mean
 from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.settings import PREFIX, Settings
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, get_args
 
-from gateway_metrics_mcp.backends.address import find_embedded_credentials
+from gateway_metrics_mcp.backends import find_embedded_credentials
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.runtime.logs import configure_logging

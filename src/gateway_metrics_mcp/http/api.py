@@ -24,7 +24,7 @@ from starlette.routing import Route
 from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.middleware import find_caller
 from gateway_metrics_mcp.auth.policies import AuthPolicy
-from gateway_metrics_mcp.backends.base import Engine
+from gateway_metrics_mcp.backends import Engine
 from gateway_metrics_mcp.backends.factory import check_engine, open_engine
 from gateway_metrics_mcp.backends.middleware import measure_upstream
 from gateway_metrics_mcp.errors import (
@@ -42,10 +42,8 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.http.middleware import RETRY_AFTER_S, add_middleware, read_security
 from gateway_metrics_mcp.http.openapi import PATH, describe_api
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import DataPoints, Result
+from gateway_metrics_mcp.query import Caller, Catalog, DataPoints, Query, Result
+from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.validation import MOST_BYTES, check_size
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, ShutdownScope
 from gateway_metrics_mcp.runtime.logs import describe_call, watch_call

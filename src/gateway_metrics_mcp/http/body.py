@@ -7,10 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query import Catalog, Interval, Query, did_you_mean, quote
 from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, LAST_YEAR
 from gateway_metrics_mcp.query.validation import QueryValidator, json_type, read_choice
 from gateway_metrics_mcp.query.vocabulary import QUERY_TYPES, QueryType

@@ -7,13 +7,13 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource
+from gateway_metrics_mcp.query import RATE_TYPES, Catalog, Datasource
+from gateway_metrics_mcp.query.catalog import AliasKind
 from gateway_metrics_mcp.query.validation import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
 from gateway_metrics_mcp.query.vocabulary import (
     LIST_OPERATORS,
     OPERATORS,
     QUERY_TYPES,
-    RATE_TYPES,
     FieldType,
     Operator,
     QueryType,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gateway_metrics_mcp.query.catalog import SHARE, Catalog, Column, measures_of
-from gateway_metrics_mcp.query.vocabulary import RATE_TYPES, DatasourceName
+from gateway_metrics_mcp.query import RATE_TYPES, SHARE, Catalog, DatasourceName
+from gateway_metrics_mcp.query.catalog import Column, measures_of
 from gateway_metrics_mcp.rendering.cells import add_unit
 from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Note, Page, Section, Words
 

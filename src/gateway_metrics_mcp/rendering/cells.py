@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway_metrics_mcp.query.model import Filter, Scalar
-from gateway_metrics_mcp.query.result import Key, Number, Result
+from gateway_metrics_mcp.query import Filter, Key, Number, Result
+from gateway_metrics_mcp.query.model import Scalar
 from gateway_metrics_mcp.reports.report import Report
 
 NULL: Final = "null"

@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from gateway_metrics_mcp.query.catalog import SHARE, Measure
-from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL, Key, Number, add_up
+from gateway_metrics_mcp.query import SHARE, TOTAL, Aggregation, Key, Measure, Number, add_up
 from gateway_metrics_mcp.query.time.comparison import explain_earlier
 from gateway_metrics_mcp.query.time.zone import format_minute, resolve_local, shift_local, to_local
 from gateway_metrics_mcp.rendering.cells import (

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway_metrics_mcp.query.result import DataPoint, Key, Number, add_up, subtract
+from gateway_metrics_mcp.query import DataPoint, Key, Number, add_up
+from gateway_metrics_mcp.query.result import subtract
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NOT_APPLICABLE,

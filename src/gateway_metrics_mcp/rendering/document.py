@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from gateway_metrics_mcp.query.model import Filter
-from gateway_metrics_mcp.query.time.window import Window, format_window
+from gateway_metrics_mcp.query import Filter, Window
+from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.rendering.cells import describe_filters, keep_on_line
 
 NoteKind = Literal[

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Result, key_names_of
+from gateway_metrics_mcp.query import Query, Result
+from gateway_metrics_mcp.query.result import key_names_of
 from gateway_metrics_mcp.rendering.cells import keep_on_line, quote_text
 from gateway_metrics_mcp.rendering.column_notes import measure_notes
 from gateway_metrics_mcp.rendering.document import (

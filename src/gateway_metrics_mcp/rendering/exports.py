@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gateway_metrics_mcp.query.model import format_instant
-from gateway_metrics_mcp.query.result import DataPoint, Key
+from gateway_metrics_mcp.query import DataPoint, Key, format_instant
 from gateway_metrics_mcp.rendering.cells import add_unit, keep_on_line
 from gateway_metrics_mcp.rendering.document import Column, TokenBudget, estimate_tokens, note_link
 from gateway_metrics_mcp.rendering.grid import Series

@@ -9,22 +9,21 @@ from datetime import UTC, datetime, timedelta
 from heapq import merge
 from typing import Any, Final
 
-from gateway_metrics_mcp.query.model import Aggregation, Query
-from gateway_metrics_mcp.query.result import (
+from gateway_metrics_mcp.query import (
     TOTAL,
+    Aggregation,
     DataPoint,
     DataPoints,
-    Identity,
+    Interval,
     Key,
     Number,
-    Row,
+    Query,
     add_up,
-    identify_each,
 )
+from gateway_metrics_mcp.query.result import Identity, Row, identify_each
 from gateway_metrics_mcp.query.time.interval import (
     UNIT_MONTHS,
     UNIT_SECONDS,
-    Interval,
     LocalDays,
     end_of,
     zone_of,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway_metrics_mcp.query.model import Filter, format_instant
+from gateway_metrics_mcp.query import Filter, format_instant
 from gateway_metrics_mcp.query.validation import FIELD, VIRTUAL, VIRTUAL_ROWS
 from gateway_metrics_mcp.rendering.cells import quote_text
 from gateway_metrics_mcp.rendering.document import Header

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import TOTAL, Number, add_up
+from gateway_metrics_mcp.query import METADATA, METADATA_PREFIX, TOTAL, Number, Query, add_up
 from gateway_metrics_mcp.query.validation import FIELD
-from gateway_metrics_mcp.query.vocabulary import METADATA, METADATA_PREFIX, NEGATIVE_OPERATORS
+from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.rendering.cells import (
     NOT_APPLICABLE,
     cell_formatter,

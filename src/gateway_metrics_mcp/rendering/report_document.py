@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gateway_metrics_mcp.query.result import DataPoint, Key
+from gateway_metrics_mcp.query import DataPoint, Key
 from gateway_metrics_mcp.query.time.interval import zone_of
 from gateway_metrics_mcp.rendering.cells import count_rows
 from gateway_metrics_mcp.rendering.document import (

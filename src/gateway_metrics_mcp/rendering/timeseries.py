@@ -7,8 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from gateway_metrics_mcp.query.model import format_instant
-from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query import Interval, format_instant
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NULL,

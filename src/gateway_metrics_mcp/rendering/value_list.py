@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.query.model import format_instant
-from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
+from gateway_metrics_mcp.query import METADATA_PREFIX, TOTAL, Key, Number, Result, format_instant
 from gateway_metrics_mcp.query.suggestions import closest_matches
-from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     SHORT_NAME,

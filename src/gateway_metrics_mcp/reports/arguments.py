@@ -14,10 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from gateway_metrics_mcp.errors import Problems
-from gateway_metrics_mcp.query.model import is_text, parse_json
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query import DATASOURCES, did_you_mean, parse_json, quote
+from gateway_metrics_mcp.query.model import is_text
 from gateway_metrics_mcp.query.validation import MOST_ENTRIES
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES, OPERATORS
+from gateway_metrics_mcp.query.vocabulary import OPERATORS
 
 Format = Literal["table", "exact", "json", "chart", "explain"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)

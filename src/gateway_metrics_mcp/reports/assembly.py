@@ -11,22 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway_metrics_mcp.query.catalog import Measure, Rows, Term
-from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import (
+from gateway_metrics_mcp.query import (
     TOTAL,
+    Aggregation,
     DataPoint,
     DataPoints,
-    Identity,
     Key,
+    Measure,
     Number,
     Result,
     add_up,
-    identify,
-    identify_each,
-    ratio_of,
-    subtract,
 )
+from gateway_metrics_mcp.query.catalog import Rows, Term
+from gateway_metrics_mcp.query.result import Identity, identify, identify_each, ratio_of, subtract
 from gateway_metrics_mcp.query.vocabulary import PERCENTILES
 from gateway_metrics_mcp.reports.columns import (
     TOTAL_VALUE,

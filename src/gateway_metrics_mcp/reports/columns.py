@@ -7,26 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway_metrics_mcp.query.catalog import (
+from gateway_metrics_mcp.query import (
+    DATASOURCES,
     SHARE,
+    TOTAL,
+    Aggregation,
     Catalog,
     Datasource,
-    Measure,
-    lacking_fields,
-    load_measures,
-    measures_of,
-)
-from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL
-from gateway_metrics_mcp.query.suggestions import closest_matches, fold, quote
-from gateway_metrics_mcp.query.validation import QueryValidator
-from gateway_metrics_mcp.query.vocabulary import (
-    AGGREGATION_TYPES,
-    DATASOURCES,
-    PERCENTILES,
-    AggregationType,
     DatasourceName,
+    Measure,
+    quote,
 )
+from gateway_metrics_mcp.query.catalog import lacking_fields, load_measures, measures_of
+from gateway_metrics_mcp.query.suggestions import closest_matches, fold
+from gateway_metrics_mcp.query.validation import QueryValidator
+from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, PERCENTILES, AggregationType
 
 RATIO: Final = "ratio"
 """The unit of a part of a whole, 0 to 1; shown in percent."""

@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
-from gateway_metrics_mcp.query.result import (
-    FLOAT_NOISE,
+from gateway_metrics_mcp.query import (
     TOTAL,
+    Aggregation,
     DataPoint,
-    Identity,
+    Filter,
     Number,
+    Query,
     Result,
+    Window,
     add_up,
-    identify,
 )
-from gateway_metrics_mcp.query.time.window import Window
+from gateway_metrics_mcp.query.result import FLOAT_NOISE, Identity, identify
 from gateway_metrics_mcp.reports.assembly import WindowRows, is_partition
 from gateway_metrics_mcp.reports.columns import COST, TOKENS, asks_cost
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS

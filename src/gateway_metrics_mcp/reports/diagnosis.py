@@ -12,12 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Filter, Query
-from gateway_metrics_mcp.query.result import TOTAL, Number, Result, add_up
+from gateway_metrics_mcp.query import (
+    METADATA_PREFIX,
+    TOTAL,
+    Catalog,
+    Filter,
+    Number,
+    Query,
+    Result,
+    add_up,
+)
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.query.validation import FIELD
-from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, Operator
+from gateway_metrics_mcp.query.vocabulary import Operator
 from gateway_metrics_mcp.reports.request import ReportRequest
 
 _WHOLE: Final[frozenset[Operator]] = frozenset(("EQUAL", "IN", "ARRAY_HAS_ANY"))

@@ -9,13 +9,9 @@ from datetime import datetime
 
 import anyio
 
-from gateway_metrics_mcp.backends.base import Backend
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import TOTAL, Result
+from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.query import METADATA_PREFIX, TOTAL, Caller, Catalog, Query, Result
 from gateway_metrics_mcp.query.suggestions import find_near_values
-from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.reports.assembly import (
     WindowRows,
     assemble_windows,

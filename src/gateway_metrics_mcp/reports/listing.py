@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Result
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.time.window import Window
-from gateway_metrics_mcp.query.validation import apply_scope, read_choice
-from gateway_metrics_mcp.query.vocabulary import (
+from gateway_metrics_mcp.query import (
     DATASOURCES,
     METADATA,
     METADATA_PREFIX,
+    Caller,
+    Catalog,
+    Datasource,
     DatasourceName,
+    Query,
+    Result,
+    Window,
+    did_you_mean,
+    quote,
 )
+from gateway_metrics_mcp.query.validation import apply_scope, read_choice
 from gateway_metrics_mcp.reports.arguments import ListValuesArguments, read_arguments
 from gateway_metrics_mcp.reports.request import ParserOptions, read_times
 

@@ -9,12 +9,21 @@ from datetime import datetime
 from typing import Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.query.catalog import Measure, Rows
-from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
-from gateway_metrics_mcp.query.result import TOTAL, DataPoint, Number, Result, add_up
+from gateway_metrics_mcp.query import (
+    METADATA_PREFIX,
+    TOTAL,
+    Aggregation,
+    DataPoint,
+    Filter,
+    Measure,
+    Number,
+    Query,
+    Result,
+    add_up,
+)
+from gateway_metrics_mcp.query.catalog import Rows
 from gateway_metrics_mcp.query.time.interval import choose_interval
 from gateway_metrics_mcp.query.validation import FIELD
-from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 from gateway_metrics_mcp.reports.columns import COST, Share, asks_spend
 from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
 from gateway_metrics_mcp.reports.request import ReportRequest

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from gateway_metrics_mcp.query.result import TOTAL, Key, Number, Result
-from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query import TOTAL, Interval, Key, Number, Result
 from gateway_metrics_mcp.reports.assembly import ValueMatch
 from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, Value
 from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage

@@ -8,13 +8,21 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
-from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.model import Filter, Query, value_key
+from gateway_metrics_mcp.query import (
+    Catalog,
+    Datasource,
+    Filter,
+    Interval,
+    Query,
+    Window,
+    did_you_mean,
+    quote,
+)
+from gateway_metrics_mcp.query.model import value_key
 from gateway_metrics_mcp.query.result import key_names_of
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
-from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, choose_interval, localise
-from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.time.interval import LocalDays, choose_interval, localise
+from gateway_metrics_mcp.query.time.window import read_window
 from gateway_metrics_mcp.query.validation import QueryValidator, apply_scope
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.reports.arguments import (

@@ -20,10 +20,8 @@ from zoneinfo import ZoneInfo
 from pydantic_core import from_json
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
-from gateway_metrics_mcp.query.model import Aggregation, Filter, parse_json
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query import Aggregation, Filter, Window, did_you_mean, parse_json, quote
 from gateway_metrics_mcp.query.time.period import read_instant
-from gateway_metrics_mcp.query.time.window import Window
 from gateway_metrics_mcp.query.time.zone import format_minute
 from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import (

@@ -17,26 +17,24 @@ from gateway_metrics_mcp.errors import (
     TooManyRowsError,
     UnreadableResponseError,
 )
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import (
+from gateway_metrics_mcp.query import (
+    RATE_TYPES,
     TOTAL,
     DataPoint,
-    Identity,
+    Interval,
     Number,
+    Query,
     Result,
     add_up,
-    identify,
-    value_names_of,
 )
+from gateway_metrics_mcp.query.result import Identity, identify, value_names_of
 from gateway_metrics_mcp.query.time.interval import (
     BUCKETS_BY_DEFAULT,
     INTERVALS,
-    Interval,
     LocalDays,
     end_of,
     localise,
 )
-from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
 from gateway_metrics_mcp.reports.request import MOST_POINTS, ReportRequest
 
 MOST_AT_ONCE: Final = 6

@@ -37,7 +37,7 @@ from mcp_types import Tool as PublishedTool
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.auth.middleware import find_caller
-from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.errors import (
     AskerError,
@@ -46,8 +46,7 @@ from gateway_metrics_mcp.errors import (
     InvalidQueryError,
     SettingsError,
 )
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
-from gateway_metrics_mcp.query.suggestions import quote
+from gateway_metrics_mcp.query import LOCAL, Caller, quote
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.runtime.concurrency import ShutdownScope, report_while
 from gateway_metrics_mcp.runtime.logs import watch_call

@@ -23,15 +23,16 @@ from mcp_types import (
     ResourceTemplateReference,
 )
 
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.model import Filter, format_instant
-from gateway_metrics_mcp.query.time.zone import zone_names
-from gateway_metrics_mcp.query.vocabulary import (
+from gateway_metrics_mcp.query import (
     DATASOURCES,
     METADATA,
     METADATA_PREFIX,
+    Caller,
     DatasourceName,
+    Filter,
+    format_instant,
 )
+from gateway_metrics_mcp.query.time.zone import zone_names
 from gateway_metrics_mcp.reports.listing import fetch_values, read_listing
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import EmailMask, mask_backend

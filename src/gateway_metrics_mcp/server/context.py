@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.rendering.answer import Writer, write_answer
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer

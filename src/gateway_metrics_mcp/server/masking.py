@@ -25,7 +25,7 @@ import anyio
 import platformdirs
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
-from gateway_metrics_mcp.backends.base import Backend
+from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
     InvalidQueryError,
@@ -33,11 +33,20 @@ from gateway_metrics_mcp.errors import (
     Problems,
     SettingsError,
 )
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Filter, Query, Scalar, parse_json
-from gateway_metrics_mcp.query.result import DataPoints, Key, Result, Row
-from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX, DatasourceName
+from gateway_metrics_mcp.query import (
+    METADATA_PREFIX,
+    Caller,
+    Catalog,
+    DataPoints,
+    DatasourceName,
+    Filter,
+    Key,
+    Query,
+    Result,
+    parse_json,
+)
+from gateway_metrics_mcp.query.model import Scalar
+from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large

@@ -12,9 +12,7 @@ from mcp_types import Resource as PublishedResource
 from mcp_types import ResourceTemplate
 
 from gateway_metrics_mcp.errors import TooManyRowsError, UnknownResourceError
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.query import DATASOURCES, Caller, did_you_mean, quote
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
 from gateway_metrics_mcp.rendering.document import write_text

@@ -12,10 +12,8 @@ from mcp_types import Tool as PublishedTool
 from mcp_types import ToolAnnotations
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problems, UnknownToolError
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query import DATASOURCES, Caller, DatasourceName, did_you_mean, quote
 from gateway_metrics_mcp.query.validation import check_size, read_choice
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
 from gateway_metrics_mcp.rendering.charts.renderer import illustrate

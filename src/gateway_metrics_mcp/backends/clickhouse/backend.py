@@ -37,10 +37,7 @@ from gateway_metrics_mcp.errors import (
     InternalError,
     SettingsError,
 )
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.query import Caller, Catalog, Query, Result
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
 
 logger = logging.getLogger(__name__)

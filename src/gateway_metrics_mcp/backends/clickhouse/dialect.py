@@ -19,7 +19,8 @@ from gateway_metrics_mcp.backends.sql.dialect import (
     TextPlace,
     quote_identifier,
 )
-from gateway_metrics_mcp.query.time.interval import EPOCH, Interval
+from gateway_metrics_mcp.query import Interval
+from gateway_metrics_mcp.query.time.interval import EPOCH
 
 _TEAMS: Final = f'arrayDistinct(arrayFilter(t -> isNotNull(t), "{TEAMS_COLUMN}"))'
 """The row's teams, each once."""

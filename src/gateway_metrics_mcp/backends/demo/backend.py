@@ -19,10 +19,7 @@ from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.dialect import Layout
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.query import Caller, Catalog, Query, Result
 
 logger = logging.getLogger(__name__)
 

@@ -38,10 +38,8 @@ from gateway_metrics_mcp.errors import (
     QueryTooLargeError,
     SettingsError,
 )
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import DataPoints, Result, Row
+from gateway_metrics_mcp.query import Caller, Catalog, DataPoints, Query, Result
+from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from gateway_metrics_mcp.backends.sql.dialect import (
     TextPlace,
     quote_identifier,
 )
-from gateway_metrics_mcp.query.time.interval import EPOCH, Interval
+from gateway_metrics_mcp.query import Interval
+from gateway_metrics_mcp.query.time.interval import EPOCH
 
 _DUCK_TYPES: Final = {
     "TEXT": "VARCHAR",

@@ -34,11 +34,8 @@ from gateway_metrics_mcp.errors import (
     UnreadableResponseError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
-from gateway_metrics_mcp.query.result import Result, read_result
-from gateway_metrics_mcp.query.vocabulary import DatasourceName
+from gateway_metrics_mcp.query import Caller, Catalog, DatasourceName, Query, Result
+from gateway_metrics_mcp.query.result import read_result
 from gateway_metrics_mcp.runtime.concurrency import STOPPING, run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import trace_headers
 

@@ -11,7 +11,7 @@ import anyio
 
 from gateway_metrics_mcp.backends.gateway.errors import explain_timeout
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.query import Result
 from gateway_metrics_mcp.runtime.metrics import Metrics
 
 _FIRST_WAIT_S: Final = 0.2

@@ -22,23 +22,24 @@ from gateway_metrics_mcp.backends.sql.dialect import (
     TextPlace,
     quote_identifier,
 )
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Aggregation, Filter, Query, Scalar
-from gateway_metrics_mcp.query.result import (
-    DataPoints,
-    Number,
-    Result,
-    Row,
-    key_names_of,
-    value_names_of,
-)
-from gateway_metrics_mcp.query.vocabulary import (
+from gateway_metrics_mcp.query import (
     METADATA,
     METADATA_PREFIX,
+    RATE_TYPES,
+    Aggregation,
+    Caller,
+    Catalog,
+    DataPoints,
+    Filter,
+    Number,
+    Query,
+    Result,
+)
+from gateway_metrics_mcp.query.model import Scalar
+from gateway_metrics_mcp.query.result import Row, key_names_of, value_names_of
+from gateway_metrics_mcp.query.vocabulary import (
     NEGATIVE_OPERATORS,
     PERCENTILES,
-    RATE_TYPES,
     AggregationType,
     Operator,
 )

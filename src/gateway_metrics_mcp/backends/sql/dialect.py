@@ -10,8 +10,7 @@ from importlib import resources
 from typing import Final, Literal, Protocol, Self
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query import Catalog, Datasource, Interval
 
 MICROSECONDS = 1_000_000
 TextPlace = Literal["anywhere", "start", "end"]

@@ -10,11 +10,15 @@ from typing import ClassVar
 from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query
 from gateway_metrics_mcp.backends.sql.dialect import Dialect, Layout, quote_identifier
 from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.model import Query, format_instant
-from gateway_metrics_mcp.query.result import Result
+from gateway_metrics_mcp.query import (
+    METADATA,
+    Caller,
+    DatasourceName,
+    Query,
+    Result,
+    format_instant,
+)
 from gateway_metrics_mcp.query.validation import apply_scope
-from gateway_metrics_mcp.query.vocabulary import METADATA, DatasourceName
 
 
 class SqlEngine(ABC):

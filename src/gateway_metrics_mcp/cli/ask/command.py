@@ -32,7 +32,7 @@ from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
     InvalidQueryError,
 )
-from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.query import LOCAL
 from gateway_metrics_mcp.rendering.answer import Answer, Document, fit, write_answer
 from gateway_metrics_mcp.rendering.document import UNLIMITED, describe_extent
 from gateway_metrics_mcp.rendering.exports import list_remarks, write_csv

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import parse_json
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES, LIST_OPERATORS, OPERATORS, Operator
+from gateway_metrics_mcp.query import DATASOURCES, Catalog, did_you_mean, parse_json, quote
+from gateway_metrics_mcp.query.vocabulary import LIST_OPERATORS, OPERATORS, Operator
 
 _SIGNS: Final[Mapping[str, Operator]] = {
     "!=": "NOT_EQUAL",

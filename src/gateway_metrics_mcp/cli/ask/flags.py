@@ -15,9 +15,7 @@ from gateway_metrics_mcp.cli.ask.filters import read_filters
 from gateway_metrics_mcp.cli.ask.layout import FORMATS, FORMATS_OF_FIELDS, FORMATS_OF_VALUES
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.errors import Problem
-from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import parse_json
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query import Catalog, did_you_mean, parse_json, quote
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
 from gateway_metrics_mcp.rendering.document import Words
 from gateway_metrics_mcp.reports.arguments import Arguments

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from gateway_metrics_mcp.query.model import Aggregation, format_instant
-from gateway_metrics_mcp.query.result import Key, Number
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query import Aggregation, Key, Number, did_you_mean, format_instant, quote
 from gateway_metrics_mcp.rendering.cells import count_rows, format_key, format_value
 from gateway_metrics_mcp.rendering.grid import PARTIAL
 from gateway_metrics_mcp.rendering.report_document import ReportDocument

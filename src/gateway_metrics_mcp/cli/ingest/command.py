@@ -27,7 +27,7 @@ from gateway_metrics_mcp.cli.ingest.report import Report, explain_refusals
 from gateway_metrics_mcp.cli.ingest.sources import Format, SourceFile, find_columns, find_sources
 from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
-from gateway_metrics_mcp.query.suggestions import quote
+from gateway_metrics_mcp.query import quote
 from gateway_metrics_mcp.query.time.zone import read_zone
 
 PROGRAM: Final = "gateway-metrics-mcp import"

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, quote
+from gateway_metrics_mcp.query import did_you_mean, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches
 
 _FOLDER: Final = resources.files(__package__).joinpath("presets")
 

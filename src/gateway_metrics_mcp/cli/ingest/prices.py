@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.suggestions import did_you_mean
+from gateway_metrics_mcp.query import did_you_mean
 
 _KEYS: Final = ("model", "input", "output")
 

@@ -13,12 +13,8 @@ from typing import Any, Final
 
 import anyio
 
-from gateway_metrics_mcp.backends.address import (
-    SCHEMES,
-    Address,
-    find_embedded_credentials,
-    read_host,
-)
+from gateway_metrics_mcp.backends import find_embedded_credentials
+from gateway_metrics_mcp.backends.address import SCHEMES, Address, read_host
 from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.cli.install.clients import CLIENTS, Client, Machine, find_file
 from gateway_metrics_mcp.cli.install.config_file import ConfigFile

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.address import find_embedded_credentials
+from gateway_metrics_mcp.backends import find_embedded_credentials
 from gateway_metrics_mcp.cli.install.clients import Client, host_input_id, input_id
 from gateway_metrics_mcp.cli.install.config_file import ConfigFile
 from gateway_metrics_mcp.cli.install.entry import REMOTE_PARTS, ServerEntry, is_ours, is_secret

@@ -10,7 +10,8 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Final
 
-from gateway_metrics_mcp.backends.address import SCHEMES, find_embedded_credentials
+from gateway_metrics_mcp.backends import find_embedded_credentials
+from gateway_metrics_mcp.backends.address import SCHEMES
 from gateway_metrics_mcp.cli.install.clients import Client
 from gateway_metrics_mcp.cli.parsers import flag_of
 from gateway_metrics_mcp.errors import SettingsError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.query.result import Number, add_up
+from gateway_metrics_mcp.query import Number, add_up
 from gateway_metrics_mcp.rendering.cells import format_cell
 from gateway_metrics_mcp.rendering.charts.chart import (
     MOST_PANELS,

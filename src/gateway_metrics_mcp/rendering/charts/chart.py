@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway_metrics_mcp.query.catalog import Measure
-from gateway_metrics_mcp.query.model import Aggregation
-from gateway_metrics_mcp.query.result import TOTAL, Number
-from gateway_metrics_mcp.query.vocabulary import RATE_TYPES
+from gateway_metrics_mcp.query import RATE_TYPES, TOTAL, Aggregation, Measure, Number
 from gateway_metrics_mcp.rendering.cells import format_value, quote_column
 from gateway_metrics_mcp.reports.columns import RATIO, Value
 from gateway_metrics_mcp.reports.report import Report

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from gateway_metrics_mcp.query.result import Key
+from gateway_metrics_mcp.query import Key
 from gateway_metrics_mcp.query.time.comparison import explain_earlier
 from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.rendering.cells import (

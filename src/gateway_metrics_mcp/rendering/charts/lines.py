@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from gateway_metrics_mcp.query.time.interval import Interval, zone_of
+from gateway_metrics_mcp.query import Interval
+from gateway_metrics_mcp.query.time.interval import zone_of
 from gateway_metrics_mcp.rendering.charts.chart import (
     MOST_PANELS,
     MOST_SERIES,

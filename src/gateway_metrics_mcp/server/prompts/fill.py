@@ -15,14 +15,22 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
-from gateway_metrics_mcp.query.catalog import SHARE, Catalog, measures_of
+from gateway_metrics_mcp.query import (
+    DATASOURCES,
+    METADATA_PREFIX,
+    SHARE,
+    Catalog,
+    DatasourceName,
+    Window,
+    did_you_mean,
+    quote,
+)
+from gateway_metrics_mcp.query.catalog import measures_of
 from gateway_metrics_mcp.query.model import parse_number
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.comparison import read_earlier
-from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.time.window import read_window
 from gateway_metrics_mcp.query.time.zone import read_zone
 from gateway_metrics_mcp.query.validation import check_size
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES, METADATA_PREFIX, DatasourceName
 from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.prompts.template import (
     MOST_LETTERS,

@@ -14,9 +14,7 @@ from mcp_types import Prompt as PublishedPrompt
 from mcp_types import PromptArgument as PublishedArgument
 
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
-from gateway_metrics_mcp.query.catalog import SHARE
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES
+from gateway_metrics_mcp.query import DATASOURCES, SHARE, did_you_mean, quote
 from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import EmailMask
 from gateway_metrics_mcp.server.prompts.fill import fill, fill_call, read_values

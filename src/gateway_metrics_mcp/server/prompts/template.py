@@ -27,8 +27,7 @@ from pydantic import (
     ValidationError,
 )
 
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
-from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
+from gateway_metrics_mcp.query import DATASOURCES, DatasourceName, did_you_mean, quote
 from gateway_metrics_mcp.server.tools import TOOLS
 
 MOST_LETTERS: Final = 256
