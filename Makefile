@@ -57,7 +57,7 @@ verify: lint .venv/.automation ## the suite at length, others' tools, versions, 
 	$(MAKE) soak
 
 browser: .venv/.tests ## pictures, and the interactive view in chromium (needs chromium-driver)
-	$(BIN)/python -m pytest -m "thorough or not thorough" tests/charts
+	$(BIN)/python -m pytest -m "thorough or not thorough" tests/rendering/charts
 
 conformance: .venv/.tests ## the official suite, the Inspector, the protocol's schema (needs npm)
 	$(BIN)/python -m pytest -m "thorough or not thorough" \

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from mcp.client import Client
 from mcp_types import TextContent
-from tests.api.conftest import Book, build_api
+from tests.http.api.conftest import Book, build_api
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
