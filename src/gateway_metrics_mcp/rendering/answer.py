@@ -1,4 +1,7 @@
-"""From a report to the answer of a tool: its document, the page that fits, and its text."""
+"""A tool's answer: the document, the page of it that fits the token budget, and the text.
+
+Charts are drawn in `charts/`; nothing here queries a backend.
+"""
 
 from __future__ import annotations
 
@@ -19,39 +22,39 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.timeseries import fit_buckets
 from gateway_metrics_mcp.rendering.value_list import ValueList
 
-# All that an answer says; a page where it is the same for every budget.
+# A bare page is a document that is the same for every budget, such as the catalog.
 Document = ReportDocument | ValueList | Page
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tool returns, whatever carries it."""
+    """What a tool returns, independent of the transport."""
 
     text: str
-    """All that a model needs to read."""
+    """The whole answer for a model."""
     document: Document | None = field(default=None, repr=False)
-    """What the text was written from."""
+    """The source of the text; None for errors and resources."""
     image: bytes | None = field(default=None, repr=False)
-    """A picture of it, as PNG."""
+    """The chart, as PNG."""
     notes: Sequence[str] = ()
-    """What is to be known of a text that is rows alone."""
+    """The notes of a CSV or JSON text, which has no place for them."""
     view: Mapping[str, Any] | None = field(default=None, repr=False)
-    """What an interactive view draws, which no model reads."""
+    """The Vega-Lite specification for the interactive view; hosts keep it from the model."""
 
 
-# What makes an answer of a document, within a budget of estimated tokens.
+# Turns a document into an answer, within a budget of estimated tokens.
 Writer = Callable[[Document, int], Answer]
 
 
 def write_answer(document: Document, budget: int) -> Answer:
-    """The answer in the format that was asked for."""
+    """Write the document in the requested format, within `budget` estimated tokens."""
     if isinstance(document, ReportDocument) and document.report.request.format == "json":
         return Answer(write_json(document, budget), document)
     return Answer(write_text(fit(document, budget)), document)
 
 
 def fit(document: Document, budget: int) -> Page:
-    """What of the document is shown, as text, within the budget."""
+    """Choose what to show of the document within `budget` estimated tokens."""
     if isinstance(document, Page):
         return document
     if isinstance(document, ValueList):
@@ -66,13 +69,14 @@ def fit(document: Document, budget: int) -> Page:
         page = fit_buckets(document, document.grid, buckets, budget)
     else:
         page = fit_rows(document, budget)
-    # The last line is for what continues, so this one is the first.
+    # The note on the picture goes first: the last line is reserved for the continuation.
     return page if note is None else Page(page.header, [note, *page.blocks])
 
 
 def _fit_empty(document: ReportDocument, budget: int) -> Page:
-    """Why there are no rows, and what to ask next; the notes between give way to those."""
+    """The page of an empty answer: why there are no rows, and what to ask next."""
     header = document.header.show("rows none")
+    # The verdict and the next step are always shown; notes take only what they leave.
     verdict, *others = document.verdict
     following = others[-1:]
     room = TokenBudget(budget)

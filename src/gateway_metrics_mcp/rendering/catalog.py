@@ -1,4 +1,4 @@
-"""What may be asked of a datasource, in as few tokens as it can be said."""
+"""The catalog as a page: datasources, and the fields of one, in few tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Note, Page, Secti
 
 
 def describe_datasources(catalog: Catalog, words: Words = TOOL_WORDS) -> Page:
-    """All datasources, a line each."""
+    """List all datasources, one per line."""
     subject = f"datasources; {words.list_fields} with one of them for its fields"
     lines = [
         f"{name}: {datasource.title}; a row counts {datasource.rows}"
@@ -21,8 +21,10 @@ def describe_datasources(catalog: Catalog, words: Words = TOOL_WORDS) -> Page:
 
 
 def describe_fields(name: DatasourceName, catalog: Catalog) -> Page:
-    """Columns with units and functions, measures, group-by fields, filters, traps."""
+    """List a datasource's columns, measures, group-by fields, filters and traps."""
     datasource = catalog.datasources[name]
+    # Names that share their functions or operators share a line: the largest datasource must
+    # stay within 700 tokens, which benchmarks/tokens.py checks.
     columns = _by_value({n: c.aggregations for n, c in datasource.columns.items()})
     filters = {
         n: (*f.operators, *(("IS_NULL",) if f.is_null else ()))
@@ -46,7 +48,7 @@ def describe_fields(name: DatasourceName, catalog: Catalog) -> Page:
 def _by_value(
     values: Mapping[str, Sequence[str]],
 ) -> Iterable[tuple[Sequence[str], list[str]]]:
-    """The names that share a value, in the order they come."""
+    """Group the names by value, in order of first appearance."""
     groups: dict[Sequence[str], list[str]] = {}
     for name, value in values.items():
         groups.setdefault(tuple(value), []).append(name)
@@ -60,5 +62,5 @@ def _functions(functions: Sequence[str]) -> str:
 
 
 def _columns(names: Sequence[str], columns: Mapping[str, Column]) -> str:
-    """The names, with a unit where the name has none."""
+    """The names, with a unit added where the name does not include it."""
     return ", ".join(add_unit(name, columns[name].unit) for name in names)

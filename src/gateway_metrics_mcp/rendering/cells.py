@@ -1,4 +1,8 @@
-"""How one value stands in an answer: rounding, units, and the quoting of foreign text."""
+"""Formats one value of an answer: rounding, units, and quoting of text from the data.
+
+Text from the data (model names, metadata) is untrusted: it is quoted and made visible, never
+dropped.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +21,28 @@ NULL: Final = "null"
 NOT_APPLICABLE: Final = "n/a"
 LONGEST_NAME: Final = 80
 
-# The length of names where a budget has no room for even one row of longer ones.
+# Names are cut to this where the budget does not fit even one row with `LONGEST_NAME`.
 SHORT_NAME: Final = 8
 
-# Units that are shown in percent, and what a value is multiplied by.
+# Units shown in percent, and the factor that makes a percentage of the value.
 _PARTS: Final = {"ratio": 100, "pp": 100, "%": 1}
 
-# What is less does not round to 1.0.
+# Smaller percentages do not round to 1.0, so they get two significant digits.
 _FEW_PERCENT: Final = 0.995
 
 _MOST_DECIMALS: Final = 12
 _MOST_VALUES: Final = 10
 _FEW_VALUES: Final = 2
 
-# Of all filters: the asker knows what was sent, and the room is the rows'.
+# Of all filters together: the caller knows what was sent, and rows need the space.
 _MOST_LETTERS: Final = 600
 
 _PART_SIGNS: Final = {"ratio": "%", "pp": "pp", "%": "%"}
+# Names equal to one of these are quoted: bare, they would read as our own labels.
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
 _BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
 _INVISIBLE: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"))
-# Letters and marks that show nothing, though their category says they would: fillers, the
+# Characters that render as nothing although their Unicode category is visible: fillers, the
 # blank braille cell, joiners and variation selectors.
 _BLANK: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -45,9 +50,10 @@ _BLANK: Final = re.compile(
 
 
 def format_number(value: Number | None, unit: str | None = None, *, exact: bool = False) -> str:
-    """Integers with all digits, floats with four significant ones, money with two decimals.
+    """Integers with all digits, floats with four significant digits, large money in cents.
 
-    `exact` gives the digits of the source. A value that is not zero never prints as 0.
+    `exact` keeps the source's digits. None is `null`, NaN and infinity are `n/a`. A nonzero value
+    never prints as 0.
     """
     if value is None:
         return NULL
@@ -62,6 +68,7 @@ def format_number(value: Number | None, unit: str | None = None, *, exact: bool 
     size = abs(value)
     if size >= 1e15 or size < 1e-12:
         return f"{value:.3e}"
+    # Below 10 USD two decimals would be off by more than 1 % for many small costs, or read 0.00.
     if unit == "USD" and size >= 10:
         return f"{value:.2f}"
     if size >= 1000:
@@ -74,7 +81,7 @@ def format_number(value: Number | None, unit: str | None = None, *, exact: bool 
 def format_value(
     value: Number | None, unit: str | None, *, exact: bool = False, signed: bool = False
 ) -> str:
-    """A number by its unit: parts of a whole in percent, differences with their sign."""
+    """A number formatted by its unit: ratios in percent, `signed` values with a plus sign."""
     if value is None or not math.isfinite(value):
         return format_number(value)
     if unit in _PARTS:
@@ -85,12 +92,12 @@ def format_value(
 
 
 def format_cell(report: Report, value: Number | None, value_name: str) -> str:
-    """A value as the answer shows it: rounded by its unit, or with all digits."""
+    """A value as the answer shows it: rounded by its unit, or exact if the request says so."""
     return cell_formatter(report, value_name)(value)
 
 
 def cell_formatter(report: Report, value_name: str) -> Callable[[Number | None], str]:
-    """What formats the values of one name."""
+    """A function that formats the values of one column."""
     is_exact = report.request.format in ("exact", "json")
     known = report.value(value_name)
     unit, is_signed = known.unit, known.is_signed
@@ -104,7 +111,7 @@ def cell_formatter(report: Report, value_name: str) -> Callable[[Number | None],
 
 
 def _format_percent(value: Number, *, exact: bool) -> str:
-    """One decimal; below 1 two significant digits, so that what is not zero never shows as 0."""
+    """One decimal; below 1 % two significant digits, so that a nonzero share never shows as 0."""
     if exact:
         return json.dumps(value)
     if value == 0 or abs(value) >= _FEW_PERCENT:
@@ -114,7 +121,7 @@ def _format_percent(value: Number, *, exact: bool) -> str:
 
 
 def format_key(key: Key, longest: int = LONGEST_NAME) -> str:
-    """A group key: bare where it cannot be mistaken for anything else, else quoted."""
+    """A group key: bare if unambiguous, else quoted. A missing key is a bare `null`."""
     if key is None:
         return NULL
     if isinstance(key, bool):
@@ -125,11 +132,11 @@ def format_key(key: Key, longest: int = LONGEST_NAME) -> str:
 
 
 def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
-    r"""Text of third parties as data, which can be read back unless it was cut.
+    r"""Quote text from the data; a quoted cell parses back to the original unless it was cut.
 
-    Bare are one to three words of letters, digits and `_ . / : @ + -`. The rest is quoted as
-    in JSON, with `|` as `\|` and everything invisible as an escape; beyond `longest` characters it
-    is cut and `…(+n)` counts the rest.
+    One to three words of letters, digits and `_ . / : @ + -` stay bare. Other text is quoted as in
+    JSON, with `|` as `\|` and invisible characters as escapes. Text beyond `longest` characters is
+    cut, and `…(+n)` counts the characters left out.
     """
     shown, rest = text[:longest], len(text) - longest
     if rest <= 0 and _is_plain(text):
@@ -139,7 +146,7 @@ def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
 
 
 def describe_age(result: Result) -> list[str]:
-    """How old an answer from the cache is, in a note; none of what was asked now."""
+    """A note with the age of a cached answer; empty for a fresh one."""
     age_s = result.age_s
     if age_s is None:
         return []
@@ -155,52 +162,54 @@ def describe_age(result: Result) -> list[str]:
 
 
 def add_unit(name: str, unit: str | None) -> str:
-    """A column's heading: its name, with the unit where the name has none."""
+    """A column's heading: its name, with the unit unless the name includes it."""
     heading = quote_column(name)
-    if unit is None or unit in _PARTS:  # of these, the cells say it
+    if unit is None or unit in _PARTS:  # their cells carry the % or pp
         return heading
     is_in_name = re.sub("(?<=..)s$", "", unit).lower() in name.lower()
     return heading if is_in_name else f"{heading} ({unit})"
 
 
 def quote_column(name: str) -> str:
-    """The name of a column; that of a change ends with our own `%`."""
+    """A column's name, quoted if needed; the `%` that ends a change's name is ours."""
     return f"{quote_text(name[:-1])}%" if name.endswith("%") else quote_text(name)
 
 
 def keep_on_line(text: str) -> str:
-    """The text as one line in which everything can be seen; `|` stands as it is."""
+    """The text on one line with invisible characters escaped; `|` is unchanged."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if letter == "|" else _escape(letter) for letter in text)
 
 
 def _is_plain(text: str) -> bool:
-    """Whether the text reads as a name and cannot be mistaken for one of our words."""
+    """Whether the text reads as a name and cannot pass for one of our words."""
     if _BARE.fullmatch(text) is None or text.casefold() in _OUR_WORDS:
         return False
     if ": " in text or text.endswith(":"):  # would read as one of our `name: value` lines
         return False
     if text.isascii():
         return True
+    # `\w` also matches digits of other scripts; only their letters stay bare.
     is_seen = all(letter.isascii() or letter.isalpha() for letter in text)
     return is_seen and _BLANK.search(text) is None
 
 
 def _escape(letter: str) -> str:
-    """A letter of a JSON string, escaped where it would break a row or cannot be seen."""
+    """One character of a JSON string, escaped if it would break a row or is invisible."""
     if letter == "|":
         return "\\|"
     if " " <= letter <= "~":
         return letter
     if unicodedata.category(letter) not in _INVISIBLE and _BLANK.match(letter) is None:
         return letter
+    # JSON's `\u` escapes are UTF-16 code units, so a character beyond the BMP takes two.
     units = letter.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
 def describe_filters(filters: Sequence[Filter]) -> list[str]:
-    """Each filter as it was sent: `modelName IN ["a", "b"]`; long lists by their length."""
+    """Each filter as sent, such as `modelName IN ["a", "b"]`; long lists are cut and counted."""
     texts = [_describe(f, _MOST_VALUES) for f in filters]
     if sum(map(len, texts)) > _MOST_LETTERS:
         texts = [_describe(f, _FEW_VALUES) for f in filters]
@@ -229,7 +238,7 @@ def _describe_scalar(value: Scalar) -> str:
 
 
 def quote_always(text: str) -> str:
-    """The text in quotes, also where it could stand bare."""
+    """The text in quotes, even if it could stay bare."""
     quoted = quote_text(text)
     return quoted if quoted.startswith('"') else f'"{quoted}"'
 

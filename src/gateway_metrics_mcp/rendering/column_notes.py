@@ -1,4 +1,4 @@
-"""What a figure means that its column's name does not say: measures, prices, nulls, changes."""
+"""Notes on what a column means beyond its name: measures, prices, nulls and changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MILLION: Final = 1_000_000
 
 
 def measure_notes(report: Report) -> list[str]:
-    """How each measure was computed, and which spellings it took."""
+    """How each measure was computed, and which field values it counted."""
     notes = []
     for value in report.request.values:
         if isinstance(value.source, Measure):
@@ -45,7 +45,11 @@ def measure_notes(report: Report) -> list[str]:
 
 
 def _describe_spelling(report: Report, value: Value) -> str:
-    """What was taken, and left; of both windows where the earlier one has other words."""
+    """Which values a measure counted and which it did not.
+
+    The gateway does not document how it spells a cache hit or a guardrail's result, so the answer
+    says what was counted; for both windows if the earlier one has other spellings.
+    """
     spelt, earlier = report.spelt.get(value.name), report.earlier_spelt.get(value.name)
     if spelt is None:
         return ""
@@ -71,7 +75,7 @@ def _tell(spelt: ValueMatch) -> str:
 
 
 def _describe_lack(report: Report, value: Value) -> str:
-    """Why ALL has none, where its rows have some: that would be one call too many."""
+    """Why ALL lacks a measure that its rows have: it would exceed the calls of one tool call."""
     spelt = report.spelt.get(value.name)
     if report.of_all is None or (spelt is not None and not spelt.is_known):
         return ""
@@ -85,7 +89,7 @@ def _list(texts: tuple[str | None, ...]) -> str:
 
 
 def price_notes(report: Report) -> list[str]:
-    """Calls without a price make what was spent a lower bound."""
+    """A note if some calls have no price, which makes spend a lower bound."""
     windows = ("later window", "earlier window") if report.request.earlier is not None else ("",)
     lacking = [
         _describe_lacking(priced, window)
@@ -109,7 +113,7 @@ def _describe_lacking(priced: PriceCoverage, window: str) -> str:
 
 
 def null_notes(report: Report) -> list[str]:
-    """A value that is null in every row is no zero: nothing has it."""
+    """A note on values that are null in every row: not recorded, which is not 0."""
     names = report.result.value_names
     rows = [point.values for point in report.result.points]
     if TOTAL not in names or not any(row[names.index(TOTAL)] for row in rows):
@@ -140,7 +144,7 @@ def null_notes(report: Report) -> list[str]:
 
 
 def run_rate_notes(report: Report) -> list[str]:
-    """Where a running month of cost would end at this pace."""
+    """The run rate: where a month in progress would end at the pace so far."""
     query, window = report.request.query, report.request.window
     period = window.period
     if period is None or not is_extrapolated(report.request):
@@ -159,17 +163,18 @@ def run_rate_notes(report: Report) -> list[str]:
 
 
 def _whole_of(report: Report, name: str) -> Number | None:
-    """The value of ALL; of all rows together where each call is in one of them."""
+    """The value of ALL; without an ALL row the sum of the rows, if each call is in exactly one."""
     names = report.result.value_names
     if report.of_all is not None:
         return report.of_all[names.index(name)]
+    # Teams overlap, and grouping by a subject keeps only one kind of subject (R5, R7).
     is_whole = not report.result.key_names or report.request.query.interval is not None
     fields = {"team", "userEmail", "virtualaccount"} & set(report.request.query.group_by)
     return add_up(report.result.column(name)) if is_whole and not fields else None
 
 
 def change_notes(report: Report) -> list[str]:
-    """The notes of a comparison; none for any other answer."""
+    """The notes of a comparison; empty for other answers."""
     earlier = report.request.earlier
     if earlier is None:
         return []
@@ -186,7 +191,7 @@ def change_notes(report: Report) -> list[str]:
 
 
 def driver_notes(report: Report) -> list[str]:
-    """What moved the cost between two windows, or how to be told."""
+    """The cost drivers between two windows, or what to ask to get them."""
     if report.split is not None:
         return [_describe_split(report.split)]
     if not report.way_to_split:
@@ -196,7 +201,10 @@ def driver_notes(report: Report) -> list[str]:
 
 
 def _missing_start_notes(report: Report) -> list[str]:
-    """Rows that begin in the middle of the earlier window make a change of what is none."""
+    """A note if the earlier window's rows start partway through it.
+
+    If the data begin there, the difference is missing data and not a change.
+    """
     gap = report.earlier_gap
     if gap is None or not report.result.points:
         return []
@@ -216,7 +224,7 @@ def _list_groups(groups: Sequence[tuple[Key, ...]]) -> str:
 
 
 def _describe_split(split: CostDecomposition) -> str:
-    """One line whose parts add up to its whole, as they stand there."""
+    """One line whose printed parts add up to its printed total."""
     if not split.now.calls:
         return _describe_exchange(split)
     decimals = _decimals(split)
@@ -225,6 +233,7 @@ def _describe_split(split: CostDecomposition) -> str:
     apart = [(name, v) for name, v in (("new", split.new), ("vanished", split.vanished)) if v]
     whole = round(split.whole, decimals)
     rounded = [round(amount, decimals) for _, amount in (*parts, *apart)]
+    # The price part takes the rounding error, so that the printed parts add up.
     price = round(whole - sum(rounded), decimals)
     name = "cost per call" if split.tokens is None else "price or mix"
     labels = [part for part, _ in parts] + [f"{part} groups" for part, _ in apart]
@@ -238,7 +247,7 @@ def _describe_split(split: CostDecomposition) -> str:
 
 
 def _describe_exchange(split: CostDecomposition) -> str:
-    """Where no group is in both windows: what came, and what went."""
+    """The line for windows that share no group: only new and vanished groups."""
     decimals = _decimals(split)
     whole, new = round(split.whole, decimals), round(split.new, decimals)
     vanished = round(whole - new, decimals)
@@ -249,7 +258,7 @@ def _describe_exchange(split: CostDecomposition) -> str:
 
 
 def _decimals(split: CostDecomposition) -> int:
-    """Cents, unless the whole is so small that they would say nothing."""
+    """Decimals to print: cents, or four significant digits if the amounts are below 10 USD."""
     largest = split.largest
     if largest >= 10 or largest == 0:
         return 2
@@ -257,11 +266,12 @@ def _decimals(split: CostDecomposition) -> int:
 
 
 def _signed(amount: float, decimals: int) -> str:
+    # Adding 0.0 turns -0.0 into 0.0, which would print as -0.00.
     return f"{amount + 0.0:+.{decimals}f}"
 
 
 def _describe(spend: Spend) -> str:
-    """`1200 calls at 850 tokens at 4.1 USD per million`, of calls with a price in both windows."""
+    """`1200 calls with a price x 850 tokens x 4.1 USD per million`."""
     calls = f"{spend.calls:.0f} calls with a price"
     if not spend.tokens:
         return calls

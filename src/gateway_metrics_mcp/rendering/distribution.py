@@ -1,4 +1,4 @@
-"""The page of a distribution: the rows there is room for, the rest, and ALL."""
+"""The page of a distribution: the rows that fit the budget, the rest as `other`, and ALL."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ from gateway_metrics_mcp.reports.report import Report
 
 ALL: Final = "ALL"
 
-# By so much the sum of some rows can be longer than that of all, for which room is kept.
+# A sum of some rows can print longer than the sum of all, whose length is reserved (0.1 + 0.2).
 _LONGER_SUM_TOKENS: Final = 4
 
-# From so many rows on, one domain of all addresses is said once: that saves a tenth.
+# From so many rows on, a domain shared by all e-mail addresses is stated once. That saves a
+# tenth of the tokens.
 _FEWEST_ROWS: Final = 20
 
 _DOMAIN: Final = re.compile(r"[^@]+(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 
 
 def fit_rows(document: ReportDocument, budget: int) -> Page:
-    """The page within the budget; names are cut shorter where not one row fits otherwise."""
+    """The page within the budget; names are cut shorter if not even one row fits."""
     notes = fit_notes(document.notes, budget)
     for longest in (LONGEST_NAME, SHORT_NAME):
         if document.is_one_row:
@@ -63,7 +64,7 @@ def fit_rows(document: ReportDocument, budget: int) -> Page:
 
 
 def _list_values(document: ReportDocument, notes: Sequence[Note], longest: int) -> Page:
-    """A single row, a value a line."""
+    """A single row, with one value per line."""
     report, result, (point,) = document.report, document.report.result, document.points
     keys = zip(result.key_names, point.keys, strict=True)
     values = zip(result.value_names, point.values, strict=True)
@@ -73,7 +74,7 @@ def _list_values(document: ReportDocument, notes: Sequence[Note], longest: int) 
 
 
 class _Table:
-    """The search for the rows that fit, of more than one."""
+    """Finds how many rows of a table fit the budget."""
 
     def __init__(self, document: ReportDocument, notes: Sequence[Note], longest: int) -> None:
         self._document = document
@@ -90,23 +91,24 @@ class _Table:
         self._notes = [*notes, *(Note("columns", fact) for fact in facts)]
 
     def fit(self, budget: int) -> tuple[Page, TokenBudget]:
-        """The page, and what is left of the budget."""
+        """The page, and what remains of the budget."""
         count, offset = len(self._points), self._report.request.offset
         first = min(offset, count)
         room = TokenBudget(budget)
-        # All but the rows is measured as the writer of text writes it, so the two cannot differ.
+        # Everything but the rows is measured by the text writer itself, so the two cannot differ.
         room.take(*write_lines(self._page(count, count, [])))
         rows = room.take_rows(self._rows(first))
         link: list[Note] = []
         if len(rows) < count:
             link = note_link(f"all {count_rows(count)}", self._report.link, budget)
-            # Room is kept for a rest and a continuation as long as they can be.
+            # Reserve the longest possible `other` row and continuation: both depend on how many
+            # rows fit, which is not known yet.
             tail = [self._document.continue_at(count - 1), *link]
             room = TokenBudget(budget)
             room.take(*write_lines(self._page(count, count, [], self._points, tail)))
             room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
             rows = room.take_rows(rows)
-            if room.is_overspent:  # the first row is shown whether or not it fits, a link is not
+            if room.is_overspent:  # the first row is shown even if it does not fit, the link is not
                 link = []
         last = first + len(rows)
         tail = [self._document.continue_at(last), *link] if last < count else []
@@ -131,7 +133,7 @@ class _Table:
         return Page(document.header.show(document.order, extent), blocks)
 
     def _rows(self, first: int) -> Iterator[Sequence[str]]:
-        """The cells of the rows that were asked for; each is made when it is to be measured."""
+        """The cells of the requested rows, made lazily: most rows of a large answer never fit."""
         limit = self._report.request.limit
         last = None if limit is None else first + limit
         for number, point in enumerate(self._points[first:last], first + 1):
@@ -141,7 +143,7 @@ class _Table:
         return [*keys, *[form(values[i]) for i, form in self._formats]]
 
     def _add_up_rest(self, hidden: Sequence[DataPoint]) -> list[str]:
-        """The rows that are not shown, added up where that is right."""
+        """The `other` row: hidden rows added up; `n/a` for overlapping or non-additive values."""
         report = self._report
         cells = self._keys.label(f"other ({count_rows(len(hidden))})")
         for i, name in self._shown:
@@ -152,15 +154,15 @@ class _Table:
         return cells
 
     def _add_up(self, i: int, name: str, hidden: Sequence[DataPoint]) -> Number | None:
-        """The sum of the rows that are not shown; of a change, what their sums differ by."""
+        """The sum over the hidden rows; for a change, the difference of the two windows' sums."""
         if self._report.request.earlier is None or not name.endswith(CHANGE):
             return add_up(point.values[i] for point in hidden)
-        # It stands after the value now and before.
+        # The columns of a compared value are: now, before, change.
         now, before = (add_up(point.values[j] for point in hidden) for j in (i - 2, i - 1))
         return subtract(now, before)
 
 
-# The heading of rows that have no key at all.
+# The heading of rows without any key column.
 _NUMBERED: Final = "row"
 
 
@@ -169,10 +171,10 @@ class KeyColumns:
     """The key columns that differ between rows, and the facts about the others."""
 
     names: tuple[str, ...]
-    """The headings; `row` where the rows have no key at all."""
+    """The headings; `row` if no key column differs between rows."""
     facts: tuple[str, ...]
     longest: int
-    """The characters of a key before it is cut."""
+    """How many characters of a key are shown."""
     _positions: tuple[int, ...]
     _domains: dict[int, str] = field(default_factory=dict)
 
@@ -183,23 +185,24 @@ class KeyColumns:
         return [self._cell(point.keys[i], i) for i in self._positions]
 
     def label(self, text: str) -> list[str]:
-        """The key cells of a row of ours: its label, the rest empty."""
+        """The key cells of a summary row (`other`, ALL): its label, the rest empty."""
         return [text, *[""] * (len(self.names) - 1)]
 
     def _cell(self, key: Key, position: int) -> str:
         domain = self._domains.get(position)
         if domain is not None and isinstance(key, str):
+            # The @ stays as the mark of an address that continues with the common domain.
             return quote_text(key.removesuffix(domain[1:]), self.longest)
         return format_key(key, self.longest)
 
 
 def arrange_keys(report: Report, points: Sequence[DataPoint], longest: int) -> KeyColumns:
-    """The columns for rows of which there are at least two."""
+    """The key columns of two or more rows; columns equal in all rows become a fact."""
     names = [quote_text(name) for name in report.result.key_names]
-    # By type as well: True, 1 and 1.0 are equal in Python, and three groups here.
+    # Compare types too: True, 1 and 1.0 are equal in Python but are three groups here.
     kinds = [{(type(p.keys[i]), p.keys[i]) for p in points} for i in range(len(names))]
     constant = [i for i in range(len(names)) if len(kinds[i]) == 1]
-    # Rows that are equal in all keys still need a column to stand in.
+    # Rows that are equal in all keys still need one key column.
     constant = constant[1:] if len(constant) == len(names) else constant
     shown = tuple(i for i in range(len(names)) if i not in constant)
     domains = _find_domains(report, points, shown)
@@ -218,7 +221,7 @@ def arrange_keys(report: Report, points: Sequence[DataPoint], longest: int) -> K
 def _find_domains(
     report: Report, points: Sequence[DataPoint], positions: Sequence[int]
 ) -> dict[int, str]:
-    """The one domain of a column of e-mail addresses, where it pays to say it once."""
+    """The domain shared by all addresses of a key column, by position, where stating it pays."""
     request = report.request
     shown = points[request.offset :][: request.limit]
     if len(shown) < _FEWEST_ROWS or request.format == "exact":

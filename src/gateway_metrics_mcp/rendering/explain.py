@@ -1,4 +1,4 @@
-"""The request instead of the answer: nothing was run."""
+"""`format: "explain"`: the queries that would run, as a page. It runs none of them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def describe_plan(
     calls_left: int,
     notes: Sequence[str] = (),
 ) -> Page:
-    """The resolved window, what was added and why, and each request as it would be sent.
+    """The resolved window, what was added and why, and each query as it would be sent.
 
-    A request beyond the budget is left out whole, and said to be.
+    `show` writes a query in the backend's form. A query beyond `budget` tokens is replaced by a
+    line that says so: half a query could not be run.
     """
     result = Result(key_names_of(request.query, request.datasource), (), ())
     report = Report(request, result, None, now, ())
@@ -63,7 +64,7 @@ def describe_plan(
 
 
 def _expect(request: ReportRequest) -> str:
-    """Rows times buckets, as far as they are known before asking."""
+    """Groups times buckets, as far as they are known before a query runs."""
     buckets, fields = request.buckets, request.query.group_by
     groups = (
         f"the groups of {', '.join(map(quote_text, fields))}, not known before asking"

@@ -1,4 +1,4 @@
-"""An answer for programs: the same facts as JSON and CSV."""
+"""A report's document as JSON and CSV, for programs. Tables for models are in document.py."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from gateway_metrics_mcp.rendering.notes import count_cut_notes
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.report import Report
 
-# The most characters of a metadata value on the gateway.
+# The gateway's own limit on a metadata value.
 _LONGEST: Final = 128
 
-# What stands before the rows may take no more; else the request, which was sent, gives way.
+# The part of the budget for everything before the rows. Beyond it the echoed request is cut: the
+# caller knows what was sent.
 _MOST_OF_BUDGET: Final = 0.6
 
 _MOST_NOTES: Final = 5
@@ -30,16 +31,16 @@ _NO_REQUEST: Final = "the request is too long to be shown"
 _SHORT_REQUEST: Final = "of the request the window, the datasource and the filters are shown"
 _SHOWN: Final = ("startTs", "endTs", "datasource", "filters")
 
-# Room for the arguments that continue.
+# Tokens reserved for `next`, the arguments that continue.
 _NEXT_TOKENS: Final = 60
 
-# Room for the window to compare with among them.
+# Tokens reserved for the comparison window in `next`.
 _EARLIER_TOKENS: Final = 45
 
 
 @dataclass(slots=True)
 class _Rows:
-    """The rows that are shown: all there are, what there is room for, and how to get on."""
+    """The rows that fit, how many there are in all, and the arguments that continue."""
 
     count: int
     shown: list[list[Any]] = field(default_factory=list)
@@ -48,10 +49,10 @@ class _Rows:
 
 
 def write_json(document: ReportDocument, budget: int) -> str:
-    """Columns once, a list per row; rows beyond the budget are counted, never cut in half.
+    """One JSON object: `columns` once, then `rows` as lists; rows are never cut in half.
 
-    `next` are the arguments that continue, to be merged into those of this call; `csv`, only
-    where rows are left out, the URI of all.
+    If rows do not fit `budget` estimated tokens, `next` holds the arguments to merge into this
+    call's to continue, and `csv` the URI of the resource with all rows.
     """
     report = document.report
     request = report.request
@@ -71,6 +72,7 @@ def write_json(document: ReportDocument, budget: int) -> str:
     room = TokenBudget(budget - following)
     room.take(_dump(body))
     rows = take(document, room)
+    # The link takes room from the rows, so they are fitted again with it in place.
     if len(rows.shown) < rows.count and note_link("", report.link, budget):
         body["csv"] = report.link
         room = TokenBudget(budget - following)
@@ -85,7 +87,7 @@ def write_json(document: ReportDocument, budget: int) -> str:
 
 
 def _describe_reading(document: ReportDocument) -> dict[str, Any]:
-    """What the request does not say: the window to compare with, the zone, the order of rows."""
+    """What the request does not state: the comparison window, the zone, the order of rows."""
     request = document.report.request
     earlier, zone = request.earlier, request.window.zone.key
     told: dict[str, Any] = {}
@@ -98,7 +100,7 @@ def _describe_reading(document: ReportDocument) -> dict[str, Any]:
 
 
 def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
-    """Less of the request, and fewer notes: what the rows cannot be read without stays longest."""
+    """Cut the request, then the notes, until both fit; window and filters are kept longest."""
     request, notes = body["request"], body["notes"]
     part = {name: request[name] for name in _SHOWN if name in request}
     ways = ((part, _SHORT_REQUEST, _MOST_NOTES), (part, _SHORT_REQUEST, _FEW_NOTES))
@@ -112,7 +114,7 @@ def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
 
 
 def _groups(document: ReportDocument, room: TokenBudget) -> _Rows:
-    """The rows of a distribution from `offset` on; at least one, so that a next call gets on."""
+    """The rows of a distribution from `offset` on; at least one, so that paging always advances."""
     points, request = document.points, document.report.request
     first = min(request.offset, len(points))
     last = None if request.limit is None else first + request.limit
@@ -125,17 +127,18 @@ def _groups(document: ReportDocument, room: TokenBudget) -> _Rows:
     reached = first + len(rows.shown)
     if reached < len(points):
         rows.following = {"offset": reached}
-        if request.window.is_to_now:
+        if request.window.is_to_now:  # the next call's `now` would be another window
             rows.following |= pin_window(request)
     return rows
 
 
 def _buckets(document: ReportDocument, room: TokenBudget) -> _Rows:
-    """The rows of the largest series, whole buckets of them; at least one bucket of one series."""
+    """Whole buckets of the largest series; at least one bucket of one series."""
     report = document.report
     series = () if document.grid is None else document.grid.series
     most = min(report.request.limit or len(series), len(series))
     rows = _cut_buckets(report, series[:most], room, must_get_on=most == 1)
+    # Halve the series until a whole bucket fits: a bucket is never split between two calls.
     while most > 1 and not rows.shown:
         most //= 2
         rows = _cut_buckets(report, series[:most], room, must_get_on=most == 1)
@@ -146,7 +149,7 @@ def _buckets(document: ReportDocument, room: TokenBudget) -> _Rows:
 def _cut_buckets(
     report: Report, series: Sequence[Series], room: TokenBudget, *, must_get_on: bool
 ) -> _Rows:
-    """The buckets that fit, each with the rows of all these series."""
+    """The buckets that fit, each with the rows of all given series."""
     rows = _Rows(len(report.result.points))
     for start in sorted({start for one in series for start in one.values}):
         added = [
@@ -170,14 +173,14 @@ def _row(point: DataPoint, room: TokenBudget) -> list[Any]:
 
 
 def _cut(key: Key) -> Key:
-    """Longer text than any name has is cut, and the rest counted."""
+    """Cut text beyond `_LONGEST` characters and count the rest."""
     if isinstance(key, str) and len(key) > _LONGEST:
         return f"{key[:_LONGEST]}…(+{len(key) - _LONGEST})"
     return _finite(key)
 
 
 def _finite(value: Key) -> Key:
-    """JSON has no number for NaN and infinity."""
+    """The value, or None for NaN and infinity, which JSON cannot express."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -185,24 +188,25 @@ def _dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-# A spreadsheet takes text for a formula by its first letter; where it splits at semicolons, by
-# that of each part. A quote is read as the beginning of a part, not as its first letter.
+# CSV injection: a spreadsheet runs a cell as a formula by its first character, and one that splits
+# at semicolons by that of each part. Full-width signs count too. A leading quote opens a part, so
+# it is not its first character.
 _FORMULA: Final = re.compile('(^|;)(?=[\\s"]*[=+\\-@\uff1d\uff0b\uff0d\uff20])')
 _NEEDS_QUOTES: Final = re.compile('[",;]|^\\s|\\s$')
 
 
 def write_csv(columns: Sequence[Column], records: Iterable[Sequence[Key]]) -> str:
-    """A header and every record, of whatever document they are.
+    """A heading and every record, quoted as in RFC 4180 and safe in spreadsheets.
 
-    The names are the table's, the numbers as in `format: json`. The ALL row is left out: it must
-    not be added up with the rows.
+    Headings are those of the table, numbers have all digits. The ALL row is omitted: a spreadsheet
+    would add it to the rows.
     """
     heading = [one.name if one.kind != "value" else add_unit(one.name, one.unit) for one in columns]
     return "\n".join(map(write_line, [heading, *records])) + "\n"
 
 
 def list_remarks(document: ReportDocument, *parts: str) -> list[str]:
-    """What a CSV has no place for: window, filters, scope, what is counted, and the notes."""
+    """The header and notes of an answer, which a CSV has no place for."""
     # Nothing is rounded in a CSV.
     notes = [note for note in document.notes if note.kind != "rounded"]
     remarks = replace(document, notes=notes).remarks
@@ -210,12 +214,12 @@ def list_remarks(document: ReportDocument, *parts: str) -> list[str]:
 
 
 def write_line(cells: Iterable[Key]) -> str:
-    """One record; a lone empty field is quoted, since it would be an empty line."""
+    """One record; a lone empty field is quoted, because readers skip empty lines."""
     return ",".join(map(_write_cell, cells)) or '""'
 
 
 def _write_cell(cell: Key) -> str:
-    """Numbers bare, nothing for null, `""` for empty text."""
+    """Numbers bare, nothing for null, NaN and infinity, `""` for empty text."""
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return ""
     if not isinstance(cell, str):

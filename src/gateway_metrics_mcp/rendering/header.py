@@ -1,4 +1,4 @@
-"""The header of a report's answer: what it covers, and the arguments that pin it down."""
+"""The header of a report's answer, and the arguments that pin its window."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gateway_metrics_mcp.reports.request import ReportRequest
 
 
 def describe_coverage(report: Report) -> Header:
-    """What the answer covers."""
+    """The header of the report's answer: the resolved window, filters, scope and row meaning."""
     request = report.request
     query = request.query
     kind = " timeseries" if query.interval is not None else ""
     by = f" by {', '.join(map(quote_text, query.group_by))}" if query.group_by else ""
-    # A gateway counts what the token may see, and does not say what that is.
+    # A gateway restricts rows to the token's rights and does not say how.
     sight = "" if report.result.is_by_rulings else ", as far as this token may see"
     return Header(
         f"{query.datasource}{kind}{by}",
@@ -29,7 +29,7 @@ def describe_coverage(report: Report) -> Header:
 
 
 def name_rows(request: ReportRequest) -> str:
-    """What a row is; one of a virtual model stands for all attempts under it."""
+    """What a row counts; a virtual model's row stands for all attempts under it."""
     rows = request.datasource.rows
     if any(f.field_name != FIELD for f in request.query.filters):
         rows = rows.partition(" of all ")[0]
@@ -39,7 +39,7 @@ def name_rows(request: ReportRequest) -> str:
 
 
 def shown_filters(report: Report) -> list[Filter]:
-    """Without the one that the scope phrase stands for."""
+    """The filters, without the one that the header states as its scope."""
     request = report.request
     return [
         f
@@ -49,9 +49,10 @@ def shown_filters(report: Report) -> list[Filter]:
 
 
 def pin_window(request: ReportRequest) -> dict[str, str]:
-    """The window as arguments, for a call that has to see the same one.
+    """The window as arguments of a call that must see the same window.
 
-    The earlier one too: what was the previous period is none before a window of two instants.
+    Pins the comparison window too: `previous` of a running month is the same part of the month
+    before, but of two instants only the time before them.
     """
     query, earlier = request.query, request.earlier
     pinned = {"startTs": format_instant(query.start_ts), "endTs": format_instant(query.end_ts)}

@@ -1,4 +1,7 @@
-"""The sentences beside the rows of a report: how they are to be read, or why there are none."""
+"""Notes that say how to read a report's rows, or why there are none.
+
+They are computed from the report alone; notes on single columns are in column_notes.py.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ _MOST_LINES: Final = 5
 
 
 def unmatched_notes(report: Report) -> list[str]:
-    """Keys of the metadata that no row has, and values of a filter that match nothing."""
+    """Notes on metadata keys that no row has, and on filter values that match nothing."""
     keys = absent_keys(report.result) if report.result.points else []
     return [
         *(describe_key(report, field) for field in keys),
@@ -47,7 +50,7 @@ def unmatched_notes(report: Report) -> list[str]:
 
 
 def describe_unmatched(report: Report, unmatched: Sequence[Unmatched]) -> list[str]:
-    """A line for each value that no row has, unless there are very many."""
+    """A line for each filter value without rows, at most five."""
     keys = [one.field for one in unmatched if one.field in report.near_keys]
     if keys:
         return [describe_key(report, key) for key in dict.fromkeys(keys)]
@@ -59,7 +62,7 @@ def describe_unmatched(report: Report, unmatched: Sequence[Unmatched]) -> list[s
 
 
 def describe_key(report: Report, field: str) -> str:
-    """What is said of a metadata key that no row has: it is most often misspelt."""
+    """The note on a metadata key that no row has, with similar keys: most are misspelt."""
     key = quote_text(field.removeprefix(METADATA_PREFIX))
     near = report.near_keys.get(field, ())
     if field.removeprefix(METADATA_PREFIX) in near:
@@ -80,7 +83,7 @@ def _describe_unmatched(one: Unmatched, where: str) -> str:
     return f"{wrong}: did you mean {' or '.join(format_key(near) for near in one.near)}?"
 
 
-# Data this young may be incomplete: the API does not say how far it reaches.
+# Rows this young may still be missing: the API does not say up to when its data are complete.
 STILL_FILLING: Final = timedelta(minutes=10)
 
 _FILLING: Final = "the window touches now: its last minutes may still be filling"
@@ -94,7 +97,7 @@ _RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budget
 
 
 def list_notes(report: Report, words: Words) -> list[Note]:
-    """What is true of one answer and changes how it is read, the most misleading first."""
+    """All notes of a report, those that prevent the worst misreading first."""
     found: tuple[tuple[NoteKind, Iterable[str]], ...] = (
         ("rows", describe_rows(report)),
         ("filter", _filter_notes(report)),
@@ -116,7 +119,7 @@ def list_notes(report: Report, words: Words) -> list[Note]:
 
 
 def fit_notes(notes: Sequence[Note], budget: int) -> list[Note]:
-    """The notes that take no more than a part of the budget; those that give way are counted."""
+    """The notes that fit half of the budget, at least three; dropped ones are counted."""
     room = TokenBudget(int(budget * _MOST_OF_BUDGET))
     shown: list[Note] = []
     for note in notes:
@@ -124,30 +127,30 @@ def fit_notes(notes: Sequence[Note], budget: int) -> list[Note]:
         if len(shown) < _FEWEST_NOTES:
             room.take(line)
         elif not room.fits(line):
-            break
+            break  # not `continue`: the notes are in order of importance
         shown.append(note)
     rest = len(notes) - len(shown)
     return [*shown, count_cut_notes(rest)] if rest else shown
 
 
 def count_cut_notes(rest: int) -> Note:
-    """What stands for notes that gave way to rows."""
+    """The note that counts dropped notes."""
     return Note("cut", f"and {rest} more notes, for which the budget is too small")
 
 
 def describe_rows(report: Report) -> list[str]:
-    """What a row stands for, where its names alone would mislead: this belongs to pictures too."""
+    """What a row stands for, if its names alone would mislead; charts show this too."""
     query = report.request.query
     return [*_overlap_notes(report), *_subject_notes(report), *_datasource_notes(query)]
 
 
 def is_still_filling(report: Report) -> bool:
-    """Whether the window ends so near to now that rows may still arrive."""
+    """Whether the window ends so close to now that rows may still arrive."""
     return report.request.query.end_ts > report.now - STILL_FILLING
 
 
 def _has_rounded(report: Report) -> bool:
-    """Whether some value is shown with fewer digits than it has."""
+    """Whether any value is shown with fewer digits than it has."""
     rows = [point.values for point in report.result.points]
     rows += [] if report.totals is None else [report.totals]
     forms = [cell_formatter(report, name) for name in report.result.value_names]
@@ -159,7 +162,7 @@ def _has_rounded(report: Report) -> bool:
 
 
 def _is_rounded(text: str, value: float) -> bool:
-    """Percentages are always rounded, and read so."""
+    """Whether the text has fewer digits; percentages do not count, they are read as rounded."""
     return text != NOT_APPLICABLE and text[-1] not in "%p" and float(text) != value
 
 
@@ -187,7 +190,7 @@ def _subject_notes(report: Report) -> list[str]:
 
 
 def _filter_notes(report: Report) -> list[str]:
-    """What a negative filter leaves in or out that its words do not say (R8, R9)."""
+    """What a negative filter also keeps or drops: nulls and the other kind of subject (R8, R9)."""
     negative = [f for f in report.request.query.filters if f.operator in NEGATIVE_OPERATORS]
     notes = []
     for name, operator in ((f.field_name, f.operator) for f in negative):
@@ -202,7 +205,7 @@ def _filter_notes(report: Report) -> list[str]:
 
 
 def _datasource_notes(query: Query) -> list[str]:
-    """The traps of a datasource, said where they bite."""
+    """Traps of a datasource, if this query runs into them."""
     filtered = {f.field_name for f in query.filters}
     if query.datasource == "agentMetrics" and not any(n.startswith("agent") for n in filtered):
         return ["all gateway requests are counted, not only agents: filter agentName for those"]
@@ -218,7 +221,7 @@ def _datasource_notes(query: Query) -> list[str]:
 
 
 def _gap_notes(report: Report) -> list[str]:
-    """Where additive rows do not add up to ALL: by how much, and why."""
+    """A note if additive rows do not add up to ALL: by how much, and why."""
     if report.of_all is None or not report.result.points:
         return []
     summed = [v for v in report.request.values if v.is_additive and v.unit != RATIO]
@@ -242,7 +245,7 @@ def _gap_notes(report: Report) -> list[str]:
 
 
 def _differ(rows: Number, total: Number) -> bool:
-    """Whether the sums differ by more than the order of adding floats can explain."""
+    """Whether the sums differ by more than floating-point rounding."""
     if isinstance(rows, int) and isinstance(total, int):
         return rows != total
     return not math.isclose(rows, total, rel_tol=1e-9, abs_tol=1e-12)
@@ -260,7 +263,7 @@ def _describe_gap(report: Report, name: str, gap: Number, total: Number) -> str:
 
 
 def _structural(report: Report) -> list[tuple[int, str]]:
-    """Why the rows cannot add up to ALL, whatever arrives meanwhile; 1 makes them more, -1 less."""
+    """Reasons why rows never add up to ALL, with their sign: 1 for more than ALL, -1 for less."""
     groups = set(report.request.query.group_by)
     reasons = []
     if report.rows_overlap:
@@ -273,7 +276,7 @@ def _structural(report: Report) -> list[tuple[int, str]]:
 
 
 def _reason(report: Report, gaps: Sequence[Number]) -> str:
-    """What explains the gaps, each by a cause that works in its direction."""
+    """The reasons for the gaps; each gap needs a reason of its own sign."""
     reasons = _structural(report)
     signs = {1 if gap > 0 else -1 for gap in gaps}
     explained = {sign for sign, _ in reasons}
@@ -288,7 +291,7 @@ def _reason(report: Report, gaps: Sequence[Number]) -> str:
 
 
 def explain_empty(report: Report, words: Words) -> list[Note]:
-    """Why nothing matched, which values no row has, and what to ask next: empty is not zero."""
+    """Why an answer is empty, which filter values match nothing, and what to ask next."""
     outside = _count_outside(report)
     if outside:
         counted = f"(a row counts {name_rows(report.request)})"
@@ -303,7 +306,7 @@ def explain_empty(report: Report, words: Words) -> list[Note]:
 
 
 def _explain_silence(report: Report) -> list[Note]:
-    """Nothing at all, as far as the asker can see."""
+    """The notes if the window has no rows even without filters, as far as the caller sees."""
     request = report.request
     wider = "a wider window" if request.window.is_to_now else "a wider or a later window"
     counted = f"(a row counts {name_rows(request)})"
@@ -323,7 +326,7 @@ def _explain_silence(report: Report) -> list[Note]:
 
 
 def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[Note]:
-    """There is traffic, but none with these filters."""
+    """The notes if there are rows, but none match the filters."""
     request = report.request
     filters = " AND ".join(describe_filters(shown_filters(report))) or (request.scope or "these")
     counted = f"(a row counts {name_rows(request)})"
@@ -340,7 +343,7 @@ def _where(report: Report) -> str:
 
 
 def _describe_rest(probe: Probe | None) -> str:
-    """What there is without the filters."""
+    """How many rows there are without the filters."""
     if probe is None or probe.total is None:
         return ""
     where = " in the later window" if probe.is_later_alone else ""
@@ -377,13 +380,13 @@ def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
 
 
 def _filtered_twice(report: Report) -> str | None:
-    """A field that has one value, of which filters want several."""
+    """A single-valued field with several EQUAL or IN filters, which can exclude each other."""
     names = [f.field_name for f in shown_filters(report) if f.operator in ("EQUAL", "IN")]
     return next((name for name in names if names.count(name) > 1), None)
 
 
 def _count_outside(report: Report) -> Number | None:
-    """The rows that the ungrouped question counts though no group has any (R7)."""
+    """The rows of the ungrouped query if no group has any (R7); None if ALL was not queried."""
     names = report.result.value_names
     if report.totals is None or TOTAL not in names:
         return None

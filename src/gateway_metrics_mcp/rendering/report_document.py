@@ -1,4 +1,7 @@
-"""A report as a document: all rows in the answer's order, and all that is to be known of them."""
+"""A report as a document: all its rows in the answer's order, with header and notes.
+
+Nothing is cut here: writers decide what fits a budget.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +27,22 @@ from gateway_metrics_mcp.reports.report import Report, is_empty
 
 @dataclass(frozen=True, slots=True)
 class ReportDocument:
-    """All that is to be said of a report."""
+    """A report's rows, header and notes, from which all writers work."""
 
     report: Report
     header: Header
     verdict: Sequence[Note]
-    """Where nothing matched: why, and what to ask next."""
+    """For an empty report: why nothing matched, and what to ask next."""
     notes: Sequence[Note]
     # Plain rows, not cells: most of a large answer is never shown, and JSON, CSV, charts and
     # `--fail-if` need the values.
     points: Sequence[DataPoint]
-    """The rows in the answer's order; of a timeseries as they came."""
+    """The rows in the answer's order; for a timeseries in the backend's order."""
     grid: Grid | None
-    """Buckets by series, where there are any."""
+    """Buckets by series; None for a distribution or without rows."""
     words: Words
     picture: Note | None = None
-    """What a picture of it leaves out, or why there is none."""
+    """What the chart leaves out, or why there is none."""
 
     @property
     def is_empty(self) -> bool:
@@ -48,25 +51,25 @@ class ReportDocument:
 
     @property
     def is_one_row(self) -> bool:
-        """Whether it has a single row of values and no ALL row: one that is no table."""
+        """Whether it is shown as `name: value` lines: a single row, and no ALL row."""
         report = self.report
         is_table = self.grid is not None or report.totals is not None or report.request.offset
         return len(self.points) == 1 and not is_table
 
     @property
     def order(self) -> str:
-        """What the rows are sorted by; nothing where there is no value, or where time orders."""
+        """What the rows are sorted by; empty for a timeseries."""
         return describe_order(self.report) if self.report.buckets is None else ""
 
     @property
     def remarks(self) -> list[str]:
-        """What is to be known of rows that stand alone, as in JSON and CSV."""
+        """All notes as texts, for JSON and CSV."""
         of_buckets = [] if self.grid is None else self.grid.notes()
         return [note.text for note in (*self.verdict, *self.notes, *of_buckets)]
 
     @property
     def columns(self) -> list[Column]:
-        """What a record holds."""
+        """The columns of `records()`."""
         report, result = self.report, self.report.result
         return [
             *([] if report.buckets is None else [Column("time", "time")]),
@@ -75,7 +78,7 @@ class ReportDocument:
         ]
 
     def continue_at(self, offset: int) -> Continuation:
-        """How to go on from a row; a window that ends at now is held where it is."""
+        """How to continue from a row; a window that ends now is pinned."""
         request = self.report.request
         arguments: dict[str, object] = {"offset": offset}
         if request.limit is not None:
@@ -86,10 +89,10 @@ class ReportDocument:
         return Continuation("more", f"{left}: {self.words.go_on(arguments)}", arguments)
 
     def records(self, most_series: int | None = None) -> Iterator[Sequence[Key]]:
-        """Every row that was asked for; of a timeseries one per bucket and group, filled.
+        """Every requested row; for a timeseries one per bucket and group, gaps filled (R3).
 
-        A distribution keeps to the limit and offset of its question, a timeseries to its largest
-        series.
+        A distribution honours `limit` and `offset`; a timeseries yields its `most_series` largest
+        series, all if None.
         """
         request, grid = self.report.request, self.grid
         if self.report.buckets is None:
@@ -106,7 +109,7 @@ class ReportDocument:
 
 
 def describe_report(report: Report, words: Words = TOOL_WORDS) -> ReportDocument:
-    """The document of a report, for a reader who asks on in these words."""
+    """The document of a report; `words` name the next request in the reader's terms."""
     nothing = is_empty(report)
     buckets = report.buckets
     return ReportDocument(

@@ -1,4 +1,8 @@
-"""The page of a timeseries: a row per bucket, and one table per value where it is grouped."""
+"""The page of a timeseries: a row per bucket, and one table per value if it is grouped.
+
+Rows are buckets and columns are series because that shape takes a third of the tokens of a row per
+bucket and group.
+"""
 
 from __future__ import annotations
 
@@ -35,23 +39,23 @@ from gateway_metrics_mcp.rendering.header import pin_window
 from gateway_metrics_mcp.rendering.notes import fit_notes
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 
-# Below that, buckets are left out rather than series.
+# With this many series or fewer, buckets are dropped instead of series.
 _FEWEST_SERIES: Final = 3
 
-# With fewer than that, series are left out after all.
+# With fewer buckets than this, series are dropped after all.
 _FEWEST_BUCKETS: Final = 2
 
-# The length of names where even `SHORT_NAME` of them leaves no room: of escapes, say.
+# Names are cut to this if even `SHORT_NAME` does not fit: an escaped character takes six.
 _LEAST_NAME: Final = 4
 
 
 def fit_buckets(document: ReportDocument, grid: Grid, buckets: Interval, budget: int) -> Page:
-    """The page within the budget, of as many series as leave room for all buckets."""
+    """The page within the budget: all buckets, and as many series as then fit."""
     return _Search(document, grid, buckets, budget).search()
 
 
 class _Search:
-    """The search for the series and buckets that fit."""
+    """Finds how many series and buckets fit the budget."""
 
     def __init__(
         self, document: ReportDocument, grid: Grid, buckets: Interval, budget: int
@@ -70,7 +74,7 @@ class _Search:
             self._notes.append(Note("columns", same))
         self._notes += grid.notes()
         self._link = note_link("all buckets of all series", report.link, budget)
-        # Asked for again with every number of series that is tried.
+        # The search formats the same columns again for every number of series it tries.
         self._column = cache(lambda i, position: self._cells(grid.series[position], i))
 
     def search(self) -> Page:
@@ -84,6 +88,7 @@ class _Search:
         page, shown = self._fit_series(most, asked_for)
         if shown == self._count:
             return page
+        # Binary search for the most series with which all buckets still fit.
         fewest = min(_FEWEST_SERIES, most)
         low, high = fewest, most - 1
         while low <= high:
@@ -104,14 +109,14 @@ class _Search:
         return page
 
     def _most_series(self) -> int:
-        """No more can fit: a label takes 3 tokens or more, a cell 2, and each row one."""
+        """An upper bound of the series that fit: a label takes 3 tokens, a cell 2, a row one."""
         rows = self._count * len(self._shown)
         return (self._budget // max(rows, 1) - 4) // 2
 
     def _fit_series(
         self, count: int, asked_for: int, longest: int = LONGEST_NAME
     ) -> tuple[Page, int]:
-        """The page with `count` series, and how many buckets fit."""
+        """The page with the `count` largest series, and how many buckets fit."""
         cut = [] if count == asked_for else [_note_cut(count, asked_for)]
         link = [] if count == len(self._grid.series) else self._link
         part = self._grid.describe_cut(count, [name for _, name in self._shown])
@@ -152,7 +157,8 @@ class _Search:
         cut: Sequence[Note] = (),
         link: Sequence[Note] = (),
     ) -> tuple[Page, int]:
-        """The page with the buckets there is room for, at least one, and how many fit."""
+        """The page with the buckets that fit (at least one is shown), and how many fit."""
+        # A bucket is one row in every table, so all of its rows are measured together.
         by_bucket = zip(*(table.rows for table in tables), strict=True)
         rows = [["\n".join(map("|".join, row))] for row in by_bucket]
         room = TokenBudget(self._budget)
@@ -176,7 +182,7 @@ class _Search:
         return Page(header, [*self._notes, *tables, *tail])
 
     def _continue(self, shown: int) -> Continuation:
-        """How to go on: the rest of this window in the same buckets."""
+        """How to get the rest of this window in the same buckets."""
         starts = self._grid.starts
         rest = len(starts) - shown
         arguments = {

@@ -1,4 +1,4 @@
-"""The values of a field, with how many rows have each, as a document and its page."""
+"""The answer of `list_values`: a field's values and their row counts, as document and page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from gateway_metrics_mcp.rendering.document import (
 from gateway_metrics_mcp.rendering.grid import rank_key, sort_rows
 from gateway_metrics_mcp.reports.listing import Listing
 
-# Values are listed to be filtered by, so they are cut later than elsewhere.
+# Longer than elsewhere: callers copy these values into filters, which match exactly.
 LONGEST_VALUE: Final = 256
 
 _MOST_COMPARED: Final = 500
@@ -43,12 +43,12 @@ _OVERLAP: Final = "a caller in several teams counts in each: never add these row
 
 @dataclass(frozen=True, slots=True)
 class ValueList:
-    """The values that were found, most rows first, and what is to be known of them."""
+    """The values that were found, most rows first, with header and notes."""
 
     listing: Listing
     header: Header
     verdict: Sequence[Note]
-    """Where nothing was found: why, and what to ask next."""
+    """For an empty list: why nothing was found, and what to ask next."""
     notes: Sequence[Note]
     columns: Sequence[Column]
     _rows: Sequence[tuple[Key, ...]]
@@ -60,12 +60,12 @@ class ValueList:
         return not self._rows
 
     def records(self) -> Sequence[tuple[Key, ...]]:
-        """The rows that were asked for: a value, and how many rows have it where that is known."""
+        """The requested rows: a value, and its number of rows if known."""
         offset, limit = self.listing.offset, self.listing.limit
         return self._rows[offset : None if limit is None else offset + limit]
 
     def fit(self, budget: int) -> Page:
-        """The page within the budget; values are cut shorter where not one fits otherwise."""
+        """The page within the budget; values are cut shorter if not even one row fits."""
         if self.is_empty:
             return Page(self.header.show("rows none"), [*self.notes, *self.verdict])
         for longest in (LONGEST_VALUE, LONGEST_NAME, SHORT_NAME):
@@ -90,7 +90,7 @@ class ValueList:
         return self._page(first + 1, last, rows, tail), room
 
     def _measure(self, budget: int, *tail: Note) -> TokenBudget:
-        """What is left for rows beside all that is none."""
+        """The budget that remains for rows beside header, notes and continuation."""
         count, room = len(self._rows), TokenBudget(budget)
         room.take(*write_lines(self._page(count, count, [], tail)))
         return room
@@ -104,7 +104,7 @@ class ValueList:
         return Page(self.header.show(extent), [*self.notes, table, *tail])
 
     def _continue(self, offset: int) -> Continuation:
-        """How to go on; a window that ends at now is held where it is."""
+        """How to continue; a window that ends now is pinned, so that offsets stay valid."""
         listing = self.listing
         arguments: dict[str, object] = {"offset": offset}
         if listing.limit is not None:
@@ -117,7 +117,7 @@ class ValueList:
 
 
 def describe_values(listing: Listing, result: Result, words: Words = TOOL_WORDS) -> ValueList:
-    """The document of a listing, for a reader who asks on in these words."""
+    """The document of a listing; `words` name the next request in the reader's terms."""
     total = [Column(TOTAL, "value")] if TOTAL in result.value_names else []
     position = result.value_names.index(TOTAL) if total else 0
     rows = [(p.keys[0], *([p.values[position]] if total else [])) for p in result.points]
@@ -143,13 +143,13 @@ def describe_values(listing: Listing, result: Result, words: Words = TOOL_WORDS)
 
 
 def _rank(row: tuple[Key, ...]) -> tuple[Number, tuple[int, Number, str]]:
-    """Most rows first, then by value; the missing value last of those with as many."""
+    """A sort key: most rows first, then by value, the missing value last."""
     count = row[1] if len(row) > 1 else None
     return (-count if isinstance(count, int | float) else 0, rank_key(row[0]))
 
 
 def _list_notes(listing: Listing, result: Result) -> list[Note]:
-    """What is true of this answer and changes how it is to be read."""
+    """Notes that change how the list is read."""
     keys = {point.keys[0] for point in result.points}
     notes = []
     if listing.field == _TEAM and len(keys - {None}) > 1:
@@ -165,7 +165,7 @@ def _list_notes(listing: Listing, result: Result) -> list[Note]:
 
 
 def _matches(key: Key, search: str) -> bool:
-    """Whether the value has the text in it; a missing value has none."""
+    """Whether the value contains the search text, ignoring case; null never does."""
     if not search:
         return True
     return key is not None and search.casefold() in _text(key).casefold()
@@ -176,7 +176,7 @@ def _text(key: Key) -> str:
 
 
 def _explain_empty(listing: Listing, keys: Sequence[Key]) -> list[Note]:
-    """What matched nothing, and what to ask next."""
+    """Why no value was found, and what to ask next."""
     wider = "a wider window" if listing.window.is_to_now else "a wider or a later window"
     if not keys:
         what = "metadata keys" if listing.is_of_keys else "values: no rows"
