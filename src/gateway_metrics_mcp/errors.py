@@ -1,14 +1,14 @@
-"""Every error of ours, split by who must act.
+"""All errors of this package, in one tree by who must act.
 
 GatewayMetricsError
-├── AskerError                the question has to change
+├── AskerError                change the question
 │   ├── InvalidQueryError
 │   ├── TooManyRowsError
 │   ├── QueryTooLargeError
 │   ├── RefusedQueryError
 │   ├── UnknownToolError
 │   └── UnknownResourceError
-├── OperatorError             the set-up has to change
+├── OperatorError             change the server's settings or environment
 │   ├── SettingsError
 │   ├── UnauthorizedError
 │   ├── ForbiddenError
@@ -16,19 +16,19 @@ GatewayMetricsError
 │   ├── TlsError
 │   ├── UnreachableError
 │   └── EngineError
-├── GatewayError              the gateway has to recover
+├── GatewayError              wait for the backend to recover
 │   ├── RateLimitedError
 │   ├── UnavailableError
 │   ├── BackendTimeoutError
 │   ├── BusyError
 │   ├── UnreadableResponseError
 │   └── ResponseTooLargeError
-├── RefusedRequestError       an HTTP request has to change, before any question is read
+├── RefusedRequestError       change the HTTP request; no question was read
 │   └── RefusedCallerError
 │       └── ExpiredTokenError
-└── InternalError             we have to mend the code
+└── InternalError             fix this package
 
-A language model may read the text of each error, of a SettingsError its `public`: it holds our own
+A language model may read each error's text; of a SettingsError, its `public`. Texts contain our own
 words, the asker's values and the gateway's documented messages, never an address, a token or a
 stack trace.
 """
@@ -44,9 +44,10 @@ _Output = TypeVar("_Output")
 
 
 class GatewayMetricsError(Exception):
-    """The root; `code` is stable and meant for programs.
+    """The root of the tree. `code` is stable and meant for programs.
 
-    `is_passing`: the same request may succeed in a moment. `wait_s`: when the gateway says so.
+    `is_passing`: the same request may succeed soon, so a retry makes sense. `wait_s`: the seconds
+    to wait first, if the gateway named any.
     """
 
     code: ClassVar[str] = "internal"
@@ -60,35 +61,35 @@ class GatewayMetricsError(Exception):
 
 
 class AskerError(GatewayMetricsError):
-    """The question has to change."""
+    """Change the question."""
 
     code = "bad_query"
 
 
 class OperatorError(GatewayMetricsError):
-    """Whoever runs the server has to change its set-up."""
+    """The operator has to change the server's settings or environment."""
 
     code = "setup"
 
 
 class GatewayError(GatewayMetricsError):
-    """The gateway has to recover; the same question may work later."""
+    """The backend has to recover; the same question may work later."""
 
     code = "gateway"
 
 
 class InternalError(GatewayMetricsError):
-    """A fault of ours; the log has the details."""
+    """A bug in this package; the log has the details."""
 
     code = "internal"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a question.
+    """One problem with a question (R20).
 
     `place` is a path such as `filters[0].operator`; `message` says what is wrong, what is
-    allowed, and the nearest right spelling.
+    allowed, and the nearest valid spelling.
     """
 
     place: str
@@ -96,7 +97,7 @@ class Problem:
 
     @property
     def argument(self) -> str:
-        """The argument that the place is in."""
+        """The argument that contains the place."""
         return self.place.partition("[")[0].partition(".")[0]
 
     def __str__(self) -> str:
@@ -104,7 +105,7 @@ class Problem:
 
 
 class InvalidQueryError(AskerError):
-    """The question does not fit the API; `problems` lists every reason."""
+    """Correct the arguments: `problems` lists every one that does not fit the API (R20)."""
 
     code = "invalid_query"
 
@@ -114,7 +115,7 @@ class InvalidQueryError(AskerError):
 
 
 class Problems(list[Problem]):
-    """What is wrong with a question, collected so that one refusal lists all of it."""
+    """The problems of one question, collected so that one refusal lists all of them (R20)."""
 
     def add(self, place: str, message: str) -> None:
         """Add one problem."""
@@ -127,7 +128,7 @@ class Problems(list[Problem]):
         *args: _Inputs.args,
         **kwargs: _Inputs.kwargs,
     ) -> _Output | None:
-        """What a reader returns; None if it refuses, and its reason is then a problem at `place`.
+        """Call a reader: its value, or None after adding its ValueError as a problem at `place`.
 
         Problems of an InvalidQueryError keep their own places.
         """
@@ -141,39 +142,39 @@ class Problems(list[Problem]):
 
 
 class TooManyRowsError(AskerError):
-    """The answer would be larger than the engine's row cap (ruling R19)."""
+    """Narrow the question: it has more rows than the engine's row cap (R19)."""
 
     code = "too_many_rows"
 
 
 class QueryTooLargeError(AskerError):
-    """The question needs more memory, or reads more, than the engine may."""
+    """Narrow the question: it exceeds the engine's memory or a limit of the database user."""
 
     code = "query_too_large"
 
 
 class RefusedQueryError(AskerError):
-    """The gateway answered 400: it does not take this question."""
+    """Correct the question: the gateway refused it (400 and other 4xx)."""
 
     code = "refused_query"
 
 
 class UnknownToolError(AskerError):
-    """No tool has this name."""
+    """Use a tool that exists."""
 
     code = "unknown_tool"
 
 
 class UnknownResourceError(AskerError):
-    """No resource has this URI."""
+    """Use a resource that exists."""
 
     code = "unknown_resource"
 
 
 class SettingsError(OperatorError):
-    """A flag, variable or file of the server's set-up is missing or wrong.
+    """Correct a flag, a variable or a file of the server.
 
-    `public` is what a language model may read of it, where the text names a path.
+    `public` replaces the text for a language model if the text names a path.
     """
 
     code = "settings"
@@ -184,79 +185,79 @@ class SettingsError(OperatorError):
 
 
 class UnauthorizedError(OperatorError):
-    """The gateway does not accept the token (401)."""
+    """Replace the token or password: the backend does not accept it (401)."""
 
     code = "unauthorized"
 
 
 class ForbiddenError(OperatorError):
-    """The token may not ask this (403)."""
+    """Grant the token or user more rights: it may not read this (403)."""
 
     code = "forbidden"
 
 
 class WrongHostError(OperatorError):
-    """What answered is not the gateway's control plane (404, a redirect, HTML)."""
+    """Correct the address: another service answers there (404, a redirect, HTML)."""
 
     code = "wrong_host"
 
 
 class TlsError(OperatorError):
-    """The gateway's certificate could not be verified."""
+    """Fix TLS: the backend's certificate could not be verified."""
 
     code = "tls"
 
 
 class UnreachableError(OperatorError):
-    """No connection: refused, unknown name, or a proxy in the way."""
+    """Check address, network and proxy: there is no connection."""
 
     code = "unreachable"
 
 
 class EngineError(OperatorError):
-    """The engine cannot read or write its data."""
+    """Repair the engine's data: it cannot be read or written."""
 
     code = "engine"
 
 
 class RateLimitedError(GatewayError):
-    """The gateway asks for fewer requests (429)."""
+    """Ask later: the backend limits the rate of requests (429)."""
 
     code = "rate_limited"
 
 
 class UnavailableError(GatewayError):
-    """The gateway failed (5xx)."""
+    """Ask later: the backend failed (5xx), or this server is stopping."""
 
     code = "unavailable"
 
 
 class BackendTimeoutError(GatewayError):
-    """No answer within the time limit."""
+    """Ask less, or raise the time limit: no answer arrived within it."""
 
     code = "timeout"
 
 
 class UnreadableResponseError(GatewayError):
-    """The gateway answered 200 with something that is not a metrics result."""
+    """Ask later: the gateway answered 200 with a body that is not a metrics result."""
 
     code = "unreadable_response"
 
 
 class ResponseTooLargeError(GatewayError):
-    """The gateway's answer is larger than the limit."""
+    """Ask less: the gateway's answer exceeds `--max-response-bytes`."""
 
     code = "response_too_large"
 
 
 class BusyError(GatewayError):
-    """Too many queries at once (503)."""
+    """Ask later: too many queries run at once (503)."""
 
     code = "busy"
 
 
 class RefusedRequestError(GatewayMetricsError):
-    """An HTTP request that is refused before it is read: its status, and a word for programs."""
+    """Correct the HTTP request: it was refused with `status`; `error` is a word for programs."""
 
     code = "http"
 
@@ -267,7 +268,7 @@ class RefusedRequestError(GatewayMetricsError):
 
 
 class RefusedCallerError(RefusedRequestError):
-    """A request without rights; `error` is RFC 6750's code, if it has one for this."""
+    """Send valid credentials; `error` is the code of RFC 6750, if it defines one."""
 
     code = "unauthorized"
 
@@ -276,6 +277,6 @@ class RefusedCallerError(RefusedRequestError):
 
 
 class ExpiredTokenError(RefusedCallerError):
-    """The token was good once."""
+    """Get a new token: this one has expired."""
 
     code = "token_expired"

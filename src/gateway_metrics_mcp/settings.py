@@ -1,4 +1,7 @@
-"""Settings, read from flags, environment variables and a TOML file, in this order of precedence."""
+"""Settings from flags, environment variables and a TOML file, in this order of precedence.
+
+Only values are checked here; combinations are checked where they are used.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ _SECRETS: Final = ("token", "clickhouse_password")
 
 
 def _split(value: object) -> object:
-    """`a, b` from a variable as a list."""
+    """`a, b` as a list: a variable holds one text, a flag can be repeated."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -71,7 +74,7 @@ Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split)]
 class Settings(BaseModel):
     """Every setting; each is a flag, a variable `GATEWAY_METRICS_<NAME>` and a key of the file.
 
-    Secrets are not flags: the process list shows those.
+    Secrets are not flags, because the process list shows flags to other users.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -218,7 +221,7 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     Raises:
         SettingsError: with every invalid value, or an unknown name.
     """
-    # Clients pass `${env:TFY_API_KEY}` literally if the variable is not set there.
+    # Clients pass `${env:TFY_API_KEY}` literally if the variable is not set in their environment.
     environ = {name: text for name, text in environ.items() if not _UNFILLED.fullmatch(text)}
     given = {name: value for name, value in flags.items() if value is not None}
     config = given.pop("config", None) or environ.get(f"{PREFIX}CONFIG")
@@ -229,6 +232,7 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     }
     if merged.get("backend") is None and (host := environ.get(GATEWAY_HOST, "").strip()):
         merged["backend"] = host if "://" in host else f"https://{host}"
+    # Secrets are read last and from their own places, so no flag or file key can set them.
     merged["token"] = _read_secret(merged.get("token_file"), "token", GATEWAY_TOKEN, environ)
     merged["clickhouse_password"] = _read_secret(
         environ.get(CLICKHOUSE_PASSWORD_FILE) or None, "password", CLICKHOUSE_PASSWORD, environ
@@ -244,6 +248,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     names = {f"{PREFIX}{name.upper()}": name for name in flag_names()}
     known = (*names, f"{PREFIX}CONFIG", CLICKHOUSE_PASSWORD, CLICKHOUSE_PASSWORD_FILE)
     for name in environ:
+        # A misspelt variable would otherwise be ignored silently.
         if name.startswith(PREFIX) and name not in known:
             raise SettingsError(f"unknown variable {name}. {did_you_mean(name, known)}")
     return {setting: environ[name] for name, setting in names.items() if environ.get(name)}
@@ -262,7 +267,11 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _read_secret(file: object, what: str, variable: str, environ: Mapping[str, str]) -> str | None:
-    """The secret from the file if one is named, else from the variable."""
+    """The secret from the file if one is named, else from the variable.
+
+    Raises:
+        SettingsError: if the file cannot be read or is empty; the variable is no fallback then.
+    """
     if file is None:
         return environ.get(variable, "").strip() or None
     try:

@@ -1,4 +1,4 @@
-"""What can be asked of a backend, and what comes back."""
+"""Queries and results: what can be asked of a backend, and what it returns. No engine is here."""
 
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import SHARE, Catalog, Datasource, Measure

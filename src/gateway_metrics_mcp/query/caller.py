@@ -12,8 +12,8 @@ SubjectType = Literal["user", "virtualaccount"]
 class Caller:
     """The subject a query runs as.
 
-    A tenant admin sees all rows, anyone else their own and those of their teams. `token` is the
-    caller's gateway token, if each caller sends one; it is excluded from the repr.
+    A tenant admin sees all rows; other callers see their own rows and their teams' (R23). `token`
+    is the caller's gateway token, if each caller sends one; it is excluded from the repr.
     """
 
     subject: str
@@ -30,4 +30,4 @@ class Caller:
 
 
 LOCAL: Final = Caller(subject="local", is_tenant_admin=True, has_server_token=True)
-"""The caller over stdio: whoever started the server."""
+"""The caller over stdio, where the server acts for the user who started it."""

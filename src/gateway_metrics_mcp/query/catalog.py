@@ -1,4 +1,7 @@
-"""What may be asked of each datasource, as data; users may add fields in a file of their own."""
+"""The catalog: the fields, operators and measures of each datasource, read from JSON.
+
+A catalog file of the operator's can add fields. Checks of a query are in validation.py.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class _Entry(BaseModel):
 
 
 class Column(_Entry):
-    """A value that can be aggregated."""
+    """A column that can be aggregated, and the functions it takes."""
 
     type: FieldType = "number"
     aggregations: tuple[AggregationType, ...]
@@ -58,7 +61,7 @@ class Column(_Entry):
 
 
 class Dimension(_Entry):
-    """A field rows can be split by; `response_key` names it in the gateway's rows."""
+    """A field to group by; `response_key` is its name in the gateway's rows (R6, R7)."""
 
     type: FieldType = "string"
     response_key: str
@@ -66,10 +69,10 @@ class Dimension(_Entry):
 
 
 class FilterField(_Entry):
-    """A field rows can be filtered by.
+    """A field to filter by.
 
-    `operators` are the documented ones, `legacy` those of the older documentation, which the
-    seeds still use; both are accepted.
+    `operators` are those of the current API documentation, `legacy` those that only its older
+    editions list. Both are accepted, since clients written for the older editions still exist.
     """
 
     type: FieldType
@@ -80,7 +83,7 @@ class FilterField(_Entry):
 
     @property
     def allowed(self) -> tuple[Operator, ...]:
-        """Every operator that is accepted on the field."""
+        """Every operator the field accepts."""
         null: tuple[Operator, ...] = ("IS_NULL",) if self.is_null else ()
         return (*self.operators, *self.legacy, *null)
 
@@ -88,8 +91,8 @@ class FilterField(_Entry):
 class Datasource(_Entry):
     """One kind of metric rows.
 
-    `rows` says what one row counts; `traps` what misleads a reader; `requires` is a table
-    column that must not be null (R16).
+    `rows` says what one row counts, `traps` lists common misreadings, and `requires` names a
+    table column that must not be null (R16).
     """
 
     table: str
@@ -109,18 +112,21 @@ class Datasource(_Entry):
 
 
 class Catalog(_Entry):
-    """All datasources, and the gateway's double names."""
+    """All datasources, and aliases for names that the API spells in two ways."""
 
     datasources: dict[DatasourceName, Datasource]
     aliases: dict[AliasKind, dict[str, str]]
     metadata_operators: tuple[Operator, ...]
 
     def canonical(self, kind: AliasKind, name: str) -> str:
-        """The spelling that the gateway takes in that place of a body."""
+        """The spelling that the API takes in this part of a request body."""
+        # One field has several names: it is grouped by as `virtualaccount` and `virtualModel`,
+        # but filtered by as `virtualAccount` and `virtualModelName`.
         return self.aliases[kind].get(name, name)
 
     def filter_field(self, datasource: DatasourceName, name: str) -> FilterField | None:
-        """The filter of that name; every `metadata.<key>` is one; None if it is unknown."""
+        """The filter field of this name, or None. Every `metadata.<key>` is a filter field."""
+        # Metadata keys come from callers' request headers, so no catalog can list them.
         if name.startswith(METADATA_PREFIX):
             return FilterField(
                 type="string", operators=self.metadata_operators, table_column="Metadata"
@@ -128,7 +134,7 @@ class Catalog(_Entry):
         return self.datasources[datasource].filters.get(name)
 
     def table_type(self, table: str, column: str) -> TableType:
-        """The type of a table column that the vendor's layout does not list: by its use."""
+        """The type of a column that the vendor's layout does not list, from how it is used."""
         for datasource in self.datasources.values():
             if datasource.table != table:
                 continue
@@ -145,13 +151,13 @@ class Catalog(_Entry):
 
 @cache
 def load_catalog(own_file: Path | None = None) -> Catalog:
-    """The packaged catalog, with the fields of the user's file added.
+    """The packaged catalog, with the fields of the operator's catalog file added.
 
-    The file is JSON of the packaged catalog's own shape: `{"datasources": {"modelMetrics":
+    The file is JSON in the shape of the packaged catalog: `{"datasources": {"modelMetrics":
     {"columns": {...}, "groupBy": {...}, "filters": {...}}}}`.
 
     Raises:
-        SettingsError: if the file cannot be read or does not fit that shape.
+        SettingsError: if the file cannot be read or has another shape.
     """
     raw = json.loads(resources.files(__package__).joinpath("catalog.json").read_text("utf-8"))
     if own_file is None:
@@ -172,7 +178,7 @@ def load_catalog(own_file: Path | None = None) -> Catalog:
 
 
 def _merge(raw: dict[str, Any], own: Any) -> None:
-    """Add the fields of the user's file, in place; a field of the same name is replaced."""
+    """Add the file's fields in place; a field of the same name is replaced."""
     if not isinstance(own, dict) or set(own) != {"datasources"}:
         raise ValueError('give one object with the one key "datasources"')
     for name, additions in own["datasources"].items():
@@ -188,7 +194,7 @@ def _merge(raw: dict[str, Any], own: Any) -> None:
 
 
 def _check_names(datasource: str, field: str, entry: Mapping[str, Any]) -> None:
-    """Names and units stand in lists as they are, so they cannot hold what would break those."""
+    """Refuse names and units that could break a list: answers print them without quotes."""
     if _NAME.fullmatch(field) is None:
         raise ValueError(
             f"{datasource}: {field!r} is no name: up to 80 of A-Z a-z 0-9 _ . : / @ + -"
@@ -200,7 +206,7 @@ def _check_names(datasource: str, field: str, entry: Mapping[str, Any]) -> None:
 
 
 def _build(raw: Mapping[str, Any]) -> Catalog:
-    """Replace the names of operator and aggregation sets by their members, then validate."""
+    """Replace the names of operator and aggregation sets with their members, then validate."""
     operators, aggregations = raw["operatorSets"], raw["aggregationSets"]
     datasources = {}
     for name, datasource in raw["datasources"].items():
@@ -227,7 +233,7 @@ def _build(raw: Mapping[str, Any]) -> Catalog:
 
 
 def _expand(names: str | Iterable[str], sets: Mapping[str, list[str]]) -> Iterable[str]:
-    """The members of a named set, or the list itself where one is given."""
+    """The members of a named set; a list is returned unchanged."""
     if not isinstance(names, str):
         return names
     if names not in sets:
@@ -236,7 +242,7 @@ def _expand(names: str | Iterable[str], sets: Mapping[str, list[str]]) -> Iterab
 
 
 SHARE: Final = "share"
-"""The part of ALL that a row has of the additive value before it."""
+"""A row's fraction, 0 to 1, of the ALL row in the additive value before it."""
 
 SHARE_FORMULA: Final = "the row's part of ALL, of the additive value before it"
 
@@ -246,20 +252,22 @@ class _MeasureEntry(BaseModel):
 
 
 class ValueSet(_MeasureEntry):
-    """Rows whose group-by field has one of these words, in whatever case.
+    """The rows whose field has one of these words, in any case.
 
-    How the gateway spells such values is not documented, so they are read and not guessed.
+    The API does not document how it spells such values (a cache hit, a guardrail's result). A
+    filter on a guessed spelling would count nothing and look like 0, so the field's values are
+    queried and matched here.
     """
 
     field: str
     words: tuple[str, ...]
     others: tuple[str, ...]
-    """Words that are known to mean something else."""
+    """Known words that mean something else."""
 
     def is_known(self, values: Iterable[object]) -> bool:
-        """Whether the values can be told apart: some are meant, or all others are known.
+        """Whether the spelling is known: some value matches, or every value is a known other.
 
-        Null alone tells nothing; where there is no value at all, there is nothing to tell apart.
+        Only nulls leave it unknown; no values at all count as known.
         """
         seen = list(values)
         texts = [value.strip().casefold() for value in seen if isinstance(value, str)]
@@ -268,28 +276,28 @@ class ValueSet(_MeasureEntry):
         return any(t in self.words for t in texts) or all(t in self.others for t in texts)
 
     def takes(self, value: object) -> bool:
-        """Whether a value of the field is meant."""
+        """Whether a value of the field matches one of the words."""
         return isinstance(value, str) and value.strip().casefold() in self.words
 
     def leaves(self, value: object) -> bool:
-        """Whether a value of the field is known to mean something else."""
+        """Whether a value is known to mean something else."""
         return isinstance(value, str) and value.strip().casefold() in self.others
 
 
 class Rows(_MeasureEntry):
-    """Which rows of a query are meant: all, where nothing is given."""
+    """The rows of a query that a term counts; all of them by default."""
 
     filters: tuple[Filter, ...] = ()
     spelling: ValueSet | None = None
 
     @property
     def is_all(self) -> bool:
-        """Whether they are the rows of the query itself."""
+        """Whether these are all rows of the query."""
         return not self.filters and self.spelling is None
 
 
 class Term(_MeasureEntry):
-    """One side of a ratio: the aggregations that are added up, of some rows.
+    """One side of a ratio: a sum of aggregations over some rows.
 
     Without aggregations it is the number of rows.
     """
@@ -311,13 +319,13 @@ class Measure(_MeasureEntry):
 
     @property
     def terms(self) -> tuple[Term, Term]:
-        """Both sides."""
+        """The numerator and the denominator."""
         return (self.numerator, self.denominator)
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, raw: Any) -> Any:
-        """The file's short form: filters of the measure hold for both terms."""
+        """Expand the file's short form: a measure's filters apply to both terms."""
         shared = raw.pop("filters", [])
         for side in ("numerator", "denominator"):
             raw[side] = _read_term(raw[side], shared)
@@ -350,13 +358,13 @@ def _freeze(value: Any) -> Any:
 
 @cache
 def load_measures() -> tuple[Measure, ...]:
-    """All measures, also those for which the catalog lacks a field."""
+    """All measures, including those that need a field the catalog lacks."""
     text = resources.files(__package__).joinpath("measures.json").read_text("utf-8")
     return tuple(Measure(name=name, **entry) for name, entry in json.loads(text).items())
 
 
 def measures_of(datasource: DatasourceName, catalog: Catalog) -> dict[str, Measure]:
-    """The measures that a datasource can honestly give: all their fields are in its catalog."""
+    """The measures of a datasource whose fields are all in the catalog, by name."""
     return {
         measure.name: measure
         for measure in load_measures()
@@ -365,7 +373,7 @@ def measures_of(datasource: DatasourceName, catalog: Catalog) -> dict[str, Measu
 
 
 def lacking_fields(datasource: DatasourceName, catalog: Catalog, measure: Measure) -> list[str]:
-    """The fields of a measure that the catalog does not have, or not for that use."""
+    """The fields a measure needs that the catalog lacks, or does not allow for that use."""
     known = catalog.datasources[datasource]
     lacking: dict[str, None] = {}
     for term in measure.terms:

@@ -1,4 +1,7 @@
-"""The query types, from which tool arguments, request bodies and SQL all derive."""
+"""The query types: tool arguments and request bodies become them, SQL is compiled from them.
+
+They check shapes alone. Whether a name exists is checked by validation.py.
+"""
 
 from __future__ import annotations
 
@@ -47,24 +50,27 @@ def value_key(type_: str, column: str) -> str:
 
 
 class Aggregation(_Frozen):
-    """A function and the column it is applied to."""
+    """A function and its column: `sum` of `costInUSD`."""
 
     type: AggregationType
     column: str
 
     @cached_property
     def key(self) -> str:
-        """The name of its value in a row."""
+        """The name of its value in a row: `sumCostInUSD`."""
         return value_key(self.type, self.column)
 
     @property
     def is_additive(self) -> bool:
-        """Whether values of disjoint groups or buckets may be added up."""
+        """Whether values of disjoint groups or buckets may be added up.
+
+        Averages, percentiles and distinct counts may not.
+        """
         return self.type in ("sum", "count")
 
     @property
     def is_zero_in_gaps(self) -> bool:
-        """Whether a bucket without rows means 0; everything else is null there (R3)."""
+        """Whether a bucket without rows has 0 rather than null (R3)."""
         return self.type in ("sum", "count", "countDistinct")
 
 
@@ -81,23 +87,24 @@ class Filter(_Frozen):
 
     @property
     def metadata_key(self) -> str | None:
-        """The key, where the filter is on the caller's metadata."""
+        """The metadata key that is filtered on; None for any other field."""
         if not self.field_name.startswith(METADATA_PREFIX):
             return None
         return self.field_name.removeprefix(METADATA_PREFIX)
 
     @property
     def values(self) -> tuple[Scalar, ...]:
-        """The value as a tuple, also where it is one."""
+        """The value as a tuple, also if it is a scalar."""
         return self.value if isinstance(self.value, tuple) else (self.value,)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Its values that are text."""
+        """The values that are text."""
         return tuple(value for value in self.values if isinstance(value, str))
 
     def to_body(self) -> dict[str, Any]:
-        """The filter as the API takes it."""
+        """The filter as an object of the API's request body."""
+        # The API documents `metadataKey` for metadata; `fieldName: "metadata.x"` may be refused.
         key = self.metadata_key
         field = {"fieldName": self.field_name} if key is None else {"metadataKey": key}
         value = list(self.value) if isinstance(self.value, tuple) else self.value
@@ -105,10 +112,10 @@ class Filter(_Frozen):
 
 
 class Query(_Frozen):
-    """What one backend is asked of one datasource over the window [start_ts, end_ts), in UTC.
+    """One question to one backend: a datasource over the window [start_ts, end_ts), in UTC.
 
-    Its parts come from a `QueryValidator`, which checks them against the catalog. A timeseries has
-    an interval, a distribution has none.
+    A `QueryValidator` checks its parts against the catalog. A timeseries has an interval, a
+    distribution has none.
     """
 
     datasource: DatasourceName
@@ -122,11 +129,11 @@ class Query(_Frozen):
 
     @property
     def has_rates(self) -> bool:
-        """Whether a value is divided by the bucket's length."""
+        """Whether a value is divided by the bucket's length (R14)."""
         return any(aggregation.type in RATE_TYPES for aggregation in self.aggregations)
 
     def to_body(self) -> dict[str, Any]:
-        """The request body; `intervalInSeconds` goes along for older servers (R25)."""
+        """The API's request body."""
         body: dict[str, Any] = {
             "startTs": format_instant(self.start_ts),
             "endTs": format_instant(self.end_ts),
@@ -140,13 +147,14 @@ class Query(_Frozen):
             body["filters"] = [f.to_body() for f in self.filters]
         if self.interval is not None:
             body["interval"] = self.interval.wire
+            # Older servers need the deprecated seconds; newer ones ignore them (R25).
             if self.interval.fixed_seconds is not None:
                 body["intervalInSeconds"] = self.interval.fixed_seconds
         return body
 
 
 def format_instant(instant: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and `Z` (R17); microseconds only where there are any."""
+    """ISO 8601 in UTC with milliseconds and `Z` (R17); microseconds only if they are not 0."""
     precision = "microseconds" if instant.microsecond % 1000 else "milliseconds"
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
@@ -155,12 +163,15 @@ _NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def is_text(value: str) -> bool:
-    """False for a NUL or half a surrogate pair."""
+    """Whether it is text that can be sent on: no NUL, no lone surrogate.
+
+    JSON allows both; UTF-8 has no lone surrogates, and engines do not take a NUL.
+    """
     return _NO_TEXT.search(value) is None
 
 
 def parse_number(text: str) -> int | float | None:
-    """The number that the text spells; None if it spells none."""
+    """The number in a text; None if it has another form."""
     for read in (int, float):
         try:
             return read(text)
@@ -170,10 +181,13 @@ def parse_number(text: str) -> int | float | None:
 
 
 def parse_json(value: object) -> object:
-    """The value of JSON text: some clients send arrays and objects so."""
+    """The array or object in a text of JSON; any other value unchanged.
+
+    Some clients send arrays and objects as text.
+    """
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return from_json(value, allow_inf_nan=False)
-        except ValueError:  # deep nesting too: that is no recursion error here
+        except ValueError:  # also for deep nesting, where json.loads raises RecursionError
             return value
     return value

@@ -1,4 +1,7 @@
-"""What a backend answers: data points, and both shapes they have on the wire."""
+"""A query's result: its data points, read from both shapes of the API and written in one.
+
+Also the arithmetic of values that may be null. How results combine is decided in reports/.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 TOTAL: Final = "total"
 
 _LARGEST: Final = sys.float_info.max
-"""Beyond that an integer is no count of anything, and cannot be divided."""
+"""The largest accepted number: Python cannot divide a larger integer as a float."""
 
 Key = str | int | float | bool | None
 Number = int | float
@@ -26,29 +29,29 @@ Number = int | float
 class DataPoint(NamedTuple):
     """One row: its group keys and its values, in the order of the result's names.
 
-    A tuple, since answers have very many of them and it is the quickest to make.
+    A tuple, because a result can have 100,000 rows and a tuple is the quickest to build.
     """
 
     keys: tuple[Key, ...]
     values: tuple[Number | None, ...]
     start: datetime | None = None
-    """The bucket's start, in a timeseries."""
+    """The bucket's start in UTC; None in a distribution."""
 
 
 Row = tuple[tuple[Key, ...], tuple[Number | None, ...], datetime | None]
-"""A data point without its names."""
+"""A data point as a plain tuple."""
 
 
 Identity = tuple[object, ...]
 
 
 def identify(keys: tuple[Key, ...]) -> Identity:
-    """What tells groups apart: True, 1 and 1.0 are equal in Python, and three groups here."""
+    """A hashable identity of a group: True, 1 and 1.0 are equal in Python, but three groups."""
     return keys, tuple(map(type, keys))
 
 
 def identify_each(points: Iterable[DataPoint]) -> Iterator[tuple[Identity, DataPoint]]:
-    """Each row with its group; of rows that share group and bucket, each stands for itself."""
+    """Each row with its identity; rows that repeat a group and bucket get distinct ones."""
     seen: set[Identity] = set()
     for point in points:
         identity = identify(point.keys)
@@ -59,10 +62,10 @@ def identify_each(points: Iterable[DataPoint]) -> Iterator[tuple[Identity, DataP
 
 
 class DataPoints(Sequence[DataPoint]):
-    """Very many rows, kept without their names, which they get as they are read.
+    """Rows stored as plain tuples, and wrapped as DataPoints when they are read.
 
-    The garbage collector leaves plain tuples alone. Named ones it walks through again and again
-    while an answer grows, and nobody else has a turn: 40 ms each time for 100,000 rows.
+    The garbage collector stops tracking plain tuples. Named ones it walks through repeatedly
+    while a result grows, which stops the event loop: 40 ms each time at 100,000 rows.
     """
 
     __slots__ = ("rows",)
@@ -94,11 +97,11 @@ class DataPoints(Sequence[DataPoint]):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All rows of an answer.
+    """All rows that answer one query.
 
-    `key_names` are the response keys of the query's group-by (R6, R7), `value_names` begin
-    with `total` where the source counts rows. `notes` are sentences on what changes
-    how the rows are to be read. `age_s` is how old a cached result is.
+    `key_names` are the response keys of the query's group-by (R6, R7). `value_names` begin with
+    `total` if the source counts rows. `notes` are sentences that change how to read the rows.
+    `age_s` is the age of a cached result in seconds, None for a fresh one.
     """
 
     key_names: tuple[str, ...]
@@ -106,22 +109,22 @@ class Result:
     points: Sequence[DataPoint]
     notes: tuple[str, ...] = ()
     is_by_rulings: bool = True
-    """Whether nulls and subjects are filtered as our rulings say; a gateway does as it does."""
+    """Whether docs/rulings.md decided the open questions; a gateway decides for itself."""
     age_s: float | None = None
     is_absent: bool = False
-    """Whether the source has no table of this datasource, so that there can be no rows."""
+    """Whether the source has no table for this datasource, so it can have no rows."""
 
     def plain_rows(self) -> Sequence[Row]:
-        """The points as they are kept."""
+        """The points without wrapping each as a DataPoint."""
         return self.points.rows if isinstance(self.points, DataPoints) else self.points
 
     def column(self, name: str) -> tuple[Number | None, ...]:
-        """The values of one name, a row each."""
+        """The values of one name, one per row."""
         index = self.value_names.index(name)
         return tuple(values[index] for _, values, _ in self.plain_rows())
 
     def rows(self, query: Query) -> list[dict[str, Any]]:
-        """The data points as the API's response body has them, under `data.dataPoints` (R21)."""
+        """The data points as objects of the API's `data.dataPoints` (R17, R21)."""
         return [self._row(point, query) for point in self.points]
 
     def _row(self, point: DataPoint, query: Query) -> dict[str, Any]:
@@ -135,20 +138,20 @@ class Result:
 
 
 def key_names_of(query: Query, datasource: Datasource) -> tuple[str, ...]:
-    """The response keys of the group-by, each once: two fields can share one (R7)."""
+    """The response keys of the group-by, without duplicates: two fields can share one (R7)."""
     return tuple(dict.fromkeys(datasource.response_key(name) for name in query.group_by))
 
 
 def value_names_of(query: Query) -> tuple[str, ...]:
-    """`total`, then a key per aggregation, in the order asked."""
+    """`total`, then the key of each aggregation, in the order of the query."""
     return (TOTAL, *(aggregation.key for aggregation in query.aggregations))
 
 
 def read_result(body: object, query: Query, datasource: Datasource) -> Result:
-    """The result in a response body of either generation (spec section 8).
+    """The result in a response body of either generation of the API (R21).
 
-    Tolerant of numeric strings, of missing keys and of how `metadata.<key>` is spelt; what
-    was asked and is in no row at all is said in a note.
+    Accepts numeric strings, missing keys and any spelling of `metadata.<key>`. A requested key
+    that no row has is named in a note.
 
     Raises:
         UnreadableResponseError: if the body is not a metrics result.
@@ -156,6 +159,7 @@ def read_result(body: object, query: Query, datasource: Datasource) -> Result:
     rows = _rows_of(body)
     key_names = key_names_of(query, datasource)
     value_names = value_names_of(query)
+    # The older generation of the API has no implicit `total`.
     if rows and not any(TOTAL in row for row in rows):
         value_names = value_names[1:]
     points = DataPoints(
@@ -177,7 +181,10 @@ def read_result(body: object, query: Query, datasource: Datasource) -> Result:
 
 
 def _rows_of(body: object) -> Sequence[Mapping[str, Any]]:
-    """`data.dataPoints` today, `data` itself in the older generation."""
+    """The rows: `data.dataPoints` in the current API, `data` in the older generation.
+
+    Self-hosted control planes of either generation exist.
+    """
     data = body.get("data") if isinstance(body, Mapping) else None
     rows = data.get("dataPoints") if isinstance(data, Mapping) else data
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
@@ -188,7 +195,10 @@ def _rows_of(body: object) -> Sequence[Mapping[str, Any]]:
 
 
 def _metadata_places(row: Mapping[str, Any], name: str) -> list[tuple[Mapping[str, Any], str]]:
-    """Where a key can stand: under its name, or for metadata bare or nested."""
+    """Where to look a key up: under its name; for metadata also bare, or nested.
+
+    The API does not document the response key of `metadata.<key>`.
+    """
     places = [(row, name)]
     if name.startswith(METADATA_PREFIX):
         key = name.removeprefix(METADATA_PREFIX)
@@ -204,7 +214,7 @@ def _has_key(row: Mapping[str, Any], name: str) -> bool:
 
 
 def _read_key(row: Mapping[str, Any], name: str) -> Key:
-    if type(value := row.get(name)) is str:  # nearly always
+    if type(value := row.get(name)) is str:  # fast path for nearly every key
         return value
     for place, key in _metadata_places(row, name):
         if key in place:
@@ -216,11 +226,11 @@ def _read_key(row: Mapping[str, Any], name: str) -> Key:
 
 
 def _read_number(value: object, name: str) -> Number | None:
-    """A finite number, also out of a numeric string; null for null and for NaN."""
+    """A finite number, also from a numeric string; None for null, NaN and infinity."""
     if (type(value) is float and math.isfinite(value)) or (
         type(value) is int and abs(value) <= _LARGEST
     ):
-        return value  # nearly always
+        return value  # fast path for nearly every value
     if isinstance(value, str):
         number = parse_number(value)
         value = value if number is None else number
@@ -232,6 +242,7 @@ def _read_number(value: object, name: str) -> Number | None:
 
 
 def _read_start(row: Mapping[str, Any]) -> datetime:
+    # The older generation calls it `timestamp`; a time without an offset is in UTC (R17).
     value = row.get("startTimestamp", row.get("timestamp"))
     try:
         start = datetime.fromisoformat(value)
@@ -243,11 +254,11 @@ def _read_start(row: Mapping[str, Any]) -> datetime:
 
 
 FLOAT_NOISE: Final = 1e-12
-"""Of the larger value: an engine adds the same floats in another order, and they come out so."""
+"""Relative to the larger value. Engines add floats in varying order, so equal sums differ by it."""
 
 
 def add_up(values: Iterable[Number | None]) -> Number | None:
-    """The sum, exact for integers; null where there is nothing but nulls."""
+    """The sum, exact for integers; None if all values are null."""
     present = [value for value in values if value is not None]
     if not present:
         return None
@@ -255,12 +266,12 @@ def add_up(values: Iterable[Number | None]) -> Number | None:
         return sum(present)
     try:
         return math.fsum(present)
-    except OverflowError:
+    except OverflowError:  # fsum raises where plain addition would give infinity
         return math.inf
 
 
 def subtract(now: Number | None, before: Number | None) -> Number | None:
-    """The difference; null where either is null, 0 where it is but the order of adding floats."""
+    """The difference; None if either is None, 0.0 if it is within FLOAT_NOISE."""
     if now is None or before is None:
         return None
     has_float = isinstance(now, float) or isinstance(before, float)
@@ -270,7 +281,7 @@ def subtract(now: Number | None, before: Number | None) -> Number | None:
 
 
 def ratio_of(upper: Number | None, lower: Number | None, scale: int = 1) -> Number | None:
-    """`upper * scale / lower`; null where either is null or the lower is 0."""
+    """`upper * scale / lower`; None if either is None or `lower` is 0, NaN if it overflows."""
     if upper is None or lower is None or lower == 0:
         return None
     try:

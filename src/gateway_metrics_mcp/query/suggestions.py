@@ -1,4 +1,4 @@
-"""The nearest right spellings of a wrong name."""
+"""Did-you-mean: the nearest valid names for a wrong one, and how messages quote input."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from functools import lru_cache
 from typing import Final
 
 FLOOR: Final = 0.6
-"""Names less alike than this are not offered: a bad suggestion is worse than none."""
+"""The least similarity that is suggested: a bad suggestion is worse than none."""
 
 MOST: Final = 3
+# Similarity takes time quadratic in the length, and names in rows are third parties' text of any
+# number and length: both are bounded.
 _MOST_COMPARED: Final = 1_000
 _LONGEST: Final = 256
 _LEAST_PART: Final = 4
-"""Letters of a name that is looked for within others, where none is like it."""
+"""The least letters of a name that is also searched for inside other names."""
 _PARTS: Final = re.compile(r"[/@:]")
 _HASH: Final = re.compile(r"user-[0-9a-f]{10}")
-"""A hidden e-mail address: that its letters resemble another's says nothing."""
+"""A masked e-mail address. Hashes with similar digits are unrelated, so none is suggested."""
 
 
-# What people say -> the part of a field's name that means it.
+# A word people use -> the start of the field name that they mean.
 _SAID: Final = {
     "account": "virtualaccount",
     "average": "avg",
@@ -51,12 +53,12 @@ _SAID: Final = {
 
 @lru_cache(maxsize=1024)
 def fold(name: str) -> str:
-    """The letters and digits of a name, by which `error rate` is `errorRate`."""
+    """A name's letters and digits in one case, so that `error rate` equals `errorRate`."""
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _likeness(wanted: str, candidate: str) -> float:
-    """0 to 1; a name that begins with the other counts as nearly the same."""
+    """Similarity from 0 to 1; a name that begins with the other scores 0.9."""
     if wanted == candidate:
         return 1.0
     if min(len(wanted), len(candidate)) >= 3 and (
@@ -67,7 +69,7 @@ def _likeness(wanted: str, candidate: str) -> float:
 
 
 def closest_matches(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
-    """Up to three candidates that resemble `name`, the nearest first."""
+    """Up to three candidates that resemble `name`, the most similar first."""
     wanted = fold(name)[:80]
     meant = _SAID.get(wanted)
     scored, holding = [], []
@@ -84,9 +86,10 @@ def closest_matches(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
 
 
 def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
-    """Up to three names of third parties that resemble a value, the nearest first.
+    """Up to three values from rows that resemble a value, the most similar first.
 
-    A name is also compared by its parts: `openai/gpt-4o` by `gpt-4o`, an address by its owner.
+    A candidate is also compared part by part: `openai/gpt-4o` by `gpt-4o`, an address by the part
+    before its `@`.
     """
     wanted = fold(value)[:80]
     if not wanted or _HASH.fullmatch(value):
@@ -103,13 +106,13 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
 
 
 def _likeness_of_value(wanted: str, candidate: str) -> float:
-    """As for our own names; one that holds the other is near as well."""
+    """As `_likeness`; a candidate that contains the wanted value scores 0.9 too."""
     is_part = len(wanted) >= 3 and wanted in candidate and wanted != candidate
     return 0.9 if is_part else _likeness(wanted, candidate)
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """`Did you mean x or y? Allowed: x, y, z` for a name that is none of the candidates."""
+    """`Did you mean x or y? Allowed: x, y, z`, for a name that is not a candidate."""
     allowed = tuple(candidates)
     near = closest_matches(name, allowed)
     listed = f"Allowed: {', '.join(allowed)}" if allowed else "Nothing is allowed here"
@@ -117,7 +120,10 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def quote(value: object) -> str:
-    """A value from the input as messages show it: quoted, on one line, at most 80 characters."""
+    """An input value for a message: quoted, on one line, at most 80 characters.
+
+    Control characters are escaped, so that no value can imitate a line of ours.
+    """
     text = value if isinstance(value, str) else repr(value)
     shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
     if len(shown) > 80:

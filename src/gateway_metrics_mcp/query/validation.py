@@ -1,7 +1,6 @@
-"""The checks of a query's parts against the catalog.
+"""Validates the parts of a query against the catalog, and chooses the side of virtual models.
 
-Request bodies and tool arguments go through the same checks; how either is taken apart is not
-known here.
+Request bodies and tool arguments share these checks; their own readers take them apart.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 MOST_BYTES: Final = 256 * 1024
-"""Of a request body. The limits exist since parsing, checks and messages grow with the input, and
-all callers share one event loop."""
+"""Bytes of a request body. These limits exist because parsing, checks and messages grow with the
+input, and all callers share one event loop: 4 MB could block it for half a minute."""
 MOST_KEYS: Final = 20
-"""Of any object."""
+"""Keys of any object."""
 MOST_ENTRIES: Final = 100
-"""Of aggregations, groupBy and filters."""
+"""Entries of aggregations, groupBy and filters."""
 MOST_VALUES: Final = 1000
-"""Of one filter."""
+"""Values of one filter."""
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 _FILTER_KEYS: Final = ("fieldName", "metadataKey", "operator", "value")
@@ -59,7 +58,7 @@ _EXPECTED: Final[dict[FieldType | None, str]] = {
     None: "text, a number or a boolean",
 }
 _METADATA_KEY: Final = re.compile(r"[A-Za-z]\w{0,63}")
-"""What a metadata key is like, usually."""
+"""The usual form of a metadata key; any text is valid."""
 _BOOLEANS: Final = {"true": True, "false": False}
 _JSON_TYPES: Final[dict[type, str]] = {
     type(None): "nothing",
@@ -74,10 +73,10 @@ _Choice = TypeVar("_Choice", bound=str)
 
 
 def check_size(value: object, whole: str) -> None:
-    """Refuse what holds more than anyone needs; `whole` names the value itself.
+    """Check the size limits of a value; `whole` names the value itself in problems.
 
     Raises:
-        InvalidQueryError: with everything that is too large.
+        InvalidQueryError: with every part that is too large.
     """
     if excess := list(_find_excess(value, "", whole)):
         raise InvalidQueryError(excess)
@@ -114,9 +113,9 @@ def read_choice(
     *,
     offered: Sequence[str] | None = None,
 ) -> _Choice | None:
-    """The one of the allowed words that the value is; None after a problem was added.
+    """The allowed word that equals the value; None after adding a problem.
 
-    The problem offers `offered`, where not all that is allowed in general is allowed here.
+    The problem suggests from `offered`, if only some of the allowed words make sense here.
     """
     for choice in allowed:
         if choice == value:
@@ -128,12 +127,12 @@ def read_choice(
 
 
 class QueryValidator:
-    """Turns the parts of one query into typed ones, its names in the gateway's spelling.
+    """Turns the parts of one query into types, with names in the gateway's spelling.
 
-    `problems` grows in the order in which parts are read, the datasource first. Fields that the
-    catalog lacks pass with `allow_unknown`; their operators and values are then checked for shape
-    alone. With `reads_text` a filter's value may be text that spells a number or a boolean, and a
-    list of one stands for its entry.
+    Read the datasource first; `problems` grows in reading order (R18, R20). With `allow_unknown`,
+    fields that the catalog lacks pass, and only the shape of their operators and values is
+    checked. With `reads_text`, a filter's value may be text of a number or a boolean, and a list
+    of one entry stands for the entry.
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class QueryValidator:
         self.problems = problems
         self.datasource: DatasourceName | None = None
         self.is_distribution = False
-        """Whether rates are refused: not where it is unknown what is asked."""
+        """Whether rates are refused (R14); False while the query's type is unknown."""
         self._aggregations: set[Aggregation] = set()
         self._allow_unknown = allow_unknown
         self._reads_text = reads_text
@@ -158,14 +157,14 @@ class QueryValidator:
         return None if self.datasource is None else self.catalog.datasources[self.datasource]
 
     def read_datasource(self, value: object) -> DatasourceName | None:
-        """The datasource, by which all other parts are checked."""
+        """The datasource; it decides which names the other parts may use."""
         self.datasource = read_choice("datasource", value, DATASOURCES, self.problems)
         return self.datasource
 
     # --- aggregations and dimensions ---
 
     def read_aggregation_entry(self, place: str, item: object) -> Aggregation | None:
-        """The aggregation of an object `{"type", "column"}`."""
+        """The aggregation in an object `{"type", "column"}`; None after adding a problem."""
         if not isinstance(item, Mapping):
             wrong = f"{json_type(item)} {quote(item)}"
             self.problems.add(place, f'expected {{"type", "column"}}, got {wrong}')
@@ -174,7 +173,7 @@ class QueryValidator:
         return self.read_aggregation(place, item.get("type"), item.get("column"))
 
     def read_aggregation(self, place: str, type_: object, column: object) -> Aggregation | None:
-        """The aggregation; one that was read before is a problem."""
+        """The aggregation; a duplicate is a problem (R18). None after adding a problem."""
         types = [t for t in AGGREGATION_TYPES if not self.is_distribution or t not in RATE_TYPES]
         known_type = read_choice(
             f"{place}.type", type_, AGGREGATION_TYPES, self.problems, offered=types
@@ -197,7 +196,7 @@ class QueryValidator:
         return aggregation
 
     def read_group_by(self, items: Sequence[object]) -> tuple[str, ...]:
-        """The fields that rows are split by."""
+        """The group-by fields; a duplicate is a problem (R18)."""
         read: dict[str, None] = {}
         for index, item in enumerate(items):
             place = f"groupBy[{index}]"
@@ -218,7 +217,7 @@ class QueryValidator:
         return item
 
     def _read_name(self, kind: AliasKind, place: str, value: object) -> str | None:
-        """The gateway's spelling of a column or dimension; None if it is none."""
+        """The gateway's spelling of a column or dimension; None after adding a problem."""
         if not isinstance(value, str) or not value or not is_text(value):
             self.problems.add(place, f"expected a name, got {json_type(value)}")
             return None
@@ -232,6 +231,7 @@ class QueryValidator:
         what = "column" if kind == "columns" else "group-by field"
         names = list(known) if kind == "columns" else [*known, "metadata.<key>"]
         choice = did_you_mean(value, names)
+        # Unlisted names may well be metadata keys, which people write without the prefix.
         is_key = _METADATA_KEY.fullmatch(value) and not closest_matches(value, names)
         if kind != "columns" and is_key:
             choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
@@ -240,7 +240,7 @@ class QueryValidator:
         return None
 
     def _explain_place(self, kind: AliasKind, name: str, datasource: Datasource) -> str:
-        """Where a name is right that is wrong here; how to count what has no column: by group."""
+        """Where a misplaced name would be valid: another datasource, or group-by."""
         if kind == "columns" and name in datasource.group_by:
             return f"{name} is a group-by field: grouped by it, an answer has a row a value. "
         others = [
@@ -258,7 +258,7 @@ class QueryValidator:
     # --- filters ---
 
     def read_filters(self, items: Sequence[object]) -> tuple[Filter, ...]:
-        """The filters of objects `{"fieldName", "operator", "value"}`."""
+        """The filters in objects `{"fieldName", "operator", "value"}`."""
         read = [self._read_filter(f"filters[{index}]", item) for index, item in enumerate(items)]
         return tuple(filter_ for filter_ in read if filter_ is not None)
 
@@ -306,7 +306,11 @@ class QueryValidator:
     def _read_operator(
         self, value: object, name: str | None, field: FilterField | None, place: str
     ) -> Operator | None:
-        """The operator; one that the field does not take is a problem, and still read."""
+        """The operator; None if it is unknown.
+
+        An operator that the field does not take is a problem, but still returned, so that the
+        value is checked in the same pass.
+        """
         allowed = OPERATORS if field is None else field.allowed
         operator = next((known for known in OPERATORS if known == value), None)
         if operator in allowed:
@@ -349,7 +353,7 @@ class QueryValidator:
         return None
 
     def _read_range(self, value: object, type_: FieldType | None, place: str) -> FilterValue | None:
-        """[low, high], both ends included (R11)."""
+        """`[low, high]`, both ends included; low above high is a problem (R11)."""
         if not isinstance(value, list | tuple) or len(value) != 2:
             wrong = f"BETWEEN takes a list of two, [low, high], got {quote(value)}"
             self.problems.add(place, wrong)
@@ -392,9 +396,9 @@ def _fits(value: object, type_: FieldType | None) -> bool:
 
 
 def _respell(value: object, type_: FieldType | None, *, is_list: bool) -> object:
-    """A value as the tools take it, in the API's shape; what cannot be read is left as it is.
+    """A tool's filter value in the API's shape; unchanged if it cannot be converted.
 
-    The tools publish a value as a list of text, since that is what every model gets right.
+    The tools publish a value as a list of text, the form that every model gets right.
     """
     parsed = parse_json(value)
     items = parsed if isinstance(parsed, list | tuple) else [value]
@@ -403,7 +407,7 @@ def _respell(value: object, type_: FieldType | None, *, is_list: bool) -> object
 
 
 def _respell_scalar(value: object, type_: FieldType | None) -> object:
-    """Text as the number or boolean it spells, and the other way round."""
+    """Text as a number or boolean if the field is one, and the reverse for a text field."""
     if type_ == "number" and isinstance(value, str):
         number = parse_number(value)
         return value if number is None else number
@@ -417,40 +421,43 @@ def _respell_scalar(value: object, type_: FieldType | None) -> object:
     return value
 
 
+# A request to a virtual model leaves one row for it and one for each real model tried. A query over
+# both would count the request twice, so each query gets one side.
 FIELD: Final = "virtualModelName"
 COLUMN: Final = "virtualModel"
 
 REAL: Final = "models only, virtual-model rows left out"
 VIRTUAL: Final = "virtual models only, the model calls under them left out"
 VIRTUAL_ROWS: Final = "requests to virtual models"
-"""What a row of a virtual model is."""
+"""What a row of the virtual side counts."""
 
 NEITHER: Final = "no rows: the filters on virtualModelName exclude each other"
 
 
 @dataclass(frozen=True, slots=True)
 class Scoped:
-    """A query with one side chosen."""
+    """A query restricted to real or to virtual models."""
 
     query: Query
     phrase: str | None
-    """Which side; None where the datasource has no virtual models."""
+    """Which side; None if the datasource has no virtual models."""
     added: Filter | None = None
-    """The query's last filter, where it is ours."""
+    """The filter that was added, which is the query's last; None if none was."""
 
 
 def apply_scope(query: Query, datasource: Datasource) -> Scoped:
-    """The query with one side chosen. A filter that the caller gave stands as given."""
+    """The query with one side of virtual models chosen; the caller's own filter is kept."""
     if not datasource.has_virtual_models:
         return Scoped(query, None)
     given = [f for f in query.filters if f.field_name == FIELD]
     if given:
         phrase, wants_none = _phrase(given), False
-        # A row without a virtual model has null there, which a negative filter alone might match:
-        # if the gateway let it, the answer would count both sides.
+        # Real-model rows have null there. Whether a gateway's negative operators match null is not
+        # documented; if they do, a negative filter alone would count both sides.
         if any(f.operator not in NEGATIVE_OPERATORS for f in given):
             return Scoped(query, phrase)
     else:
+        # A query that groups by or aggregates virtual models asks about that side.
         columns = {*query.group_by, *(aggregation.column for aggregation in query.aggregations)}
         wants_none = COLUMN not in columns
         phrase = REAL if wants_none else VIRTUAL
@@ -460,7 +467,7 @@ def apply_scope(query: Query, datasource: Datasource) -> Scoped:
 
 
 def _phrase(given: list[Filter]) -> str:
-    """Null matches no operator but IS_NULL (R9)."""
+    """Which side the caller's own filters choose: only IS_NULL true matches null (R9)."""
     wants_none = {f.operator == "IS_NULL" and f.value is True for f in given}
     if len(wants_none) > 1:
         return NEITHER

@@ -1,4 +1,4 @@
-"""The closed word lists of the API, each written once (spec sections 3 to 5)."""
+"""The API's closed word lists, each written once. Which field takes which is in the catalog."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ INTERVAL_UNITS: Final[tuple[IntervalUnit, ...]] = get_args(IntervalUnit)
 RATE_TYPES: Final[frozenset[AggregationType]] = frozenset(
     ("rateSum", "rateAvg", "rateMin", "rateMax", "ratePerMinute")
 )
-"""Aggregations that divide by the bucket's length, so only a timeseries has them (R14)."""
+"""Aggregations divided by the bucket's length; only a timeseries has them (R14)."""
 
 PERCENTILES: Final[dict[AggregationType, float]] = {
     "p5": 0.05,
@@ -89,7 +89,7 @@ PERCENTILES: Final[dict[AggregationType, float]] = {
 LIST_OPERATORS: Final[frozenset[Operator]] = frozenset(
     ("IN", "NOT_IN", "ARRAY_HAS_ANY", "ARRAY_HAS_NONE")
 )
-"""Operators whose value is a list of any length from one."""
+"""Operators that take a list of one or more values."""
 
 NEGATIVE_OPERATORS: Final[frozenset[Operator]] = frozenset(
     (
