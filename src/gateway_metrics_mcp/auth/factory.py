@@ -1,4 +1,4 @@
-"""Chooses the authentication policy by the settings."""
+"""Builds the authentication policy that the settings choose, and refuses contradictions."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from gateway_metrics_mcp.settings import Settings
 
 
 def build_policy(settings: Settings) -> AuthPolicy:
-    """The policy of these settings.
+    """The policy for these settings.
 
     Raises:
-        SettingsError: if they contradict each other, would admit anyone on the network, or name an
-            invalid file.
+        SettingsError: if they contradict each other, would admit anyone on the network, or name
+            an invalid file.
     """
     _check_choice(settings)
     if settings.oauth_issuer is not None:
-        from gateway_metrics_mcp.auth.oauth import OAuthPolicy  # httpx, jwt
+        from gateway_metrics_mcp.auth.oauth import OAuthPolicy  # imports httpx and jwt
 
         return OAuthPolicy(settings)
     if settings.is_remote:
         return _open_remote(settings)
     if settings.tokens is not None:
         return TokenFilePolicy(OperatorFile(settings.tokens, read_tokens, "tokens"))
-    if settings.backend is None:  # nothing to protect; each call explains what to set
+    if settings.backend is None:  # no data to protect; each call says which setting is missing
         return OpenPolicy()
     if not is_loopback(settings.host):
         raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")

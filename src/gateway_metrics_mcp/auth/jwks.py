@@ -52,13 +52,13 @@ class Keys:
         self._tls = httpx.create_ssl_context()
 
     async def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
-        """The key that a token's header names; an unknown one causes a fetch.
+        """The key that a token's header names, or None; an unknown key id causes a fetch.
 
         Raises:
-            UnavailableError: if the keys are missing or too old.
+            UnavailableError: if there are no keys younger than _STALE_S.
         """
         is_known = self._choose(key_id, algorithm) is not None
-        # A request whose key is known does not wait for a fetch that another one started.
+        # A request whose key is known does not wait for a fetch that another request started.
         if not is_known or (self._age() > _FRESH_S and not self._lock.locked()):
             async with self._lock:
                 is_needed = self._age() > _FRESH_S or self._choose(key_id, algorithm) is None
@@ -106,7 +106,7 @@ class Keys:
 
 
 def is_safe(address: str) -> bool:
-    """Whether nobody on the network can tamper with a response: https, or loopback."""
+    """Whether responses are protected against tampering: https, or http on loopback."""
     try:
         parts = urlsplit(address)
         host = parts.hostname
@@ -137,14 +137,14 @@ async def _get(client: httpx.AsyncClient, address: str) -> object:
 
 
 def _read_keys(value: object) -> Iterator[tuple[tuple[str | None, str], jwt.PyJWK]]:
-    """The usable signing keys by id and algorithm; weak and other keys are skipped."""
+    """The usable signing keys by id and algorithm; weak and unsupported keys are skipped."""
     listed = value.get("keys") if isinstance(value, Mapping) else None
     if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
         raise ValueError("it lists no keys")
     for entry in listed:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
             continue
-        # Public parts only: given a private one by mistake, PyJWT would build a key to sign with.
+        # Public parts only: from a private key listed by mistake PyJWT would build a signing key.
         public: dict[str, Any] = {name: entry[name] for name in _PUBLIC if name in entry}
         try:
             key = jwt.PyJWK(public)
@@ -158,5 +158,5 @@ def _read_keys(value: object) -> Iterator[tuple[tuple[str | None, str], jwt.PyJW
 
 
 def _explain(error: Exception) -> str:
-    """A reason for the log: our own text, else only the type, as others may quote the body."""
+    """A reason for the log: our own text, or only the type, as other texts may quote the body."""
     return str(error) if type(error) is ValueError else type(error).__name__

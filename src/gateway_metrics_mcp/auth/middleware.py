@@ -1,4 +1,4 @@
-"""ASGI middleware that authenticates requests, and the caller that it found for one."""
+"""ASGI middleware that authenticates each request, and the lookup of its caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway_metrics_mcp.auth.tokens import BEARER_HEADER, TOKEN_HEADER
 from gateway_metrics_mcp.errors import GatewayMetricsError, InternalError, RefusedRequestError
 from gateway_metrics_mcp.query import Caller
 
-if TYPE_CHECKING:  # stdio imports this module too, and pydantic types slow its start
+if TYPE_CHECKING:  # stdio imports this module too; pydantic types would slow its start
     from gateway_metrics_mcp.auth.policies import AuthPolicy
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _SECRET_HEADERS: Final = (TOKEN_HEADER.lower().encode(), BEARER_HEADER.lower().e
 
 
 class AuthMiddleware:
-    """Passes requests on with their caller, or refuses them.
+    """Passes each request on with its caller, or refuses it.
 
     Not the SDK's BearerAuthBackend and RequireAuthMiddleware: they know only bearer tokens, leave
     the token on the request, and have no answer (503) for when the provider is down.
@@ -43,7 +43,7 @@ class AuthMiddleware:
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Authenticate the request, unless its path is open or it is a lifespan event."""
         path = scope.get("path", "")
         is_open = path in self._open_paths or path.startswith(_WELL_KNOWN)
         if scope["type"] == "lifespan" or is_open:
@@ -64,9 +64,10 @@ class AuthMiddleware:
 
 
 def _admit(scope: Scope, caller: Caller) -> Scope:
-    """The request with its caller and without tokens, which nothing behind this needs.
+    """The scope with its caller and without the token headers.
 
-    The owner is set as the SDK's `user`: it refuses messages of others on an SSE connection.
+    The application never sees a token, so it cannot log or forward one. The owner becomes the
+    SDK's `user`, by which the SDK refuses other callers' messages on an SSE connection.
     """
     kept = [(name, value) for name, value in scope["headers"] if name not in _SECRET_HEADERS]
     user = AuthenticatedUser(AccessToken(token="", client_id=caller.owner, scopes=[]))

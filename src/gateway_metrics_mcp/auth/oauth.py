@@ -1,6 +1,6 @@
 """OAuth resource server: verifies tokens of the organisation's identity provider (RFC 9728).
 
-The subjects file maps each subject to rights. It issues no tokens: that is the provider's task.
+The subjects file maps each subject to rights. This module issues no tokens: the provider does.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _FILE: Final = {
     "unknown": "an unknown key, or one for another kind of backend",
 }
 _URL: Final = TypeAdapter(AnyHttpUrl, config=ConfigDict(url_preserve_empty_path=True))
-"""Issuers are compared as text (RFC 8414), so pydantic must not append a slash."""
+"""Keeps an empty path: issuers are compared as text (RFC 8414), so no slash may be added."""
 
 
 class _GatewaySubject(BaseModel):
-    """A subject whose gateway token is in a file or a variable."""
+    """A subject of a remote gateway: its gateway token is in a file or a variable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,7 +84,7 @@ class _GatewaySubject(BaseModel):
         return self
 
     def to_caller(self, subject: str) -> Caller:
-        """The caller with that token."""
+        """The caller with this gateway token."""
         return Caller(subject, token=self._token)
 
 
@@ -97,7 +97,7 @@ class _EngineSubjects(BaseModel, extra="forbid"):
 
 
 def read_subjects(path: Path, *, is_remote: bool) -> Mapping[str, Caller]:
-    """The callers of the subjects file: with tokens for a gateway, with rights for an engine.
+    """The subjects file as callers by subject: with tokens for a gateway, rights for an engine.
 
     Raises:
         SettingsError: if the file is invalid; the message contains no token.
@@ -140,7 +140,13 @@ class OAuthPolicy(AuthPolicy):
         return self._routes
 
     async def identify(self, headers: Headers) -> Caller:
-        """The caller that the token's subject is mapped to."""
+        """The caller that the subjects file gives for the token's subject.
+
+        Raises:
+            RefusedCallerError: 401 for a missing or invalid token, 403 for a missing scope or an
+                unlisted subject.
+            UnavailableError: if the issuer's keys are not available.
+        """
         token = read_bearer(read_header(headers, BEARER_HEADER))
         if token is None:
             raise RefusedCallerError(
@@ -180,7 +186,7 @@ class OAuthPolicy(AuthPolicy):
         """
         try:
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, RecursionError):  # deeply nested JSON
+        except (jwt.PyJWTError, RecursionError):  # RecursionError: deeply nested JSON
             return None
         algorithm, key_id = header.get("alg"), header.get("kid")
         # `crit` lists extensions that must be understood (RFC 7515); none is supported here.
@@ -219,7 +225,7 @@ def _check_address(address: str, flag: str) -> AnyHttpUrl:
 
 
 def _read_scopes(claims: Mapping[str, Any]) -> list[str]:
-    """`scope` as RFC 9068 has it, or `scp` as some providers do."""
+    """The scopes: claim `scope` (RFC 9068), or `scp`, which some providers send."""
     given = claims.get("scope", claims.get("scp", ""))
     words = given.split() if isinstance(given, str) else given
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []

@@ -34,7 +34,7 @@ _SHOWN_DIGITS: Final = 12
 
 
 class AuthPolicy(ABC):
-    """Who may send requests, and with which credentials."""
+    """Decides who sends a request, from its headers alone."""
 
     challenge: str = _BEARER
     """The `WWW-Authenticate` header of a refusal."""
@@ -50,34 +50,38 @@ class AuthPolicy(ABC):
         """The caller that sent these headers.
 
         Raises:
-            RefusedCallerError: if the credentials are missing or wrong; no token is in its text.
+            RefusedCallerError: if the credentials are missing or wrong; it repeats no token.
         """
 
     def reload(self) -> None:
-        """Read the tokens or subjects file again (SIGHUP)."""
+        """Read the tokens or subjects file again; SIGHUP calls it."""
         if self.file is not None:
             self.file.reload()
 
     def routes(self) -> Sequence[BaseRoute]:
-        """Routes that tell clients how to get a token."""
+        """Routes that tell clients where to get a token; open to all."""
         return ()
 
 
 class OpenPolicy(AuthPolicy):
-    """No authentication, everyone is the local caller: for engines on loopback only."""
+    """No authentication: every request is the local caller's. For engines on loopback only."""
 
     is_open = True
 
     def __init__(self, notice: str | None = None) -> None:
         self.notice = notice
 
-    async def identify(self, headers: Headers) -> Caller:  # noqa: ARG002 - all are alike
+    async def identify(self, headers: Headers) -> Caller:  # noqa: ARG002 - open to all
         """The local caller."""
         return name_owner(LOCAL)
 
 
 class GatewayTokenPolicy(AuthPolicy):
-    """Callers send their own gateway token; the gateway is called with it and no other."""
+    """Callers send their own gateway token; the gateway is called with it and no other.
+
+    `takes_bearer` also accepts it in `Authorization`. That is off by default, because the MCP
+    specification forbids a server to forward tokens issued for itself.
+    """
 
     def __init__(self, *, takes_bearer: bool) -> None:
         self._takes_bearer = takes_bearer
@@ -99,15 +103,15 @@ class GatewayTokenPolicy(AuthPolicy):
                 f"bring your own gateway token: the header {TOKEN_HEADER}: <token>{or_bearer}"
             )
         refuse_illegal(given, BEARER_HEADER if token is None else TOKEN_HEADER)
-        # The token says nothing of its owner: a short digest stands in for a name.
+        # A gateway token does not name its owner, so a short digest serves as the subject.
         subject = sha256(given.encode()).hexdigest()[:_SHOWN_DIGITS]
         return name_owner(Caller(subject, token=given))
 
 
 class TokenFilePolicy(AuthPolicy):
-    """Callers send a bearer token that is listed in the tokens file.
+    """Callers send a bearer token that the tokens file lists.
 
-    With `shared`, all of them run as that caller: `--shared-token`.
+    With `shared` (`--shared-token`), all of them run as that caller.
     """
 
     def __init__(
@@ -122,16 +126,17 @@ class TokenFilePolicy(AuthPolicy):
         self.notice = notice
 
     async def identify(self, headers: Headers) -> Caller:
-        """The caller that the tokens file lists."""
+        """The caller of the token; with `shared`, the shared caller with this owner."""
         header = read_header(headers, BEARER_HEADER)
         owner = name_owner(self.file.current.find_caller(header, datetime.now(UTC)))
         return owner if self._shared is None else replace(self._shared, owner=owner.owner)
 
 
 def name_owner(caller: Caller, subject: str | None = None) -> Caller:
-    """The caller with a digest of its rights as owner: after a change a connection is not its own.
+    """The caller with a digest of subject, rights and token as its owner.
 
-    `subject` is the token's, if the caller has the rights of another one.
+    The rights are part of it so that a connection opened before a change of rights is refused
+    afterwards. `subject` is the token's own, if it differs from the caller's.
     """
     rights = (
         subject or caller.subject,

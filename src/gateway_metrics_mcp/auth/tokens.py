@@ -1,6 +1,6 @@
-"""The tokens file, the tokens issued for it, and the reader of this and the subjects file.
+"""The tokens file and its tokens, token headers, and the reader of operators' TOML files.
 
-The file holds only digests: whoever reads it gets no token.
+The file holds only digests, so a reader of the file gets no token.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LONGEST_TOKEN: Final = 16_384
 
 
 def find_fault(token: str) -> str | None:
-    """What is malformed about a token, as it follows "the token"; None if nothing is."""
+    """What is malformed, as the words after "the token"; None for a well-formed token."""
     if len(token) > _LONGEST_TOKEN:
         return f"is longer than any token ({_LONGEST_TOKEN} letters)"
     return None if _VISIBLE.fullmatch(token) else "has a character that no token has"
@@ -50,7 +50,7 @@ def refuse_illegal(token: str, header: str, *, error: str | None = None) -> None
     """Check that a token is well formed.
 
     Raises:
-        RefusedCallerError: if it is not; the message does not repeat it.
+        RefusedCallerError: if it is not; the message does not repeat the token.
     """
     if (fault := find_fault(token)) is None:
         return
@@ -64,7 +64,7 @@ def read_header(headers: Headers, name: str) -> str | None:
     """The value of a header; None if it is missing or empty.
 
     Raises:
-        RefusedCallerError: if it is sent twice: proxies disagree on which one counts.
+        RefusedCallerError: if it is sent twice, since proxies disagree on which one counts.
     """
     wanted = name.lower().encode()
     values = [value for key, value in headers if key.lower() == wanted]
@@ -104,11 +104,14 @@ class OperatorFile(Generic[Content]):
         self.current = read(path)
 
     def reload(self) -> None:
-        """Read the file again; if it is invalid, log why and keep the old content."""
+        """Read the file again; if it is invalid, log why and keep the old content.
+
+        A typing error in the file must not lock every caller out.
+        """
         try:
             self.current = self._read(self._path)
         except SettingsError as error:
-            logger.error("the %s stay as they were: %s", self._what, error)  # noqa: TRY400 - no fault of ours
+            logger.error("the %s stay as they were: %s", self._what, error)  # noqa: TRY400 - not our bug
         else:
             logger.warning("read %s again", self._path)
 
@@ -116,7 +119,7 @@ class OperatorFile(Generic[Content]):
 def read_operator_file(
     path: Path, model: type[Model], *, what: str, shape: str, unknown: str
 ) -> Model:
-    """The content of a TOML file, whose entries are in a list or table named after `what`.
+    """The content of a TOML file whose entries are in a list or table named `<what>s`.
 
     Raises:
         SettingsError: if it is invalid. Values and unknown keys are not repeated: one may be a
@@ -125,7 +128,7 @@ def read_operator_file(
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        # Only the position from tomllib's message: the rest may repeat a key.
+        # Only the position of tomllib's message: the rest may repeat a key, or a token.
         place = str(error).rpartition(" (")[2].rstrip(")")
         reason = getattr(error, "strerror", None) or f"not TOML, {place}"
         raise SettingsError(f"the {what}s file {path} cannot be read: {reason}") from None
@@ -143,7 +146,7 @@ def read_operator_file(
 
 
 def explain_entry(errors: Sequence[Any], unknown: str, *, depth: int = 0) -> str:
-    """The errors of an entry as text; the first `depth` parts of each location name the entry."""
+    """An entry's errors as text; the first `depth` parts of a location name the entry itself."""
     said = []
     for error in errors:
         place = ".".join(map(str, error["loc"][depth:]))
@@ -157,7 +160,7 @@ def explain_entry(errors: Sequence[Any], unknown: str, *, depth: int = 0) -> str
 
 
 class Rights(BaseModel):
-    """The rights that an entry of a file gives."""
+    """The subject and rights of an entry (R23)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -179,7 +182,7 @@ class TokenEntry(Rights):
     expires: Annotated[AwareDatetime, Strict()] | None = None
 
     def to_toml(self) -> str:
-        """The entry as it stands in the file."""
+        """The entry in TOML, as the file has it."""
         lines = [
             "[[tokens]]",
             f'sha256 = "{self.sha256}"',
@@ -227,7 +230,7 @@ class Tokens(BaseModel):
 
 
 def digest(token: str) -> str:
-    """The hex digest under which a token is listed."""
+    """The hex SHA-256 digest under which the file lists a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -252,7 +255,7 @@ def make_token(
     is_tenant_admin: bool,
     expires: datetime | None,
 ) -> tuple[str, TokenEntry]:
-    """A new token and its entry for the file; the token itself is stored nowhere."""
+    """A new token and its entry for the file; the token is shown once and stored nowhere."""
     token = PREFIX + secrets.token_urlsafe(_BYTES)
     entry = TokenEntry(
         sha256=digest(token),

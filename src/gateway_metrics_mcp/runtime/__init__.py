@@ -1,1 +1,1 @@
-"""What every part of a running process uses: logs, metrics, tracing, readiness, limits, threads."""
+"""Shared by every part of a running process: logs, metrics, traces, readiness, limits, threads."""

@@ -1,4 +1,4 @@
-"""How work runs beside other work: in threads, until shutdown, and within limits."""
+"""Concurrency: work in threads, cancellation at shutdown, progress reports, and limits."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Report = Callable[[float, float | None, str | None], Awaitable[None]]
 STOPPING: Final = "this server is stopping: ask again in a minute"
 PERIOD_S: Final = 1.0
 _MANY: Final = 2_000
-"""Fewer rows are processed faster than a thread hop takes."""
+"""Below this many rows the work is quicker than starting a thread."""
 
 
 async def run_in_thread_if_large(
     rows: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """What `work` returns; with many rows it runs in a thread, so that others are answered.
+    """Run `work`, in a thread if it has many rows, so that it does not block the event loop.
 
     Raises:
-        Exception: whatever `work` raises.
+        Exception: any that `work` raises.
     """
     if rows < _MANY:
         return work(*args, **kwargs)
@@ -67,16 +67,16 @@ class ShutdownScope:
             raise UnavailableError(STOPPING)
 
     def end(self) -> None:
-        """Cancel all running work, and at once whatever starts later."""
+        """Cancel all running work, and any that starts later."""
         self._is_over = True
         for scope in list(self._scopes):
             scope.cancel()
 
 
 async def report_while(work: Callable[[], Awaitable[T]], report: Report) -> T:
-    """What `work` returns; reports the elapsed seconds every second until then.
+    """Await `work`; report the elapsed seconds every second until it returns.
 
-    Most calls are faster than a second: those cost a timer, and no task.
+    Most calls take less than a second: they cost a timer and no task.
     """
     tasks: list[asyncio.Task[None]] = []
 
@@ -98,16 +98,16 @@ async def _report(report: Report) -> None:
         passed += 1
         try:
             await report(passed, None, f"waiting for the backend, {passed} s so far")
-        except Exception:  # noqa: BLE001 - nobody may be listening any more; the answer goes on
+        except Exception:  # noqa: BLE001 - the client may be gone; the call still runs on
             logger.debug("progress could not be reported")
             return
         await asyncio.sleep(PERIOD_S)
 
 
 class ConcurrencyLimiter:
-    """At most `total` at once and `per_owner` of one owner; the others wait in their order.
+    """At most `total` tasks at once, and `per_owner` of one owner; others wait in order.
 
-    Whoever waits longer than `patience_s` is turned away; with 0, at once.
+    A task that waits longer than `patience_s` seconds is refused; with 0, immediately.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ConcurrencyLimiter:
         self._total = anyio.CapacityLimiter(total)
         self._per_owner = total if per_owner is None else per_owner
         self._patience_s = patience_s
-        # A share lives as long as somebody holds or awaits a place of it.
+        # Weak, so that an owner's share is freed when no task holds or awaits it.
         self._shares: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -124,7 +124,7 @@ class ConcurrencyLimiter:
         """Hold one place, of the owner's share and of the total, for the block.
 
         Raises:
-            BusyError: if none came free in time.
+            BusyError: if none became free within `patience_s`.
         """
         share = self._shares.get(owner)
         if share is None:
@@ -138,21 +138,21 @@ class ConcurrencyLimiter:
             share.release_on_behalf_of(place)
 
     async def run_in_thread(self, work: Callable[[], T]) -> T:
-        """What `work` returns, run in a thread that holds one place of the total.
+        """Run `work` in a thread that holds one place of the total.
 
-        Waiting is bounded by the caller's own time limit. A cancelled caller does not wait for
-        the thread, which has to be told to end.
+        The caller's own time limit bounds the wait. If the caller is cancelled, the thread runs
+        on and keeps its place: the caller has to make it end.
         """
         return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._total)
 
     async def _take(self, share: anyio.CapacityLimiter, place: object) -> None:
         if share.available_tokens and self._total.available_tokens:
-            # Without a turn of the event loop, which acquire_on_behalf_of always takes.
+            # Saves a turn of the event loop, which acquire_on_behalf_of always takes.
             share.acquire_on_behalf_of_nowait(place)
             self._total.acquire_on_behalf_of_nowait(place)
             return
         with anyio.move_on_after(self._patience_s):
-            # The share first: nobody holds a place of the total while waiting for their own.
+            # The share first, so that an owner who waits for it holds no place of the total.
             await share.acquire_on_behalf_of(place)
             try:
                 await self._total.acquire_on_behalf_of(place)

@@ -1,4 +1,4 @@
-"""What a process says of itself: log lines, a record per call, and trace spans."""
+"""Log lines, one record per tool call, and trace spans. Counters are in metrics.py."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from gateway_metrics_mcp.runtime.metrics import CANCELLED, Metrics
 Step = Literal["validate", "upstream", "render"]
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
-"""Without baggage, which could carry a client's data to the gateway."""
+"""No baggage propagator: baggage could carry a client's data to the gateway."""
 
 
 @contextmanager
 def trace_step(name: Step, **attributes: str) -> Iterator[None]:
-    """A span of one step; of an error it gets the code, never the text.
+    """A span around one step; it records an error's code, never its text.
 
     `attributes` are known names such as a datasource, never values or tokens.
     """
@@ -73,36 +73,36 @@ Format = Literal["text", "json"]
 
 _CONTROLS: Final = (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 _ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
-"""Escaped in messages, where they could forge a log line or send commands to a terminal."""
+"""Control characters, escaped in messages: they could forge a line or control a terminal."""
 
 
 @dataclass(slots=True)
 class CallRecord:
-    """What is logged of one tool call: never the caller or the arguments."""
+    """The log record of one tool call; the caller and the arguments are never logged."""
 
     tool: str
     request_id: str = field(default_factory=lambda: uuid4().hex[:16])
     """Generated here: the client's own id could contain anything."""
     datasource: str | None = None
     rows: int | None = None
-    """Before any are omitted for the token budget."""
+    """All rows of the report, including those that the token budget omits."""
     code: str = CANCELLED
-    """The default, for a call that never gets an outcome."""
+    """The outcome; a cancelled call keeps the default."""
     size: int = 0
     """Bytes of the answer's text."""
 
 
-# A context variable, because log lines of libraries take no argument of ours.
+# A context variable, because libraries' log lines need the request id and take no argument of ours.
 _CURRENT: Final[ContextVar[CallRecord | None]] = ContextVar("call_record", default=None)
 
 
 def current_call() -> CallRecord | None:
-    """The call that the current task belongs to."""
+    """The call that the current task belongs to; None outside a call."""
     return _CURRENT.get()
 
 
 def describe_call(*, datasource: str | None = None, rows: int | None = None) -> None:
-    """Add what is known by now to the current call's record; never a value that a caller sent."""
+    """Add known names and counts to the current call's record; never a value from a caller."""
     record = _CURRENT.get()
     if record is not None:
         record.datasource = datasource or record.datasource
@@ -134,7 +134,7 @@ def _log(record: CallRecord, seconds: float) -> None:
         "code": record.code,
         "duration_ms": round(seconds * 1000, 1),
         "rows": record.rows,
-        "bytes": record.size or None,  # the API sends and counts its own after the call
+        "bytes": record.size or None,  # the API counts its bytes itself, after the call
         "trace_id": current_trace_id(),
     }
     known = {name: value for name, value in fields.items() if value is not None}
@@ -142,13 +142,13 @@ def _log(record: CallRecord, seconds: float) -> None:
 
 
 def configure_logging(level: str, format_: Format) -> None:
-    """Configure logging; has to run before the SDK does the same."""
+    """Configure logging. Call it before the MCP SDK does: the first handler stays."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format_ == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler])
-    # At DEBUG it logs response headers of the gateway, including cookies.
+    # At DEBUG httpcore logs the gateway's response headers, including cookies.
     logging.getLogger("httpcore").setLevel(logging.INFO)
-    if level == "INFO":  # its INFO lines only say that a request started and ended
+    if level == "INFO":  # the SDK's INFO lines only say that a request started and ended
         logging.getLogger("mcp").setLevel(logging.WARNING)
 
 
@@ -163,13 +163,13 @@ def announce(text: str) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, logger, message, then other fields as `name=value`."""
+    """Time, level, logger, message, then further fields as `name=value`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line itself; a traceback follows on its own lines."""
+        """The line; a traceback follows on its own lines."""
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
         return super().formatMessage(record).translate(_ESCAPED) + fields
 

@@ -17,18 +17,18 @@ from typing import Any, Final
 from gateway_metrics_mcp import __version__
 
 OK: Final = "ok"
-"""The code of a successful call; failed ones have their error's code (errors.py)."""
+"""The code of a successful call; a failed one has its error's code (errors.py)."""
 CANCELLED: Final = "cancelled"
 """The code of a call that was cancelled by its caller."""
 
 BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""The upper ends of the latency buckets, in seconds."""
+"""The upper bounds of the latency buckets, in seconds."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX: Final = "gateway_metrics"
 _TOOL: Final = ("tool",)
 
 Samples = Mapping[Any, Any]
-"""A number or histogram for each tuple of label values."""
+"""Label values (a tuple) -> a number or a histogram."""
 
 
 class Histogram:
@@ -55,7 +55,10 @@ class Histogram:
 
 @dataclass(slots=True)
 class Metrics:
-    """The counters of one server since its start; label values never come from a caller."""
+    """The counters of one server since its start.
+
+    Label values never come from a caller, who could otherwise create series without limit.
+    """
 
     clock: Callable[[], float] = monotonic
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -74,7 +77,7 @@ class Metrics:
     upstream_seconds: Histogram = field(default_factory=Histogram)
     upstream_in_flight: int = 0
     answered_at: float | None = None
-    """When the backend last answered a query, by `clock`."""
+    """When the backend last answered a query, in seconds of `clock`; readiness reads it."""
     retries: int = 0
     cache: Counter[bool] = field(default_factory=Counter)
     """Cache lookups, by whether it was a hit."""
@@ -88,7 +91,7 @@ class Metrics:
         self.bytes_returned[tool] += size
 
     def count_upstream(self, code: str, seconds: float) -> None:
-        """Count a query to the backend; each retry is one."""
+        """Count a query to the backend; each retry counts."""
         self.upstream[code] += 1
         if code == OK:
             self.answered_at = self.clock()
@@ -100,7 +103,7 @@ class Metrics:
 
     @property
     def under_way(self) -> int:
-        """Calls and requests that are not answered yet; shutdown waits for zero."""
+        """Calls and requests without an answer so far; shutdown waits for 0."""
         return self.calls_in_flight + self.requests_in_flight
 
 
@@ -135,7 +138,7 @@ def write_metrics(metrics: Metrics) -> bytes:
 
 
 def _list_families(m: Metrics) -> list[tuple[str, str, str, tuple[str, ...], Samples]]:
-    """Every family: kind, name, help, labels, samples. Empty ones too, so dashboards find them."""
+    """Every family as kind, name, help, labels, samples; empty ones too, for dashboards."""
     lookups = {("hit",): m.cache[True], ("miss",): m.cache[False]}
     asked_s, called_s = {(): m.upstream_seconds}, _key(m.call_seconds)
     return [

@@ -18,9 +18,10 @@ from gateway_metrics_mcp.runtime.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 _FRESH_S: Final = 5
-"""How long a result is reused: every load balancer node sends probes."""
+"""How long a result is reused, in seconds: every node of a load balancer sends probes."""
 _PROOF_S: Final = 15
-"""How long an answered query counts as proof: a busy server must not be taken out."""
+"""How long an answered query proves readiness, in seconds: a server that is busy, and so slow to
+answer the probe, must stay in the load balancer."""
 _PATIENCE_S: Final = 3
 _SLOW: Final = f"the backend gave no answer within {_PATIENCE_S} seconds"
 
@@ -36,7 +37,7 @@ class Readiness:
         self._task: asyncio.Task[str | None] | None = None
         self._found_at = 0.0
         self._ours_at: float | None = None
-        """When the backend last answered the probe itself, which proves less than a query."""
+        """`answered_at` of the probe's own query: it is reused for _FRESH_S, not _PROOF_S."""
         self._told: str | None = None
 
     async def find_obstacle(self) -> str | None:
@@ -58,9 +59,9 @@ class Readiness:
         try:
             await self._probe()
             self._ours_at = self._meter.answered_at
-        except Exception as error:  # anything: the probe has to be answered
+        except Exception as error:  # any error: the load balancer needs an answer
             obstacle = _describe(error)
-            if obstacle != self._told:  # once, not on every probe
+            if obstacle != self._told:  # log a change, not every probe
                 is_fault = not isinstance(error, GatewayMetricsError)
                 level = logging.ERROR if is_fault else logging.WARNING
                 logger.log(level, "not ready: %s", error, exc_info=is_fault)
@@ -72,7 +73,7 @@ class Readiness:
 
 
 def _describe(error: Exception) -> str:
-    """A public reason; the error's own text may contain a path and is only logged."""
+    """A reason for the public: the error's text may contain a path, so it is only logged."""
     match error:
         case SettingsError():
             return "the set-up is wrong; the log says more"

@@ -1,1 +1,1 @@
-"""Instants, periods, zones and intervals."""
+"""Times as people and the API write them: instants, periods, zones, windows and intervals."""

@@ -1,4 +1,4 @@
-"""The words of `compareTo` -> the earlier window that a window is compared with."""
+"""Reads `compareTo`: the earlier window that a window is compared with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EARLIER: Final = (
     "Give previous, 1 day, 1 week, 1 month, 1 year, or a period: yesterday, last week, "
     "last month, 2026-06, 2026-W30, 2026-Q3, 2026-06-01..2026-06-07"
 )
-"""What `compareTo` may be."""
+"""The forms of `compareTo`, for messages."""
 
 _DATE_LETTERS: Final = len("2026-06-01")
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
@@ -68,13 +68,13 @@ _SAID: Final = {
 
 
 def read_earlier(text: object, window: Window, *, now: datetime) -> Window:
-    """The earlier window that a text means, in the zone of the window.
+    """The earlier window that a text names, in the window's zone.
 
-    `previous` is the time before of the same kind, `1 month` the window so much earlier, and a
-    date or an instant the start of a window as long.
+    `previous` is the preceding window or period of the same kind, `1 month` the window shifted
+    back by one, and a date or instant the start of a window of the same length.
 
     Raises:
-        ValueError: with a message for the user, if it is none, or not earlier.
+        ValueError: with a message for the user, if the text is invalid or not earlier.
     """
     if not isinstance(text, str):
         raise ValueError(  # noqa: TRY004 - wrong input, reported like the others
@@ -100,10 +100,10 @@ def read_earlier(text: object, window: Window, *, now: datetime) -> Window:
 
 
 def explain_earlier(window: Window, earlier: Window) -> tuple[str, ...]:
-    """What makes the two windows unlike, for the answer; days are the zone's own."""
+    """Notes on how the two windows differ or overlap; days are local days."""
     notes = []
     lengths = [format_length(one.start, one.end, one.zone) for one in (window, earlier)]
-    # Where the clocks change, as many days differ by an hour, or as many hours on the clocks.
+    # Across a clock change equal local days differ by an hour; they still count as equal.
     is_equal = window.end - window.start == earlier.end - earlier.start or _wall_length(
         window
     ) == _wall_length(earlier)
@@ -146,7 +146,7 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
 
 
 def _read_ends(text: str, clock: Clock) -> tuple[datetime, datetime] | None:
-    """The two instants of `2026-06-01T00:00Z..2026-06-15T09:30Z`; two dates are a period's."""
+    """The instants of `2026-06-01T00:00Z..2026-06-15T09:30Z`; None for two dates, a period."""
     first, _, last = (part.strip() for part in text.partition(".."))
     if min(len(first), len(last)) <= _DATE_LETTERS:
         return None
@@ -159,7 +159,7 @@ def _read_ends(text: str, clock: Clock) -> tuple[datetime, datetime] | None:
 
 
 def _respell(words: str) -> str | None:
-    """`1 week` for `1w`, `wow` and `a week ago`; None if nothing is near."""
+    """`1 week` for `1w`, `wow` and `a week ago`; None without a similar form."""
     if words in _SAID:
         return _SAID[words]
     match = _LOOSE_SHIFT.fullmatch(words)
@@ -173,7 +173,7 @@ def _respell(words: str) -> str | None:
 
 
 def _find_previous(window: Window) -> Window:
-    """The period before, or the time of the same length before."""
+    """The preceding period, or the preceding window of the same length."""
     period, zone = window.period, window.zone
     if period is None:
         days = _whole_days(window)
@@ -181,7 +181,7 @@ def _find_previous(window: Window) -> Window:
             return _make(window, window.start - (window.end - window.start), window.start)
         return _make(window, shift_instant(window.start, "day", -days, zone), window.start)
     start, count = window.start, 0
-    while start >= window.start:  # a period that the clocks skipped whole is none
+    while start >= window.start:  # skip a period that the zone's clocks left out completely
         count += period.count
         start = shift_instant(window.start, period.unit, -count, zone)
     if not period.is_running:
@@ -190,16 +190,20 @@ def _find_previous(window: Window) -> Window:
 
 
 def _elapsed_end(window: Window, start: datetime, latest: datetime) -> datetime:
-    """The end of as much of an earlier period as the running one has run, by its clocks."""
+    """Where an earlier period had run for as long, by local time, as the running one has."""
     elapsed = to_local(window.end, window.zone) - to_local(window.start, window.zone)
     end = min(resolve_local(to_local(start, window.zone) + elapsed), latest)
-    if end <= start:  # the clocks skipped the whole of it
+    if end <= start:  # the clocks skipped all of it
         end = min(start + (window.end - window.start), latest)
     return end
 
 
 def cut_to_elapsed(window: Window, earlier: Window) -> Window:
-    """The part of a whole period that a running one of its kind has had so far: else as it is."""
+    """Cut the earlier period to what the running one of its kind has had so far.
+
+    A month that has run for ten days would otherwise look like a drop. Other windows are
+    returned unchanged.
+    """
     ours, theirs = window.period, earlier.period
     if ours is None or theirs is None or not ours.is_running:
         return earlier
@@ -221,14 +225,14 @@ def _shift(window: Window, count: int, unit: str) -> Window:
     wall = to_local(window.end, window.zone)
     moved = shift_local(wall, calendar_unit, -count)
     if unit not in ("day", "week") and moved.day != wall.day and wall == floor_local(wall, "day"):
-        # The midnight after a day that the month lacks is the midnight after its last.
+        # The exclusive end of a day that the month lacks is the end of the month's last day.
         moved = shift_local(moved, "day", 1)
     end = resolve_local(moved)
     return _make(window, start, end if end > start else _end_as_long(start, window), window.period)
 
 
 def _make(window: Window, start: datetime, end: datetime, like: Period | None = None) -> Window:
-    """An earlier window, and the period it is if it is one of the same kind."""
+    """An earlier window, with its period if that is of the same kind as `like`."""
     return Window(
         start=start,
         end=end,
@@ -249,7 +253,7 @@ def _find_period(
 
 
 def _end_as_long(start: datetime, window: Window) -> datetime:
-    """The end of as many local days from there, or of as much time."""
+    """The end of a window of the same length: in local days if it is whole days."""
     days = _whole_days(window)
     if days is None:
         return start + (window.end - window.start)
@@ -257,7 +261,7 @@ def _end_as_long(start: datetime, window: Window) -> datetime:
 
 
 def _whole_days(window: Window) -> int | None:
-    """How many local days it is; None if it does not run from midnight to midnight."""
+    """The number of local days; None if it does not run from midnight to midnight."""
     walls = to_local(window.start, window.zone), to_local(window.end, window.zone)
     if any(wall != floor_local(wall, "day") for wall in walls):
         return None

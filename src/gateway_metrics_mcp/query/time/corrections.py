@@ -1,6 +1,6 @@
-"""What a time that cannot be read was probably meant to be.
+"""Guesses what an unreadable time was meant to be.
 
-Respellings are only guesses: whoever asks for them reads each one and offers the first that reads.
+Nothing here is applied: window.py suggests the first guess that can be read.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _QUARTER: Final = re.compile(r"(?:q([1-4])[-/ ]?([0-9]{4})|([0-9]{4})[-/ ]?q([1-
 _DATES: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PARTS_OF_A_DATE: Final = 3
 
-# The digits of an epoch number tell its unit, for the years 1973 to 5138.
+# The number of digits tells an epoch number's unit, for the years 1973 to 5138.
 _EPOCH: Final = re.compile(r"([0-9]{9,20})(?:\.[0-9]*)?")
 _EPOCH_UNITS: Final = ((11, 1, "seconds"), (14, 10**3, "milliseconds"), (17, 10**6, "microseconds"))
 _NANOSECONDS: Final = (20, 10**9, "nanoseconds")
@@ -87,7 +87,7 @@ def is_ahead(text: str) -> bool:
 
 
 def explain_epoch(text: str) -> str | None:
-    """`an epoch number, 2026-07-01T00:00Z if in seconds`; None if it is not one."""
+    """`an epoch number, in seconds "2026-07-01T00:00Z"`; None if it is not one."""
     match = _EPOCH.fullmatch(text)
     if match is None:
         return None
@@ -101,7 +101,7 @@ def explain_epoch(text: str) -> str | None:
 
 
 def respell(text: str) -> Iterator[str]:
-    """What may have been meant, the likeliest first; not every one can be read."""
+    """Possible meanings, the likeliest first; some cannot be read either."""
     words = text.lower()
     if words in _SAID:
         yield _SAID[words]
@@ -117,7 +117,7 @@ def respell(text: str) -> Iterator[str]:
 
 
 def _lengths(text: str) -> Iterator[str]:
-    """`7d`, `7 days ago` and `now - 7 days` are Grafana's; `7 days` are the last ones."""
+    """`now-7d` for `7d`, `7 days ago` and `now - 7 days`; `last 7 days` for `7 days`."""
     match = _LENGTH.fullmatch(text)
     if match is None:
         return
@@ -134,7 +134,7 @@ def _lengths(text: str) -> Iterator[str]:
 
 
 def _dates(words: str) -> Iterator[str]:
-    """Dates, months, weeks and quarters with other separators, or with digits left out."""
+    """Dates, months, weeks and quarters with other separators or missing zeros."""
     if (match := _DATE.fullmatch(words)) is not None:
         year, month, day = match[1], match[3] or match[5], match[4] or match[6]
         time = match[7] or match[8]
@@ -180,13 +180,13 @@ def _by_month_name(words: str) -> Iterator[str]:
 
 
 def _correct(text: str) -> list[str]:
-    """The words of the text, each as the nearest one that periods are made of."""
+    """The words of the text, each replaced by the most similar word of a period."""
     words = [_correct_word(word) for word in re.findall(r"[a-z]+|[0-9]+", text.lower())]
     return [_agree(word, before) for before, word in pairwise(["", *words])]
 
 
 def _agree(word: str, before: str) -> str:
-    """`7 day` -> `days`, as a number before it asks."""
+    """A unit in the plural after a number: `7 day` -> `days`."""
     unit = word.removesuffix("s")
     is_counted = unit in _UNITS and before.isdigit()
     return f"{unit}{'' if int(before) == 1 else 's'}" if is_counted else word

@@ -1,4 +1,4 @@
-"""Bucket widths and the arithmetic of buckets: in UTC (ruling R4), or by the calendar of a zone."""
+"""Intervals and the arithmetic of their buckets: in UTC (R4), or by a zone's calendar."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _EXAMPLE: Final = 'a positive whole number and one unit, such as "1 hour" or "15
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """`count` units of time, the width of a bucket.
+    """`count` units of time: the width of a bucket.
 
-    Buckets are numbered: second to day from 1970-01-01, weeks from Monday 1970-01-05, months
+    Buckets are numbered (R4): second to day from 1970-01-01, weeks from Monday 1970-01-05, months
     and years by the calendar from 1970-01.
     """
 
@@ -48,8 +48,8 @@ class Interval:
         """Read `<positive integer> <unit>`, the unit with or without `s`.
 
         Raises:
-            ValueError: with a message for the user, if it is no text, compound, zero, longer than
-                100 years or of an unknown unit.
+            ValueError: with a message for the user, if it is not text, compound, zero, longer
+                than 100 years or of an unknown unit.
         """
         if not isinstance(text, str):
             raise ValueError(  # noqa: TRY004 - wrong input, reported like the others
@@ -72,9 +72,9 @@ class Interval:
 
     @classmethod
     def from_seconds(cls, seconds: object) -> Interval:
-        """The interval of the deprecated `intervalInSeconds`, in its largest plain unit.
+        """The interval of the deprecated `intervalInSeconds`, in the largest unit that divides it.
 
-        Never weeks: 604,800 seconds are counted from 1970-01-01, a Thursday.
+        Never weeks: 604,800 seconds are counted from 1970-01-01, a Thursday (R4).
 
         Raises:
             ValueError: if it is zero, negative or longer than 100 years.
@@ -92,7 +92,7 @@ class Interval:
 
     @property
     def wire(self) -> str:
-        """The form the API documents: `1 hour`, `2 day`."""
+        """The form the API documents, with the unit in the singular: `1 hour`, `2 day`."""
         return f"{self.count} {self.unit}"
 
     @property
@@ -112,7 +112,7 @@ class Interval:
         return self.count * UNIT_MONTHS[self.unit]
 
     def number_of(self, instant: datetime) -> int:
-        """The number of the bucket that holds the instant."""
+        """The number of the bucket that contains the instant; negative before its origin."""
         seconds = self.fixed_seconds
         if seconds is not None:
             return (instant - self.origin) // timedelta(seconds=seconds)
@@ -128,11 +128,11 @@ class Interval:
         return datetime(1970 + years, month + 1, 1, tzinfo=UTC)
 
     def floor(self, instant: datetime) -> datetime:
-        """The start of the bucket that holds the instant."""
+        """The start of the bucket that contains the instant."""
         return self.start_of(self.number_of(instant))
 
     def after(self, start: datetime) -> datetime:
-        """The start of the next bucket, which is the end of this one."""
+        """The start of the next bucket, which is this bucket's end."""
         return self.start_of(self.number_of(start) + 1)
 
     def seconds_from(self, start: datetime) -> float:
@@ -166,19 +166,20 @@ def _years(unit: IntervalUnit) -> float:
 
 
 STEPS: Final = (Interval(1, "hour"), Interval(30, "minute"), Interval(15, "minute"))
-"""Buckets in UTC of which local ones are put together, the widest first."""
+"""UTC buckets that local days are added up from, the widest first: zones' offsets are multiples of
+a quarter of an hour today."""
 
 LOCAL_UNITS: Final[frozenset[IntervalUnit]] = frozenset(("day", "week", "month", "year"))
-"""Units whose start the zone decides."""
+"""Units that start at a zone's midnight."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalDays(Interval):
-    """Buckets of days or more in a zone; their starts are instants in UTC.
+    """Buckets of local days or longer in a zone; their starts are instants in UTC.
 
-    They are numbered by the local calendar: days from the local 1970-01-01. One that the clocks
-    skipped whole is empty, and no instant lies in it. The API has no such buckets: they are made
-    of UTC ones, or asked one by one.
+    They are numbered by the local calendar, days from the local 1970-01-01. A day that the clocks
+    skipped completely is an empty bucket. The API has no local buckets, so reports add them up
+    from UTC buckets or query each one (reports/time_buckets.py).
     """
 
     zone: ZoneInfo
@@ -189,7 +190,7 @@ class LocalDays(Interval):
 
     @property
     def in_utc(self) -> Interval:
-        """As wide buckets, cut by UTC."""
+        """The same width in UTC buckets."""
         return Interval(self.count, self.unit)
 
     @property
@@ -204,20 +205,20 @@ class LocalDays(Interval):
             number = ((day.year - FIRST_YEAR) * 12 + day.month - 1) // self.months
         else:
             number = (day - self.origin.date()).days // self._days
-        # Clocks set back over midnight show the day before once more, a skipped day never.
+        # Clocks set back over midnight repeat the previous day; a skipped day never shows.
         while self.start_of(number + 1) <= instant:
             number += 1
         return number
 
     def start_of(self, number: int) -> datetime:
-        """The first instant of a bucket; of an empty one, that of the next."""
+        """The first instant of a bucket; for an empty bucket, the start of the next."""
         if self.unit in UNIT_MONTHS:
             years, month = divmod(number * self.months, 12)
             day = date(FIRST_YEAR + years, month + 1, 1)
         else:
             day = self.origin.date() + timedelta(days=number * self._days)
         midnight = datetime.combine(day, time(), self.zone)
-        # Only the bucket before the first of all data starts so long ago.
+        # resolve_local refuses such years; only the bucket that contains 1970 can start so early.
         return midnight.astimezone(UTC) if day.year < FIRST_YEAR - 1 else resolve_local(midnight)
 
     def count_buckets(self, start: datetime, end: datetime) -> int:
@@ -235,9 +236,9 @@ class LocalDays(Interval):
             bucket = following
 
     def step(self, start: datetime, end: datetime) -> Interval | None:
-        """The widest buckets in UTC that no start of ours within [start, end) cuts.
+        """The widest of STEPS whose UTC buckets align with every local start in [start, end).
 
-        None if even those of a quarter of an hour are cut.
+        None if not even quarters of an hour do.
         """
         inside = [bucket for bucket in self.buckets(start, end) if bucket >= start]
         for step in STEPS:
@@ -251,25 +252,25 @@ class LocalDays(Interval):
 
 
 def localise(interval: Interval | None, zone: ZoneInfo) -> LocalDays | None:
-    """The zone's own days, where buckets of a day or more are asked outside UTC."""
+    """Local buckets, if the interval is a day or longer in a zone other than UTC; else None."""
     if interval is None or zone.key == "UTC" or interval.unit not in LOCAL_UNITS:
         return None
     return LocalDays(interval.count, interval.unit, zone)
 
 
 def zone_of(buckets: Interval) -> ZoneInfo:
-    """Whose clocks cut the buckets."""
+    """The zone at whose midnights the buckets start; UTC for plain intervals."""
     return buckets.zone if isinstance(buckets, LocalDays) else ZoneInfo("UTC")
 
 
 def end_of(start: datetime, buckets: Interval) -> datetime:
-    """The end of the bucket that starts there, also where a gateway counts them from elsewhere."""
+    """The end of the bucket that starts here, even if a gateway aligns its buckets differently."""
     seconds = buckets.fixed_seconds
     return buckets.after(start) if seconds is None else start + timedelta(seconds=seconds)
 
 
 BUCKETS_BY_DEFAULT: Final = 62
-"""About 60, and two months of days still fit."""
+"""About 60, so that two months of days (62) still fit."""
 
 INTERVALS: Final = tuple(
     Interval.parse(text)
@@ -287,11 +288,11 @@ INTERVALS: Final = tuple(
         "1 year",
     )
 )
-"""The usual ones, of which we choose."""
+"""The intervals that a default is chosen from."""
 
 
 def choose_interval(start: datetime, end: datetime, most: int = BUCKETS_BY_DEFAULT) -> Interval:
-    """The narrowest usual interval that gives at most so many buckets, about 60 by default."""
+    """The narrowest default interval with at most `most` buckets in the window."""
     for interval in INTERVALS:
         if interval.count_buckets(start, end) <= most:
             return interval

@@ -1,4 +1,4 @@
-"""Words for times: instants, dates, date math and periods."""
+"""Reads words for times: ISO 8601 instants and dates, date maths (`now-7d`), and periods."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_date(text: str) -> date | None:
 def read_instant(text: str, zone: ZoneInfo) -> datetime | None:
     """The instant, in UTC, of an ISO 8601 date or time; None if the text has another form.
 
-    Without an offset it is local in the zone; a date is its first instant.
+    A time without an offset is local time in the zone; a date is its first instant.
 
     Raises:
         ValueError: with a message for the user, if there is no such date or time of day.
@@ -112,7 +112,7 @@ _CALENDAR_LETTERS: Final[dict[str, CalendarUnit]] = {
     "y": "year",
 }
 UNIT_LETTERS: Final[dict[str, str]] = {**_CLOCK_LETTERS, **_CALENDAR_LETTERS}
-"""The units of date maths."""
+"""The unit letters of date maths, as Grafana has them."""
 
 _FORM: Final = re.compile(r"[nN][oO][wW]((?:[+/-][0-9]*f?[A-Za-z])*)")
 _TERM: Final = re.compile(r"([+/-])([0-9]*)(f?)([A-Za-z])")
@@ -120,11 +120,13 @@ _INSTANT: Final = timedelta(microseconds=1)
 
 
 def read_date_maths(text: str, clock: Clock, *, is_end: bool) -> datetime | None:
-    """The instant, in UTC; None if the text has another form.
+    """The instant, in UTC, of Grafana's date maths (`now-1d/d`); None for another form.
+
+    Rounding goes down for a start and up for an end (`is_end`), as in Grafana.
 
     Raises:
-        ValueError: with a message for the user, if a term cannot be taken.
-        OverflowError: far outside the years that can be asked.
+        ValueError: with a message for the user, if a term is invalid.
+        OverflowError: far outside the supported years.
     """
     match = _FORM.fullmatch(text.replace(" ", ""))
     if match is None:
@@ -136,7 +138,7 @@ def read_date_maths(text: str, clock: Clock, *, is_end: bool) -> datetime | None
         if sign == "/":
             if count != 1:
                 raise ValueError(f'{quote(text)}: rounding takes one unit, such as "/{unit}"')
-            # An exclusive end already stands one instant past the unit it closes.
+            # A rounded end is exclusive: rounding it again has to stay within the unit it closes.
             inside = instant - _INSTANT if is_bound else instant
             instant = _round(inside, unit, clock, goes_up=is_end)
             is_bound = is_end
@@ -146,7 +148,7 @@ def read_date_maths(text: str, clock: Clock, *, is_end: bool) -> datetime | None
 
 
 def _spell(text: str, fiscal: str, letter: str) -> str:
-    """The letter of a unit as Grafana spells it; only m and M differ, d and D do not."""
+    """The unit letter in Grafana's case: only `m` and `M` are two units, `d` and `D` are one."""
     if fiscal:
         raise ValueError(
             f"{quote(text)}: fiscal units are not known here. Give dates, "
@@ -215,9 +217,10 @@ _QUARTERS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What kind of calendar period a window is: `count` whole units, or a running one so far.
+    """The calendar period that a window is: `count` whole units, or a running one so far.
 
-    The period before starts `count` units earlier; that of a running one ends as much earlier.
+    The preceding period starts `count` units earlier; for a running one it is cut to the same
+    elapsed part.
     """
 
     unit: CalendarUnit
@@ -227,15 +230,15 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A period as asked, before it is cut to now."""
+    """A period as requested, before it is cut to now."""
 
     start: datetime
     end: datetime
-    unit: CalendarUnit | None = None  # None: rolling
+    unit: CalendarUnit | None = None  # None for a rolling window
     count: int = 1
     note: str = ""
     running_note: str = ""
-    is_point: bool = False  # its name also stands for its start, so it may be an end
+    is_point: bool = False  # its name also means its start, so it may be an endTs
 
 
 def read_period(text: str, clock: Clock) -> Span | None:
@@ -243,7 +246,7 @@ def read_period(text: str, clock: Clock) -> Span | None:
 
     Raises:
         ValueError: with a message for the user, if the calendar has no such period.
-        OverflowError: outside the years that can be asked.
+        OverflowError: outside the supported years.
     """
     words = text.lower()
     present = _read_present(text, words)
@@ -265,7 +268,7 @@ def _read_present(text: str, words: str) -> CalendarUnit | None:
 
 
 def _whole_units(clock: Clock, unit: CalendarUnit, first: int, *, is_point: bool = False) -> Span:
-    """One unit, counted from the present one."""
+    """One whole unit; `first` counts from the current one."""
     start, end = clock.start_of(unit, first), clock.start_of(unit, first + 1)
     return Span(start, end, unit, is_point=is_point)
 
@@ -315,7 +318,7 @@ def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
             raise ValueError(f"{quote(name)} is no month: they are 01 to {_MONTHS}")
         return date(year, month, 1), "month"
     if week is not None:
-        weeks = date(year, 12, 28).isocalendar().week  # which is always in the last one
+        weeks = date(year, 12, 28).isocalendar().week  # 28 December is in the last ISO week
         if not 1 <= week <= weeks:
             raise ValueError(f"{quote(name)} is no week: {year} has W01 to W{weeks}")
         return date.fromisocalendar(year, week, 1), "week"

@@ -1,4 +1,4 @@
-"""The time arguments of a tool call -> the window [start, end) they mean."""
+"""Reads the time arguments of a tool call as a window [start, end) in UTC."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ STARTS: Final = (
     'Give ISO 8601 ("2026-07-01T00:00:00Z"), a date, "now-7d", or a period: today, yesterday, '
     "this week, last 7 days, last month, 2026-07, 2026-W30, 2026-Q3, 2026-07-01..2026-07-15"
 )
-"""What `startTs` may be."""
+"""The forms of `startTs`, for messages."""
 
 ENDS: Final = (
     'Give ISO 8601 ("2026-07-01T00:00:00Z"), a date (which leaves that day out), '
     '"now" or "now-1d", or leave it out'
 )
-"""What `endTs` may be."""
+"""The forms of `endTs`, for messages."""
 
 _LARGEST: Final = 10**20
 _T = TypeVar("_T")
@@ -49,25 +49,25 @@ _Reader = Callable[[str, Clock], _T | None]
 
 
 def read_start(value: object, clock: Clock) -> Span:
-    """The period of a `startTs`; one that names an instant runs from there to now.
+    """The period that `startTs` names; an instant starts a period up to now.
 
     Raises:
-        ValueError: with a message for the user, if it is neither.
+        ValueError: with a message for the user, if it names neither.
     """
     return _read(value, clock, _start, STARTS)
 
 
 def read_end(value: object, clock: Clock) -> datetime:
-    """The instant of an `endTs`, in UTC; the name of a calendar period means its start.
+    """The instant, in UTC, that `endTs` names; a calendar period (`2026-07`) means its start.
 
     Raises:
-        ValueError: with a message for the user, if it is none.
+        ValueError: with a message for the user, if it names no instant.
     """
     return _read(value, clock, _end, ENDS)
 
 
 def tidy(value: object) -> str:
-    """Text without outer spaces and with single inner ones; empty if it is no text."""
+    """Text with single spaces, none at the ends; empty for other types."""
     return " ".join(value.split()) if isinstance(value, str) else ""
 
 
@@ -92,7 +92,7 @@ def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str) -> _T:
 
 
 def _text(value: object, forms: str) -> str:
-    # Beyond the bound are infinities and integers too long for a message.
+    # The bound excludes infinities, and integers too long for a message.
     if type(value) in (int, float) and -_LARGEST < cast("float", value) < _LARGEST:
         epoch = explain_epoch(str(int(cast("float", value))))
         raise ValueError(f"{quote(value)} is {epoch or 'a number, not text'}. {forms}")
@@ -108,7 +108,7 @@ def _text(value: object, forms: str) -> str:
 
 
 def _reads(text: str, clock: Clock, reader: _Reader[_T]) -> bool:
-    """Whether a respelling would be taken; a start at now or later would not."""
+    """Whether a guess is valid; a start at or after now is not."""
     try:
         found = reader(text, clock)
     except (ValueError, OverflowError):
@@ -127,7 +127,7 @@ def _start(text: str, clock: Clock) -> Span | None:
 
 
 def _end(text: str, clock: Clock) -> datetime | None:
-    # Before the periods: as an end, Grafana's now/d is the end of the day.
+    # Before periods, because `now/d` as an end is the end of the day, as in Grafana.
     instant = _instant(text, clock, is_end=True)
     if instant is None:
         span = read_period(text, clock)
@@ -156,21 +156,21 @@ def _check_year(instant: datetime) -> None:
 
 _DAY: Final = timedelta(days=1)
 _FEWEST_DAYS: Final = 2
-"""From here on a length is told in days and hours, below it in hours."""
+"""A length of at least so many days reads in days and hours, a shorter one in hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time range [start, end) in UTC, and what the answer has to say of it."""
+    """A time range [start, end) in UTC, and how the answer describes it."""
 
     start: datetime
     end: datetime
     zone: ZoneInfo
-    """The zone of dates and periods."""
+    """The zone that dates and periods were read in."""
     notes: tuple[str, ...]
-    """Our sentences for the answer: what was cut or left out."""
+    """Notes for the answer: what was cut or excluded."""
     is_to_now: bool
-    """Whether the window ends at now, so that its last minutes may still fill."""
+    """Whether the window ends at now, so rows of its last minutes may still arrive."""
     period: Period | None
     """The calendar period it is; None for any other window."""
 
@@ -183,9 +183,9 @@ def read_window(
     now: datetime,
     default_zone: str = "UTC",
 ) -> Window:
-    """The window that the time arguments mean; None stands for a time that was not given.
+    """The window of the time arguments; None stands for an argument that was not given.
 
-    `now` is aware, and taken to the whole second below it.
+    `now` is aware, and cut to whole seconds: repeated calls within a second are the same query.
 
     Raises:
         InvalidQueryError: with every problem, at `startTs`, `endTs` or `timezone`.
@@ -205,7 +205,7 @@ def read_window(
 
 
 def _whole(span: Span, clock: Clock) -> Window:
-    """The window of a period alone, up to now if it is not over."""
+    """The window of a period without an endTs, cut to now if it is still running."""
     note = span.running_note if span.end > clock.now else span.note
     return Window(
         start=span.start,
@@ -222,7 +222,7 @@ def _period(span: Span, clock: Clock) -> Period | None:
 
 
 def _free(span: Span, end: datetime, clock: Clock) -> Window:
-    """The window between two given times; the whole period if that is what they enclose."""
+    """The window between two given times, with its period if they enclose exactly one."""
     cut = f"endTs {format_minute(end)} is in the future: cut to now, {format_minute(clock.now)}"
     is_whole = min(end, clock.now) == min(span.end, clock.now)
     return Window(
@@ -238,7 +238,7 @@ def _free(span: Span, end: datetime, clock: Clock) -> Window:
 def _find_emptiness(
     span: Span, end: datetime | None, texts: tuple[str, str], clock: Clock
 ) -> Problem | None:
-    """Why no time lies in the window, with the correction; None if some does."""
+    """Why the window is empty, with a correction; None if it is not (R18)."""
     start_text, end_text = texts
     start, now = format_minute(span.start), format_minute(clock.now)
     if span.start >= clock.now:
@@ -256,7 +256,7 @@ def _find_emptiness(
 
 
 def _correct(span: Span, end: datetime, texts: tuple[str, str], clock: Clock) -> str:
-    """What to ask instead of a window that ends before it begins."""
+    """A correction for a window that ends before it starts."""
     start_text, end_text = texts
     day = read_date(end_text)
     if day is not None and span.start < resolve_local(
@@ -280,10 +280,10 @@ def format_window(window: Window) -> str:
 
 
 def format_length(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    """`7 days`, `6 h 30 min`, `about 19 days 14 h`; days are the zone's own."""
+    """`7 days`, `6 h 30 min`, `about 19 days 14 h`; days are local days."""
     days, rest = _whole_days(start, end, zone)
     if rest and days < _FEWEST_DAYS:
-        # The hours are meant: 24 of them are no local day where the clocks change.
+        # In hours, because across a clock change 24 hours are not a local day.
         days, rest = 0, end - start
     seconds = int(rest.total_seconds())
     amounts = (days, seconds // 3600, seconds // 60 % 60, seconds % 60)

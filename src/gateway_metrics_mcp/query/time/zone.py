@@ -1,4 +1,4 @@
-"""The zone of dates and periods: an IANA name, or why it is none."""
+"""Time zones by IANA name, and calendar arithmetic on a zone's clocks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from gateway_metrics_mcp.query.suggestions import MOST, closest_matches, quote
 
 LONGEST: Final = 64
-"""Letters in a name or a time; longer text is refused unread."""
+"""The most letters of a zone or a time; longer text is refused without being parsed."""
 
-# Every name of the tz database has this form; a path outside it, `posix/...` and `right/...`
-# (which counts leap seconds) do not.
+# Every name of the tz database has this form. Paths out of it, `posix/...` and `right/...` (with
+# leap seconds) do not.
 _NAME: Final = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){0,2}")
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
 _EXAMPLE: Final = 'an IANA name, such as "Europe/Berlin" or "UTC"'
@@ -24,7 +24,8 @@ _NO_ZONES: Final = frozenset(("Factory",))
 _WESTERNMOST: Final = 12
 _EASTERNMOST: Final = 14
 
-# Abbreviations, also those the tz database keeps: its EST has no summer time, the user's has.
+# Abbreviations are refused even if the tz database has them: its EST has no daylight saving time,
+# but the user's probably has.
 _ABBREVIATIONS: Final = {
     "ACST": "Australia/Adelaide",
     "AEDT": "Australia/Sydney",
@@ -64,7 +65,7 @@ def read_zone(value: object) -> ZoneInfo:
     """The zone of an IANA name.
 
     Raises:
-        ValueError: with a message for the user, if it is none.
+        ValueError: with a message for the user, if the name is unknown.
     """
     if not isinstance(value, str):
         raise ValueError(  # noqa: TRY004 - wrong input, reported like the others
@@ -94,7 +95,7 @@ def _find(name: str) -> ZoneInfo | None:
 
 
 def _refuse_lookalikes(name: str) -> None:
-    """Refuse what people take for a zone: this computer's, an abbreviation, an offset."""
+    """Refuse texts that only look like a zone: `local`, an abbreviation, an offset."""
     if name.lower() in ("local", "localtime"):
         raise ValueError(
             f"{quote(name)} is not a time zone: no local one is known. Give {_EXAMPLE}"
@@ -113,7 +114,7 @@ def _refuse_lookalikes(name: str) -> None:
 
 
 def _fixed(offset: re.Match[str]) -> str:
-    """The name of a whole offset: `Etc/GMT-2` is two hours ahead of UTC."""
+    """The zone of a whole-hour offset; POSIX signs: `Etc/GMT-2` is two hours ahead of UTC."""
     hours, is_east = int(offset[2]), offset[1] == "+"
     if int(offset[3] or 0) or not 0 < hours <= (_EASTERNMOST if is_east else _WESTERNMOST):
         return ""
@@ -122,13 +123,13 @@ def _fixed(offset: re.Match[str]) -> str:
 
 @cache
 def zone_names() -> tuple[str, ...]:
-    """Every zone that can be asked, by name, but for abbreviations."""
+    """Every accepted zone name, sorted."""
     names = available_timezones() - _NO_ZONES - {"localtime"} - _ABBREVIATIONS.keys()
     return tuple(sorted(names))
 
 
 def _near_names(name: str) -> tuple[str, ...]:
-    """Up to three zones that resemble the name; a city alone finds its zone."""
+    """Up to three zones with a similar name; a city alone finds its zone."""
     zones: dict[str, list[str]] = {}
     for zone in zone_names():
         if zone.lower() == name.lower():
@@ -143,7 +144,7 @@ def _city(name: str) -> str:
 
 
 CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
-"""Units whose length in seconds the zone decides."""
+"""Units whose length depends on the zone's calendar."""
 
 ClockUnit = Literal["second", "minute", "hour"]
 """Units of a fixed length."""
@@ -165,41 +166,44 @@ _SECOND: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The present of one call: the instant, in UTC, and the zone of dates and periods."""
+    """The current time of one call, in UTC, and the zone of its dates and periods.
+
+    Read once per call, so that all its windows agree.
+    """
 
     now: datetime
     zone: ZoneInfo
 
     @property
     def wall(self) -> datetime:
-        """The present as the zone's clocks show it."""
+        """The current local time in the zone."""
         return self.now.astimezone(self.zone)
 
     def start_of(self, unit: CalendarUnit, count: int = 0) -> datetime:
-        """The instant at which the present unit starts, or the one `count` units later."""
+        """The start, in UTC, of the current unit, or of the one `count` units later."""
         return resolve_local(shift_local(floor_local(self.wall, unit), unit, count))
 
 
 def resolve_local(wall: datetime) -> datetime:
-    """The instant, in UTC, at which the zone's clocks first show this time.
+    """The instant, in UTC, at which the zone's clocks first show this local time.
 
-    A time that the clocks leave out stands for the first instant after the gap.
+    A local time that the clocks skip means the first instant after the gap.
 
     Raises:
-        OverflowError: far outside the years that can be asked.
+        OverflowError: far outside the supported years.
     """
     if not FIRST_YEAR - 1 <= wall.year <= LAST_YEAR + 1:
         raise OverflowError
     first = wall.replace(fold=0)
     instant = first.astimezone(UTC)
-    # Two times of one zone are compared by their hands, as meant here.
+    # Python compares two times of one zone by local time, which is what is needed here.
     if instant.astimezone(wall.tzinfo).replace(fold=0) == first:
         return instant
     return _end_of_gap(first)
 
 
 def _end_of_gap(wall: datetime) -> datetime:
-    """Find the change of offset, which lies between the two readings of a skipped time."""
+    """The change of offset, found by bisection between a skipped time's two readings."""
     before, after = wall.replace(fold=1).astimezone(UTC), wall.astimezone(UTC)
     offset = after.astimezone(wall.tzinfo).utcoffset()
     while after - before > _SECOND:
@@ -212,7 +216,7 @@ def _end_of_gap(wall: datetime) -> datetime:
 
 
 def floor_local(wall: datetime, unit: CalendarUnit) -> datetime:
-    """The midnight at which the unit that holds the time starts; weeks start on Monday."""
+    """The midnight at which the unit containing the time starts; weeks start on Monday."""
     midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if unit == "week":
         return shift_local(midnight, "day", -midnight.weekday())
@@ -223,7 +227,7 @@ def floor_local(wall: datetime, unit: CalendarUnit) -> datetime:
 
 
 def shift_local(wall: datetime, unit: CalendarUnit, count: int) -> datetime:
-    """The same time of day `count` units later; a day the month lacks becomes its last.
+    """The same time of day `count` units later; a day the month lacks becomes its last day.
 
     Raises:
         OverflowError: outside the years that a datetime can hold.
@@ -241,20 +245,20 @@ def shift_instant(instant: datetime, unit: CalendarUnit, count: int, zone: ZoneI
     """The instant `count` calendar units later in the zone.
 
     Raises:
-        OverflowError: far outside the years that can be asked.
+        OverflowError: far outside the supported years.
     """
     return resolve_local(shift_local(to_local(instant, zone), unit, count)) if count else instant
 
 
 def to_local(instant: datetime, zone: ZoneInfo) -> datetime:
-    """What the zone's clocks show; midnight for the first instant of a day that lacks it."""
+    """The local time; midnight for the first instant of a day whose midnight was skipped."""
     wall = instant.astimezone(zone)
     midnight = floor_local(wall, "day")
     return midnight if resolve_local(midnight) == instant else wall
 
 
 def format_minute(instant: datetime) -> str:
-    """`2026-11-13T00:00Z`; seconds and their fraction only when they are not zero."""
+    """`2026-11-13T00:00Z`; seconds and their fraction only if they are not 0."""
     utc = instant.astimezone(UTC).replace(tzinfo=None)
     text = utc.isoformat(timespec="auto" if utc.second or utc.microsecond else "minutes")
     return f"{text.rstrip('0') if utc.microsecond else text}Z"
