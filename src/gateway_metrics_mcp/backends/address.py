@@ -1,4 +1,4 @@
-"""Secrets in a backend's address, which others can read in the process list."""
+"""Backend addresses: parsing them, finding embedded credentials, and choosing a proxy."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _IN_QUERY: Final = (
 
 
 def find_embedded_credentials(address: str) -> str | None:
-    """What to do about the secret in an address, without repeating it; None if there is none.
+    """How to move a secret out of an address, without repeating it; None if there is none.
 
-    What an address of this kind never has is taken for one: a login before a gateway's host, a
-    parameter other than `secure`.
+    The process list shows addresses to other users. Parts that a valid address never has count as
+    secrets: a login before a gateway's host, a query parameter other than `secure`.
     """
     scheme = _SCHEME.match(address)
     rest = address[scheme.end() :] if scheme else address
@@ -47,14 +47,14 @@ def find_embedded_credentials(address: str) -> str | None:
 
 
 def _has_login(rest: str, *, is_gateway: bool, is_address: bool) -> bool:
-    """Whether a password stands before the host; of a gateway, a user name is one as well."""
+    """Whether a password precedes the host; for a gateway, a user name counts as well."""
     if is_gateway:
         return "@" in rest
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     login, at, _ = host.rpartition("@")
     if at:
         return ":" in login
-    # A password with a slash in it ends the host too early: the true one comes later.
+    # A `/` in a password ends the parsed host too early; the real host follows a later `@`.
     after = rest.rpartition("@")[2] if "@" in rest else None
     return is_address and after is not None and (":" in after or not _HOST.fullmatch(host))
 
@@ -78,7 +78,7 @@ _SWITCH: Final = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's HTTP interface, a user and a database of it."""
+    """A ClickHouse server's HTTP interface, with a user and a database; no password."""
 
     host: str
     port: int
@@ -88,10 +88,10 @@ class Address:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """The address in a URL; 8123 is the port without TLS, 8443 the one with it.
+        """The address in a URL; the default port is 8123, or 8443 with TLS.
 
         Raises:
-            SettingsError: if it is none, or holds a password. The message never shows it.
+            SettingsError: if it is invalid or holds a password; the message repeats neither.
         """
         try:
             url = urlsplit(text)
@@ -136,11 +136,11 @@ _NOT_IN_PATHS: Final = re.compile(r'["<>\\^`{|}]')
 
 
 def read_host(text: str) -> str:
-    """The address of the control plane, without a slash at its end; a path prefix is kept.
+    """The control plane's address without a trailing slash; a path prefix is kept.
 
     Raises:
-        SettingsError: if it is no address, or one that a token must not be sent to. The
-            address itself is not repeated: it may hold a password.
+        SettingsError: if it is invalid, or a token must not be sent there. The message does not
+            repeat the address, which may hold a password.
     """
     text = text.strip()
     if not _VISIBLE.fullmatch(text) or _NOT_IN_PATHS.search(text):
@@ -161,7 +161,7 @@ def read_host(text: str) -> str:
 
 
 def _split(text: str) -> SplitResult:
-    """The parts of an address that has a scheme of ours, a host and a port that can exist."""
+    """The parts of an http(s) address with a valid host and port."""
     wrong = f"the gateway's host is no address. Give {EXAMPLE_HOST}"
     try:
         parts = urlsplit(text)
@@ -176,14 +176,14 @@ def _split(text: str) -> SplitResult:
 
 
 def find_proxy(host: str) -> str | None:
-    """The environment's proxy for the address, if there is one that may carry the request.
+    """The environment's proxy for the address; None if there is none or it must not be used.
 
-    TLS passes a proxy unread. A request without TLS stays on this machine: it goes through a
-    proxy here, but round one elsewhere, which could read the token.
+    A proxy cannot read TLS. A plain http request goes to loopback and carries the token, so it
+    uses a proxy on this machine but bypasses any other.
 
     Raises:
-        SettingsError: if a login there ends the address too early; nothing of it is repeated.
-        ValueError: if a variable holds no address.
+        SettingsError: if a login in the variable needs percent-encoding; it is not repeated.
+        ValueError: if the variable holds no valid address.
     """
     parts, found = urlsplit(host), getproxies()
     proxy = found.get(parts.scheme) or found.get("all")
@@ -202,9 +202,9 @@ def find_proxy(host: str) -> str | None:
 
 
 def describe_proxy(host: str) -> str | None:
-    """The proxy for the address and what names it, for operators; None where there is none.
+    """`<host>:<port>, from <variable>` of the proxy, for operators; None without a proxy.
 
-    Its user name and password are left out.
+    Its user name and password are omitted.
 
     Raises:
         SettingsError, ValueError: as `find_proxy`.
@@ -218,7 +218,7 @@ def describe_proxy(host: str) -> str | None:
 
 
 def _name_proxy(scheme: str) -> str:
-    """Where the proxy's address comes from."""
+    """The variable that names the proxy."""
     kinds = (f"{scheme}_proxy", "all_proxy")
     names = [name for kind in kinds for name in (kind, kind.upper())]
     return next((name for name in names if os.environ.get(name)), "the system's settings")

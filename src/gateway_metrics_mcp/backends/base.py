@@ -1,4 +1,4 @@
-"""What answers a query: the one interface of the remote gateway and the engines."""
+"""The protocol of all backends; what wraps them is in middleware.py."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ class Backend(Protocol):
 
     @property
     def description(self) -> str:
-        """What it is, for operators: never a token, no credentials of an address."""
+        """What it is, for operators; without tokens or credentials."""
         ...
 
     async def query(self, query: Query, caller: Caller) -> Result:
-        """The rows that answer the query, as far as the caller may see them.
+        """The rows that answer the query, restricted to those the caller may see (R23).
 
         Raises:
-            GatewayMetricsError: a class of errors.py that says who must act.
+            GatewayMetricsError: of the class that says who must act (errors.py).
         """
         ...
 
     def explain(self, query: Query, caller: Caller) -> str:
-        """What `query` would send, without sending it: no address, no path, no token."""
+        """The request body or SQL that `query` would send; no address, path or token."""
         ...
 
     async def metadata_keys(
         self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
     ) -> Result | None:
-        """The keys of the callers' metadata: how many rows of [start, end) have each.
+        """The metadata keys of the rows in [start, end), with the number of rows that have each.
 
-        Key `metadata`, value `total`, most rows first; of virtual models, the real models' rows.
-        None if the source has no way to list them.
+        The result has the key `metadata` and the value `total`, most rows first, and counts real
+        models alone. None if the backend cannot list keys.
 
         Raises:
             GatewayMetricsError: as `query` does.
@@ -42,14 +42,14 @@ class Backend(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Release connections and threads; the backend is not used afterwards."""
+        """Release connections and threads; do not use the backend afterwards."""
         ...
 
 
 class Engine(Backend, Protocol):
-    """A backend that makes the answers itself, so that the API can be served over it."""
+    """A backend that computes answers itself, so this server can serve the API over it."""
 
     @property
     def most_queries(self) -> int:
-        """How many run at once; more wait inside, within their own time limit."""
+        """How many queries run at once; others wait inside, within their own time limit."""
         ...

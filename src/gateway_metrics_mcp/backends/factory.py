@@ -1,6 +1,6 @@
-"""Settings -> the backend they name, and all that stands before it.
+"""Opens the backend that the settings name, and wraps it in its middleware.
 
-Engines are imported here, when first needed.
+Engines are imported when first needed, so that a client sees the tools quickly.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _FORMS: Final = (
 
 
 class BackendHolder:
-    """Opens the backend once, when the first query comes; a failure is tried again.
+    """Opens the backend at the first query; after a failure the next query tries again.
 
-    Connections share it: it closes when the last one that holds it is gone. A `given` backend
-    answers instead of the one that the settings name, and is the giver's to close.
+    Connections share the backend, which closes with the last connection that holds it. A `given`
+    backend replaces the one in the settings; the caller that gave it closes it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class BackendHolder:
         self._holders = 0
 
     async def get(self) -> Backend:
-        """The open backend.
+        """The backend, opened if necessary.
 
         Raises:
             SettingsError: if the settings name none, or it cannot be opened.
@@ -67,6 +67,7 @@ class BackendHolder:
         ready = self._given or self._backend
         if ready is not None:
             return ready
+        # Opening reads files and imports an engine: once, and off the event loop.
         async with self._lock:
             if self._backend is None:
                 self._backend = await anyio.to_thread.run_sync(self._open)
@@ -74,7 +75,7 @@ class BackendHolder:
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
-        """Keep the backend open, if it is ever opened, until the end of the block."""
+        """Keep the backend open until the end of the block, if it is opened at all."""
         self._holders += 1
         try:
             yield
@@ -84,16 +85,16 @@ class BackendHolder:
                 await self._close()
 
     async def check(self) -> None:
-        """Try whether queries can be answered.
+        """Check whether queries can be answered.
 
-        A gateway is reached without a token, since the callers bring theirs.
+        A gateway is only tried without a token, because callers bring their own.
 
         Raises:
             GatewayMetricsError: if they cannot.
         """
         if self._settings.is_remote:
             if self._probe is None:
-                from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # a heavy door
+                from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # heavy: httpx
 
                 self._probe = GatewayProbe(_address(self._settings))
             await self._probe.check()
@@ -113,7 +114,11 @@ class BackendHolder:
 
 
 async def check_engine(ask: Callable[[Query, Caller], Awaitable[object]], now: datetime) -> None:
-    """Ask an engine to count the last minute; it raises if queries cannot be answered."""
+    """Check an engine by counting the rows of the last minute.
+
+    Raises:
+        GatewayMetricsError: if queries cannot be answered.
+    """
     start = now - timedelta(minutes=1)
     query = Query(datasource="modelMetrics", type="distribution", start_ts=start, end_ts=now)
     await ask(query, LOCAL)
@@ -125,15 +130,15 @@ def wrap_backend(
     clock: Callable[[], datetime],
     meter: Metrics | None = None,
 ) -> BackendStack:
-    """The backend behind all that the settings put before it.
+    """The backend wrapped in the middleware that the settings choose.
 
-    Retries are for a gateway alone. What an engine in this process answers is not kept: it is
-    quick, and an import is to be seen at once.
+    Only a gateway's calls are retried. Answers of DuckDB are not cached: it is fast, and imported
+    rows must show at once.
     """
     meter = meter or Metrics()
     retry = cache = None
     if settings.is_remote:
-        from gateway_metrics_mcp.backends.gateway.retries import Retries  # heavy
+        from gateway_metrics_mcp.backends.gateway.retries import Retries  # heavy: httpx
 
         retry = Retries(settings.retries, settings.timeout, meter).run
     if settings.cache_bytes and (settings.is_remote or _is_clickhouse(settings)):
@@ -148,14 +153,14 @@ def wrap_backend(
 
 
 def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Backend:
-    """The backend that the settings name, with nothing before it.
+    """The backend that the settings name, without middleware.
 
     Raises:
         SettingsError: if they name none, or it cannot be opened.
     """
     if not settings.is_remote:
         return open_engine(settings, catalog, clock)
-    from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend  # a heavy door
+    from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend  # heavy: httpx
 
     return GatewayBackend(
         _address(settings),
@@ -184,7 +189,7 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
         return _open_demo(settings, catalog, clock)
     if "://" in name:
         raise SettingsError(f"the scheme of the backend is unknown. Give {_FORMS}")
-    from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend  # a heavy door
+    from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend  # heavy: duckdb
 
     return DuckDBBackend(
         Path(name),
@@ -197,7 +202,7 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
 
 
 def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Engine:
-    from gateway_metrics_mcp.backends.demo import backend as demo  # a heavy door
+    from gateway_metrics_mcp.backends.demo import backend as demo  # heavy: duckdb
 
     return demo.DemoBackend(
         demo.read_seed(_address(settings)),
@@ -214,6 +219,7 @@ def _open_clickhouse(settings: Settings, catalog: Catalog) -> Engine:
     try:
         from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend  # an extra
     except ModuleNotFoundError as error:
+        # A missing module of our own is a bug, not a missing extra.
         if (error.name or "").partition(".")[0] != "clickhouse_connect":
             raise
         raise SettingsError(

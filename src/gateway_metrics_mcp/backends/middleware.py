@@ -1,4 +1,7 @@
-"""What stands before a backend that many ask: a cache, single-flight, limits and retries."""
+"""Middleware of every backend: cache, single-flight, retries, limits and counters.
+
+Each is keyed by caller, so callers share no answer and no call (docs/reliability.md).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from gateway_metrics_mcp.runtime.logs import trace_step
 from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics
 
 _ENTRY_BYTES: Final = 1_000
-"""Of the key's parts, the entry and its places in the cache's own tables, about."""
+"""About how many bytes an entry takes besides its rows: key, entry and the cache's tables."""
 _MOST_MEASURED: Final = 1_000
 
 
@@ -36,10 +39,11 @@ class _Entry:
 
 
 class AnswerCache:
-    """Results by key, the least recently used left out when they are more than `most_bytes`.
+    """Results by key, up to `most_bytes` (estimated); the least recently used are evicted.
 
-    A window is closed when it ended more than `closed_after_s` ago: its rows are all in. Times are
-    the wall clock's; an answer from the future, after it was set back, is none.
+    A window is closed if it ended more than `closed_after_s` seconds ago, when no more rows are
+    expected: its result lives longer. Times are wall-clock times; if the clock was set back, a
+    result from the future is discarded.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class AnswerCache:
         )
 
     def get(self, key: Hashable) -> Result | None:
-        """The result and how old it is, if it is still good."""
+        """The result with its age, if it has not expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -75,7 +79,7 @@ class AnswerCache:
         return replace(entry.result, age_s=age_s)
 
     def put(self, key: Hashable, size: int, end: datetime, asked_at: datetime, got: Result) -> None:
-        """Keep the answer of a window that ends at `end`; `size` is the key's own."""
+        """Store the result of a window that ends at `end`; `size` is the key's size in bytes."""
         is_closed = end < asked_at - self._closed_after
         lifetime_s = self._closed_s if is_closed else self._open_s
         size += _ENTRY_BYTES + estimate_bytes(got)
@@ -83,12 +87,12 @@ class AnswerCache:
             self._entries[key] = _Entry(got, asked_at, lifetime_s, size)
 
     def clear(self) -> None:
-        """Keep nothing."""
+        """Discard all results."""
         self._entries.clear()
 
 
 def estimate_bytes(result: Result) -> int:
-    """The memory of a result, about; of many rows some are measured, evenly spread."""
+    """The estimated memory of a result in bytes; of many rows, an evenly spread sample."""
     points = result.points
     if not points:
         return sys.getsizeof(result)
@@ -109,7 +113,7 @@ Ask = Callable[[], Awaitable[Result | None]]
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """One call and how many wait for it; `scope` ends it."""
+    """One call and the number of its waiters; `scope` cancels it."""
 
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     done: anyio.Event = field(default_factory=anyio.Event)
@@ -119,10 +123,10 @@ class _Flight:
 
 
 class SingleFlight:
-    """The calls in flight, by key; a key holds the caller, so that callers never share one.
+    """Merges identical calls in flight; the key contains the caller, so callers never share one.
 
-    A call is a task of its own, not the first asker's: that one may go while others wait. Its
-    life is bounded all the same, by the last who waits.
+    A call is a task of its own rather than part of the first waiter's, who may leave while
+    others wait. It is cancelled when its last waiter leaves.
     """
 
     def __init__(self) -> None:
@@ -130,14 +134,14 @@ class SingleFlight:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def has(self, key: Hashable) -> bool:
-        """Whether the same question is being asked."""
+        """Whether a call with this key is in flight."""
         return key in self._flights
 
     async def join(self, key: Hashable, ask: Ask) -> Result | None:
-        """The answer of the call with this key, which is made if there is none.
+        """The result of the call with this key, started if there is none.
 
         Raises:
-            GatewayMetricsError: the call's, each waiter one of their own.
+            GatewayMetricsError: the call's error, as a copy for each waiter.
         """
         flight = self._flights.get(key) or self._start(key, ask)
         flight.waiting += 1
@@ -152,31 +156,32 @@ class SingleFlight:
         return flight.answer
 
     async def aclose(self) -> None:
-        """End all calls: whoever waits is told so."""
+        """Cancel all calls; their waiters get an UnavailableError."""
         for key, flight in list(self._flights.items()):
             await self._end(key, flight)
 
     def _start(self, key: Hashable, ask: Ask) -> _Flight:
         flight = self._flights[key] = _Flight()
         task = asyncio.create_task(self._run(key, flight, ask))
-        self._tasks.add(task)
+        self._tasks.add(task)  # the event loop alone holds tasks weakly
         task.add_done_callback(self._tasks.discard)
         return flight
 
     async def _run(self, key: Hashable, flight: _Flight, ask: Ask) -> None:
+        # Stands if the scope is cancelled, which raises nothing here.
         flight.failure = UnavailableError(STOPPING)
         try:
             with flight.scope:
                 flight.answer = await ask()
                 flight.failure = None
-        except Exception as error:  # noqa: BLE001 - raised again by each who waits
+        except Exception as error:  # noqa: BLE001 - raised again by each waiter
             flight.failure = error
         finally:
             self._forget(key, flight)
             flight.done.set()
 
     async def _end(self, key: Hashable, flight: _Flight) -> None:
-        """Cancel the call, and wait until it has let go of what it holds."""
+        """Cancel the call, and wait until it has released its resources."""
         self._forget(key, flight)
         flight.scope.cancel()
         with anyio.CancelScope(shield=True):
@@ -188,7 +193,7 @@ class SingleFlight:
 
 
 def _renew(error: BaseException) -> BaseException:
-    """An equal error without a traceback: each raise adds to the one it has."""
+    """A copy of the error without a traceback, to which each raise would add."""
     if not isinstance(error, GatewayMetricsError):
         return error
     renewed = type(error).__new__(type(error), *error.args)
@@ -197,10 +202,10 @@ def _renew(error: BaseException) -> BaseException:
 
 
 class BackendStack:
-    """A backend asked as seldom as honesty allows: each query by one caller once at a time.
+    """A backend with its middleware: cache, single-flight, retries, limits, counters.
 
-    The order is: cache, single-flight, retries, limits, counts. A try that waits to be sent again
-    holds no place, and each try counts.
+    Retries come before limits, so a call that waits to be retried holds no place, and before the
+    counters, so each attempt counts.
     """
 
     def __init__(
@@ -223,21 +228,21 @@ class BackendStack:
 
     @property
     def description(self) -> str:
-        """That of the backend behind it."""
+        """The wrapped backend's description."""
         return self._backend.description
 
     async def query(self, query: Query, caller: Caller) -> Result:
-        """The rows, from the cache where it has them; `age_s` says so.
+        """The rows; from the cache if it has them, then with `age_s`.
 
         Raises:
-            BusyError: if too many calls are in flight for too long.
-            GatewayMetricsError: as the backend does.
+            BusyError: if no place became free in time.
+            GatewayMetricsError: as the backend raises.
         """
 
         async def ask() -> Result:
             return await self._backend.query(query, caller)
 
-        # As JSON: as queries, 1 and True are equal.
+        # The key is JSON, because as Query objects filters on 1 and True are equal.
         body = to_json(query.to_body())
         result = await self._answer(ask, caller, body, query.datasource, query.end_ts)
         if result is None:
@@ -245,16 +250,16 @@ class BackendStack:
         return result
 
     def explain(self, query: Query, caller: Caller) -> str:
-        """What the backend behind it would be sent."""
+        """What the wrapped backend would be sent."""
         return self._backend.explain(query, caller)
 
     async def metadata_keys(
         self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
     ) -> Result | None:
-        """The keys, on the same way as the rows of a query.
+        """The metadata keys, through the same middleware as a query.
 
         Raises:
-            GatewayMetricsError: as `query` does.
+            GatewayMetricsError: as `query` raises.
         """
 
         async def ask() -> Result | None:
@@ -264,7 +269,7 @@ class BackendStack:
         return await self._answer(ask, caller, body, datasource, end)
 
     async def aclose(self) -> None:
-        """End the calls in flight, then close the backend."""
+        """Cancel the calls in flight, then close the backend."""
         await self._flights.aclose()
         if self._cache is not None:
             self._cache.clear()
@@ -277,7 +282,8 @@ class BackendStack:
         kept = self._look_up(key)
         if kept is not None:
             return kept
-        # The limits are the owner's: whoever waits for a place of their own waits for no other's.
+        # Owners who share a caller's rights share its cache, but neither limits nor calls in
+        # flight: otherwise one owner would wait in another's queue.
         owner = (caller, caller.owner)
 
         async def ask_once() -> Result | None:
@@ -288,7 +294,7 @@ class BackendStack:
                 return got
 
         async def ask_and_keep() -> Result | None:
-            asked_at = self._clock()
+            asked_at = self._clock()  # before the call: rows may arrive while it runs
             got = await (ask_once() if self._retry is None else self._retry(ask_once))
             if self._cache is not None and got is not None:
                 self._cache.put(key, len(body) + len(caller.token or ""), end, asked_at, got)
@@ -308,7 +314,7 @@ class BackendStack:
 
 @dataclass(slots=True)
 class UpstreamCall:
-    """One call to the backend; a backend that has no way to answer was not asked."""
+    """One call to the backend; `is_asked` is False if the backend cannot list keys."""
 
     code: str = CANCELLED
     is_asked: bool = True
@@ -316,9 +322,9 @@ class UpstreamCall:
 
 @contextmanager
 def measure_upstream(meter: Metrics, datasource: DatasourceName) -> Iterator[UpstreamCall]:
-    """Count, time and trace what reaches the gateway or the engine."""
+    """Count, time and trace one call to the backend."""
     call, begun = UpstreamCall(), perf_counter()
-    # Asked for now: of a scope that has been cancelled anyio says that it always was.
+    # Read before the call: for a cancelled scope anyio reports a deadline of minus infinity.
     deadline = anyio.current_effective_deadline()
     meter.upstream_in_flight += 1
     try:
@@ -329,7 +335,7 @@ def measure_upstream(meter: Metrics, datasource: DatasourceName) -> Iterator[Ups
         call.code = error.code if isinstance(error, GatewayMetricsError) else "internal"
         raise
     except BaseException:
-        if anyio.current_time() >= deadline:  # ended by the time limit, not by the asker
+        if anyio.current_time() >= deadline:  # the time limit ended it, not the caller
             call.code = BackendTimeoutError.code
         raise
     finally:

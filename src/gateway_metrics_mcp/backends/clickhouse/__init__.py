@@ -1,1 +1,1 @@
-"""ClickHouse."""
+"""A ClickHouse server or cluster, over its HTTP interface."""

@@ -1,8 +1,8 @@
 """The distributed engine: tables of a ClickHouse server, over its HTTP interface.
 
 Queries are read-only and limited in time, memory and rows; no text of a caller becomes SQL. Each
-runs in a worker thread under an id of its own, by which it is killed when nobody waits for it. No
-socket is shut: behind a load balancer the kill may miss, and `max_execution_time` ends the query.
+runs in a worker thread under its own id, by which it is killed if its caller gives up. Behind a
+load balancer the kill may reach another node; then `max_execution_time` ends the query.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
 logger = logging.getLogger(__name__)
 
 CONCURRENCY: Final = 8
-"""Queries of one backend at a time, and connections that are kept."""
+"""Queries that run at once, and connections that are kept."""
 
 _CONNECT_TIMEOUT_S: Final = 10
 _GRACE_S: Final = 5
-"""How much longer than a query may take its socket waits: the server's own answer is better."""
+"""Seconds the socket waits beyond the query's time limit: the server's own error says more."""
 _COLUMNS_AGE_S: Final = 60
 _KILL_TIMEOUT_S: Final = 2
 _KILL_EVERY_S: Final = 0.2
@@ -69,7 +69,8 @@ _MEANING: Final = {
     "timeout_overflow_mode_leaf": "throw",
     "transform_null_in": "0",
 }
-"""Settings without which an answer could be another one, or a part of it; these are the usual."""
+"""Settings that could change an answer or cut it, pinned to ClickHouse's defaults: a user's profile
+may set them otherwise."""
 
 _BYTES: Final = {
     "KB": 10**3,
@@ -83,7 +84,7 @@ _BYTES: Final = {
 
 @dataclass(slots=True)
 class _Call:
-    """One query under an id of its own, and how far its thread is."""
+    """One query with its own id, and the state of its thread."""
 
     query_id: str = field(default_factory=lambda: f"gateway-metrics-mcp-{uuid4()}")
     is_cancelled: bool = False
@@ -92,10 +93,10 @@ class _Call:
 
 
 class ClickHouseBackend(SqlEngine):
-    """Answers from the tables of a database, in the vendor's layout, `Distributed` or not.
+    """Answers from a database's tables in the vendor's layout, `Distributed` or not.
 
-    The server is connected to when the first question comes. Columns that a table lacks read as
-    null. `connect` opens another client than the one over HTTP.
+    Connects at the first query. Columns that a table lacks read as null. `connect` replaces the
+    HTTP client.
     """
 
     _dialect = ClickHouseDialect()
@@ -147,7 +148,7 @@ class ClickHouseBackend(SqlEngine):
         except TimeoutError:
             outcome = self._give_up()
         if isinstance(outcome, GatewayMetricsError):
-            raise outcome  # outside of any handler: the client's errors hold the password's frames
+            raise outcome  # outside any handler: frames of the client's errors hold the password
         return outcome
 
     async def aclose(self) -> None:
@@ -164,14 +165,14 @@ class ClickHouseBackend(SqlEngine):
         except anyio.get_cancelled_exc_class():
             call.is_cancelled = True
             with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):
-                # A kill that comes before the server knows the query is lost, so it is repeated.
+                # Repeated, because a kill that arrives before the query has no effect.
                 while call.is_sent and not call.is_done:
                     await anyio.to_thread.run_sync(self._kill, call, abandon_on_cancel=True)
                     await anyio.sleep(_KILL_EVERY_S)
             raise
 
     def _work(self, call: _Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
-        """The whole of one query, in the worker thread; what fails is returned."""
+        """Run one query, in the worker thread; errors are returned, not raised."""
         table = self._table_of(query)
         try:
             return self._answer(call, query, caller, table)
@@ -213,7 +214,7 @@ class ClickHouseBackend(SqlEngine):
             return self._client
 
     def _stored(self, client: Client, table: str, source: str) -> dict[str, str]:
-        """The table's columns and their types, at most a minute old."""
+        """The table's columns and types, cached for a minute."""
         now = time.monotonic()
         age, stored = self._columns.get(table, (-float("inf"), {}))
         if now - age > _COLUMNS_AGE_S:
@@ -223,7 +224,11 @@ class ClickHouseBackend(SqlEngine):
         return stored
 
     def _check_types(self, table: str, stored: Mapping[str, str], statement: Statement) -> None:
-        """Refuse to read columns as what they are not: some would give wrong values."""
+        """Refuse columns of another kind of type, some of which would give wrong values.
+
+        Raises:
+            EngineError: if the statement uses one.
+        """
         for name, published in self._layout.tables[table].items():
             is_used = f'"{name}"' in statement.text or name in _UNQUOTED
             if is_used and name in stored and not fits(stored[name], published):
@@ -233,10 +238,10 @@ class ClickHouseBackend(SqlEngine):
                 )
 
     def _limits(self, client: Client) -> dict[str, str]:
-        """The settings of a query, as far as the user's profile lets them be chosen.
+        """The settings of a query, as far as the user's profile allows them.
 
         Raises:
-            SettingsError: if the profile is fixed to answers that can be incomplete.
+            SettingsError: if the profile fixes a setting of `_MEANING` to another value.
         """
         for name, value in _MEANING.items():
             fixed = client.server_settings.get(name)
@@ -254,12 +259,12 @@ class ClickHouseBackend(SqlEngine):
         own = client.server_settings.get("readonly")
         if (
             own is not None and own.value != "0"
-        ):  # and so it stays: the server lets nobody change it
+        ):  # a read-only profile cannot be changed, not even to readonly
             del wanted["readonly"]
         return _allowed(client, wanted)
 
     def _kill(self, call: _Call) -> None:
-        """Ask the server to stop the query, which ends the wait of its thread."""
+        """Ask the server to kill the query, which also ends its thread's wait."""
         client = self._client
         if client is None:
             return
@@ -270,7 +275,7 @@ class ClickHouseBackend(SqlEngine):
 
 
 def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Those settings that the server knows, lets be changed and has not so already."""
+    """The settings that the server knows, lets us change, and that differ from ours."""
     known = client.server_settings
     return {
         name: value
@@ -280,13 +285,13 @@ def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:
 
 
 def _open_client(address: Address, password: str, *, timeout_s: float) -> Client:
-    """A client for many threads: it has no session.
+    """A client without a session, so that many threads can use it.
 
-    A pool of its own, which is closed with it; the usual one would read the proxies of the
-    environment, and the password would pass them in the clear.
+    It has its own connection pool, closed with it: the library's shared pool would use the
+    environment's proxies, which could read the password of a connection without TLS.
 
     Raises:
-        ClickHouseError: if there is no such server, or it does not let the user in.
+        ClickHouseError: if the server cannot be reached or refuses the user.
     """
     return clickhouse_connect.get_client(
         interface="https" if address.is_secure else "http",
@@ -299,7 +304,7 @@ def _open_client(address: Address, password: str, *, timeout_s: float) -> Client
         connect_timeout=_CONNECT_TIMEOUT_S,
         send_receive_timeout=math.ceil(timeout_s) + _GRACE_S,
         client_name="gateway-metrics-mcp",
-        form_encode_query_params=True,  # values belong into no proxy's log of URLs
+        form_encode_query_params=True,  # in the body: proxies log URLs
         pool_mgr=get_pool_manager(maxsize=CONCURRENCY),
     )
 

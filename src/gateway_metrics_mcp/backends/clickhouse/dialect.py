@@ -1,7 +1,7 @@
-"""How ClickHouse spells what the compiler needs.
+"""ClickHouse's SQL for the compiler.
 
-A statement is one flat SELECT, so that a `Distributed` table aggregates on its shards. Nothing
-hangs on a setting of the server: what would is spelt out.
+A statement is one flat SELECT, so that a `Distributed` table aggregates on its shards. Expressions
+do not depend on server settings: each spells out nulls, precision and time zone.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from gateway_metrics_mcp.query import Interval
 from gateway_metrics_mcp.query.time.interval import EPOCH
 
 _TEAMS: Final = f'arrayDistinct(arrayFilter(t -> isNotNull(t), "{TEAMS_COLUMN}"))'
-"""The row's teams, each once."""
+"""The row's teams, each once (R5)."""
 
 _METADATA_KEYS: Final = (
     f'arrayDistinct(mapKeys(mapFilter((k, v) -> isNotNull(v), "{METADATA_COLUMN}")))'
 )
-"""The row's metadata keys, each once: one without a value is none (R6)."""
+"""The row's metadata keys, each once; a key without a value does not count (R6)."""
 
 _NOTHING: Final = {
     "TEXT": "CAST(NULL, 'Nullable(String)')",
@@ -49,14 +49,14 @@ _TEXT: Final[dict[TextPlace, str]] = {
 
 
 class ClickHouseDialect:
-    """ClickHouse; its server binds the parameters."""
+    """The dialect of ClickHouse, whose server binds the parameters."""
 
     def source(self, database: str, table: str) -> str:
-        """A table of the database."""
+        """The qualified name of a table."""
         return f"{quote_identifier(database)}.{quote_identifier(table)}"
 
     def absent_columns(self, columns: Mapping[str, str], stored: Mapping[str, str]) -> str:
-        """What goes before a SELECT so that columns which the table lacks are null."""
+        """A WITH clause that gives nulls for the columns the table lacks; empty if it has all."""
         absent = [
             f"{_NOTHING[type_]} AS {quote_identifier(name)}"
             for name, type_ in columns.items()
@@ -65,7 +65,7 @@ class ClickHouseDialect:
         return f"WITH {', '.join(absent)} " if absent else ""
 
     def parameter(self, value: object) -> Any:
-        """The value as its placeholder expects it."""
+        """The value in the form its placeholder expects."""
         if isinstance(value, datetime):
             return (value - EPOCH) // timedelta(microseconds=1)
         if isinstance(value, bool):
@@ -73,7 +73,7 @@ class ClickHouseDialect:
         return value
 
     def placeholder(self, name: str, value: object) -> str:
-        if isinstance(value, datetime):  # as a number: text is bound to the years 1900 to 2299
+        if isinstance(value, datetime):  # a number, as text is limited to the years 1900 to 2299
             return f"fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
         if isinstance(value, bool):
             return f"{{{name}:Bool}}"
@@ -82,7 +82,7 @@ class ClickHouseDialect:
         return f"{{{name}:{'Float64' if isinstance(value, float) else 'String'}}}"
 
     def finite(self, number: str) -> str:
-        # Adding nothing makes one value of 0 and -0, which ClickHouse would tell apart.
+        # Adding 0 turns -0 into 0, which ClickHouse would otherwise group apart.
         return f"if(isFinite({number}), {number} + 0., NULL)"
 
     def as_float(self, number: str) -> str:
@@ -97,11 +97,12 @@ class ClickHouseDialect:
         if function == "countDistinct":
             return f"uniqExact({value})"
         if is_integer and function in ("sum", "avg"):
-            total = f"sumOrNull(toInt128({value}))"  # in 64 bits it would wrap around
+            total = f"sumOrNull(toInt128({value}))"  # 64 bits wrap around silently
             return total if function == "sum" else f"{total} / count({value})"
         return f"{function}OrNull({value})"
 
     def bucket(self, interval: Interval) -> str:
+        # Integer arithmetic (R4), because toStartOfInterval restarts 5 or 36 hours at midnight.
         seconds = interval.fixed_seconds
         if seconds is None:
             year, month = (f"to{part}(\"{TIME_COLUMN}\", 'UTC')" for part in ("Year", "Month"))
@@ -109,7 +110,7 @@ class ClickHouseDialect:
         microseconds = f"toUnixTimestamp64Micro(toDateTime64(\"{TIME_COLUMN}\", 6, 'UTC'))"
         width = seconds * MICROSECONDS
         origin = int((interval.origin - EPOCH).total_seconds()) * MICROSECONDS
-        # One width is added and taken off again: intDiv does not round down below zero.
+        # intDiv truncates towards zero; adding one width first makes it round down before 1970 too.
         return f"intDiv({microseconds} - {origin} + {width}, {width}) - 1"
 
     def percentiles(self, number: str, fractions: Sequence[float]) -> str:
@@ -118,12 +119,13 @@ class ClickHouseDialect:
 
     def metadata(self, key: str) -> str:
         column = quote_identifier(METADATA_COLUMN)
+        # A missing key of a Map reads as an empty text, not as null (R6).
         return f"if(mapContains({column}, {key}), {column}[{key}], NULL)"
 
     def has_team(self, team: str) -> str:
         return f"has({quote_identifier(TEAMS_COLUMN)}, {team})"
 
-    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:  # noqa: ARG002 - `team` itself makes the rows
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:  # noqa: ARG002 - arrayJoin makes the rows
         return f"{source} WHERE {condition}"
 
     def metadata_key(self) -> str:

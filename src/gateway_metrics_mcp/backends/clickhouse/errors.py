@@ -1,4 +1,4 @@
-"""ClickHouse's errors as ours; its own words go to the log alone."""
+"""Translates ClickHouse's errors into ours; its own texts only go to the log."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]
 
 
 def translate(error: ClickHouseError, table: str) -> GatewayMetricsError:
-    """What the error means for whoever has to act."""
+    """Our error for one of ClickHouse's, by its code."""
     code = error.code if isinstance(error, Error) else None
     logger.warning("ClickHouse on %s: %s: %s", table, type(error).__name__, error)
     for codes, kind, message in _KINDS:
@@ -82,14 +82,14 @@ def translate(error: ClickHouseError, table: str) -> GatewayMetricsError:
 
 
 def _of_connection(error: ClickHouseError) -> GatewayMetricsError:
-    """What went wrong before ClickHouse said anything."""
+    """Our error for a failure before ClickHouse answered."""
     links = list(_chain(error))
     if any(isinstance(link, ssl.SSLError) for link in links):
         return TlsError(
             "no TLS with the ClickHouse server: its certificate cannot be verified, or the port"
             " does not speak it"
         )
-    # A time-out of the socket is one of connecting: the query's own limit ends before the other.
+    # A socket timeout means connecting: the query's own limit ends before a read times out.
     if any(isinstance(link, OSError | HTTPException) for link in links):
         return UnreachableError(
             "no connection to ClickHouse. Check host and port of the backend's URL (the HTTP"

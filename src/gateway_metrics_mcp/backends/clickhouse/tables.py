@@ -1,4 +1,4 @@
-"""The tables as ClickHouse should have them; run as a module, it prints their DDL."""
+"""The recommended DDL of ClickHouse tables, and which stored types fit; run it to print the DDL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DDL_TYPES: Final = {
 _OWN_VALUES: Final = frozenset(
     ("TraceId", "SpanId", "ConversationId", "CreatedBySubject", "RequestPath", "McpServerUrl")
 )
-"""Texts that differ from row to row: a dictionary of them would be as large as they are."""
+"""Texts that differ from row to row, where LowCardinality's dictionary would save nothing."""
 
 _FITTING: Final = {
     "TEXT": r"String",
@@ -40,7 +40,7 @@ _WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\(((?:[^()]|\([^()]*\)
 
 
 def fits(stored: str, published: str) -> bool:
-    """Whether values of ClickHouse's type can be read as the vendor's published one."""
+    """Whether a column of ClickHouse's type can be read as the published type."""
     plain = stored
     while (bare := _WRAPPED.sub(r"\1", plain)) != plain:
         plain = bare
@@ -48,7 +48,7 @@ def fits(stored: str, published: str) -> bool:
 
 
 def create_table(table: str, columns: Mapping[str, str]) -> str:
-    """`table` or `database.table` on one server, or on each shard; a partition is a day."""
+    """The DDL of a table on one server or shard, partitioned by day and ordered by time."""
     width = max(map(len, columns)) + 2
     listed = ",\n".join(
         f"    {quote_identifier(n):<{width}} {_type(n, t)}" for n, t in columns.items()
@@ -61,7 +61,7 @@ def create_table(table: str, columns: Mapping[str, str]) -> str:
 
 
 def create_distributed(table: str, cluster: str, local: str) -> str:
-    """The table over the shards of a cluster, each of which has it under the name `local`."""
+    """The DDL of a Distributed table over a cluster whose shards have the table `local`."""
     return (
         f"CREATE TABLE {table} AS {local}\n"
         f"ENGINE = Distributed({cluster}, currentDatabase(), {local}, rand())"

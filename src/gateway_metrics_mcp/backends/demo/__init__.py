@@ -1,1 +1,1 @@
-"""Generated data, for trying the server out."""
+"""Generated data, to try the server without a gateway."""

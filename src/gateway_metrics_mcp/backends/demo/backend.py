@@ -1,4 +1,4 @@
-"""`demo:`, the embedded engine over generated data that end now."""
+"""The backend `demo:`: DuckDB over generated data that end now."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_seed(text: str) -> int:
     """The seed of `demo:` or `demo:<seed>`.
 
     Raises:
-        SettingsError: if it is no whole number of at most nine digits.
+        SettingsError: if the seed is not a whole number of at most nine digits.
     """
     match = _FORM.fullmatch(text.strip())
     if match is None:
@@ -40,12 +40,12 @@ def read_seed(text: str) -> int:
 
 
 def find_cache() -> Path:
-    """Where the demo keeps what it makes: this system's directory for what can be made again."""
+    """The directory of generated data: the user's cache directory."""
     return Path(platformdirs.user_cache_dir("gateway-metrics-mcp"))
 
 
 class DemoBackend(SqlEngine):
-    """Makes the data of the day when it is first asked, and again when a new day has begun."""
+    """Generates the data at the first query, and again at the first query of each new UTC day."""
 
     _dialect = DuckDialect()
 
@@ -78,11 +78,16 @@ class DemoBackend(SqlEngine):
         return f"generated demo data, seed {self._seed}"
 
     async def query(self, query: Query, caller: Caller) -> Result:
-        """The rows that answer the query; there are none after now."""
+        """The rows that answer the query; none are after now.
+
+        Raises:
+            EngineError: if the data cannot be generated.
+            GatewayMetricsError: as DuckDBBackend raises.
+        """
         return await (await self._today()).query(query, caller)
 
     async def aclose(self) -> None:
-        """Close the engine, if it was ever opened; the data stay for the next time."""
+        """Close the engine, if it was opened; the data stay in the cache."""
         if self._backend is not None:
             await self._backend.aclose()
 

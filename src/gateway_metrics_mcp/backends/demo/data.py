@@ -1,6 +1,6 @@
-"""The data of `demo:`: five weeks of an invented tenant, made by the engine, with two stories.
+"""Generates the data of `demo:`: five weeks of an invented tenant, with two incidents to find.
 
-What there is and how it behaves is in sql/; the seed moves who, what and when.
+The SQL in sql/ defines the tenant and its traffic; the seed varies who, what and when.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError
 
 FORMAT_VERSION: Final = 3
-"""Part of the directory's name: raise it with every change of what is generated."""
+"""Part of the directory's name: raise it whenever the generated data change."""
 
 _STEPS: Final = (
     "surroundings",
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Stories:
-    """What a good question finds: one account's spend jumped, one model's tail became slow."""
+    """The two incidents: one account's spend jumps, and one model's slowest calls get slower."""
 
     spend_account: str
     spend_model: str
@@ -52,7 +52,7 @@ class Stories:
 
 
 def tell_stories(seed: int, end_day: date) -> Stories:
-    """The two stories in the data of a seed that end with a day."""
+    """The incidents in a seed's data that end with `end_day`."""
     with _engine(threads=1) as engine:
         engine.execute(_sql("cast"))
         accounts = _first_column(engine, "SELECT slug FROM subjects WHERE kind = 'virtualaccount'")
@@ -72,10 +72,10 @@ def tell_stories(seed: int, end_day: date) -> Stories:
 
 
 def make_demo_data(cache: Path, *, seed: int, end_day: date, threads: int = 2) -> Path:
-    """The directory of the data, made if it is not there yet.
+    """The directory of the data, generated if it does not exist.
 
     It holds `<table>/date=YYYY-MM-DD/*.parquet` for the 35 UTC days up to and including
-    `end_day`. Processes that make it at the same time all end with the same data.
+    `end_day`. Processes that generate it at the same time get the same data.
 
     Raises:
         EngineError: if the data cannot be written.
@@ -117,7 +117,8 @@ def _write(directory: Path, *, seed: int, end_day: date, threads: int) -> None:
 
 
 def _copy(engine: duckdb.DuckDBPyConnection, table: str, target: Path) -> None:
-    """Write one table, a directory for each day, each file in order of time."""
+    """Write one table, one directory per day, sorted by time within it."""
+    # Version 2 encodings read 20 to 30 % faster; files sorted by time let DuckDB skip row groups.
     engine.execute(
         f"""
         COPY (
@@ -134,7 +135,7 @@ def _copy(engine: duckdb.DuckDBPyConnection, table: str, target: Path) -> None:
 
 @contextmanager
 def _engine(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An engine in memory that reads the clock in UTC."""
+    """An in-memory engine whose time zone is UTC."""
     with duckdb.connect(config={"threads": threads}) as engine:
         engine.execute("SET TimeZone = 'UTC'")
         yield engine
@@ -142,7 +143,7 @@ def _engine(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def _scratch(cache: Path) -> Iterator[Path]:
-    """A directory beside the data that is gone afterwards."""
+    """A temporary directory beside the data: a rename from it is atomic."""
     scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=cache))
     try:
         yield scratch
@@ -151,7 +152,7 @@ def _scratch(cache: Path) -> Iterator[Path]:
 
 
 def _move(made: Path, directory: Path) -> None:
-    """Put finished data in their place, unless another process did so first."""
+    """Move finished data into place, unless another process did so first."""
     try:
         made.rename(directory)
     except OSError:
@@ -160,9 +161,9 @@ def _move(made: Path, directory: Path) -> None:
 
 
 def _remove_outdated(cache: Path, family: str, *, keep: Path) -> None:
-    """Remove data of other days and what interrupted processes left, if older than a day.
+    """Remove older data and what interrupted processes left, if older than a day.
 
-    Younger ones may be in use.
+    Younger directories may be in use by another process.
     """
     before = time.time() - _DAY_S
     with _scratch(cache) as bin_:
@@ -170,7 +171,7 @@ def _remove_outdated(cache: Path, family: str, *, keep: Path) -> None:
             for path in cache.glob(pattern):
                 with suppress(OSError):
                     if path not in (keep, bin_) and path.stat().st_mtime < before:
-                        # Moved first: half a directory must not be taken for data.
+                        # Renamed first, so that no process reads a half-deleted directory.
                         path.rename(bin_ / path.name)
 
 
@@ -180,7 +181,7 @@ def _first_column(engine: duckdb.DuckDBPyConnection, query: str) -> list[str]:
 
 
 def _choose(choices: list[T], seed: int, topic: str) -> T:
-    """One of the choices: the same for a seed on every platform and version."""
+    """One of the choices, the same for a seed on every platform and Python version."""
     digest = hashlib.sha256(f"{seed}/{topic}".encode()).digest()
     return choices[int.from_bytes(digest[:8], "big") % len(choices)]
 

@@ -1,1 +1,1 @@
-"""DuckDB over Parquet files."""
+"""DuckDB over a directory of Parquet files, in this process."""

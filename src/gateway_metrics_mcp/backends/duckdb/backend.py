@@ -1,7 +1,6 @@
 """The embedded engine: DuckDB over a directory of Parquet in the vendor's table layout.
 
-Read-only and shut in: nothing outside the directory can be reached, and no text of a caller
-becomes SQL. A query runs in a worker thread on a cursor of its own.
+It only reads, cannot reach anything outside the directory, and runs no text of a caller as SQL.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
-    """DuckDB's error as one of ours; its own words go to the log alone."""
+    """Our error for one of DuckDB's, whose text only goes to the log."""
     logger.warning("DuckDB on %s: %s: %s", table, type(error).__name__, error)
     if isinstance(error, duckdb.ConnectionException):
         return InternalError("the engine is closed")
@@ -63,11 +62,11 @@ def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
         return EngineError(
             f"a Parquet file of {table} is a link out of the data directory; the log names it"
         )
-    # All else comes from a file: DuckDB has no class of its own for most kinds of damage.
+    # Anything else comes from a file: DuckDB has no error class for most kinds of damage.
     return EngineError(f"a Parquet file of {table} cannot be read; the log has the details")
 
 
-_MOST_ON_DISK: Final = "4GB"
+_MOST_ON_DISK: Final = "4GB"  # DuckDB's default is 90 % of the disk
 _INTERRUPT_EVERY_S: Final = 0.005
 _ROWS_AT_ONCE: Final = 500
 _TURN_OF_OTHERS_S: Final = 0.0005
@@ -76,8 +75,8 @@ _TURN_OF_OTHERS_S: Final = 0.0005
 class DuckDBBackend(SqlEngine):
     """Answers from `<directory>/<table>/**/*.parquet`, partitioned by `date=` or not.
 
-    Columns that a file lacks read as null. `until`, where given, hides rows from that instant
-    on: the demo's data reach to the end of the day.
+    Columns that a file lacks read as null. `until` hides rows from that instant on: the demo's
+    files reach to the end of the day.
 
     Raises:
         SettingsError: if the directory is missing or cannot be used.
@@ -126,7 +125,7 @@ class DuckDBBackend(SqlEngine):
             with anyio.fail_after(self._timeout_s):
                 try:
                     return await self._run(query, caller)
-                except duckdb.FatalException:  # brought down by another question's file
+                except duckdb.FatalException:  # another query's file brought the database down
                     return await self._run(query, caller)
         except TimeoutError:
             raise self._give_up() from None
@@ -134,13 +133,13 @@ class DuckDBBackend(SqlEngine):
             raise translate(error, self._table_of(query)) from error
 
     async def _run(self, query: Query, caller: Caller) -> Result:
-        """One attempt; a database that a damaged file has brought down is opened anew."""
+        """One attempt; a database that a damaged file brought down is reopened."""
         connection = self._connection
         try:
             job = _Job(connection, lambda cursor: self._answer(cursor, query, caller))
             return await job.run(self._limiter)
         except (duckdb.InternalException, duckdb.FatalException):
-            if self._connection is connection:
+            if self._connection is connection:  # another query may have reopened it already
                 self._connection = self._connect()
                 connection.close()
             raise
@@ -163,7 +162,7 @@ class DuckDBBackend(SqlEngine):
             raise SettingsError(f"the embedded engine cannot be opened: {first_line}") from error
 
     def _answer(self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller) -> Result:
-        """The whole of one query, in the worker thread."""
+        """Run one query, in the worker thread."""
         table = self._table_of(query)
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         files = find_files(self._directory / table, query.start_ts, end)
@@ -171,13 +170,13 @@ class DuckDBBackend(SqlEngine):
         statement = self._compile_over(files, clipped, caller, are_whole=True)
         try:
             cursor.execute(statement.text, statement.parameters)
-        except duckdb.BinderException:  # the engine finds on opening them that they are not
+        except duckdb.BinderException:  # all files lack a column, which shows on opening them
             statement = self._compile_over(files, clipped, caller, are_whole=False)
             cursor.execute(statement.text, statement.parameters)
         result = read_rows((), statement, query, self._layout.catalog)
         points: list[Row] = []
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-            if points:  # a fetch holds the interpreter's lock, and would be first to get it again
+            if points:  # a fetch holds the GIL and would win it again: let the event loop run
                 time.sleep(_TURN_OF_OTHERS_S)
             points += read_points(rows, statement, query, keys=len(result.key_names))
         if len(points) > self._row_cap:
@@ -199,7 +198,7 @@ class DuckDBBackend(SqlEngine):
     def _compile_over(
         self, files: list[str], query: Query, caller: Caller, *, are_whole: bool
     ) -> Statement:
-        """The statement over the files; whole ones lack no column that it names."""
+        """The statement over the files; `are_whole` if some file has each of its columns."""
         table = self._table_of(query)
         statement = self._compile(query, caller, FILES if files else quote_identifier(table))
         if not files:
@@ -210,10 +209,10 @@ class DuckDBBackend(SqlEngine):
 
 
 class _Job:
-    """One piece of work in a worker thread, which a cancellation interrupts.
+    """One query in a worker thread, interrupted if its task is cancelled.
 
-    An interrupt that comes before the statement starts is lost, so it is repeated until the
-    thread is done.
+    DuckDB loses an interrupt that arrives before the statement starts, so it is repeated until
+    the thread is done.
     """
 
     def __init__(
@@ -221,6 +220,7 @@ class _Job:
         connection: duckdb.DuckDBPyConnection,
         work: Callable[[duckdb.DuckDBPyConnection], Result],
     ) -> None:
+        # A cursor per query: threads that share a connection silently get wrong, empty results.
         self._cursor = connection.cursor()
         self._work = work
         self._is_cancelled = False
@@ -240,7 +240,7 @@ class _Job:
             self._is_cancelled = True
             with anyio.CancelScope(shield=True):
                 while started and not self._done.is_set():
-                    with suppress(duckdb.ConnectionException):  # closed just now: it is done
+                    with suppress(duckdb.ConnectionException):  # the thread has just closed it
                         self._cursor.interrupt()
                     await anyio.sleep(_INTERRUPT_EVERY_S)
             raise
@@ -256,7 +256,7 @@ class _Job:
 
 
 def _make_spill_directory() -> str:
-    """Where DuckDB may write what does not fit into memory; empty if there is no such place."""
+    """A directory for data that exceeds the memory limit; empty if none can be created."""
     try:
         return tempfile.mkdtemp(prefix="gateway-metrics-mcp-")
     except OSError as error:
@@ -273,12 +273,13 @@ def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.
             "max_temp_directory_size": _MOST_ON_DISK,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "python_enable_replacements": False,
+            "python_enable_replacements": False,  # or SQL could read Python variables
         },
     )
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     for table, columns in layout.tables.items():
         connection.execute(DuckDialect().create_table(table, columns))
+    # In this order: access is closed after the directory is allowed, and the lock makes both final.
     connection.execute("SET allowed_directories = $directory", {"directory": [str(directory)]})
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

@@ -1,4 +1,4 @@
-"""DuckDB's SQL, for the compiler."""
+"""DuckDB's SQL for the compiler, and its view of Parquet files as a table."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _DUCK_TYPES: Final = {
 _DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
 _TEAM: Final = "unnested_team"
 FILES: Final = "files"
-"""The rows of the files, in a statement."""
+"""The name of the files' rows in a statement."""
 _KEY: Final = "unnested_key"
 _METADATA_KEYS: Final = (
     'list_filter(list_distinct(map_keys("Metadata")), lambda k: "Metadata"[k] IS NOT NULL)'
 )
-"""The row's metadata keys, each once: one without a value is none (R6)."""
+"""The row's metadata keys, each once; a key without a value does not count (R6)."""
 
 
 class DuckDialect:
-    """DuckDB 2."""
+    """The dialect of DuckDB 2."""
 
     def create_table(self, table: str, columns: Mapping[str, str]) -> str:
         """An empty table in the vendor's layout."""
@@ -45,11 +45,11 @@ class DuckDialect:
     def define_files(
         self, table: str, columns: Mapping[str, str], statement: str, *, are_whole: bool
     ) -> str:
-        """What makes `FILES` of `$files` for a statement: in the table's own columns and types.
+        """The WITH clause that defines `FILES` from `$files`, in the table's columns and types.
 
-        The empty table lends the files, where they are not whole, the columns that all of them
-        lack; that costs the engine its statistics. Columns that the statement does not name stay
-        out: to bind them all takes longer than a small question.
+        If all files lack a column, a UNION with the empty table adds it; that costs DuckDB the
+        files' statistics, so `are_whole` skips it. Only columns that the statement names are
+        bound: to bind all takes longer than a small query.
         """
         named = {n: t for n, t in columns.items() if quote_identifier(n)[1:-1] in statement}
         read = ", ".join(self._read_column(n, _DUCK_TYPES.get(t, t)) for n, t in named.items())
@@ -63,9 +63,9 @@ class DuckDialect:
 
     def _read_column(self, name: str, type_: str) -> str:
         quoted = quote_identifier(name)
-        column = f"f.{quoted}"  # without f, a missing column could be taken for another thing
+        column = f"f.{quoted}"  # unqualified, a missing column could bind to something else
         cast = f"CAST({column} AS {type_})"
-        if type_ in INTEGERS:  # stored as a float, NaN and infinity have no integer: null
+        if type_ in INTEGERS:  # a file may store floats: NaN and infinity become null (R22)
             floats = f"typeof({column}) IN ('FLOAT', 'DOUBLE')"
             cast = f"CASE WHEN {floats} THEN TRY_{cast} ELSE {cast} END"
         return f"{cast} AS {quoted}"
@@ -82,13 +82,14 @@ class DuckDialect:
     def has_text(self, place: TextPlace, text: str, part: str) -> str:
         return f"{_DUCK_TEXT[place]}({text}, {part})"
 
-    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:  # noqa: ARG002 - its integers never overflow
+    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:  # noqa: ARG002 - integer sums do not overflow
         if function == "countDistinct":
             return f"count(DISTINCT {value})"
         return f"{function}({value})"
 
     def bucket(self, interval: Interval) -> str:
-        # Integers throughout: the calendar functions on time zones cost fifty times as much.
+        # Integer arithmetic (R4): DuckDB's calendar functions on time zones take fifty times as
+        # long, and its time_bucket aligns some intervals differently from ClickHouse.
         microseconds = f'epoch_us("{TIME_COLUMN}")'
         seconds = interval.fixed_seconds
         if seconds is None:
@@ -96,7 +97,7 @@ class DuckDialect:
             return f"((year({day}) - 1970) * 12 + month({day}) - 1) // {interval.months}"
         width = seconds * MICROSECONDS
         origin = int((interval.origin - EPOCH).total_seconds()) * MICROSECONDS
-        # One width is added and taken off again: // does not round down below zero.
+        # // truncates towards zero; adding one width first makes it round down before 1970 too.
         return f"({microseconds} - {origin} + {width}) // {width} - 1"
 
     def percentiles(self, number: str, fractions: Sequence[float]) -> str:
@@ -128,8 +129,8 @@ class DuckDialect:
         return f"coalesce(len(list_distinct(flatten({listed}))), 0)"
 
     def _unnested(self) -> str:
-        # Up to three teams are compared in pairs: list_distinct takes five times as long as all
-        # the rest. A pair with a null is not plain.
+        # list_distinct takes five times as long as the rest of the query, so lists of up to three
+        # different teams skip it. A comparison with null is not true, so nulls take the long way.
         first, second, third = (f'"Teams"[{number}]' for number in (1, 2, 3))
         is_plain = (
             f'len("Teams") = 1 AND {first} IS NOT NULL'

@@ -1,4 +1,7 @@
-"""Which Parquet files a window needs: the list is made here, before the engine looks."""
+"""Selects the Parquet files that a window needs, by folder names.
+
+An explicit list takes DuckDB the same time among 3,650 files as among 30; a glob does not.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ logger = logging.getLogger(__name__)
 IMPORT_RUN: Final = re.compile(
     r"import-\d{8}T\d{6}Z-[0-9a-f]{8}(-\d{4}-\d\d-\d\d-to-\d{4}-\d\d-\d\d)?"
 )
-"""The folder of a run of `import`, with its first and last day; older ones do not say them."""
+"""The folder of a run of `import`, with its first and last day; older runs lack the days."""
 
 _RUN: Final = "import-"
 _LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15")
@@ -30,15 +33,15 @@ _UNUSABLE: Final = (
     "the data directory of this server cannot be used: whoever runs it finds the reason in its log"
 )
 _MARGIN: Final = timedelta(days=1)
-"""Partitions may be cut at local midnights, but for those of `import`."""
+"""Partitions of other writers may be cut at local midnights; those of `import` are cut in UTC."""
 
 
 def read_directory(directory: Path) -> Path:
     """The data directory, resolved.
 
     Raises:
-        SettingsError: if there is none, or its path has wildcard characters, which the
-            engine would read as patterns.
+        SettingsError: if it does not exist, or its path has wildcard characters, which DuckDB
+            would read as a glob.
     """
     resolved = directory.expanduser().resolve()
     if not resolved.is_dir():
@@ -57,7 +60,7 @@ def read_directory(directory: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Days:
-    """The days of a window, which compare as text."""
+    """The first and last day of a window, in ISO form, which compares as text."""
 
     first: str
     last: str
@@ -70,14 +73,17 @@ class _Days:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """What tells by a folder's name whether it can hold rows of a question."""
+    """Decides by a folder's name whether it can hold rows of the window."""
 
     days: _Days
     near: _Days
-    """One more day at each end."""
+    """The window with one more day at each end."""
 
     def may_need(self, name: str, *, is_run: bool) -> bool:
-        """Slices rather than a pattern: there can be thousands of runs and days."""
+        """Whether a file or folder of this name may hold rows of the window.
+
+        Slices are quicker than a regular expression: there can be thousands of names.
+        """
         if len(name) == _LONG_RUN and name[-14:-10] == "-to-" and name[:7] == _RUN:
             return name[-10:] >= self.days.first and name[-24:-14] <= self.days.last
         if name.startswith(_PARTITION) and len(name) == _LONG_PARTITION:
@@ -89,24 +95,23 @@ class _Window:
 
 
 def find_files(table: Path, start: datetime, end: datetime) -> list[str]:
-    """The Parquet files under a table's directory that can hold rows of [start, end).
+    """The Parquet files below a table's directory that can hold rows of [start, end).
 
-    Folders whose names say days outside the window are passed over: `date=YYYY-MM-DD`, with a
-    day's margin, and runs of `import` and the days in them, without. So is what begins with `.`
-    or `_`.
+    Folders of days outside the window are skipped: `date=YYYY-MM-DD` with a day's margin, runs of
+    `import` and their days without one. Names that begin with `.` or `_` are skipped too.
 
     Raises:
         EngineError: if a folder cannot be listed or is a link, or a name has wildcard
-            characters, which the engine would read as a pattern: rather than leave rows out.
+            characters, which DuckDB would read as a glob. An incomplete answer would be worse.
     """
     window = _Window(_Days.of(start, end, timedelta()), _Days.of(start, end, _MARGIN))
     return list(_walk(table, str(table), window, is_run=False))
 
 
 def find_late_start(files: Sequence[str], start: datetime) -> str | None:
-    """The first day that there is a file of, if it is after the window's first; else None.
+    """The first day with a file, if it is after the window's first day; else None.
 
-    None as well where a file stands in no partition by date.
+    Also None if some file is in no partition by date, so that its days are unknown.
     """
     days = [match[1] for path in files if (match := _DAY.search(path))]
     if not days or len(days) < len(files):
@@ -117,7 +122,7 @@ def find_late_start(files: Sequence[str], start: datetime) -> str | None:
 def _walk(table: Path, folder: str, window: _Window, *, is_run: bool) -> Iterator[str]:
     folders = []
     for name in _list(table, folder, window, is_run=is_run):
-        path = os.path.join(folder, name)  # noqa: PTH118 - many
+        path = os.path.join(folder, name)  # noqa: PTH118 - Path is slow for many
         is_folder = os.path.isdir(path)  # noqa: PTH112 - likewise
         if not (is_folder or name.endswith(".parquet")):
             continue
@@ -144,6 +149,6 @@ def _list(table: Path, folder: str, window: _Window, *, is_run: bool) -> list[st
 
 
 def _unreadable(reason: str, table: Path, path: object) -> EngineError:
-    """The error, without the path: that goes to the log alone."""
+    """The error, without the path, which only goes to the log."""
     logger.warning("%s %s", path, reason)
     return EngineError(f"a folder or file of {table.name} {reason}; the log names it")

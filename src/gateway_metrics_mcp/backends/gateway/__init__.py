@@ -1,1 +1,1 @@
-"""The remote gateway over HTTP."""
+"""The remote gateway's metrics API over HTTP."""

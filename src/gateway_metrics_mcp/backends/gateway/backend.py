@@ -1,4 +1,7 @@
-"""The remote gateway: one endpoint, over httpx; httpx's own errors are translated here."""
+"""The remote gateway's one endpoint, over httpx.
+
+Errors are worded in errors.py, connections kept in transport.py, retries made in retries.py.
+"""
 
 from __future__ import annotations
 
@@ -53,12 +56,12 @@ _HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 class GatewayBackend:
     """The metrics API of a gateway's control plane.
 
-    A caller's own token goes before the server's, which serves the local caller alone. Tokens
-    stand on requests and in no local name: tracebacks show those. Requests go over httpx's
-    transports: the client above them would keep the cookies of one caller for the next, and read
-    where a redirect leads. Each request in flight has a transport to itself, kept for the next of
-    the same caller: one transport for all would hand a connection from caller to caller, and one
-    without kept connections takes a TLS handshake a query, three times the processor time.
+    The server's own token serves the local caller alone; every other caller brings a token. Tokens
+    are on requests and in no local variable, because tracebacks can show those. Requests use
+    httpx's transports: a client would keep one caller's cookies for the next, and follow up on
+    redirects. Each request in flight has its own transport, kept for the same caller's next
+    request: a shared one would pass connections from caller to caller, and without kept
+    connections each query takes a TLS handshake, three times the processor time.
     """
 
     def __init__(
@@ -92,11 +95,11 @@ class GatewayBackend:
         return f"gateway at {self._url.host}"
 
     async def query(self, query: Query, caller: Caller) -> Result:
-        """The gateway's answer, both generations of it.
+        """The result in the gateway's response, of either generation of the API.
 
         Raises:
-            GatewayMetricsError: see errors.py; nothing of the gateway's own words is in it but
-                its documented messages.
+            GatewayMetricsError: see errors.py; of the gateway's words it repeats only the
+                documented messages.
         """
         content = to_json(query.to_body())
         sent = RequestBody(content)
@@ -113,22 +116,23 @@ class GatewayBackend:
                 **trace_headers(),
             },
             content=sent,
+            # Reading and writing are bounded by the time limit of the whole call.
             extensions={"timeout": {"connect": self._connect_timeout_s}},
         )
         body = await self._fetch(request, sent)
         return await run_in_thread_if_large(len(body) // _BYTES_OF_ROW, self._read, body, query)
 
     def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
-        """The request's body."""
+        """The request body."""
         return json.dumps(query.to_body())
 
     async def metadata_keys(
         self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
     ) -> None:
-        """None: the API groups by keys that are named, and lists none."""
+        """None: the API groups by a named key, but cannot list keys."""
 
     async def aclose(self) -> None:
-        """Give up the requests in flight, which close their own connections; close the others."""
+        """Cancel requests in flight, which close their connections; close idle connections."""
         self._is_closed = True
         for scope in self._in_flight:
             scope.cancel()
@@ -152,11 +156,12 @@ class GatewayBackend:
         return f"Bearer {caller.token or self._token}"
 
     async def _fetch(self, request: httpx.Request, sent: RequestBody) -> bytes:
-        """The body of a good answer.
+        """The body of a successful response.
 
-        httpx's errors hold the request and so the token: ours are raised after the handler, so
-        that none of httpx's hangs on them as their context.
+        httpx's errors contain the request, and so the token. Ours are raised after the handler,
+        so that no httpx error becomes their context.
         """
+        # A digest of the token, so that idle connections hold no token.
         owner = sha256(request.headers["authorization"].encode()).digest()
         kept = self._idle.take(owner)
         transport = kept or self._open_transport()
@@ -184,7 +189,10 @@ class GatewayBackend:
         *,
         is_kept: bool,
     ) -> httpx.Response:
-        """The response; where a kept connection turns out to be of no use, over a new one."""
+        """The response; over a new connection if a kept one turns out to be unusable.
+
+        Sending a query twice is safe: it only reads.
+        """
         if is_kept:
             with suppress(httpx.RemoteProtocolError):
                 response = await transport.handle_async_request(request)
@@ -201,13 +209,14 @@ class GatewayBackend:
                 await self._idle.put(owner, transport)
 
     def _open_transport(self) -> httpx.AsyncBaseTransport:
-        """One more transport; all share what TLS needs, which takes long to read."""
+        """A new transport; all share one TLS context, because reading certificates is slow."""
         if self._given is not None:
             return self._given
         try:
             self._tls = self._tls or httpx.create_ssl_context()
             proxy = find_proxy(str(self._url))
-            # Through a proxy no connection is kept: it may mix up what belongs to whom.
+            # No connection through a proxy is kept: the proxy could mix up two responses, and in a
+            # tunnel late bytes of one response cannot be detected.
             most_kept = 1 if proxy is None else 0
             limits = httpx.Limits(max_keepalive_connections=most_kept, keepalive_expiry=KEEPALIVE_S)
             return httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy, limits=limits)
@@ -230,11 +239,12 @@ class GatewayBackend:
                 await _read_start(response),
                 request.headers["authorization"].removeprefix("Bearer "),
             )
+        # A wrong host or path of the tenant's web app answers 200 with a page.
         if response.headers.get("content-type", "").lower().startswith(_HTML_TYPES):
             raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
         body = bytearray()
         async for part in _parts(response, self._max_body_bytes):
-            body += part  # a list of parts would take many times as much where they are tiny
+            body += part  # a list of tiny parts would take many times the memory
         if body[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
             raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
         return bytes(body)
@@ -255,7 +265,7 @@ class GatewayBackend:
 def _read_url(host: str) -> httpx.URL:
     try:
         url = httpx.URL(read_host(host) + PATH)
-        if url.host:  # httpx reads international names only when asked for them
+        if url.host:  # httpx decodes an international name, and so checks it, on access
             return url
     except (httpx.InvalidURL, ValueError):
         pass
@@ -269,12 +279,12 @@ def _parts(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:
 
 
 async def _read_start(response: httpx.Response) -> bytes:
-    """What arrives of an error's body, soon; its status counts even if the body never comes."""
+    """The part of an error's body that arrives soon; the status counts without a body too."""
     parts = []
     with (
         anyio.move_on_after(_ERROR_BODY_TIMEOUT_S),
         suppress(httpx.HTTPError, OSError, GatewayError),
     ):
         async for part in _parts(response, _ERROR_BODY_BYTES):
-            parts.append(part)  # noqa: PERF401  # what came before a failure has to stay
+            parts.append(part)  # noqa: PERF401  # keep the parts that came before a failure
     return b"".join(parts)

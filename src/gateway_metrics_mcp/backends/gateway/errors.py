@@ -1,6 +1,6 @@
-"""What the gateway's refusals mean, in our own words: a language model reads them.
+"""Translates the gateway's refusals and httpx's errors into ours, which a language model reads.
 
-Of the gateway's words only its documented messages are repeated; the rest is in the log.
+Of the gateway's words only its documented messages are repeated; the rest goes to the debug log.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
 def explain_status(
     status: int, retry_after: str | None, body: bytes, token: str
 ) -> GatewayMetricsError:
-    """The error that a status other than 2xx and 3xx means; the body goes to the debug log."""
-    text = body.decode("utf-8", "replace").replace(token, "[token]")  # masked, then cut
+    """The error for a status other than 2xx and 3xx; the body goes to the debug log."""
+    text = body.decode("utf-8", "replace").replace(token, "[token]")  # before the cut
     _LOG.debug("the gateway answered %d: %s", status, ascii(text[:_LONGEST_LOG]))
     wait_s = _read_wait(retry_after)
     if status == _TOO_MANY:
@@ -124,7 +124,7 @@ def explain_status(
 
 
 def _read_wait(retry_after: str | None) -> int | None:
-    """The seconds to wait, out of seconds or a date; None where it says nothing sane."""
+    """The seconds of a Retry-After, given as seconds or a date; None if invalid."""
     text = (retry_after or "").strip()
     try:
         if re.fullmatch(r"[0-9]{1,9}", text):
@@ -149,7 +149,10 @@ def _explain_refusal(status: int, text: str) -> str:
 
 
 def _documented_reasons(text: str) -> Iterator[str]:
-    """The documented messages in an error body, rebuilt from their names."""
+    """The documented messages in an error body, rebuilt from the names in them.
+
+    Rebuilt rather than copied, so that no other text of the gateway reaches a model.
+    """
     for message in _messages(text):
         for pattern, sentence in _DOCUMENTED:
             for match in pattern.finditer(message):
@@ -157,7 +160,7 @@ def _documented_reasons(text: str) -> Iterator[str]:
 
 
 def _messages(text: str) -> list[str]:
-    """What stands under `message`, `error` or `detail`: text, or a list of texts."""
+    """The texts under `message`, `error` or `detail`, each a text or a list of texts."""
     try:
         body = from_json(text)
     except ValueError:
@@ -186,11 +189,11 @@ _BY_VERDICT: Final = {
         "check whether a proxy answers in its place"
     ),
 }
-"""By OpenSSL's number of what is wrong with a certificate."""
+"""By OpenSSL's verify code (`SSLCertVerificationError.verify_code`)."""
 
 
 def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
-    """The error of ours for one of httpx's."""
+    """Our error for one of httpx's, or of the time limit."""
     causes = list(_chain(error))
     reasons = [repr(cause) for cause in causes if isinstance(cause, OSError)]
     _LOG.debug("no answer from the gateway: %s %s", type(error).__name__, "; ".join(reasons))
@@ -215,7 +218,7 @@ def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
 
 
 def explain_timeout(timeout_s: float) -> BackendTimeoutError:
-    """The error of an answer that takes too long, all tries together."""
+    """The error for an answer that exceeds the time limit of all attempts together."""
     return BackendTimeoutError(
         f"the gateway gave no whole answer within {timeout_s:g} seconds: ask for a shorter "
         "time range or fewer groups, or set a longer time limit"

@@ -1,4 +1,4 @@
-"""Whether anything answers at the gateway's address, and its clock; sends no token."""
+"""Checks that the gateway's address answers, and reads its clock; sends no token."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 
 _TIMEOUT_S: Final = 3
 _NO_SUCH_METHOD: Final = 501
-"""Said of HEAD: what is there may take a POST all the same."""
+"""Some servers answer 501 to HEAD and still take a POST."""
 
 
 class GatewayProbe:
-    """Tries the way to one gateway, over a new connection each time."""
+    """Reaches one gateway, over a new connection each time."""
 
     def __init__(self, host: str) -> None:
         self._url = read_host(host) + PATH
         self._tls: ssl.SSLContext | None = None
 
     async def check(self) -> None:
-        """Send a request without a token: whatever the gateway thinks of it, it is there.
+        """Send a HEAD without a token; any status below 500 proves that the gateway is there.
 
         Raises:
-            GatewayMetricsError: if there is no answer, or only a failure of the gateway.
+            GatewayMetricsError: if there is no response, or a 5xx other than 501.
         """
         status, _ = await self._try()
         if status >= 500 and status != _NO_SUCH_METHOD:
             raise UnavailableError(f"the gateway fails ({status})")
 
     async def read_clock(self) -> datetime | None:
-        """The time that the gateway says it is, if it does, whatever else it answers.
+        """The time in the response's Date header, whatever the status; None without one.
 
         Raises:
-            GatewayMetricsError: if there is no answer.
+            GatewayMetricsError: if there is no response.
         """
         _, date = await self._try()
         return _read_date(date)
 
     async def _try(self) -> tuple[int, str]:
-        """The status and the date of the answer.
+        """The response's status and Date header.
 
         Raises:
-            GatewayMetricsError: if there is none.
+            GatewayMetricsError: if there is no response.
         """
         try:
             with anyio.fail_after(_TIMEOUT_S):
@@ -63,7 +63,7 @@ class GatewayProbe:
             raise SettingsError("a variable of the proxy holds no usable address") from None
 
     async def _ask(self) -> tuple[int, str]:
-        if self._tls is None:  # reading the certificates takes long
+        if self._tls is None:  # in a thread: reading the certificates is slow
             self._tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
         transport = httpx.AsyncHTTPTransport(verify=self._tls, proxy=find_proxy(self._url))
         async with transport:

@@ -1,4 +1,7 @@
-"""Requests to the gateway that failed for a passing reason are sent again, within one budget."""
+"""Retries of gateway calls that failed for a passing reason, within one time limit.
+
+Which failures pass is decided by the errors' `is_passing`.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ from gateway_metrics_mcp.runtime.metrics import Metrics
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 8
 _LATER: Final = 0.1
-"""By how much of the wait that the gateway asks for one comes later, so that not all do at once."""
+"""Jitter, as a part of the wait the gateway asks for, so that clients do not all return at once."""
 
 Ask = Callable[[], Awaitable[Result | None]]
 
 
 class Retries:
-    """Up to `most` more tries, as long as the next one would begin within `budget_s` of the first.
+    """Up to `most` retries, each of which has to start within `budget_s` seconds of the first try.
 
-    Where the gateway names a time that lies beyond, its refusal is the answer at once.
+    If the gateway's Retry-After lies beyond that, its error is raised without waiting.
     """
 
     def __init__(self, most: int, budget_s: float, meter: Metrics) -> None:
@@ -34,11 +37,11 @@ class Retries:
         self._meter = meter
 
     async def run(self, ask: Ask) -> Result | None:
-        """What `ask` answers in the end.
+        """The result of `ask`, retried if necessary.
 
         Raises:
-            BackendTimeoutError: if there is no answer within the budget, all tries together.
-            GatewayMetricsError: the last try's.
+            BackendTimeoutError: if all tries together take longer than the budget.
+            GatewayMetricsError: the last try's error.
         """
         begun = monotonic()
         with anyio.move_on_after(self._budget_s):
@@ -54,8 +57,8 @@ class Retries:
     async def _ask_again(
         self, ask: Ask, first: GatewayMetricsError, left_s: float
     ) -> Result | None:
-        """Try on after a first failure, on which alone the library's objects are made."""
-        import tenacity  # seldom needed
+        """Retry after a first failure; calls that succeed never build tenacity's objects."""
+        import tenacity  # needed only after a failure
 
         failed = [first]
 

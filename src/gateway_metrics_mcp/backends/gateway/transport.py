@@ -1,4 +1,4 @@
-"""What is ours about connections to the gateway: who may use a kept one, how much is unpacked."""
+"""Kept connections to the gateway, one caller each, and bounded unpacking of responses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MOST_IDLE: Final = 200
 
 
 class RequestBody:
-    """A request's body that tells an answer which was there before the request was sent.
+    """A request body that detects a response which arrived before the request was sent.
 
-    What a gateway sends after the end of an answer would be read as the answer to the next
-    request on that connection, and httpx does not look. Such an answer is there without a turn of
-    the event loop, which every read from the network takes.
+    Bytes that a gateway sends after the end of a response would be read as the response to the
+    next request on that connection, which httpx does not check. Such a response is read without a
+    turn of the event loop; a real one has to come from the network, which takes a turn.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -37,16 +37,16 @@ class RequestBody:
 
 
 class IdleTransports:
-    """Transports between two requests, each for whoever used it before and for nobody else.
+    """Idle transports, each reused only by the caller that used it before.
 
-    What a gateway sends too late, or a proxy mixes up, then reaches no other caller.
+    A late or misdirected response therefore never reaches another caller.
     """
 
     def __init__(self) -> None:
         self._idle: deque[tuple[bytes, float, httpx.AsyncBaseTransport]] = deque()
 
     def take(self, owner: bytes) -> httpx.AsyncBaseTransport | None:
-        """The one that this owner put back last."""
+        """The transport that this owner put back last; None without one."""
         for position in range(len(self._idle) - 1, -1, -1):
             if self._idle[position][0] == owner:
                 transport = self._idle[position][2]
@@ -55,32 +55,32 @@ class IdleTransports:
         return None
 
     async def put(self, owner: bytes, transport: httpx.AsyncBaseTransport) -> None:
-        """Keep one; those that nobody came back for are closed."""
+        """Keep a transport; close those that are expired or too many."""
         now = monotonic()
         expired = now - KEEPALIVE_S
         self._idle.append((owner, now, transport))
-        # While one is being closed, others may be taken.
+        # Checked again after each: others may be taken while one is being closed.
         while self._idle and (len(self._idle) > _MOST_IDLE or self._idle[0][1] < expired):
             await self._idle.popleft()[2].aclose()
 
     async def aclose(self) -> None:
-        """Close all."""
+        """Close all idle transports."""
         while self._idle:
             await self._idle.popleft()[2].aclose()
 
 
-_GZIP: Final = 31  # zlib's word for: a gzip header, the largest window
+_GZIP: Final = 31  # zlib's wbits for a gzip header and the largest window
 
 
 async def unpack(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> AsyncIterator[bytes]:
-    """The body's bytes; at most `limit` and one more are ever unpacked.
+    """The decompressed body; never more than `limit` + 1 bytes are decompressed.
 
-    httpx's own decoder unpacks a whole chunk, a thousandfold where it is meant to harm, and
-    takes a gzip stream that ends early for a whole one.
+    httpx's own decoder decompresses a whole chunk, which a gzip bomb makes a thousand times
+    larger, and accepts a gzip stream that ends early.
 
     Raises:
-        ResponseTooLargeError: once the unpacked bytes are more than the limit.
-        UnreadableResponseError: if the packing is unknown, damaged or cut short.
+        ResponseTooLargeError: if the body exceeds the limit.
+        UnreadableResponseError: if the encoding is unknown, damaged or cut short.
     """
     if encoding not in ("identity", "gzip"):
         raise UnreadableResponseError("the gateway's answer is packed in a way nobody asked for")

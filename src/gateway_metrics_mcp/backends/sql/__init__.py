@@ -1,1 +1,1 @@
-"""Queries as SQL, for any engine."""
+"""Compiles queries to SQL for any engine; runs none."""

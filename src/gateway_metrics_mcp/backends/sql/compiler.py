@@ -1,7 +1,7 @@
-"""A query and its caller -> one SQL statement with bound parameters, by the rulings.
+"""Compiles a query and its caller to one SQL statement with bound parameters, by R1 to R24.
 
-Values are always bound; identifiers come from the catalog alone; names of output columns are
-positions. Nothing here touches an engine.
+Values are always bound, identifiers come from the catalog, and output columns are referred to by
+position: no text of a caller becomes SQL. Nothing here runs a statement.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _SUBJECT_KINDS: Final = {
     "virtualaccount": "virtualaccount",
     "virtualAccount": "virtualaccount",
 }
-"""Names that mean the subject's slug and one kind of subject (R7, R8)."""
+"""Fields that mean the subject's slug together with one kind of subject (R7, R8)."""
 
 _POSITIVE: Final[dict[Operator, Operator]] = {
     "NOT_EQUAL": "EQUAL",
@@ -87,29 +87,29 @@ _TEXT_PLACES: Final[dict[Operator, TextPlace]] = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a value stands in a row: a column, and an item where that is a list."""
+    """Where to find a value in a row: a column, and an index if the column is a list."""
 
     column: int
     item: int | None = None
     per: Literal["second", "minute"] | None = None
-    """A rate: the value is divided by the bucket's length in this unit (R14)."""
+    """The unit of a rate, whose value is divided by the bucket's length (R14); else None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL text, its parameters, and how its rows are read.
+    """SQL text, its parameters, and how to read its rows.
 
     A row is the bucket's number (timeseries only), the keys, `total`, then the aggregates.
     """
 
     text: str
     count_text: str
-    """Counts the rows that `text` has without its limit (R19)."""
+    """SQL that counts the rows of `text` without its limit, for the message of R19."""
     parameters: dict[str, Any]
     outputs: tuple[Output, ...]
 
     def opened_by(self, clause: str, **parameters: object) -> Statement:
-        """The statement after a clause of WITH, which has parameters of its own."""
+        """The statement with a WITH clause in front, which may have its own parameters."""
         text, count_text = f"{clause} {self.text}", f"{clause} {self.count_text}"
         return Statement(text, count_text, {**self.parameters, **parameters}, self.outputs)
 
@@ -117,15 +117,15 @@ class Statement:
 def compile_query(
     query: Query, caller: Caller, *, source: str, dialect: Dialect, layout: Layout, row_cap: int
 ) -> Statement:
-    """The statement that answers the query over `source`, SQL for the datasource's table.
+    """The statement that answers the query over `source`, the SQL of the datasource's table.
 
-    It returns at most `row_cap` rows and one, so that the reader can tell a cut (R19).
+    It returns at most `row_cap` + 1 rows; the extra row shows that the cap is exceeded (R19).
     """
     return _Compiler(query, dialect, layout).compile(caller, source, row_cap)
 
 
 class _Compiler:
-    """The parameters and the output columns of one statement, as they are collected."""
+    """Collects the parameters and output columns of one statement."""
 
     def __init__(self, query: Query, dialect: Dialect, layout: Layout) -> None:
         self._query = query
@@ -149,6 +149,7 @@ class _Compiler:
         outputs = (Output(self._select("count(*)")), *self._aggregates())
 
         grouped = f" GROUP BY {', '.join(map(str, groups))}" if groups else ""
+        # By bucket, then total, then keys (R15).
         order = ["1 ASC"] if query.interval is not None else []
         order.append(f"{outputs[0].column + 1} DESC")
         order += [f"{position} ASC NULLS LAST" for position in groups[len(order) - 1 :]]
@@ -166,7 +167,7 @@ class _Compiler:
         return self._dialect.placeholder(name, value)
 
     def _select(self, expression: str) -> int:
-        """Add an output column: its place in a row."""
+        """Add an output column; returns its index in a row."""
         self._columns.append(expression)
         return len(self._columns) - 1
 
@@ -178,7 +179,7 @@ class _Compiler:
             f'"{TIME_COLUMN}" >= {self._bind(query.start_ts)}',
             f'"{TIME_COLUMN}" < {self._bind(query.end_ts)}',
         ]
-        # The server adds one kind of subject (R7) and a needed column (R16) by itself.
+        # Implied conditions: one kind of subject (R7), and a column that must not be null (R16).
         kinds = {_SUBJECT_KINDS[name] for name in query.group_by if name in _SUBJECT_KINDS}
         if len(kinds) == 1:
             where.append(f"{SUBJECT_TYPE_COLUMN} = {self._bind(kinds.pop())}")
@@ -190,7 +191,7 @@ class _Compiler:
         return where
 
     def _rights(self, caller: Caller) -> str:
-        """The rows of the caller's own and of their teams (R23)."""
+        """The condition for the caller's own rows and those of their teams (R23)."""
         slug, kind = self._bind(caller.subject), self._bind(caller.subject_type)
         own = f"({SLUG_COLUMN} = {slug} AND {SUBJECT_TYPE_COLUMN} = {kind})"
         teams = [self._dialect.has_team(self._bind(team)) for team in sorted(caller.teams)]
@@ -199,7 +200,7 @@ class _Compiler:
     def _filter(self, filter_: Filter) -> str:
         """The condition of one filter (R8 to R11)."""
         field = self._layout.catalog.filter_field(self._query.datasource, filter_.field_name)
-        if field is None:  # read_query refuses it; only pass-through lets it by
+        if field is None:  # validation refuses it; pass-through is for gateways alone
             raise KeyError(filter_.field_name)
         operator = filter_.operator
         is_negative = operator in NEGATIVE_OPERATORS
@@ -212,6 +213,7 @@ class _Compiler:
         filter_, value = self._comparable(filter_, field.table_column)
         if field.type == "array" and operator != "IS_NULL":
             teams = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
+            # An OR of single tests: DuckDB's list_has_any takes more than twice as long.
             any_of = " OR ".join(self._dialect.has_team(self._bind(team)) for team in teams)
             return f"NOT ({any_of})" if operator == "ARRAY_HAS_NONE" else f"({any_of})"
         # NOT of null is null: a null never matches a negative operator (R9).
@@ -219,7 +221,7 @@ class _Compiler:
         return f"NOT ({positive})" if is_negative else positive
 
     def _comparable(self, filter_: Filter, column: str) -> tuple[Filter, str]:
-        """The filter and what it is about; where one number is a double, all are."""
+        """The filter and its SQL operand; if either side is a double, both become doubles."""
         if filter_.metadata_key is not None:
             return filter_, self._dialect.metadata(self._bind(filter_.metadata_key))
         if self._layout.is_float(self._datasource, column):
@@ -230,7 +232,7 @@ class _Compiler:
         return filter_, quote_identifier(column)
 
     def _positive(self, value: str, filter_: Filter) -> str:
-        """A condition that holds for the values named, be the operator negative or not."""
+        """The condition of the operator's positive form; the caller negates it."""
         operator = _POSITIVE.get(filter_.operator, filter_.operator)
         given = filter_.value
         if operator == "IS_NULL":
@@ -250,7 +252,7 @@ class _Compiler:
     # --- output columns ---
 
     def _keys_once(self) -> list[str]:
-        """The group-by fields, the first of those that share a response key (R7)."""
+        """The group-by fields; of those that share a response key, the first (R7)."""
         key, names = self._datasource.response_key, self._query.group_by
         first = {key(name): name for name in reversed(names)}
         return [name for name in names if first[key(name)] == name]
@@ -260,7 +262,7 @@ class _Compiler:
         return known is not None and known.table_column == TEAMS_COLUMN
 
     def _is_keys(self, name: str) -> bool:
-        """Whether the rows are split by the metadata's keys, as `metadata_keys` alone asks."""
+        """Whether the field groups by metadata keys, which only `metadata_keys` asks for."""
         return name == METADATA and name not in self._datasource.group_by
 
     def _key(self, name: str) -> str:
@@ -273,7 +275,10 @@ class _Compiler:
         return self._finite(self._datasource.group_by[name].table_column)
 
     def _aggregates(self) -> list[Output]:
-        """One output per aggregation; the percentiles of a column share one list."""
+        """One output per aggregation.
+
+        A column's percentiles are computed as one list: four separate ones take twice as long.
+        """
         fractions: dict[str, list[float]] = {}
         for aggregation in self._query.aggregations:
             if aggregation.type in PERCENTILES:
@@ -308,14 +313,14 @@ class _Compiler:
 
 
 def _with_floats(filter_: Filter) -> Filter:
-    """The filter with its numbers as doubles."""
+    """The filter with doubles for its numbers."""
     given = filter_.value
     value = tuple(map(_as_float, given)) if isinstance(given, tuple) else _as_float(given)
     return filter_.model_copy(update={"value": value})
 
 
 def _as_float(value: Scalar) -> Scalar:
-    """A number as a double; -0.0 as 0.0, which ClickHouse's IN tells apart."""
+    """A number as a double; -0.0 becomes 0.0, because ClickHouse's IN distinguishes them."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) + 0.0 if is_number else value
 
@@ -329,7 +334,7 @@ def _per(type_: AggregationType) -> Literal["second", "minute"] | None:
 def read_rows(
     rows: Sequence[Sequence[Any]], statement: Statement, query: Query, catalog: Catalog
 ) -> Result:
-    """The result in an engine's rows."""
+    """The result from an engine's rows."""
     key_names = key_names_of(query, catalog.datasources[query.datasource])
     points = read_points(rows, statement, query, keys=len(key_names))
     return Result(key_names, value_names_of(query), DataPoints(points))
@@ -338,7 +343,7 @@ def read_rows(
 def read_points(
     rows: Sequence[Sequence[Any]], statement: Statement, query: Query, *, keys: int
 ) -> list[Row]:
-    """The data points in an engine's rows, of so many keys each."""
+    """The data points from an engine's rows with `keys` group keys each."""
     first_key = 0 if query.interval is None else 1
     last_key = first_key + keys
     points: list[Row] = []

@@ -1,4 +1,4 @@
-"""What a SQL engine tells the compiler: its dialect and its tables."""
+"""What the compiler needs to know of an engine: its SQL dialect and its tables."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Function = Literal["sum", "count", "countDistinct", "min", "max", "avg"]
 
 
 def quote_identifier(name: str) -> str:
-    """A table or a column as an identifier; its own quotes are doubled."""
+    """A quoted identifier; quotes in the name are doubled."""
     return '"' + name.replace('"', '""') + '"'
 
 
 class Dialect(Protocol):
-    """One engine's spelling. Every argument is SQL text, never a user's value."""
+    """How one engine writes an expression. Arguments are SQL text, never a caller's value."""
 
     def placeholder(self, name: str, value: object) -> str:
-        """The place of a bound value."""
+        """The placeholder of a bound value."""
         ...
 
     def finite(self, number: str) -> str:
@@ -34,19 +34,19 @@ class Dialect(Protocol):
         ...
 
     def as_float(self, number: str) -> str:
-        """An integer as a double, in which it is compared with doubles."""
+        """An integer as a double, to compare it with doubles."""
         ...
 
     def has_text(self, place: TextPlace, text: str, part: str) -> str:
-        """Whether the text has the part there: case-sensitive, no wildcards (R10)."""
+        """Whether the text contains, starts or ends with the part; no wildcards (R10)."""
         ...
 
     def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:
-        """The aggregate of the values that are not null; null of none, but for counts (R22)."""
+        """The aggregate of the non-null values; of none null, but 0 for counts (R1)."""
         ...
 
     def bucket(self, interval: Interval) -> str:
-        """The number of the row's bucket: equal to `Interval.number_of` (R4)."""
+        """The number of the row's bucket, equal to `Interval.number_of` (R4)."""
         ...
 
     def percentiles(self, number: str, fractions: Sequence[float]) -> str:
@@ -54,34 +54,34 @@ class Dialect(Protocol):
         ...
 
     def metadata(self, key: str) -> str:
-        """The value of a metadata key, null where the row has none (R6)."""
+        """The value of a metadata key; null if the row lacks the key (R6)."""
         ...
 
     def has_team(self, team: str) -> str:
-        """Whether the row's teams hold the team; false where it has none."""
+        """Whether the row's teams include the team; false for a row without teams."""
         ...
 
     def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
-        """What follows FROM: the rows that fulfil the condition.
+        """The SQL after FROM: the rows that meet the condition.
 
-        For `team` one per team (R5), for the metadata's keys one per key.
+        With `by_team` one row per team (R5), with `by_key` one per metadata key.
         """
         ...
 
     def metadata_key(self) -> str:
-        """The metadata key of such a row; no row where it has none."""
+        """The metadata key of a row by key; a row without keys is dropped."""
         ...
 
     def team(self) -> str:
-        """The team of such a row; null where it has none."""
+        """The team of a row by team; null if it has none (R5)."""
         ...
 
     def count_teamed(self) -> str:
-        """How many rows have at least one team (R24)."""
+        """The number of rows with at least one team (R24)."""
         ...
 
     def distinct_teams(self) -> str:
-        """How many distinct teams the rows have (R24)."""
+        """The number of distinct teams in the rows (R24)."""
         ...
 
 
@@ -95,7 +95,7 @@ INTEGERS: Final = ("INTEGER", "BIGINT")
 
 @cache
 def published_tables() -> dict[str, dict[str, str]]:
-    """Table name -> column name -> type, as the vendor names the types."""
+    """The vendor's published tables: table -> column -> type, in the vendor's names."""
     text = resources.files(__package__).joinpath("tables.json").read_text("utf-8")
     tables: dict[str, dict[str, str]] = json.loads(text)
     return tables
@@ -103,17 +103,17 @@ def published_tables() -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The catalog and the tables that its fields stand in."""
+    """The catalog, and the types of the table columns behind its fields."""
 
     catalog: Catalog
     tables: dict[str, dict[str, str]]
 
     @classmethod
     def of(cls, catalog: Catalog) -> Self:
-        """The published tables and the columns that a user's own catalog file adds to them.
+        """The published tables, with the columns that the operator's catalog file adds.
 
         Raises:
-            SettingsError: if one of them is a list: what splits rows by lists knows teams alone.
+            SettingsError: if an added column is a list: only teams can be split into rows.
         """
         tables = {table: dict(columns) for table, columns in published_tables().items()}
         for datasource in catalog.datasources.values():
@@ -134,5 +134,5 @@ class Layout:
         return self.tables[datasource.table][column] == "DOUBLE PRECISION"
 
     def is_integer(self, datasource: Datasource, column: str) -> bool:
-        """Whether the column holds whole numbers, the sums of which are exact (R22)."""
+        """Whether the column holds integers, whose sums are exact (R22)."""
         return self.tables[datasource.table][column] in INTEGERS

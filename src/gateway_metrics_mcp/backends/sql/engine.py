@@ -1,4 +1,4 @@
-"""What every SQL engine has beside its own way to run a statement."""
+"""What the SQL engines share, except how each runs a statement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gateway_metrics_mcp.query.validation import apply_scope
 
 
 class SqlEngine(ABC):
-    """The base of the engines that answer with SQL."""
+    """The base class of engines that answer with SQL."""
 
     _dialect: ClassVar[Dialect]
     _layout: Layout
@@ -34,7 +34,7 @@ class SqlEngine(ABC):
         """The rows that answer the query."""
 
     def explain(self, query: Query, caller: Caller) -> str:
-        """The statement over the table's name, then a line for each parameter."""
+        """The SQL over the table's name, then one line per parameter."""
         statement = self._compile(query, caller, quote_identifier(self._table_of(query)))
         lines = [f"{name} = {_show(value)}" for name, value in statement.parameters.items()]
         return "\n".join([statement.text, *lines])
@@ -42,7 +42,7 @@ class SqlEngine(ABC):
     async def metadata_keys(
         self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
     ) -> Result | None:
-        """The keys that the caller's rows have, by a query like any other."""
+        """The metadata keys of the rows the caller may see, from an ordinary query."""
         keys = Query(
             datasource=datasource,
             type="distribution",
@@ -79,5 +79,5 @@ class SqlEngine(ABC):
 
 
 def _show(value: object) -> str:
-    """A parameter as JSON, in which nothing is invisible."""
+    """A parameter as JSON, which shows invisible characters as escapes."""
     return json.dumps(format_instant(value) if isinstance(value, datetime) else value)
