@@ -1,4 +1,7 @@
-"""The MCP server: tools, prompts, resources and completions, and errors that a model can read."""
+"""The MCP server: routes the SDK's messages to tools, prompts, resources and completions.
+
+It also turns every failure into text that a model can read. Transports are in http/ and cli/.
+"""
 
 from __future__ import annotations
 
@@ -71,17 +74,17 @@ logger = logging.getLogger(__name__)
 
 NAME: Final = "gateway-metrics"
 _UNKNOWN: Final = "unknown"
-"""In counts and logs, for a tool that is none: its name is whatever the client wrote."""
+"""The name of unknown tools in metrics and logs: a client could write anything there."""
 _LISTS: Final = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
 _LISTS_FRESH_MS: Final = 3_600_000
-"""The lists change only with a new version: clients may keep them for an hour."""
+"""How long clients may cache the lists, which only change with a new version."""
 
 
 class MetricsServer(MCPServer[None]):
-    """An MCP server whose tools are the registry's.
+    """The SDK's server with the tools of our own registry.
 
-    The SDK's own argument models would drop unknown arguments and speak of pydantic, so the
-    call goes to the registry as it came. `hold` keeps the backend open between calls.
+    Tools are not registered with the SDK: its argument models drop unknown arguments silently and
+    report errors in Pydantic's terms. `hold` keeps the backend open between calls.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class MetricsServer(MCPServer[None]):
         self.prompts = Prompts(context)
         self.calls = ShutdownScope()
         self.is_served = False
-        """Whether it answers over HTTP, where each request says who asks."""
+        """Whether it serves HTTP, where each request carries its caller's credentials."""
         self._completer = Completer(context, self.prompts.templates)
         self._has_view = context.settings.ui
         self._tools = [tool.publish(has_view=self._has_view) for tool in TOOLS.values()]
@@ -110,6 +113,7 @@ class MetricsServer(MCPServer[None]):
             instructions=read_prompt("instructions"),
             lifespan=lambda _: hold(),
             log_level=context.settings.log_level,
+            # Else clients of 2026-07-28 are told `listChanged: true`, and the lists never change.
             subscriptions=False,
             cache_hints=dict.fromkeys(_LISTS, CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public")),
             middleware=[_remember_request, hide_uris(context.hiding_key)],
@@ -131,7 +135,11 @@ class MetricsServer(MCPServer[None]):
         arguments: dict[str, Any] | None = None,
         context: Context[None, Any] | None = None,
     ) -> GetPromptResult:
-        """The prompt with these arguments; it asks no backend, so anyone may have it."""
+        """Fill in a prompt. It queries no backend, so it needs no caller.
+
+        Raises:
+            MCPError: if there is no such prompt, or its arguments are invalid.
+        """
         del context
         return self.prompts.get(name, arguments or {})
 
@@ -141,9 +149,10 @@ class MetricsServer(MCPServer[None]):
         arguments: dict[str, Any],
         context: Context[None, Any] | None = None,
     ) -> CallToolResult:
-        """The answer as a text block, and a picture after it where one was asked.
+        """Answer with one text block, and an image block after it if a chart was requested.
 
-        A failure is an error result, never a protocol error.
+        A failure is an error result and not a protocol error, which models do not see. There is no
+        structured content: some clients would show a model only that, and drop the text.
         """
         known = name if name in TOOLS else _UNKNOWN
         work = partial(answer_call, self._context, name, arguments)
@@ -156,20 +165,21 @@ class MetricsServer(MCPServer[None]):
         return CallToolResult(content=content, is_error=error is not None, meta=meta)
 
     async def list_resources(self) -> list[PublishedResource]:
-        """The resources with a URI of their own; the page of the view, where it is on."""
+        """The resources with a fixed URI, and the view's page if `ui` is set."""
         return [*list_resources(), *await super().list_resources()]
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
-        """The resources of which the client fills in a part."""
+        """The resource templates."""
         return list_templates()
 
     async def read_resource(
         self, uri: object, context: Context[None, Any] | None = None
     ) -> list[ReadResourceContents]:
-        """The resource, with the rights of who reads it.
+        """Read a resource with the caller's rights.
 
         Raises:
-            MCPError: with our words, whatever went wrong.
+            MCPError: on any failure; INVALID_PARAMS if the caller has to change the request, else
+                INTERNAL_ERROR.
         """
         if self._has_view and str(uri) == VIEW_URI:
             return [*await super().read_resource(VIEW_URI, context)]
@@ -190,15 +200,17 @@ class MetricsServer(MCPServer[None]):
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion:
+        # Unlike other handlers, the SDK's completion handler gets no context: see below.
         request = Context[None, Any](request_context=_REQUEST.get())
         caller = self._find_caller(request)
         given = (context.arguments if context is not None else None) or {}
         return await self._completer.complete(ref, argument, given, caller)
 
     def _find_caller(self, context: Context[None, Any] | None) -> Caller:
-        """The caller of a message: that of the HTTP request that carried it.
+        """The caller of a message: the authenticated caller of its HTTP request.
 
-        Over HTTP a message without a request is an error, never the local caller.
+        Only stdio and in-memory messages come from the local caller. Over HTTP a message without
+        a request is an error, because the local caller may see all rows.
 
         Raises:
             InternalError: if the request was not authenticated.
@@ -214,7 +226,11 @@ class MetricsServer(MCPServer[None]):
         work: Callable[[Caller], Awaitable[Answer]],
         context: Context[None, Any] | None,
     ) -> tuple[Answer, GatewayMetricsError | None]:
-        """What `work` gives, or what is wrong and why; counted, logged, with progress."""
+        """Run `work` with the message's caller; counts, logs and reports progress.
+
+        Returns:
+            The answer and None, or an answer that explains the error, and the error.
+        """
         error = None
 
         async def respond() -> Answer:
@@ -247,16 +263,16 @@ _REQUEST: Final[ContextVar[ServerRequestContext[Any, Any]]] = ContextVar("comple
 async def _remember_request(
     ctx: ServerRequestContext[Any, Any], call_next: CallNext
 ) -> HandlerResult:
-    """Middleware: the SDK does not tell a completion's handler which request it answers.
+    """Middleware that keeps the request for `_complete`, which the SDK does not pass it to.
 
-    Each message sets its own, in its own task, so that none finds another's.
+    A context variable is safe here: each message runs in a task of its own and sets it first.
     """
     _REQUEST.set(ctx)
     return await call_next(ctx)
 
 
 def _explain(name: str, error: GatewayMetricsError) -> str:
-    """What a model reads of an error: never a path, an address or a stack trace."""
+    """The text of an error for a model: never a path, an address or a stack trace."""
     if isinstance(error, InvalidQueryError):
         return list_problems(name, error)
     if isinstance(error, SettingsError):
@@ -271,13 +287,17 @@ def build_server(
     backend: Backend | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> MetricsServer:
-    """The server of these settings; nothing is opened before the first question.
+    """Build the server. The backend is opened by the first query, not here.
 
-    `backend`, where given, answers instead of the one that the settings name; it is then the
-    caller's to close.
+    `backend` replaces the one that the settings name, and the caller closes it. `clock` gives the
+    current time, in UTC.
+
+    Raises:
+        SettingsError: if the prompts or the masking key cannot be read.
     """
     if settings.transport != "stdio" and not settings.shared_token:
-        settings = settings.model_copy(update={"token": None})  # callers bring their own
+        # Callers send their own token. Without this, one without a token would use the server's.
+        settings = settings.model_copy(update={"token": None})
     meter = Metrics()
     holder = BackendHolder(settings, clock, meter, given=backend)
     return MetricsServer(

@@ -1,7 +1,7 @@
-"""Completions: what an argument of a prompt or of a resource may be, by the letters so far.
+"""Completions: values for an argument of a prompt or resource, by the letters typed so far.
 
-Words are known at once. Models, teams, users and metadata come from recent rows, as far as the
-caller may see them.
+Periods, zones and catalog names are known without a query. Models, teams, users and metadata come
+from the rows of the last seven days that the caller may see.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ logger = logging.getLogger(__name__)
 Reference = PromptReference | ResourceTemplateReference
 
 LIMIT_S: Final = 0.28
-"""People wait for a completion while they type: after this long there is none."""
+"""People wait while they type, for at most 300 ms in all: after this there are no values."""
 MOST_VALUES: Final = 100
-"""The protocol's own limit."""
+"""The limit that the MCP specification sets."""
 _RECENT: Final = timedelta(days=7)
 _STEP_S: Final = 300
-"""Windows end at whole steps, so that each next letter finds the answer to the last one kept."""
+"""Windows end at multiples of this, so that the query of the next letter is in the cache."""
 _PARTS: Final = re.compile(r"[/@:. _-]")
 
 _RANGES: Final = (
@@ -65,7 +65,7 @@ _MONTHS: Final = 12
 
 
 class Completer:
-    """Completes for one server; never fails, never takes longer than the limit."""
+    """Completes arguments for one server; never fails, and never takes longer than `LIMIT_S`."""
 
     def __init__(self, context: ToolContext, templates: Mapping[str, Template]) -> None:
         self._context = context
@@ -79,7 +79,7 @@ class Completer:
         given: Mapping[str, str],
         caller: Caller,
     ) -> Completion:
-        """The values that fit, those that begin with the letters so far first."""
+        """The matching values, at most 100, those that begin with the letters so far first."""
         find = partial(self._find, ref, argument, given, caller)
         values = await self._within_limit(find)
         return Completion(
@@ -87,10 +87,10 @@ class Completer:
         )
 
     async def _within_limit(self, find: Callable[[], Awaitable[list[str]]]) -> list[str]:
-        """What is found in time.
+        """The values found within `LIMIT_S`, else none.
 
-        The search is ended then but not waited for: some of what it does, such as opening an
-        engine, cannot be cut short.
+        The search runs in a task that is cancelled at the limit but not awaited: parts of it, such
+        as opening an engine, cannot be interrupted.
         """
         scope, values = anyio.CancelScope(), list[str]()
 
@@ -98,10 +98,11 @@ class Completer:
             with scope:
                 try:
                     values.extend(await find())
-                except Exception as error:  # noqa: BLE001 - a completion is a kindness
+                except Exception as error:  # noqa: BLE001 - no completion is better than an error
                     logger.debug("no completion: %s", type(error).__name__)
 
         task = asyncio.create_task(run())
+        # The event loop keeps only weak references: without this a task could be collected.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -117,14 +118,14 @@ class Completer:
         raw: Mapping[str, str],
         caller: Caller,
     ) -> list[str]:
-        """Every value that fits.
+        """All matching values, ranked.
 
         Raises:
-            GatewayMetricsError: if there is a reason why there are none.
+            GatewayMetricsError: if the values cannot be listed.
         """
         if len(asked.value) > MOST_LETTERS:
             return []
-        if isinstance(ref, ResourceTemplateReference):  # of ours, one has a variable to complete
+        if isinstance(ref, ResourceTemplateReference):  # only one of ours has a completable part
             is_ours = (ref.uri, asked.name) == (CATALOG_OF, "datasource")
             return rank(asked.value, DATASOURCES) if is_ours else []
         template = self._templates.get(ref.name)
@@ -141,7 +142,7 @@ class Completer:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """One argument, the letters so far, and the other arguments."""
+    """The search for one argument's values, given the letters so far and the other arguments."""
 
     template: Template
     argument: Argument
@@ -150,7 +151,7 @@ class _Search:
     context: ToolContext
 
     def list_known(self) -> list[str]:
-        """What can be offered without asking the backend."""
+        """The values that are known without a query."""
         options, now = self.context.options, self.context.clock()
         match self.argument.kind:
             case "range":
@@ -165,10 +166,10 @@ class _Search:
                 return [] if self.argument.default is None else [self.argument.default]
 
     async def fetch_recent(self, caller: Caller) -> list[str]:
-        """The values of the last days, those of most rows first; none if rows have none.
+        """The values seen in the last seven days, most frequent first.
 
         Raises:
-            GatewayMetricsError: as the backend does, or if the values have no list.
+            GatewayMetricsError: if the backend fails, or if the field cannot be listed.
         """
         field, options, now = self._find_field(), self.context.options, self.context.clock()
         if not field:
@@ -193,7 +194,7 @@ class _Search:
         return [prefix + key for key in keys if isinstance(key, str) and key]
 
     def _find_field(self) -> str | None:
-        """The field whose values are wanted; None if the values are not from rows."""
+        """The field whose values complete the argument; None if they do not come from rows."""
         match self.argument.kind:
             case "key":
                 return METADATA
@@ -203,7 +204,7 @@ class _Search:
                 return self._field_of(self.argument)
 
     def _field_of(self, argument: Argument) -> str | None:
-        """The field whose value the argument is; None if it is none, or that is not known yet."""
+        """The field that an argument is a value of; None if there is none, or not given yet."""
         if argument.of is None:
             return argument.field
         name, other = self.given.get(argument.of), self.template.argument(argument.of)
@@ -211,7 +212,7 @@ class _Search:
         return f"{METADATA_PREFIX}{name}" if name and is_key else name
 
     def _narrow(self, argument: Argument, datasource: DatasourceName) -> Filter | None:
-        """The filter that another argument means, if it has a value and is one of a field."""
+        """The filter that another given argument implies, to offer only values that fit it."""
         field, value = self._field_of(argument), self.given.get(argument.name)
         if not field or not value:
             return None
@@ -225,7 +226,11 @@ class _Search:
 
 
 def rank(so_far: str, values: Iterable[str]) -> list[str]:
-    """Those that begin with the letters so far, then those with a part that does, then the rest."""
+    """The values that contain the letters so far, ignoring case.
+
+    First those that begin with them, then those of which a part does (after `/`, `@`, `-` and
+    the like), then the rest.
+    """
     wanted = so_far.strip().casefold()
 
     def place(value: str) -> int:
@@ -239,13 +244,13 @@ def rank(so_far: str, values: Iterable[str]) -> list[str]:
 
 
 def _list_months(now: datetime) -> list[str]:
-    """The last twelve months by name, the present one first."""
+    """The last twelve months as `2026-07`, the current one first."""
     utc = now.astimezone(UTC)
     last = utc.year * _MONTHS + utc.month - 1
     return [f"{n // _MONTHS}-{n % _MONTHS + 1:02d}" for n in range(last, last - _MONTHS, -1)]
 
 
 def _count_on(so_far: str) -> list[str]:
-    """`last 14 days` and the like, where a number is being typed."""
+    """`last 14 days` and the other units, if a number is being typed."""
     match = _LAST.fullmatch(so_far)
     return [] if match is None else [f"last {match[1]} {unit}" for unit in _UNITS]

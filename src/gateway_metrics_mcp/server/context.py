@@ -1,4 +1,4 @@
-"""What tools, prompts, resources and completions need to answer."""
+"""The dependencies of tools, prompts, resources and completions, built once per server."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from gateway_metrics_mcp.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """One for a server, the same for all calls."""
+    """What every call needs; one per server. A call's caller is passed beside it."""
 
     settings: Settings
     backend: Callable[[], Awaitable[Backend]]
-    """The open backend: it is opened when the first question comes."""
+    """Returns the open backend; the first call opens it."""
     clock: Callable[[], datetime]
     hiding_key: bytes | None = field(default=None, repr=False)
-    """Where there is one, hashes stand for e-mail addresses."""
+    """The key of the e-mail mask; None if addresses are not masked."""
     charts: ChartRenderer = field(default_factory=ChartRenderer)
     words: Words = TOOL_WORDS
-    """How whoever reads the answers asks on."""
+    """The terms in which answers name the next request."""
     write: Writer = write_answer
-    """What makes an answer of a document."""
+    """Turns a document into an answer; the command `ask` has formats of its own."""
     has_links: bool = True
-    """Whether a cut answer names the resource that has all rows."""
+    """Whether a cut answer names the resource with all rows; `ask` serves no resources."""
 
     @property
     def options(self) -> ParserOptions:
-        """How arguments are read.
+        """The options for parsing arguments.
 
         Raises:
-            SettingsError: if the operator's catalog file is wrong. That is the answer to a call,
-                which people read, and no failed start, of which most clients show nothing.
+            SettingsError: if the operator's catalog file is invalid. Calls report it, because most
+                clients show nothing of a server that fails to start.
         """
         return ParserOptions(
             catalog=load_catalog(self.settings.catalog),

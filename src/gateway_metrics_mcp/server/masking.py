@@ -1,7 +1,7 @@
-"""Hidden e-mail addresses: within a call, a keyed hash stands wherever one would.
+"""E-mail masking: within a call, a keyed hash replaces every e-mail address.
 
-Arguments are hidden on their way in, rows where they come from the backend, and every text on its
-way out. Only `MaskingBackend` puts addresses back, into what it asks.
+Arguments are masked on the way in, rows as they come from the backend, and every text on the way
+out. Only `MaskingBackend` restores addresses, in the queries it sends. Not an access control.
 """
 
 from __future__ import annotations
@@ -54,19 +54,21 @@ from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.settings import Settings
 
 _DIGITS: Final = 10
-"""Forty bits: among 10,000 addresses two share a hash once in 20,000 installations."""
+"""Hexadecimal digits of a hash. With 40 bits, two of 10,000 addresses collide in one of 20,000
+installations."""
 
 _SUBJECTS: Final = frozenset(("userEmail", "virtualaccount", "createdBySubjectSlug"))
 _WHOLE: Final = ("EQUAL", "NOT_EQUAL", "IN", "NOT_IN", "ARRAY_HAS_ANY", "ARRAY_HAS_NONE", "IS_NULL")
 _NOTE: Final = "e-mail addresses are hidden: a user-… stands for one, in filters too"
 _AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
 
-# Runs are taken whole and never given back, so that the time is linear. An escape of JSON or of a
-# cell ends a run: half of one would break what it stands in. Right before the sign it goes with the
-# address, since it may be a backslash and a name of one letter. An apostrophe is part of a name.
+# Runs are possessive (no backtracking), so matching takes linear time on hostile text. An escape
+# of JSON or of a cell ends a run: masking half of one would break the text around it. Right before
+# the `@` it belongs to the address, as it may be a backslash and a name of one letter. An
+# apostrophe within a name is part of it.
 _RUN: Final = r"(?:(?!%40)[^\s@\ufe6b\uff20\"'`<>()\[\]{},;:=&?/|\\]|(?<=[^\W_])'(?=[^\W_]))"
 _TOP: Final = r"(?:xn--[a-z0-9-]+|[^\W\d_]{2}[\w-]*)"
-# A wide dot ends sentences as well: it is one of the host where there is no other.
+# A full-width dot also ends sentences, so it counts as the host's dot only if there is no other.
 _HOST: Final = rf"(?:{_RUN}+(?:\.|%2e){_TOP}|{_RUN}+[\u3002\uff0e\uff61]{_TOP})"
 _ADDRESS: Final = re.compile(
     rf"metadata\.|(?:\\u[0-9a-f]{{4}}|\\.|{_RUN}++)"
@@ -78,21 +80,21 @@ _HIDDEN: Final = re.compile(rf"user-[0-9a-f]{{{_DIGITS}}}(?![A-Za-z0-9])")
 
 @dataclass(slots=True)
 class EmailMask:
-    """The addresses of one call and what stands for them; without a key nothing is hidden."""
+    """The addresses that one call has met, by hash. Without a key nothing is masked."""
 
     key: bytes | None = field(repr=False)
     _seen: dict[str, str] = field(default_factory=dict, repr=False)
     _typed: set[str] = field(default_factory=set, repr=False)
-    """What the asker wrote with an `@` that makes no address: shown as it was written."""
+    """Texts of the caller with an `@` that is no address: never masked, the caller wrote them."""
 
     def hide(self, text: str) -> str:
-        """The text with a hash for each address."""
+        """The text with each address replaced by its hash."""
         if self.key is None or _AT.search(text) is None:
             return text
         return _ADDRESS.sub(lambda m: self._hash(m[0]) if m["rest"] else m[0], text)
 
     def read(self, value: Any) -> Any:
-        """The asker's JSON value with its addresses hidden, names of keys as well."""
+        """The caller's JSON value with addresses masked, in object keys too."""
         if self.key is None:
             return value
         if isinstance(value, str):
@@ -104,7 +106,7 @@ class EmailMask:
         return value
 
     def _read_text(self, text: str) -> str:
-        """Text, which may be JSON text, where an escape can stand for any letter."""
+        """Mask a text; if it is JSON, mask it parsed, where an escape can hide an `@`."""
         hidden = self.hide(text)
         parsed = parse_json(text)
         if not isinstance(parsed, str):
@@ -116,7 +118,7 @@ class EmailMask:
         return hidden
 
     def hide_error(self, error: GatewayMetricsError) -> None:
-        """Hide the addresses in all that an error may be shown by."""
+        """Mask the addresses in every text of an error."""
         error.args = tuple(self.hide(str(part)) for part in error.args)
         if isinstance(error, InvalidQueryError):
             error.problems = tuple(
@@ -126,7 +128,7 @@ class EmailMask:
             error.public = self.hide(error.public)
 
     def hide_key(self, key: Key, *, is_subject: bool) -> Key:
-        """A value of a row; of a user, all that has an `@` is taken for an address."""
+        """Mask a key of a row; in a column of subjects, any text with an `@` is an address."""
         if not isinstance(key, str) or _AT.search(key) is None:
             return key
         hidden = self.hide(key)
@@ -134,7 +136,7 @@ class EmailMask:
         return self._hash(key) if is_left else hidden
 
     def hide_uri(self, uri: str) -> str:
-        """The URI with hashes, which names the same; percent-encoded addresses are hidden too."""
+        """Mask the addresses in a URI, percent-encoded ones too; it names the same resource."""
         arguments = read_link(uri)
         if isinstance(arguments, Mapping):
             shown = self.read(arguments)
@@ -144,13 +146,13 @@ class EmailMask:
         return self.hide(uri) if hidden == plain else percent_encode(hidden, safe="/:")
 
     def reveal(self, value: Scalar) -> Scalar:
-        """The value with the addresses of this call back in their places."""
+        """The value with the hashes that this call knows replaced by their addresses."""
         if not isinstance(value, str):
             return value
         return _HIDDEN.sub(lambda match: self._seen.get(match[0], match[0]), value)
 
     def is_open(self, value: Scalar) -> bool:
-        """Whether a hash in it stands for an address that this call has not met."""
+        """Whether the value contains a hash whose address this call does not know yet."""
         return isinstance(value, str) and any(
             name not in self._seen for name in _HIDDEN.findall(value)
         )
@@ -166,10 +168,10 @@ class EmailMask:
 async def answer_masked(
     context: ToolContext, raw: Any, work: Callable[[ToolContext, Any], Awaitable[Answer]]
 ) -> Answer:
-    """The answer of `work`, which meets no address: hashes stand for them in all it is given.
+    """Run `work` on masked arguments and a masking backend, and mask its answer.
 
     Raises:
-        GatewayMetricsError: as `work` does.
+        GatewayMetricsError: what `work` raises, with its texts masked.
     """
     if context.hiding_key is None:
         return await work(context, raw)
@@ -179,13 +181,13 @@ async def answer_masked(
     except GatewayMetricsError as error:
         mask.hide_error(error)
         raise
-    # Rows and arguments are hidden by now: this holds for whatever else a text is made of.
+    # Rows and arguments are masked already. This covers whatever else a text is made of.
     notes = [*map(mask.hide, answer.notes)]
     return replace(answer, text=mask.hide(answer.text), notes=notes, view=mask.read(answer.view))
 
 
 def mask_backend(context: ToolContext, mask: EmailMask) -> ToolContext:
-    """The context of a call within which only hashes are met."""
+    """The context of one call, with a backend that returns hashes instead of addresses."""
     if mask.key is None:
         return context
 
@@ -196,7 +198,7 @@ def mask_backend(context: ToolContext, mask: EmailMask) -> ToolContext:
 
 
 def hide_uris(key: bytes | None) -> ServerMiddleware[Any]:
-    """Middleware: the SDK repeats the URI of a resource as it was asked for, with any address."""
+    """Middleware that masks URIs in responses: the SDK repeats a resource's URI as requested."""
     mask = EmailMask(key)
 
     async def hide(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -209,10 +211,10 @@ def hide_uris(key: bytes | None) -> ServerMiddleware[Any]:
     return hide
 
 
-# Why rows are hidden here and not in the finished answer: pictures are drawn from rows, budgets
-# count the letters shown, and searching, sorting and near spellings would tell of what is hidden.
+# Why rows are masked here and not in the finished answer: charts are drawn from rows, budgets
+# count the letters shown, and search, order and suggestions would reveal what is masked.
 class MaskingBackend:
-    """A backend of one call: takes and gives hashes where the other has addresses."""
+    """Wraps a backend for one call: takes hashes in filters, and returns hashes in rows."""
 
     def __init__(self, backend: Backend, mask: EmailMask, catalog: Catalog) -> None:
         self._backend = backend
@@ -223,14 +225,15 @@ class MaskingBackend:
 
     @property
     def description(self) -> str:
-        """The other's."""
+        """The wrapped backend's description."""
         return self._backend.description
 
     async def query(self, query: Query, caller: Caller) -> Result:
-        """The rows, with hashes; a hash in a filter is looked up among the window's values.
+        """The rows with hashes; a hash in a filter is looked up among the window's values.
 
         Raises:
-            InvalidQueryError: if a filter compares parts of what is hidden.
+            InvalidQueryError: if a filter compares parts of masked values.
+            GatewayMetricsError: if the wrapped backend fails.
         """
         self._check_filters(query)
         await self._look_up(query, caller)
@@ -243,19 +246,19 @@ class MaskingBackend:
         return await self._hide(await self._backend.query(revealed, caller))
 
     def explain(self, query: Query, caller: Caller) -> str:
-        """What would be sent, with hashes."""
+        """The query as it would be sent, with hashes."""
         self._check_filters(query)
         return self._mask.hide(self._backend.explain(query, caller))
 
     async def metadata_keys(
         self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
     ) -> Result | None:
-        """The keys, with hashes."""
+        """The metadata keys, with addresses masked."""
         keys = await self._backend.metadata_keys(datasource, start, end, caller)
         return None if keys is None else await self._hide(keys)
 
     async def aclose(self) -> None:
-        """The other is not of this call: it stays open."""
+        """Do nothing: the wrapped backend outlives the call."""
 
     async def _hide(self, result: Result) -> Result:
         return await run_in_thread_if_large(len(result.points), self._hide_rows, result)
@@ -279,7 +282,11 @@ class MaskingBackend:
         )
 
     def _check_filters(self, query: Query) -> None:
-        """Refuse filters that could spell out a hidden address letter by letter."""
+        """Refuse filters that could spell out an address letter by letter.
+
+        Raises:
+            InvalidQueryError: with each such filter and the operators allowed for it.
+        """
         problems = Problems()
         for number, one in enumerate(query.filters):
             name = self._catalog.canonical("groupBy", one.field_name)
@@ -297,10 +304,10 @@ class MaskingBackend:
             raise InvalidQueryError(problems)
 
     async def _look_up(self, query: Query, caller: Caller) -> None:
-        """Meet the addresses behind hashes of earlier answers, once per field and window.
+        """Find the addresses behind hashes of earlier answers, with one query per field and window.
 
-        One that no row of the window has stays a hash, and matches what its address would:
-        nothing. What is looked up is what this caller may see.
+        A hash is keyed and cannot be inverted, so the field's values are listed and hashed, with
+        the caller's rights. A hash that no row has is sent as it is, and matches nothing.
         """
         known = self._catalog.datasources[query.datasource].group_by
         for one in query.filters:
@@ -308,6 +315,7 @@ class MaskingBackend:
             if name not in known and not name.startswith(METADATA_PREFIX):
                 continue
             place = (query.datasource, name, query.start_ts, query.end_ts)
+            # A call's queries run side by side: the lock lets the first one list the values.
             async with self._lock:
                 if place in self._listed or not any(map(self._mask.is_open, _values(one))):
                     continue
@@ -338,12 +346,13 @@ _MAKE: Final = "Make one: openssl rand -hex 32 > FILE"
 
 
 def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes | None:
-    """The key; None if addresses are not hidden.
+    """The masking key; None if addresses are not masked.
 
-    Without a file of the operator's it is made in the user's state directory, for the user alone.
+    Without `hide_emails_key` it is created once in the user's state directory (`state`), readable
+    by the user only.
 
     Raises:
-        SettingsError: if the file cannot be read or made, or is too short to be a key.
+        SettingsError: if the file cannot be read or created, or has fewer than 16 bytes.
     """
     if not settings.hide_emails:
         if settings.hide_emails_key is not None:
@@ -364,7 +373,7 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
 
 
 def _make_key(directory: Path) -> Path:
-    """The kept key; of processes that start together the first one makes it."""
+    """The path of the key file; created if missing, by the first of concurrent processes."""
     kept = directory / _NAME
     if kept.exists():
         return kept
@@ -373,6 +382,7 @@ def _make_key(directory: Path) -> Path:
     with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f"{secrets.token_hex(32)}\n")
     with suppress(FileExistsError):
-        os.link(made, kept)  # whole or not at all
+        # A link appears whole and never replaces another process's key, as a rename would.
+        os.link(made, kept)
     made.unlink()
     return kept

@@ -1,4 +1,7 @@
-"""The registry of resources: each one's URI, what it holds, and who writes it."""
+"""The resources: their URIs, descriptions and contents.
+
+The catalog is read from the server; rows are queried again with the arguments in the URI.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ CATALOG: Final = "gateway-metrics://catalog"
 CATALOG_OF: Final = f"{CATALOG}/{{datasource}}"
 """A URI template."""
 NOTES_META: Final = "gateway-metrics/notes"
-"""Where the contents of a CSV say what its rows cannot."""
+"""The `_meta` key of a CSV's header and notes."""
 
 MOST_BYTES: Final = 5_000_000
-"""Of a CSV: clients hold it whole."""
+"""The most bytes of a CSV: clients hold it in memory."""
 
 _TEXT: Final = "text/markdown"
 _CSV: Final = "text/csv"
@@ -44,19 +47,20 @@ Reader = Callable[[ToolContext, Any, Caller], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a URI names: `name` is one of ours, whatever the client wrote."""
+    """The resource that a URI names."""
 
+    # For metrics and logs, so one of a fixed set and never the client's text.
     name: str
     mime_type: str
     reader: Reader
     raw: Any
-    """What the URI says beside the name: not checked yet, and with addresses as they came."""
+    """The rest of the URI: not validated yet, and not masked."""
 
     async def read(self, context: ToolContext, caller: Caller) -> Answer:
-        """Its text, read with the caller's rights.
+        """The resource's contents, read with the caller's rights.
 
         Raises:
-            GatewayMetricsError: as the tools do.
+            GatewayMetricsError: if the URI is invalid or the backend fails.
         """
         return await answer_masked(
             context, self.raw, lambda ours, raw: self.reader(ours, raw, caller)
@@ -64,7 +68,7 @@ class Found:
 
 
 def find_resource(uri: str) -> Found:
-    """The resource of a URI; one that says that there is none is found in the end."""
+    """The resource of a URI. An unknown URI gives one whose `read` raises, so it is counted too."""
     if uri == CATALOG:
         return Found("catalog", _TEXT, _read_catalog, None)
     if uri.startswith(f"{CATALOG}/"):
@@ -77,7 +81,7 @@ def find_resource(uri: str) -> Found:
 
 
 def list_resources() -> list[PublishedResource]:
-    """The resources that can be named in full."""
+    """The resources with a fixed URI."""
     whole = PublishedResource(
         name="catalog",
         title="Catalog of all datasources",
@@ -89,7 +93,7 @@ def list_resources() -> list[PublishedResource]:
 
 
 def list_templates() -> list[ResourceTemplate]:
-    """The resources of which a part is to be filled in."""
+    """The resource templates."""
     return [
         ResourceTemplate(
             name="catalog-of-datasource",
@@ -134,7 +138,10 @@ async def _read_datasource(context: ToolContext, raw: Any, _caller: Caller) -> A
 
 
 async def _read_rows(context: ToolContext, raw: Any, caller: Caller) -> Answer:
-    """All rows of the question in the URI, which is asked again."""
+    """All rows of the query in the URI, as CSV.
+
+    The URI carries the arguments and the server keeps no rows, so any replica can answer it.
+    """
     now = context.clock()
     with trace_step("validate"):
         question = read_linked(raw, context.options, now)
@@ -144,7 +151,7 @@ async def _read_rows(context: ToolContext, raw: Any, caller: Caller) -> Answer:
         caller,
         context.options.catalog,
         now,
-        has_all_row=False,
+        has_all_row=False,  # a CSV has none: programs would add it to the rows
         most_calls=context.settings.calls,
     )
     report = await executor.run(question)

@@ -1,4 +1,4 @@
-"""Texts for language models: the files of prompts/, and what is wrong with a call."""
+"""Texts for models: the files of prompts/, and lists of problems with a call's arguments."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ _PACKAGED: Final = Path(__file__).parents[1] / "_prompts"
 _REPOSITORY: Final = Path(__file__).parents[3] / "prompts"
 _MOST_LINES: Final = 20
 _MOST_LETTERS: Final = 1_000
-"""Of one problem: an error is read by a model, whose context it must not fill."""
+"""The length of one problem: an error must not fill a model's context."""
 
 
 @cache
 def read_prompt(name: str) -> str:
-    """The text of `prompts/<name>.md`, without white space at its ends.
+    """The text of `prompts/<name>.md`, stripped.
 
-    An editable install does not carry the packaged copy; the repository has the original.
+    A wheel has a copy in `_prompts`; an editable install reads the repository's folder.
     """
     folder = _PACKAGED if _PACKAGED.is_dir() else _REPOSITORY
     return (folder / f"{name}.md").read_text("utf-8").strip()
 
 
 def find_templates() -> list[Path]:
-    """The files of `prompts/templates/`, by name."""
+    """The paths of `prompts/templates/*.md`, sorted by name."""
     folder = _PACKAGED if _PACKAGED.is_dir() else _REPOSITORY
     return sorted((folder / "templates").glob("*.md"))
 
 
 def list_problems(name: str, error: InvalidQueryError) -> str:
-    """Everything that is wrong with the arguments of a tool or a prompt, a line each."""
+    """All problems with the arguments of a tool or prompt, one per line: one retry fixes all."""
     lines = [f"- {problem}"[:_MOST_LETTERS] for problem in error.problems]
     return "\n".join([f"Invalid arguments for {name}:", *cut_lines(lines)])
 
 
 def cut_lines(lines: Sequence[str]) -> list[str]:
-    """The lines, unless there are very many."""
+    """At most 20 lines; the others are counted."""
     more = len(lines) - _MOST_LINES
     return [*lines[:_MOST_LINES], *([f"and {more} more like these"] if more > 0 else [])]

@@ -1,4 +1,7 @@
-"""The registry: each tool's name, arguments, annotations and answer, each written once."""
+"""The tool registry: each tool's name, arguments, annotations and answer.
+
+Descriptions for models are in prompts/tools/. `ask` uses the same registry.
+"""
 
 from __future__ import annotations
 
@@ -48,23 +51,24 @@ from gateway_metrics_mcp.server.view_page import link_view
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool; its description is `prompts/tools/<name>.md`."""
+    """One tool; the description that models read is in `prompts/tools/<name>.md`."""
 
     name: str
     title: str
     arguments: type[Arguments]
     read: Callable[[Mapping[str, Any], ParserOptions, datetime], Any]
-    """Checks the arguments, without asking anything: what it returns is the question."""
+    """Validates the arguments without a query; its result is passed to `answer`."""
     answer: Callable[[ToolContext, Any, Caller, datetime], Awaitable[Answer]]
 
     def publish(self, *, has_view: bool = False) -> PublishedTool:
-        """The tool as `tools/list` shows it; `has_view` if hosts can show its answers."""
+        """The tool for `tools/list`; `has_view` links query tools to the interactive view."""
         is_shown = has_view and issubclass(self.arguments, QueryArguments)
         return PublishedTool(
             name=self.name,
             title=self.title,
             description=read_prompt(f"tools/{self.name}"),
             input_schema=self.arguments.schema_for_clients(),
+            # Some clients, such as Codex, ask for approval of tools without these hints.
             annotations=ToolAnnotations(
                 read_only_hint=True,
                 destructive_hint=False,
@@ -78,12 +82,12 @@ class Tool:
 async def answer_call(
     context: ToolContext, name: str, raw: Mapping[str, Any], caller: Caller
 ) -> Answer:
-    """The answer of a tool; within it addresses are hidden, if they are to be.
+    """Answer a tool call: validate, query, write; with e-mail addresses masked if configured.
 
     Raises:
         UnknownToolError: if there is no such tool.
-        InvalidQueryError: with everything that is wrong with the arguments.
-        GatewayMetricsError: as the backend does.
+        InvalidQueryError: with every problem of the arguments.
+        GatewayMetricsError: if the backend fails.
     """
 
     async def work(context: ToolContext, call: Any) -> Answer:
@@ -91,20 +95,22 @@ async def answer_call(
         tool = TOOLS.get(wanted)
         if tool is None:
             raise UnknownToolError(f"no tool {quote(wanted)}. {did_you_mean(wanted, TOOLS)}")
+        # `unfold` parses JSON text within arguments, so that it cannot bypass the size limits.
         check_size(unfold(arguments), "arguments")
+        # One `now` for the whole call: its windows and queries must agree.
         now = context.clock()
         with trace_step("validate"):
             question = tool.read(arguments, context.options, now)
         return await tool.answer(context, question, caller, now)
 
-    # The name is the client's text as well.
+    # The tool's name is masked too: it is text of the client, and errors repeat it.
     return await answer_masked(context, (name, raw), work)
 
 
 async def _answer_query(
     context: ToolContext, request: ReportRequest, caller: Caller, now: datetime
 ) -> Answer:
-    """The rows of the groups and the ALL row, or one value per bucket and group."""
+    """The answer of either query tool, as text, with a chart or view if requested."""
     describe_call(datasource=request.query.datasource)
     backend, settings = await context.backend(), context.settings
     catalog = context.options.catalog
@@ -135,7 +141,11 @@ async def _answer_query(
 def _read_fields(
     raw: Mapping[str, Any], _options: ParserOptions, _now: datetime
 ) -> DatasourceName | None:
-    """The datasource whose fields are asked for; None for all datasources."""
+    """The datasource whose fields are listed; None for a list of datasources.
+
+    Raises:
+        InvalidQueryError: with every problem of the arguments.
+    """
     problems = Problems()
     wanted = read_arguments(ListFieldsArguments, raw, problems).datasource
     datasource = None
@@ -159,7 +169,7 @@ async def _answer_fields(
 async def _answer_values(
     context: ToolContext, listing: Listing, caller: Caller, _now: datetime
 ) -> Answer:
-    """The values of a field, with how many rows have each."""
+    """The answer of `list_values`: a field's values and their row counts."""
     describe_call(datasource=listing.query.datasource)
     result = await fetch_values(await context.backend(), caller, listing)
     rows, budget = len(result.points), context.settings.budget

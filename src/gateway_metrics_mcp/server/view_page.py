@@ -1,4 +1,7 @@
-"""The interactive view of an answer: one page without any address, fed by a result's `_meta`."""
+"""The interactive view (MCP Apps): one HTML page that draws the specification in `_meta`.
+
+The page has no URL in it, so it also runs where hosts forbid fetching. The scripts are in view/.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from mcp.server.apps import Apps
 
 VIEW_URI: Final = "ui://gateway-metrics/view"
 VIEW_META: Final = "gateway-metrics/view"
-"""Where a result has the specification that the view draws."""
+"""The `_meta` key of a result's Vega-Lite specification."""
 
 _FOLDER: Final = Path(__file__).parent / "view"
 _SCRIPTS: Final = ("scales.js", "drawing.js", "controls.js", "host.js")
 
 
 def link_view() -> dict[str, Any]:
-    """The `_meta` of a tool whose answers the page shows; older hosts read the flat name."""
+    """The `_meta` of a tool whose answers the page shows; older hosts read the flat key."""
     return {"ui": {"resourceUri": VIEW_URI}, "ui/resourceUri": VIEW_URI}
 
 
 @cache
 def read_page() -> str:
-    """The page with its style and its scripts within."""
+    """The page, with its style and scripts inlined."""
     scripts = "\n".join(_read(name) for name in _SCRIPTS)
     page = _read("page.html").replace("/* style.css */", _read("style.css"))
     return page.replace("/* scripts */", f'"use strict";\n(() => {{\n{scripts}\n}})();')
@@ -34,7 +37,7 @@ def _read(name: str) -> str:
 
 
 def offer_view() -> Apps:
-    """The extension with the page; it asks for no address and no permission."""
+    """The MCP Apps extension with the page; it requests no domain and no permission."""
     apps = Apps()
     apps.add_html_resource(
         VIEW_URI,

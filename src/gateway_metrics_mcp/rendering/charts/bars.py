@@ -1,4 +1,4 @@
-"""A distribution as bars: a panel per value, a bar per group, both windows of a comparison."""
+"""Chooses the bars of a distribution: a panel per value, a bar per group and window."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ EARLIER: Final = "the earlier window"
 
 
 def choose_bars(document: ReportDocument) -> Chart:
-    """What is drawn of a distribution."""
+    """The bar chart of a distribution, with at most `MOST_SERIES` groups."""
     return _Bars(document).choose()
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A group to draw: its name and its values."""
+    """A group to draw, with its values by column position."""
 
     name: str
     values: Sequence[Number | None]
@@ -83,10 +83,10 @@ class _Bars:
         )
 
     def _say_which(self, extent: str, shown: Sequence[Drawn]) -> str:
-        """Which groups are drawn, by what they were chosen, and what becomes of the rest.
+        """Which groups are drawn, in which order, and what happens to the rest.
 
-        Bars that fall from the first to the last show their order themselves: those of a
-        comparison, which are sorted by the change, do not.
+        If all groups are drawn, only a comparison states its order: its bars are sorted by the
+        change, which their lengths do not show.
         """
         order = self._document.order
         if extent:
@@ -95,7 +95,7 @@ class _Bars:
         return order if self._is_compared and len(self._shown) > 1 else ""
 
     def _extent(self) -> str:
-        """Which groups have a bar of how many: `12 of 14 groups`, `groups 13-14 of 14`."""
+        """Which groups have a bar: `12 of 14 groups`, `groups 13-14 of 14`; empty for all."""
         first, shown = self._report.request.offset, len(self._shown)
         count = shown + len(self._hidden)
         if first == 0:
@@ -108,7 +108,7 @@ class _Bars:
         return ", ".join(part for part in (extent, cut) if part) or None
 
     def _name_rest(self, drawn: Sequence[Drawn]) -> str | None:
-        """The name of the bar for the groups that have none, if it adds up anywhere."""
+        """The name of the bar for all other groups, if any drawn value adds up."""
         can = any(self._adds_up(one) for one in drawn)
         return f"{OTHER} ({len(self._hidden)})" if self._hidden and can else None
 
@@ -127,7 +127,7 @@ class _Bars:
         return Panel(name_axis(group), one.value.unit, self._series(), tuple(marks))
 
     def _of_values(self, group: Sequence[Drawn]) -> Panel:
-        """No groups: a bar per value of one unit."""
+        """A panel without groups: a bar per value of one unit."""
         point = self._shown[0]
         names = shorten([one.name for one in group])
         marks = [
@@ -145,7 +145,7 @@ class _Bars:
         return [add_up(column) for column in columns]
 
     def _marks(self, one: Drawn, row: _Row) -> list[Mark]:
-        """The bar of a group; in a comparison also what it was, and the change at its end."""
+        """The bars of a group: one, or in a comparison one per window."""
         now = self._mark(one, one.position, row, NOW if self._is_compared else "")
         if not self._is_compared:
             return [now]
@@ -160,7 +160,10 @@ class _Bars:
         return Mark(row.name, series, finite(value), write_exactly(value, one.value), label)
 
     def _say_change(self, one: Drawn, row: _Row) -> str:
-        """` (+12.5%)`, of a part ` (-0.50pp)`; nothing for the rest, where these do not add up."""
+        """The change as ` (+12.5%)`, for ratios ` (-0.50pp)`; empty for the rest.
+
+        Percentages of change do not add up, so the rest has none.
+        """
         if row.is_rest:
             return ""
         name = one.name + (CHANGE if one.value.unit == RATIO else CHANGE_PERCENT)

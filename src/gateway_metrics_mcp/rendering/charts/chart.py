@@ -1,4 +1,4 @@
-"""What a picture shows, before anything is said of how it is drawn."""
+"""The contents of a chart: panels, series and marks. How they are drawn is in vega.py."""
 
 from __future__ import annotations
 
@@ -12,74 +12,74 @@ from gateway_metrics_mcp.rendering.cells import format_value, quote_column
 from gateway_metrics_mcp.reports.columns import RATIO, Value
 from gateway_metrics_mcp.reports.report import Report
 
-# Series or groups that are drawn one by one; the rest is one more where it adds up.
+# Series or groups drawn individually; the rest is one more if it adds up.
 MOST_SERIES: Final = 12
 
 MOST_PANELS: Final = 3
 OTHER: Final = "other"
 
-# Whole numbers beyond are drawn as floats: the engine knows none so large.
+# Larger integers are drawn as floats: the engine's JavaScript numbers are exact up to here.
 _MOST_WHOLE: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One figure: of a series, at a bucket's start or beside a group's name."""
+    """One figure of a series, at a bucket's start or a group's name (`place`)."""
 
     place: str
     series: str
     value: Number | None
     text: str
-    """The value as it stands in the answer with all digits, with its unit."""
+    """The value with all digits and its unit, shown under the pointer."""
     label: str = ""
-    """What a bar has at its end."""
+    """The text at a bar's end."""
     is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes: the values of one unit."""
+    """One pair of axes, for values of one unit."""
 
     axis: str
-    """What the axis of the values says: a name and a unit."""
+    """The title of the value axis: a name and a unit."""
     unit: str | None
     series: tuple[str, ...]
-    """In the order of the answer; a single empty name where nothing is to be told apart."""
+    """Names in the order of the answer; a single empty name if there is only one series."""
     marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture of one answer."""
+    """The chart of one answer."""
 
     kind: Literal["lines", "bars"]
     title: str
     subtitle: tuple[str, ...]
     places: tuple[str, ...]
-    """The starts of all buckets in order; of bars each panel has its own."""
+    """The starts of all buckets, in order; empty for bars, whose places are per panel."""
     place_axis: str
     panels: tuple[Panel, ...]
     rest: str | None = None
-    """The name of the series that stands for those that are not drawn."""
+    """The name of the series that sums those not drawn."""
     note: str | None = None
-    """What of the answer is not in the picture."""
+    """What the chart leaves out of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A value to draw: its place in a row and what it is."""
+    """A value to draw, and its position in a row."""
 
     position: int
     value: Value
 
     @property
     def name(self) -> str:
-        """The name of its column."""
+        """The name of the value's column."""
         return self.value.name
 
 
 def values_to_draw(report: Report) -> list[Drawn]:
-    """The values that were asked for; the count of rows where none was."""
+    """The requested values; the row count if none was requested."""
     names = report.result.value_names
     wanted = [v for v in report.request.values if v.name in names and v.name != TOTAL]
     if not wanted:
@@ -88,10 +88,10 @@ def values_to_draw(report: Report) -> list[Drawn]:
 
 
 def group_by_unit(drawn: Sequence[Drawn]) -> list[list[Drawn]]:
-    """The values that can share an axis: of one unit, and all or none of them sums.
+    """Group the values that can share an axis: the same unit, and all or none of them sums.
 
-    A measure is a ratio of its own kind, such as USD per request, so it shares with no other;
-    parts of a whole are all of one kind.
+    A measure such as USD per request is in a unit of its own, so it never shares; ratios in
+    percent all share.
     """
     groups: dict[object, list[Drawn]] = {}
     for one in drawn:
@@ -104,13 +104,13 @@ def group_by_unit(drawn: Sequence[Drawn]) -> list[list[Drawn]]:
 
 
 def name_axis(group: Sequence[Drawn]) -> str:
-    """The unit of values that share an axis; of one alone its name too."""
+    """The axis title: the shared unit, with the column's name if there is only one value."""
     unit = name_unit(group[0].value)
     return unit if len(group) > 1 else f"{quote_column(group[0].name)} ({unit})"
 
 
 def name_unit(value: Value) -> str:
-    """`USD`, `ms`, `%`, `tokens/s`; `count` of what has no unit and is counted."""
+    """A unit for people: `USD`, `ms`, `%`, `tokens/s`; `count` for counts."""
     if value.unit == RATIO:
         return "%"
     source = value.source
@@ -124,7 +124,7 @@ def name_unit(value: Value) -> str:
 
 
 def finite(value: Number | None) -> Number | None:
-    """The value, if it can be drawn: not where it is missing or cannot be computed."""
+    """The value if it can be drawn; None for null, NaN, infinity and integers beyond floats."""
     try:
         number = math.nan if value is None else float(value)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""The names in a picture: as the answer writes them, short, and no two alike."""
+"""Names, title and subtitle of a chart: as the answer writes them, short, no two names alike."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from gateway_metrics_mcp.reports.report import Report
 
 _CUT: Final = "…"
 
-# Letters by which two cut names are to differ, where the whole ones do: a word to read.
+# Cut names should differ by this many letters if the whole names do: enough to read a word.
 _ENOUGH: Final = 8
 
-# In less there is none for marks at both ends of what is shown.
+# With less, `…` at both ends would leave nothing to read.
 _LEAST_ROOM: Final = 5
 
-# What is shorter tells nothing: its room goes to the letters beside the difference.
+# A shorter piece says nothing: its letters go beside the difference instead.
 _SHORTEST_PIECE: Final = 3
 
 
 def cut_apart(names: Sequence[str], longest: int) -> list[str]:
-    """Each name within `longest`; those that differ stay so where there is room for it.
+    """Cut each name to `longest` characters, keeping different names different if possible.
 
-    All are cut in their middle. Those that would look alike then keep the part in which they
-    differ; if that makes others alike, all are cut around the part in which any two differ.
+    Names are cut in the middle, because they differ at their ends (provider, version). Names that
+    would then look alike keep the part in which they differ; if that makes others alike, all are
+    cut around the part in which any two differ.
     """
     cuts: list[str] = []
     for fewest in (min(_ENOUGH, longest // 2), 1):
@@ -48,7 +49,7 @@ def cut_apart(names: Sequence[str], longest: int) -> list[str]:
 
 
 def cut_middle(text: str, longest: int) -> str:
-    """The text, its middle left out where it is too long: names differ at their ends."""
+    """The text, with its middle replaced by `…` if it is too long."""
     if len(text) <= longest:
         return text
     tail = (longest - 1) // 2
@@ -56,7 +57,7 @@ def cut_middle(text: str, longest: int) -> str:
 
 
 def cut_end(text: str, longest: int) -> str:
-    """The text up to what fits."""
+    """The text, with its end replaced by `…` if it is too long."""
     return text if len(text) <= longest else f"{text[: longest - 1]}{_CUT}"
 
 
@@ -74,7 +75,7 @@ def _cut_look_alikes(names: Sequence[str], longest: int, fewest: int) -> list[st
 
 
 def _find_look_alikes(names: Sequence[str], cuts: Sequence[str], fewest: int) -> list[list[int]]:
-    """The places of names whose cuts hide most of what tells one from the next."""
+    """Groups of positions of names whose cuts hide most of what tells them apart."""
 
     def look_alike(i: int, j: int) -> bool:
         shown = _count_differing(cuts[i], cuts[j])
@@ -89,31 +90,31 @@ def _find_look_alikes(names: Sequence[str], cuts: Sequence[str], fewest: int) ->
 
 
 def _count_differing(one: str, other: str) -> int:
-    """The letters between the start and the end that the two share."""
+    """How many letters lie between the common start and the common end of two texts."""
     start, end = _find_common((one, other))
     return max(len(one), len(other)) - start - end
 
 
 def _find_common(names: Sequence[str]) -> tuple[int, int]:
-    """How many letters all names share at their start, and at their end beside those."""
+    """The lengths of the names' common start, and of their common end after that start."""
     start = _count_common(names)
     return start, _count_common([name[start:][::-1] for name in names])
 
 
 def _count_common(names: Sequence[str]) -> int:
-    """How many letters all names begin with: as many as the first and the last in order."""
+    """The length of the common prefix: that of the first and last name in sorted order."""
     first, last = min(names), max(names)
     unlike = (i for i, letter in enumerate(first) if letter != last[i : i + 1])
     return next(unlike, len(first))
 
 
 def _cut_around(names: Sequence[str], longest: int) -> list[str]:
-    """The names cut beside the part in which they differ; that part is cut where it is too long."""
+    """Cut the names around the part in which they differ; cut that part too if it is too long."""
     start, end = _find_common(names)
     differing = max(map(len, names)) - start - end
     if max(differing + 2, _LEAST_ROOM) <= longest:
         return [_cut_beside(name, start, end, differing, longest) for name in names]
-    before, after = start > 1, end > 1  # the mark would take the room of a single letter
+    before, after = start > 1, end > 1  # `…` in place of a single letter saves nothing
     if longest < _LEAST_ROOM or not (before or after):
         return [cut_middle(name, longest) for name in names]
     inner = [name[start * before : len(name) - end * after] for name in names]
@@ -125,7 +126,7 @@ def _cut_around(names: Sequence[str], longest: int) -> list[str]:
 
 
 def _cut_beside(name: str, start: int, end: int, differing: int, longest: int) -> str:
-    """The name with a gap in what is common before its own part, or after it, or both."""
+    """The name with `…` in the common part before its own part, after it, or both."""
     if len(name) <= longest:
         return name
     room = longest - differing - 1
@@ -136,7 +137,7 @@ def _cut_beside(name: str, start: int, end: int, differing: int, longest: int) -
     if start <= room:
         tail, beside = _share(room - start)
         return f"{name[: last + beside]}{_CUT}{name[len(name) - tail :]}"
-    left = room // 2  # of one letter less, for the second mark
+    left = room // 2  # `room - 1 - left` is the other half: the second `…` takes a letter
     head, before = _share(left)
     tail, after = _share(room - 1 - left)
     window = name[start - before : last + after]
@@ -144,7 +145,7 @@ def _cut_beside(name: str, start: int, end: int, differing: int, longest: int) -
 
 
 def _share(room: int) -> tuple[int, int]:
-    """The letters for the far end of the name, and those beside its own part."""
+    """Split the room: letters for the far end of the name, and beside its own part."""
     far = room // 2
     return (far, room - far) if far >= _SHORTEST_PIECE else (0, room)
 
@@ -154,7 +155,7 @@ _LONGEST_KEY: Final = 2_000
 _EMPTY: Final = "all"
 _BETWEEN: Final = ", "
 
-# Names that every JavaScript object has: Vega stumbles over groups of that name.
+# Properties of every JavaScript object: Vega fails on groups with these names.
 _PROPERTIES: Final = frozenset(
     (
         "constructor",
@@ -169,9 +170,9 @@ _PROPERTIES: Final = frozenset(
 
 
 def name_groups(groups: Sequence[Sequence[Key]]) -> list[str]:
-    """A name for each group's keys; keys that are the same in all of several are left out.
+    """A name for each group's keys, without keys that are equal in all groups.
 
-    What cannot be seen is escaped as in the answer's cells, so that a name shows what it is.
+    Invisible characters are escaped as in the answer's cells.
     """
     width = len(groups[0]) if groups else 0
     kinds = [{(type(keys[i]), keys[i]) for keys in groups} for i in range(width)]
@@ -186,7 +187,7 @@ def name_groups(groups: Sequence[Sequence[Key]]) -> list[str]:
 
 
 def shorten(names: Sequence[str], longest: int = LONGEST) -> list[str]:
-    """The names within `longest`; those that cannot be told apart so are numbered."""
+    """The names cut to `longest` characters; names that are still alike are numbered."""
     short, taken = [], set[str]()
     for name in cut_apart(names, longest):
         cut, number = name, 1
@@ -205,7 +206,7 @@ def _name(keys: Sequence[str]) -> str:
 
 
 def _shorten_keys(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The names of several keys, each key cut among those of its field."""
+    """Names of several keys; each key is cut against the other keys of its field."""
     columns = [list(dict.fromkeys(column)) for column in zip(*rows, strict=True)]
 
     @cache
@@ -222,7 +223,7 @@ def _shorten_keys(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _share_room(lengths: Sequence[int], room: int) -> list[int]:
-    """The room for each key: what short ones leave is for the long ones."""
+    """The room for each key; long keys get what short ones leave."""
     rooms = [0] * len(lengths)
     from_short = sorted(range(len(lengths)), key=lengths.__getitem__)
     for done, i in enumerate(from_short):
@@ -233,12 +234,12 @@ def _share_room(lengths: Sequence[int], room: int) -> list[int]:
 
 _LONGEST_TITLE: Final = 84
 
-# Characters of a line of the subtitle: more would be wider than the picture.
+# Characters of a subtitle line: more would be wider than the image.
 _LONGEST_LINE: Final = 118
 
 
 def write_title(report: Report, drawn: Sequence[Drawn]) -> str:
-    """`sumCostInUSD by modelName`; a unit is added where the name has none."""
+    """`sumCostInUSD by modelName`, with units unless the names include them."""
     values = ", ".join(map(_label, drawn))
     groups = ", ".join(map(quote_text, report.request.query.group_by))
     title = f"{values} by {groups}" if groups else values
@@ -246,7 +247,7 @@ def write_title(report: Report, drawn: Sequence[Drawn]) -> str:
 
 
 def write_subtitle(document: ReportDocument, *facts: str) -> tuple[str, ...]:
-    """The datasource with its window, the filters with the scope, and what else is true."""
+    """Lines with the datasource and window, the filters and scope, and `facts`."""
     report, header = document.report, document.header
     request, earlier = report.request, header.earlier
     lines = [f"{request.query.datasource}, {format_window(header.window)}"]

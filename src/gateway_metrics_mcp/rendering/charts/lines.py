@@ -1,4 +1,4 @@
-"""A timeseries as lines: a panel per unit, a line per series, the rest as one more."""
+"""Chooses the lines of a timeseries: a panel per unit, a line per series, the rest as one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 
 
 def choose_lines(document: ReportDocument, grid: Grid, buckets: Interval) -> Chart:
-    """What is drawn of a timeseries."""
+    """The line chart of a timeseries, with at most `MOST_SERIES` series."""
     return _Lines(document, grid, buckets).choose()
 
 
@@ -42,7 +42,8 @@ class _Lines:
         self._report = document.report
         self._buckets = buckets
         self._grid = grid
-        # The wall clock's time, as if it were UTC: so the picture shows the zone's own days.
+        # Local times written as UTC: Vega-Lite knows UTC and the machine's zone only, and the
+        # axis must show the days of the requested zone.
         zone = zone_of(buckets)
         walls = [start.astimezone(zone).replace(tzinfo=None) for start in self._grid.starts]
         self._places = [f"{wall:%Y-%m-%dT%H:%M:%S}Z" for wall in walls]
@@ -75,7 +76,7 @@ class _Lines:
         )
 
     def _ungrouped(self, group: Sequence[Drawn]) -> Panel:
-        """Values of one unit side by side, each a line."""
+        """A panel without groups: a line per value of one unit."""
         series = self._grid.series[0]
         names = shorten([one.name for one in group]) if len(group) > 1 else [""]
         marks = [
@@ -86,7 +87,7 @@ class _Lines:
         return Panel(name_axis(group), group[0].value.unit, tuple(names), tuple(marks))
 
     def _grouped(self, one: Drawn, most: int, rest: str | None) -> Panel:
-        """One value, a line per series."""
+        """A panel of one value: a line per series."""
         series = self._grid.series
         names = name_groups([each.keys for each in series[:most]])
         marks = [
@@ -101,7 +102,7 @@ class _Lines:
         return Panel(name_axis([one]), one.value.unit, tuple(names), tuple(marks))
 
     def _marks(self, series: Series, one: Drawn, name: str) -> list[Mark]:
-        """A mark per bucket; one without rows has none or 0, as in the answer."""
+        """A mark per bucket; a bucket without rows is 0 or a gap, as in the answer (R3)."""
         gap = self._grid.gap(one.name)
 
         def value_at(start: datetime) -> int | float | None:
@@ -119,7 +120,7 @@ class _Lines:
 
 
 def _note(most: int, series: int, shown: int, values: int) -> str | None:
-    """What of the answer is not drawn by itself."""
+    """What the chart leaves out; None if nothing."""
     parts = [
         *([f"top {most} of {series} series"] if most < series else []),
         *([f"the first {shown} of {values} values"] if shown < values else []),

@@ -1,4 +1,7 @@
-"""A specification -> a PNG, drawn beside the server where the extra [charts] is installed."""
+"""Draws charts as PNG, in a separate process, if the extra `charts` is installed.
+
+The specification is made in vega.py; worker.py is the process.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +42,16 @@ _LARGE: Final = "it would be too large"
 
 @dataclass(slots=True)
 class ChartRenderer:
-    """Draws one picture at a time, each in a process of its own (see engine.py for why).
+    """Draws one chart at a time, each in a process of its own (worker.py says why).
 
-    What takes too long is ended with its process.
+    The process is killed after `patience_s` seconds.
     """
 
     patience_s: float = PATIENCE_S
     _limiter: ConcurrencyLimiter | None = field(default=None, repr=False)
 
     async def draw(self, specification: dict[str, Any]) -> bytes | str:
-        """The PNG, or why there is none."""
+        """The PNG, or a sentence that says why there is none."""
         if find_spec("vl_convert") is None:
             return ABSENT
         if self._limiter is None:
@@ -68,8 +71,9 @@ class ChartRenderer:
 
 
 def _draw(specification: dict[str, Any], patience_s: float) -> bytes:
-    """The PNG; nothing if the engine failed."""
-    # It needs no token, and no file of the folder that the server was started in (-P).
+    """The PNG; empty if the engine failed."""
+    # The process gets none of our variables, which hold tokens. `-P` keeps the working directory
+    # off its path: a file there must not be imported in place of a module.
     env = {n: text for n, text in os.environ.items() if not n.startswith(OUR_VARIABLES)}
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-P", "-m", _ENGINE],
@@ -82,11 +86,12 @@ def _draw(specification: dict[str, Any], patience_s: float) -> bytes:
     if done.returncode == 0:
         return done.stdout
     logger.error("a picture could not be drawn: the engine ended with %d", done.returncode)
+    # At DEBUG only: the engine's messages can repeat names from the data.
     logger.debug("the engine said: %s", ascii(done.stderr.decode("utf-8", "replace")[-1000:]))
     return b""
 
 
-# Figures of a view: about 600 kB in the result, which the host holds.
+# Marks of a view: about 600 kB in the result, which the host keeps in memory.
 _MOST_MARKS: Final = 4_000
 
 _NOTHING: Final = "the answer has no value to draw"
@@ -101,13 +106,14 @@ async def illustrate(
     words: Words = TOOL_WORDS,
     write: Writer = write_answer,
 ) -> Answer:
-    """The answer with the specification of its picture for a view, and the picture if asked.
+    """Answer with the text, the chart if requested, and the view's specification.
 
-    Without a picture the text still answers, and says why there is none.
+    A chart that cannot be drawn is never an error: the text says why there is none.
     """
     rows = len(report.result.points)
     is_picture = report.request.format == "chart"
     if is_picture:
+        # The text beside the chart is that of `table`, also in what it says of rounded figures.
         report = replace(report, request=replace(report.request, format="table"))
     if not is_picture and not has_view:
         return await run_in_thread_if_large(
@@ -127,7 +133,7 @@ async def illustrate(
 
 
 def choose_chart(document: ReportDocument) -> Chart | None:
-    """What to draw; None where there is nothing, or no value among it."""
+    """The chart of a document; None if it has no rows or no value to draw."""
     report, grid = document.report, document.grid
     is_past = report.request.offset >= len(report.result.points)
     if document.is_empty or is_past or not report.result.value_names:
@@ -145,7 +151,7 @@ def _is_small(chart: Chart) -> bool:
 
 
 def _describe(chart: Chart | None, drawn: bytes | str) -> Note | None:
-    """What the picture leaves out, or why there is none; nothing where it shows all."""
+    """The note on what the chart leaves out, or why there is none; None if it shows all."""
     if isinstance(drawn, str):
         return Note("picture", f"no picture: {drawn}")
     if chart is None or chart.note is None:

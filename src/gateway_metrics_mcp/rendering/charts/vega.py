@@ -1,4 +1,7 @@
-"""A chart as a Vega-Lite specification: plain data, in which names are never expressions."""
+"""A chart as a Vega-Lite specification.
+
+Names from the data appear as data only, never in Vega expressions, which would be evaluated.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.rendering.charts.chart import Chart, Mark, Panel
 
-# Pixels of the image per pixel of the layout: the first that fits into the bytes. Two is sharp
-# where clients show it at half its size.
+# Image pixels per layout pixel; the first that keeps the image within `MOST_BYTES` is used. 2 is
+# sharp in clients that show the image at half its size.
 SCALES: Final = (2, 1.75, 1.5, 1)
 
-# Of one image, which is sent as base64: some clients refuse results beyond a megabyte.
+# Of one image. Base64 adds a third, and some clients refuse results over a megabyte.
 MOST_BYTES: Final = 700_000
 
 WIDTH: Final = 820
 
-# Those of Okabe and Ito, without the yellow, which white swallows.
+# The palette of Okabe and Ito, which colour-blind readers can tell apart, without its yellow:
+# that is invisible on white.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 
 REST_COLOUR: Final = "#8C8C8C"
@@ -26,7 +30,7 @@ EARLIER_COLOUR: Final = "#B5BDC6"
 SOLID: Final = (1, 0)
 DASHED: Final = (7, 3)
 
-# The last stretch of a line, to or from a bucket that holds less than its width.
+# The dash of a line's stretch to or from a partial bucket.
 PARTIAL: Final = (2, 3)
 
 CONFIG: Final[dict[str, Any]] = {
@@ -49,8 +53,8 @@ CONFIG: Final[dict[str, Any]] = {
         "gridColor": "#E6E6E6",
         "domainColor": "#999999",
         "tickColor": "#999999",
-        # Names are short already. Vega would cut them by pixels, at times between the halves of a
-        # surrogate pair, on which the engine stumbles.
+        # Names are cut already. Vega cuts by pixels, at times between the halves of a surrogate
+        # pair, on which the engine fails.
         "labelLimit": 0,
     },
     "legend": {
@@ -66,14 +70,14 @@ CONFIG: Final[dict[str, Any]] = {
 
 
 def colour_series(series: Sequence[str], rest: str | None) -> list[str]:
-    """A colour per series; from the eighth on those of the first, whose lines are dashed."""
+    """A colour per series; from the eighth on colours repeat, and `dash_series` dashes them."""
     return [
         REST_COLOUR if name == rest else COLOURS[i % len(COLOURS)] for i, name in enumerate(series)
     ]
 
 
 def dash_series(series: Sequence[str], rest: str | None) -> list[list[int]]:
-    """A dash per series, so that two of one colour are told apart."""
+    """A dash pattern per series, so that two series of one colour differ."""
     return [
         list(SOLID if i < len(COLOURS) or name == rest else DASHED) for i, name in enumerate(series)
     ]
@@ -98,22 +102,23 @@ _BAR_LABEL: Final = {
 }
 _MOST_TICKS: Final = 8
 
-# Buckets up to which each figure has a dot.
+# Up to this many buckets each figure of a line has a dot.
 _MOST_DOTTED: Final = 40
 
-# Of a whole bucket's row, repeated as the end of a dotted line.
+# Overrides for a whole bucket's row that is repeated as the end of a dotted stretch.
 _END: Final[Spec] = {"part": "partial", "dot": False, "text": ""}
 
 _SHORT_FROM: Final = 10_000
 
-# Of a tick's own number: nothing of the data is in it.
+# An expression over the tick's own number, without any text from the data. SI writes G for 10^9,
+# where people expect B for billion.
 _SHORT: Final = "datum.value === 0 ? '0' : replace(datum.label, 'G', 'B')"
 
 _MIDNIGHT: Final = "T00:00:00Z"
 
 
 def specify(chart: Chart) -> Spec:
-    """The specification of a chart; the same for the picture and for the view."""
+    """The Vega-Lite specification of a chart, used for the image and the interactive view."""
     panels = [
         _line_panel(chart, panel, is_first=i == 0, is_last=i == len(chart.panels) - 1)
         if chart.kind == "lines"
@@ -167,15 +172,16 @@ def _line_panel(chart: Chart, panel: Panel, *, is_first: bool, is_last: bool) ->
 
 
 def _line_rows(panel: Panel, *, is_dotted: bool) -> list[Spec]:
-    """A row per mark; the stretches from and to a partial bucket are lines of their own.
+    """A row per mark; stretches to and from partial buckets are separate dotted lines.
 
-    They are numbered, so that the first and the last of a series are not joined.
+    The stretches are numbered: otherwise Vega would join the first and last of a series.
     """
     rows: list[Spec] = []
     for _, run in groupby(panel.marks, key=lambda mark: mark.series):
         marks, stretch = list(run), 0
         for i, mark in enumerate(marks):
             beside = [*marks[max(i - 1, 0) : i], *marks[i + 1 : i + 2]]
+            # A value between two gaps has no line, so it gets a dot however many buckets there are.
             is_alone = all(other.value is None for other in beside)
             row = {
                 "place": mark.place,
@@ -198,7 +204,7 @@ def _line_rows(panel: Panel, *, is_dotted: bool) -> list[Spec]:
 
 
 def _time_channel(chart: Chart, *, has_title: bool) -> Spec:
-    """The starts of the buckets, of which as many are labelled as there is room for."""
+    """The time axis: bucket starts, of which at most `_MOST_TICKS` are labelled."""
     axis: Spec = {
         "values": _ticks(chart.places),
         "format": _time_format(chart.places),
@@ -211,14 +217,14 @@ def _time_channel(chart: Chart, *, has_title: bool) -> Spec:
 
 
 def _ticks(places: Sequence[str]) -> list[str]:
-    """The places to label: midnights where there are several, else every so many."""
+    """The places to label: midnights if there are at least three, else evenly spaced starts."""
     midnights = [place for place in places if place.endswith(_MIDNIGHT)]
     chosen = midnights if len(midnights) > 2 else places
     return list(chosen[:: -(-len(chosen) // _MOST_TICKS)])
 
 
 def _time_format(places: Sequence[str]) -> str:
-    """As much of the date and the time as tells the labels apart."""
+    """A time format with no more of date and time than tells the labels apart."""
     times = [datetime.fromisoformat(place) for place in places]
     if all(time.strftime("%d%H%M%S") == "01000000" for time in times) and len(times) > 1:
         return "%Y-%m"
@@ -231,7 +237,10 @@ def _time_format(places: Sequence[str]) -> str:
 
 
 def _value_channel(panel: Panel) -> Spec:
-    """From zero on; where all is zero, still with zero at its beginning."""
+    """The value axis, from zero on; a fixed 0 to 1 if all values are zero.
+
+    Without a domain Vega would put zero in the middle of the axis.
+    """
     has_size = any(mark.value for mark in panel.marks)
     return {
         "field": "value",
@@ -242,7 +251,7 @@ def _value_channel(panel: Panel) -> Spec:
 
 
 def _number_axis(panel: Panel) -> Spec:
-    """Parts in percent, large numbers as `2.5M`, others with all that a tick has."""
+    """Tick formats: ratios in percent, large numbers as `2.5M`, others unrounded."""
     if panel.unit == "ratio":
         return {"format": "~%"}
     largest = max((abs(mark.value) for mark in panel.marks if mark.value is not None), default=0)
@@ -265,18 +274,18 @@ def _series_channel(panel: Panel, rest: str | None, *, has_legend: bool) -> Spec
 
 
 def _dash_channel(panel: Panel, rest: str | None, series: Mapping[str, Any]) -> Spec:
-    """One legend shows colour and dash: both channels are of the same series."""
+    """The dash channel; Vega merges its legend with the colours' since both show one field."""
     dashes = dash_series(panel.series, rest)
     return {**series, "scale": {"domain": list(panel.series), "range": dashes}}
 
 
 def _has_names(panel: Panel) -> bool:
-    """Whether its lines are named, be it a single one."""
+    """Whether the panel's lines have names; a single line of a group has one too."""
     return any(panel.series)
 
 
 def _legend_width(chart: Chart) -> int:
-    """Room for the longest name, the same beside every panel."""
+    """The legend's width in pixels, by the longest name of all panels, so that they align."""
     names = [name for panel in chart.panels if _has_names(panel) for name in panel.series]
     return _width(names) + _LEGEND_MARGIN if names else 0
 
@@ -329,7 +338,7 @@ def _bar_row(mark: Mark, rest: str | None) -> Spec:
 
 
 def _bar_colours(panel: Panel, *, has_legend: bool) -> Spec:
-    """One colour, and grey for the rest; of a comparison grey is the earlier window."""
+    """The colours of bars: one, and grey for the rest or for a comparison's earlier window."""
     if len(panel.series) == 1:
         rest = {"test": {"field": "rest", "equal": True}, "value": REST_COLOUR}
         return {"condition": rest, "value": COLOURS[0]}
@@ -342,5 +351,5 @@ def _bar_colours(panel: Panel, *, has_legend: bool) -> Spec:
 
 
 def _width(texts: Sequence[str]) -> int:
-    """About how wide the widest of these is, in pixels."""
+    """The estimated width of the widest text, in pixels."""
     return int(max(map(len, texts), default=0) * _LETTER_WIDTH)

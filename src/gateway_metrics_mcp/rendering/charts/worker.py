@@ -1,7 +1,7 @@
-"""The process that draws one picture: a specification on stdin, its PNG on stdout.
+"""The process that draws one chart: a specification on stdin, its PNG on stdout.
 
-The engine keeps the interpreter to itself while it draws. In a thread of the server nobody else
-would be answered meanwhile.
+A process and not a thread, because the engine holds the interpreter lock while it draws: each
+chart would block all other callers for 0.2 s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gateway_metrics_mcp.rendering.charts.vega import MOST_BYTES, SCALES
 
 
 def _draw() -> None:
-    """No address of the specification is ever fetched: it has its data within."""
+    """Draw in the largest scale that fits; no URL in the specification is ever fetched."""
     specification = json.load(sys.stdin.buffer)
     image = b""
     for scale in SCALES:
