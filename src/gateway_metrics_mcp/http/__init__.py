@@ -1,1 +1,1 @@
-"""The HTTP server: MCP transports, the metrics API, middleware and graceful shutdown."""
+"""HTTP: MCP transports, the metrics API, middleware and graceful shutdown."""

@@ -1,4 +1,7 @@
-"""The gateway's metrics query API, served from an engine: same path, request and response."""
+"""The gateway's metrics query API, served from an engine: same path, request and response.
+
+It serves rows as they are stored: e-mail masking and answers for models belong to MCP.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ from gateway_metrics_mcp.settings import Settings
 logger = logging.getLogger(__name__)
 
 _CALL: Final = "api:query"
-"""The name of a request in metrics and logs, where tools have theirs."""
+"""The name of a request in metrics and logs, in place of a tool's name."""
 _DESCRIPTION: Final = "/openapi.json"
 _ROWS_AT_ONCE: Final = 250
 _LONGEST_MESSAGE: Final = 2000
@@ -80,11 +83,12 @@ class MetricsApi:
         backend: Engine | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
-        """Open the engine of the settings, unless `backend` is given.
+        """Open the engine that the settings name, unless `backend` is given.
 
         Raises:
             SettingsError: if the backend is not an engine, or cannot be opened.
         """
+        # A gateway serves this API itself.
         if settings.is_remote:
             raise SettingsError("the API is served from an engine: set --backend to a directory")
         self.catalog = load_catalog(settings.catalog)
@@ -98,7 +102,7 @@ class MetricsApi:
         self.readiness = Readiness(lambda: check_engine(self._query, clock()), self.meter)
 
     async def answer(self, request: Request) -> Response:
-        """Answer a query; it is counted and logged like a tool call."""
+        """Answer a query (R21); it is counted and logged like a tool call."""
         with watch_call(_CALL, self.meter) as call:
             try:
                 result, query = await self._read_and_run(request)
@@ -106,7 +110,7 @@ class MetricsApi:
                 call.code = error.code
                 return refuse(error)
             except ClientDisconnect:
-                return Response(status_code=499)
+                return Response(status_code=499)  # nginx's code; nobody receives it
             except HTTPException:
                 call.code = RefusedRequestError.code
                 raise
@@ -152,6 +156,7 @@ class MetricsApi:
                         return await self._query(query, caller)
             finally:
                 watching.cancel()
+        # Reached only if the scope was cancelled: the caller has gone.
         raise ClientDisconnect
 
     async def _encode(self, result: Result, query: Query) -> AsyncIterator[bytes]:
@@ -177,7 +182,7 @@ class MetricsApi:
 def build_api_app(
     api: MetricsApi, settings: Settings, policy: AuthPolicy | None = None
 ) -> Starlette:
-    """The application, whose shutdown closes the engine; the policy is by default the settings'."""
+    """Build the application; its shutdown closes the engine. `policy` defaults to the settings'."""
     policy = policy or build_policy(settings)
     document = to_json(describe_api(api.catalog, has_tokens=not policy.is_open))
 
@@ -221,15 +226,16 @@ async def _cancel_on_disconnect(request: Request, scope: anyio.CancelScope) -> N
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body's bytes.
+    """Read the body.
 
     Raises:
-        HTTPException: 413 or 415.
+        HTTPException: 415 if it is not JSON or compressed, 413 beyond `MOST_BYTES`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if kind != "application/json" or encoding != "identity":
         raise HTTPException(415, "the body has to be application/json, not compressed")
+    # Counted while reading: a Content-Length can be missing or wrong.
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -239,12 +245,13 @@ async def _read_body(request: Request) -> bytes:
 
 
 def _read_query(body: bytes, catalog: Catalog) -> Query:
-    """The query of a body.
+    """Parse and validate the query of a body.
 
     Raises:
-        InvalidQueryError: if it is none, or larger than anyone needs.
+        InvalidQueryError: if it is not a query of the catalog, or exceeds the size limits.
     """
     try:
+        # NaN and Infinity are not JSON, and R22 excludes them.
         value: object = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidQueryError([Problem("body", f"not JSON: {error}")]) from None
@@ -253,7 +260,7 @@ def _read_query(body: bytes, catalog: Catalog) -> Query:
 
 
 def refuse(error: GatewayMetricsError) -> Response:
-    """The response for an error (ruling R20)."""
+    """The response for an error, in the shape of ruling R20."""
     details = [str(problem) for problem in getattr(error, "problems", ())]
     text = error.public if isinstance(error, SettingsError) else str(error)
     message = "; ".join(details)[:_LONGEST_MESSAGE] if details else text
@@ -270,7 +277,7 @@ def refuse(error: GatewayMetricsError) -> Response:
 
 
 async def _refuse_http(_: Request, error: Exception) -> Response:
-    """The same shape for Starlette's own errors (404, 405) and for those of the body."""
+    """The shape of R20 for Starlette's own errors (404, 405) and for those of the body."""
     if not isinstance(error, HTTPException):
         raise error
     code = RefusedRequestError.code
@@ -278,7 +285,7 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
 
 
 async def _refuse_fault(_: Request, error: Exception) -> Response:
-    """An unexpected exception: logged with its traceback, of which the caller sees nothing."""
+    """The response to an unexpected exception: its traceback goes to the log only."""
     logger.error("a request failed", exc_info=error)
     return refuse(InternalError("a fault of this server; its log says more"))
 

@@ -1,4 +1,7 @@
-"""A request body of the metrics API -> a Query, or every reason why it is none."""
+"""Parses a request body of the metrics API into a `Query`, or reports every problem.
+
+Tool arguments are parsed in reports/; both share `QueryValidator`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ _INSTANT: Final = 'ISO 8601 with an offset, such as "2026-07-01T00:00:00Z"'
 
 
 def read_query(body: object, catalog: Catalog, *, allow_unknown: bool = False) -> Query:
-    """The query that a request body states, its names in the gateway's spelling.
+    """The query of a decoded JSON body, with names in the gateway's spelling.
+
+    `allow_unknown` accepts fields that the catalog lacks.
 
     Raises:
         InvalidQueryError: with every problem, if it is not a query of the catalog (R18).
@@ -35,6 +40,7 @@ def read_query(body: object, catalog: Catalog, *, allow_unknown: bool = False) -
     if not isinstance(body, Mapping):
         raise InvalidQueryError([Problem("body", f"expected an object, got {json_type(body)}")])
     problems = Problems()
+    # Unknown keys are refused: a misspelt `filters` would otherwise return other rows (R18).
     for key in body:
         if key not in _KEYS:
             problems.add(str(key), f"unknown key. {did_you_mean(str(key), _KEYS)}")
@@ -97,7 +103,7 @@ def _read_instant(key: str, value: object, problems: Problems) -> datetime | Non
 def _read_interval(
     body: Mapping[str, Any], type_: QueryType | None, problems: Problems
 ) -> Interval | None:
-    """The buckets' width; `intervalInSeconds` is how older clients give it."""
+    """The bucket width from `interval`, or from `intervalInSeconds`, which older clients send."""
     text, seconds = body.get("interval"), body.get("intervalInSeconds")
     place = "interval" if text is not None or seconds is None else "intervalInSeconds"
     if text is None and seconds is None:

@@ -43,7 +43,7 @@ _SWITCHED_OFF: Final = "no metrics here: they are switched off\n"
 
 
 class Service(Protocol):
-    """What the stack and graceful shutdown need of the server behind them."""
+    """What middleware and graceful shutdown need of the server: MCP's or the metrics API's."""
 
     meter: Metrics
     readiness: Readiness
@@ -61,7 +61,7 @@ def add_middleware(
     host_advice: str = "set --allowed-host",
     open_paths: Collection[str] = (),
 ) -> None:
-    """Add the whole stack to an application; without `security`, Host and Origin are not checked.
+    """Add the whole stack to an application. Host and Origin are checked only with `security`.
 
     The order matters, and the last one added runs first. Health checks run before every check:
     probes send an IP address as Host, and no token. CORS runs before what refuses requests, so that
@@ -86,7 +86,7 @@ def add_middleware(
 
 
 def write_refusal(error: RefusedRequestError, challenge: str) -> Response:
-    """A refusal as an OAuth error; body and `WWW-Authenticate` both say what to send."""
+    """A refusal as an OAuth error (RFC 6750): JSON body and, for 401 and 403, the challenge."""
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, RefusedCallerError) and error.status in (401, 403):
         mark = f', error="{error.error}"' if error.error else ""
@@ -126,6 +126,7 @@ class OperationsMiddleware:
                 meter.refusals[message["status"]] += 1
             await send(message)
 
+        # Only POST carries a call. A GET is an idle stream, for which shutdown must not wait.
         is_message = scope["method"] == "POST"
         meter.requests_in_flight += is_message
         try:
@@ -153,6 +154,7 @@ class OperationsMiddleware:
         try:
             text = write_metrics(self._service.meter)
         except ModuleNotFoundError as error:
+            # The package is an extra; a module of ours that is missing is a fault and raised.
             if (error.name or "").partition(".")[0] != "prometheus_client":
                 raise
             return PlainTextResponse(_NO_PACKAGE, 404)
@@ -160,14 +162,15 @@ class OperationsMiddleware:
 
 
 class ConcurrencyLimitMiddleware:
-    """Limits concurrent requests, and separately open streams (GET).
+    """Limits concurrent requests to `most`, and separately open streams (GET) to `most`.
 
-    Separately, because idle SSE streams would otherwise block their own clients' messages.
+    Separately, because idle SSE streams would otherwise use up the limit for messages.
     """
 
     def __init__(self, app: ASGIApp, most: int, refuse: Refuse) -> None:
         self._app = app
         self._refuse = refuse
+        # No waiting: a request over the limit is refused at once, with Retry-After.
         self._streams = ConcurrencyLimiter(most, patience_s=0)
         self._requests = ConcurrencyLimiter(most, patience_s=0)
 

@@ -1,4 +1,7 @@
-"""The API we serve, described: its limits, and a schema per datasource and type, by the catalog."""
+"""The OpenAPI document of the metrics API: its limits, and a schema per datasource and type.
+
+It is generated from the catalog, so that it describes what is accepted.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ _ERRORS: Final = {
 
 
 def describe_api(catalog: Catalog, *, has_tokens: bool) -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
+    """The OpenAPI 3.1 document, as JSON data; `has_tokens` adds bearer authentication."""
     schemas = {
         f"{name}_{type_}": _query_schema(name, datasource, type_, catalog)
         for name, datasource in catalog.datasources.items()
@@ -132,7 +135,7 @@ def _list_of(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spellings(kind: AliasKind, names: Iterable[str], catalog: Catalog) -> list[str]:
-    """The names and their double names."""
+    """The names, and their aliases: the API has two spellings for some."""
     known = set(names)
     doubles = [name for name, meant in catalog.aliases[kind].items() if meant in known]
     return list(dict.fromkeys([*names, *doubles]))
@@ -141,7 +144,7 @@ def _spellings(kind: AliasKind, names: Iterable[str], catalog: Catalog) -> list[
 def _aggregations(
     datasource: Datasource, type_: QueryType, catalog: Catalog
 ) -> Iterator[dict[str, Any]]:
-    """An entry per set of functions, for all columns that have this set."""
+    """A schema per set of functions, shared by all columns with that set."""
     columns: dict[tuple[str, ...], list[str]] = {}
     for name, column in datasource.columns.items():
         allowed = (t for t in column.aggregations if type_ == "timeseries" or t not in RATE_TYPES)
@@ -157,7 +160,7 @@ def _aggregations(
 
 
 def _filters(datasource: Datasource, catalog: Catalog) -> Iterator[dict[str, Any]]:
-    """An entry per kind of value, for all fields of one type that have the same operators."""
+    """Schemas of filters, shared by all fields of one type and the same operators."""
     fields: dict[tuple[FieldType, frozenset[Operator]], list[str]] = {}
     for name, field in datasource.filters.items():
         fields.setdefault((field.type, frozenset(field.allowed)), []).append(name)
@@ -172,6 +175,7 @@ def _filters(datasource: Datasource, catalog: Catalog) -> Iterator[dict[str, Any
 def _entries(
     key: str, name: dict[str, Any], type_: FieldType, allowed: frozenset[Operator]
 ) -> Iterator[dict[str, Any]]:
+    # An operator decides the shape of its value: a scalar, a list, two bounds, or a boolean.
     scalar = _SCALARS[type_]
     several = {"type": "array", "items": scalar, "minItems": 1, "maxItems": MOST_VALUES}
     low_and_high = {"type": "array", "items": scalar, "minItems": 2, "maxItems": 2}

@@ -17,7 +17,7 @@ from gateway_metrics_mcp.runtime.concurrency import STOPPING
 _LOOK_EVERY_S: Final = 0.05
 _QUIET_LOOKS: Final = 3
 _FAREWELL_S: Final = 1
-"""Extra time to send the responses of ended calls, and then to close the streams."""
+"""Time to send the responses of ended calls, and as much again to close the streams."""
 _START: Final = "http.response.start"
 
 
@@ -42,6 +42,7 @@ class GracefulServer(uvicorn.Server):
             server_header=False,
         )
         super().__init__(config)
+        # sse-starlette's own handling of shutdown would end all streams at the signal.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # its own
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""MCP over HTTP: streamable HTTP and the older SSE, behind the common middleware."""
+"""MCP over HTTP: streamable HTTP and the older SSE transport, behind the common middleware."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ from gateway_metrics_mcp.settings import Settings
 def build_http_app(
     server: MetricsServer, settings: Settings, policy: AuthPolicy | None = None
 ) -> Starlette:
-    """Streamable HTTP at `/mcp`, stateless; the policy is by default that of the settings."""
+    """Build streamable HTTP at `/mcp`; `policy` defaults to that of the settings.
+
+    Raises:
+        SettingsError: if the address needs `--allowed-host`, or the policy cannot be built.
+    """
     security = read_security(settings)
+    # Stateless: replicas work without sticky sessions, and the SDK would keep each session that
+    # a client does not close for 30 minutes. No JSON responses: they drop progress silently.
     app = server.streamable_http_app(
         stateless_http=True, transport_security=security, max_request_body_size=MOST_BYTES
     )
@@ -27,7 +33,11 @@ def build_http_app(
 def build_sse_app(
     server: MetricsServer, settings: Settings, policy: AuthPolicy | None = None
 ) -> Starlette:
-    """The older SSE transport at `/sse`; the policy is by default that of the settings."""
+    """Build the older SSE transport at `/sse`; `policy` defaults to that of the settings.
+
+    Raises:
+        SettingsError: if the address needs `--allowed-host`, or the policy cannot be built.
+    """
     security = read_security(settings)
     app = server.sse_app(transport_security=security, max_request_body_size=MOST_BYTES)
     # Each SSE connection enters the server's lifespan, so without this the backend would close

@@ -1,6 +1,6 @@
-"""A template and the values of its arguments -> the text, whose calls are ready to be made.
+"""Fills a prompt template: validates the arguments and writes the text with its tool calls.
 
-The values are untrusted text, checked as far as their kind allows.
+Values are untrusted: they appear quoted in text and as JSON in calls. Nothing is queried.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from gateway_metrics_mcp.server.prompts.template import (
 )
 
 _REFUSED: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
-"""Control characters, halves of pairs, and what ends a line: these could forge lines of ours."""
+"""Unicode categories that could forge lines of the prompt: controls, lone surrogates, line ends."""
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text may be an argument's value."""
+    """Whether a text can be an argument's value: short, and without control characters."""
     is_short = len(text) <= MOST_LETTERS
     return is_short and not any(unicodedata.category(letter) in _REFUSED for letter in text)
 
@@ -53,7 +53,9 @@ def is_plain(text: str) -> bool:
 def read_values(
     template: Template, raw: Mapping[str, Any], options: ParserOptions, now: datetime
 ) -> dict[str, str]:
-    """The value of each argument that is given or has a default; an empty text is not given.
+    """The values of all arguments that are given or have a default.
+
+    An empty text counts as omitted.
 
     Raises:
         InvalidQueryError: with every problem.
@@ -84,7 +86,7 @@ def read_values(
 
 
 def _find_wrong(argument: Argument, value: object) -> str | None:
-    """Why a value cannot be any argument's, or why there has to be one."""
+    """What is wrong with a value regardless of its kind; None if nothing."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return f"missing. {argument.description}" if argument.is_required else None
     if not isinstance(value, str):
@@ -95,7 +97,7 @@ def _find_wrong(argument: Argument, value: object) -> str | None:
 
 
 def datasource_of(template: Template, values: Mapping[str, str]) -> DatasourceName:
-    """The datasource that an argument names, else the template's."""
+    """The datasource that an argument selects, else the template's."""
     given = template.given("datasource", values)
     return next((name for name in DATASOURCES if name == given), template.front.datasource)
 
@@ -103,7 +105,7 @@ def datasource_of(template: Template, values: Mapping[str, str]) -> DatasourceNa
 def known_values(
     template: Template, argument: Argument, values: Mapping[str, str], catalog: Catalog
 ) -> tuple[str, ...]:
-    """What the catalog or the template says that an argument can be; nothing if that is open."""
+    """The allowed values of an argument by catalog or template; empty if any text is allowed."""
     match argument.kind:
         case "choice":
             return argument.choices
@@ -119,7 +121,7 @@ def known_values(
 
 @dataclass(frozen=True, slots=True)
 class _Checker:
-    """Knows the other values, since a value can depend on them."""
+    """Validates values that can depend on each other, such as a comparison on its range."""
 
     template: Template
     values: Mapping[str, str]
@@ -127,7 +129,7 @@ class _Checker:
     now: datetime
 
     def check(self, argument: Argument, value: str) -> Iterator[Problem]:
-        """What is wrong with a value for one of its kind."""
+        """The problems of a value of the argument's kind."""
         try:
             self._check(argument, value)
         except ValueError as error:
@@ -157,7 +159,11 @@ class _Checker:
                 raise ValueError(f"needs {argument.of} as well")
 
     def _read_window(self, value: str) -> Window | None:
-        """The window of a range; None if its zone is wrong, which is said of the zone."""
+        """The window of a range; None if only its zone is invalid, which `zone` reports.
+
+        Raises:
+            InvalidQueryError: with the problems of the range itself.
+        """
         zone, usual = self.template.given("zone", self.values), self.options.default_zone
         try:
             return read_window(value, None, zone, now=self.now, default_zone=usual)
@@ -172,7 +178,7 @@ class _Checker:
         try:
             window = None if asked is None else self._read_window(asked)
         except InvalidQueryError:
-            return  # the range's own problem
+            return  # reported for the range
         if window is not None:
             read_earlier(value, window, now=self.now)
 
@@ -193,7 +199,7 @@ def _check_number(value: str) -> None:
 
 
 def _check_key(value: str) -> None:
-    """The calls name the key as a field, which may be as long as an argument."""
+    # In calls the key is a field `metadata.<key>`, which the limit on arguments covers too.
     most = MOST_LETTERS - len(METADATA_PREFIX)
     if len(value) > most:
         raise ValueError(f"more than {most} letters")
@@ -201,12 +207,12 @@ def _check_key(value: str) -> None:
 
 _MISSING: Final = object()
 _BARE: Final = ("number", "choice")
-"""Kinds that stand in text without quotes: none of their values can pass for words of ours."""
+"""Kinds that are not quoted in text: none of their values can pass for instructions of ours."""
 _BLANK: Final = re.compile(r"\n{3,}")
 
 
 def fill(template: Template, raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> str:
-    """The text for these arguments.
+    """The prompt's text with these arguments; `now` is the time that ranges refer to.
 
     Raises:
         InvalidQueryError: with every problem of the arguments.
@@ -225,7 +231,10 @@ def fill(template: Template, raw: Mapping[str, Any], options: ParserOptions, now
 
 
 def fill_call(call: Call, values: Mapping[str, str]) -> dict[str, Any]:
-    """The call's arguments; what names an argument that is not given is left out whole."""
+    """The call's arguments, without entries that name an omitted argument.
+
+    A filter is dropped as a whole then, since one with an empty value would match nothing.
+    """
     filled = {name: _fill_json(value, values) for name, value in call.arguments.items()}
     return {name: value for name, value in filled.items() if value is not _MISSING}
 
@@ -246,13 +255,13 @@ def _fill_json(value: Any, values: Mapping[str, str]) -> Any:
 
 
 def _fill_line(line: str, template: Template, values: Mapping[str, str]) -> str:
-    """A line of text; what the asker wrote freely is quoted, so that it cannot pass for ours."""
+    """A line of text; free text of the caller is quoted, so that it cannot pass for ours."""
     bare = {one.name for one in template.arguments if one.kind in _BARE}
     shown = {name: v if name in bare else _write_json(v) for name, v in values.items()}
     return PLACE.sub(lambda match: shown[match[1]], line)
 
 
 def _write_json(value: Any) -> str:
-    """JSON on one line in which nothing is invisible."""
+    """JSON on one line, with invisible characters escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)

@@ -1,4 +1,4 @@
-"""The prompts of a server: read from the user's folder and from ours, listed, and filled in."""
+"""The prompts of a server, from the user's folder and the built-in one."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _SAMPLES: Final[Mapping[Kind, str]] = {
     "measure": SHARE,
 }
 _OPEN_KINDS: Final = ("datasource", "field", "measure")
-"""A call that names one of these cannot be checked without its value."""
+"""Kinds on which a call's validity depends: it cannot be checked with a sample value."""
 
 
 class Prompts:
-    """The templates of one server, the user's before ours; one of theirs replaces ours by name.
+    """The templates of one server: the user's first, which override built-in ones by name.
 
     Raises:
-        SettingsError: with every fault of every file.
+        SettingsError: with every fault of every file, by file and line.
     """
 
     def __init__(self, context: ToolContext) -> None:
@@ -63,14 +63,14 @@ class Prompts:
         self.templates = {**own, **{name: ours[name] for name in ours if name not in own}}
 
     def publish(self) -> list[PublishedPrompt]:
-        """The prompts, always in the same order."""
+        """The prompts for `prompts/list`, always in the same order."""
         return [_publish(template) for template in self.templates.values()]
 
     def get(self, name: str, raw: Mapping[str, Any]) -> GetPromptResult:
-        """The text of a prompt as one message of the user.
+        """Fill in a prompt, as one message of the user.
 
         Raises:
-            MCPError: if there is no such prompt, or with all that is wrong with its arguments.
+            MCPError: if there is no such prompt, or with every problem of its arguments.
         """
         mask = EmailMask(self._context.hiding_key)
         template = self.templates.get(name)
@@ -114,7 +114,7 @@ def _publish(template: Template) -> PublishedPrompt:
 
 
 def _describe(argument: Argument) -> str:
-    """What people read beside the field to fill."""
+    """The argument's description, with its choices and default, which MCP has no fields for."""
     choices = f": {' or '.join(argument.choices)}" if argument.choices else ""
     default = "" if argument.default is None else f"; default {argument.default}"
     return f"{argument.description}{choices}{default}"
@@ -136,7 +136,7 @@ def _list_own(folder: Path | None) -> list[Path]:
 def _read_folder(
     paths: Sequence[Path], context: ToolContext, faults: list[str], *, is_ours: bool = False
 ) -> dict[str, Template]:
-    """The templates by name; a test checks whether ours can be used, not each start."""
+    """The templates by name. Built-in ones are checked for use by a test, not at each start."""
     found: dict[str, Template] = {}
     for path in paths:
         wrong: list[Fault] = []
@@ -152,7 +152,7 @@ def _read_folder(
 
 def _read_file(path: Path, faults: list[Fault]) -> str | None:
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        if path.exists() and not path.is_file():  # opening a named pipe would block for a writer
             faults.append(Fault(1, "cannot be read: no regular file"))
             return None
         with path.open("rb") as file:
@@ -168,7 +168,10 @@ def _read_file(path: Path, faults: list[Fault]) -> str | None:
 
 
 def _check_use(template: Template, context: ToolContext) -> list[Fault]:
-    """Why a template could not be used: its defaults, and its calls with all arguments."""
+    """Faults that would show only in use: invalid defaults, and invalid calls with all arguments.
+
+    They are found at start-up, because the author of a folder reads errors there.
+    """
     options, now = context.options, context.clock()
     samples = {argument.name: _sample(argument) for argument in template.arguments}
     required = [one for one in template.arguments if one.is_required]

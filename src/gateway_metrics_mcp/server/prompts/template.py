@@ -1,6 +1,6 @@
-"""A prompt template: TOML front matter between two lines of `+++`, then Markdown with calls.
+"""The template language of prompts: TOML between two lines of `+++`, then Markdown.
 
-The language is three things: `{{argument}}`, `{{if}}` with `{{end}}`, and tool calls as JSON.
+The Markdown may hold `{{argument}}`, `{{if}}` with `{{end}}`, and tool calls as JSON blocks.
 """
 
 # Why not Jinja: a call leaves out every filter that names an argument which is not given, a rule
@@ -31,7 +31,7 @@ from gateway_metrics_mcp.query import DATASOURCES, DatasourceName, did_you_mean,
 from gateway_metrics_mcp.server.tools import TOOLS
 
 MOST_LETTERS: Final = 256
-"""Of a title, of a description, and of an argument's value."""
+"""The length of a title, a description, and an argument's value."""
 
 PLACE: Final = re.compile(r"\{\{([^{}]*)\}\}")
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -54,8 +54,8 @@ Kind = Literal[
     "key",
     "value",
 ]
-"""What a value has to be, and so how it is checked and completed. `compare` is what `compareTo`
-takes, `field` a group-by field, `key` one of the metadata, `value` a value of a field."""
+"""The kind of an argument, by which it is validated and completed. `compare` is what `compareTo`
+accepts, `field` a group-by field, `key` a metadata key, `value` a value of a field."""
 
 
 def _check_line(text: str) -> str:
@@ -68,7 +68,7 @@ _Line = Annotated[str, StringConstraints(pattern=r"\S"), AfterValidator(_check_l
 
 
 class Argument(BaseModel):
-    """One argument of a prompt; all values are text."""
+    """One argument of a prompt. Values are always text, as MCP requires."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,42 +78,42 @@ class Argument(BaseModel):
     is_required: StrictBool = Field(False, alias="required")
     default: _Line | None = None
     choices: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
-    """What a `choice` may be."""
+    """The allowed values of kind `choice`."""
     field: _Line | None = None
-    """The field whose value a `value` is."""
+    """The field that a `value` is a value of."""
     of: _Line | None = None
-    """The same, where it is the field or the key in another argument."""
+    """The argument that names that field or metadata key, instead of `field`."""
 
 
 class FrontMatter(BaseModel):
-    """What stands between the two `+++`."""
+    """The TOML between the two `+++`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: _Line
     description: _Line
     datasource: DatasourceName = "modelMetrics"
-    """Where values of the arguments are looked up, if no argument says it."""
+    """The datasource in which arguments are looked up, unless an argument selects one."""
     arguments: tuple[Argument, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a part is shown: the argument is given, or has this very value."""
+    """When a part is shown: the argument is given, or equals `value`."""
 
     line: int
     argument: str
     value: str | None = None
 
     def holds(self, values: Mapping[str, str]) -> bool:
-        """Whether it is so for these arguments."""
+        """Whether the condition is true for these arguments."""
         given = values.get(self.argument)
         return given is not None and (self.value is None or given == self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call that the prompt names; its texts may hold `{{argument}}`."""
+    """A tool call in the prompt; its strings may contain `{{argument}}`."""
 
     line: int
     tool: str
@@ -143,7 +143,7 @@ class Template:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """Every call it can name."""
+        """Every call of the template, whatever its condition."""
         return tuple(part.body for part in self.parts if isinstance(part.body, Call))
 
     def argument(self, name: str) -> Argument | None:
@@ -158,16 +158,16 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong in a file, and in which line."""
+    """A problem in a file, with its line from 1."""
 
     line: int
     message: str
 
 
 def read_template(name: str, text: str, faults: list[Fault]) -> Template | None:
-    """The template of a file; None where its front matter is wrong.
+    """Parse a template file; None if its front matter is invalid.
 
-    Each thing that is wrong is added to `faults`.
+    All problems are appended to `faults`, so that one run reports every one of them.
     """
     if NAME.fullmatch(name) is None:
         faults.append(Fault(1, f"{quote(name)} is no name: a-z, 0-9 and -, from a letter on"))
@@ -181,7 +181,7 @@ def read_template(name: str, text: str, faults: list[Fault]) -> Template | None:
         faults.append(Fault(1, f"the front matter has no end: a line {_FENCE}"))
         return None
     front = _read_front(lines[1:end], faults)
-    # With a wrong front matter the text is read all the same, for faults of its own.
+    # The body is read even with an invalid front matter, to report its faults too.
     arguments = None if front is None else {one.name: one for one in front.arguments}
     parts = tuple(_BodyReader(lines, end + 1, arguments, faults).read())
     return None if front is None else Template(name, front, parts)
@@ -207,7 +207,10 @@ def _read_front(head: list[str], faults: list[Fault]) -> FrontMatter | None:
 
 
 def _find_line(head: Sequence[str], place: Sequence[int | str]) -> int:
-    """The file's line with the key at a place of the front matter; else where its table begins."""
+    """The file's line with the key at a Pydantic location; else where its table begins.
+
+    `tomllib` does not keep line numbers, so the key is searched in the text.
+    """
     tables = [n for n, line in enumerate(head) if _TABLE.match(line)]
     starts = [0, *tables, len(head)]
     is_of_argument = len(place) > 1
@@ -228,7 +231,7 @@ _EXPECTED: Final = {
 
 
 def _explain(wrong: Any) -> str:
-    """What Pydantic found, in the words of whoever writes the file."""
+    """A Pydantic error in the terms of the file's author."""
     place, value = wrong["loc"], quote(wrong["input"])
     is_of_argument = len(place) > 2
     key = place[2] if is_of_argument else place[0]
@@ -251,7 +254,7 @@ def _explain(wrong: Any) -> str:
 
 
 def _check_relations(arguments: Sequence[Argument]) -> Iterator[tuple[int, str, str]]:
-    """What the keys of an argument say of each other and of other arguments: entry, key, fault."""
+    """Faults between keys of an argument, and between arguments: entry, key, message."""
     names = [argument.name for argument in arguments]
     sources = [a.name for a in arguments if a.kind in ("key", "field")]
     for entry, one in enumerate(arguments):
@@ -272,7 +275,7 @@ def _check_relations(arguments: Sequence[Argument]) -> Iterator[tuple[int, str, 
 
 
 class _BodyReader:
-    """Reads what follows the front matter, line by line."""
+    """Reads the body of a template, line by line."""
 
     def __init__(
         self,
@@ -284,7 +287,7 @@ class _BodyReader:
         self._lines = lines
         self._next = first
         self._arguments = arguments
-        """None where they are not known: then their names are not checked."""
+        """None if the front matter is invalid: then names are not checked."""
         self._faults = faults
         self._condition: Condition | None = None
 
@@ -337,7 +340,7 @@ class _BodyReader:
             self._fault(f"{match[1]} is never {quote(match[2])}. {choice}")
 
     def _check_places(self, line: str) -> None:
-        """Refuse places of no argument, and those that may stay empty."""
+        """Report places of unknown arguments, and of optional ones outside of their `{{if}}`."""
         for name in PLACE.findall(line):
             argument = self._find_argument(name)
             if argument is None or argument.is_required or argument.default is not None:
