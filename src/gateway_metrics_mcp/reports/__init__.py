@@ -1,1 +1,1 @@
-"""One tool call: from its arguments to its combined data."""
+"""One tool call: from its arguments to a report, the combined data; rendering/ writes it."""

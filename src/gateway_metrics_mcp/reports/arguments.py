@@ -1,8 +1,7 @@
-"""The arguments of the tools: Pydantic types, the flat schemas made of them, and their reading.
+"""The tools' arguments as Pydantic types, their published schemas, and their parsing.
 
-The types extend `Query`'s own fields in the form that is easiest for an agent to get right:
-an aggregation is `sum costInUSD`, a filter's value a list of text. Other forms of the same are
-taken too, and not published.
+The types follow `Query`'s fields in the form that models get right most often: an aggregation is
+`sum costInUSD`, a filter's value a list of text. Other forms are accepted but not published.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _KEPT: Final = ("type", "description", "enum", "items", "properties", "required"
 
 
 def unfold(value: object) -> object:
-    """The value with what is JSON text in it read, as the readers will read it."""
+    """The value with all JSON text in it parsed, as the readers will parse it."""
     value = parse_json(value)
     if isinstance(value, Mapping):
         return {key: unfold(entry) for key, entry in value.items()}
@@ -38,7 +37,7 @@ def unfold(value: object) -> object:
 
 
 def _read_names(value: object) -> list[object]:
-    """A list, whether it came as one, as JSON text, as `a, b` or as a single name."""
+    """A list of names, given as a list, as JSON text, as `a, b` or as one name."""
     value = parse_json(value)
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",") if name.strip()]
@@ -49,7 +48,7 @@ def _read_names(value: object) -> list[object]:
 
 
 def _read_list(value: object) -> list[object]:
-    """A list, whether it or its entries came as such, as JSON text or as a single entry."""
+    """A list, given as a list, as JSON text or as one entry; entries may be JSON text too."""
     value = parse_json(value)
     if not isinstance(value, list | tuple):
         return [value]
@@ -59,7 +58,7 @@ def _read_list(value: object) -> list[object]:
 
 
 def _read_whole_number(value: object) -> object:
-    """`"10"` and 10.0 for 10; a boolean is none."""
+    """10 for `"10"` and 10.0; a boolean is refused, though Python takes True as 1."""
     if isinstance(value, bool):
         return quote(value)
     if isinstance(value, str) and len(value) < _MOST_DIGITS and value.strip().isdecimal():
@@ -68,7 +67,7 @@ def _read_whole_number(value: object) -> object:
 
 
 Text = Annotated[Any, WithJsonSchema(_TEXT)]
-"""Text by its schema; what is no text is refused where its meaning is known."""
+"""Text in the schema, any value here: its later reader refuses others with a better error."""
 
 Names = Annotated[list[Any], BeforeValidator(_read_names), WithJsonSchema(_TEXTS)]
 _Filters = WithJsonSchema(
@@ -90,7 +89,7 @@ WholeNumber = Annotated[int, BeforeValidator(_read_whole_number), Field(strict=T
 
 
 class Arguments(BaseModel):
-    """The arguments of one tool; unknown ones are refused."""
+    """The arguments of one tool; unknown arguments are refused."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
@@ -99,12 +98,12 @@ class Arguments(BaseModel):
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The arguments' names, as they are published."""
+        """The published names of the arguments."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
     def schema_for_clients(cls) -> dict[str, Any]:
-        """The JSON schema in the subset that every client takes: one `type` per property."""
+        """The JSON schema in the subset that every client accepts: one `type` per property."""
         properties = cls.model_json_schema()["properties"]
         flat = {name: _flatten(schema) for name, schema in properties.items()}
         schema: dict[str, Any] = {"type": "object", "properties": flat}
@@ -114,7 +113,7 @@ class Arguments(BaseModel):
 
 
 class QueryArguments(Arguments):
-    """What both query tools take."""
+    """The arguments that both query tools share."""
 
     required = ("startTs",)
 
@@ -143,7 +142,7 @@ class QueryArguments(Arguments):
 
 
 class DistributionArguments(QueryArguments):
-    """`query_distribution`."""
+    """The arguments of `query_distribution`."""
 
     compare_to: Text = Field(
         None, description="change against: previous, 1 week, 1 month, or a period"
@@ -159,14 +158,14 @@ class DistributionArguments(QueryArguments):
 
 
 class TimeseriesArguments(QueryArguments):
-    """`query_timeseries`."""
+    """The arguments of `query_timeseries`."""
 
     interval: Text = Field(None, description="1 hour, 1 day, ...; default at most about 60 buckets")
     limit: WholeNumber = Field(8, ge=1, description="series to show; default 8")
 
 
 class ListFieldsArguments(Arguments):
-    """`list_fields`."""
+    """The arguments of `list_fields`."""
 
     datasource: Datasource = Field(
         None, description="its fields; without it, all datasources in a line each"
@@ -174,7 +173,7 @@ class ListFieldsArguments(Arguments):
 
 
 class ListValuesArguments(Arguments):
-    """`list_values`."""
+    """The arguments of `list_values`."""
 
     required = ("field",)
 
@@ -196,9 +195,9 @@ A = TypeVar("A", bound=Arguments)
 
 
 def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: Problems) -> A:
-    """The arguments, with defaults in place of those that do not fit.
+    """The arguments; each unknown or invalid one is a problem and gets its default.
 
-    Each that is unknown or does not fit is added to `problems`.
+    Parsing goes on after a problem, so that one refusal lists all of them.
     """
     given, names = {}, kind.names()
     for name, value in raw.items():
@@ -220,7 +219,7 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: Problems) ->
 
 
 def _is_text(value: object) -> bool:
-    """Whether all text in a JSON value can be sent on: JSON has more than engines take."""
+    """Whether all text in a JSON value can be sent on: JSON allows a NUL and lone surrogates."""
     if isinstance(value, str):
         return is_text(value)
     if isinstance(value, Mapping):
@@ -239,7 +238,7 @@ def _explain(name: str, wrong: Any, value: object) -> str:
 
 
 def _flatten(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """One property without its null branch and without the keywords some clients refuse."""
+    """One property without its null branch, and without keywords that some clients refuse."""
     merged: dict[str, Any] = {**schema}
     for branch in schema.get("anyOf", ()):
         if branch.get("type") != "null":

@@ -1,7 +1,7 @@
-"""The results of a report's queries -> the rows of the report.
+"""Assembles the results of a report's queries into its rows.
 
-Measures and shares are computed here, and two windows become one table of changes. What the rows
-mean, and which notes they need, is decided elsewhere.
+Computes measures and shares, and joins two windows into one table of changes. Which queries run is
+decided in plan.py, which notes an answer needs in rendering/.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from gateway_metrics_mcp.reports.plan import ALL_ROWS, QueryRole
 from gateway_metrics_mcp.reports.request import ReportRequest
 
 FEW: Final = 100
-"""A percentile of fewer values is shown with their number."""
+"""A percentile of fewer values is shown with their number, so that readers can judge it."""
 
 Results = Mapping[QueryRole, Result]
 Row = tuple[Number | None, ...]
@@ -45,22 +45,22 @@ Row = tuple[Number | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class ValueMatch:
-    """The values of a field whose spelling is not documented: those taken, and those left."""
+    """Which values of a field with an undocumented spelling a measure counted, and which not."""
 
     field: str
     taken: tuple[str | None, ...]
     left: tuple[str | None, ...]
     is_known: bool = True
-    """Whether the spelling is one that we know; if not, nothing can be computed."""
+    """Whether the spelling is known; if not, the measure is n/a."""
     unknown: tuple[str | None, ...] = ()
-    """Those left of which it is not known what they mean."""
+    """Values that were not counted and whose meaning is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRows:
-    """The rows of one window: of the values shown, and what the API said beneath them.
+    """The rows of one window: `result` has the values shown, `raw` all values queried.
 
-    `totals` is the ALL row; `raw` has all values asked; `spelt` by the measures that read them.
+    `totals` is the ALL row. `spelt` has, by measure, the values it counted of a field.
     """
 
     result: Result
@@ -70,7 +70,7 @@ class WindowRows:
     spelt: Mapping[str, ValueMatch]
 
     def of_all(self, name: str) -> Number | None:
-        """A value of the API over all rows; of the only row where nothing is grouped."""
+        """A raw value of the ALL row, or of the only row without group-by; None if unknown."""
         point = self.raw_all
         if point is None and len(self.raw.points) == 1 and not self.raw.key_names:
             point = self.raw.points[0]
@@ -82,7 +82,7 @@ class WindowRows:
 def assemble_windows(
     request: ReportRequest, results: Results, values: Sequence[Value]
 ) -> tuple[WindowRows, WindowRows | None]:
-    """The rows of the window, and those of the earlier one where two are compared."""
+    """The rows of the window, and of the earlier one in a comparison."""
     rows = assemble(request, results, values)
     if request.earlier is None:
         return rows, None
@@ -96,7 +96,10 @@ def assemble(
     *,
     is_before: bool = False,
 ) -> WindowRows:
-    """The rows of one window, from the results of its queries."""
+    """The rows of one window, from the results of its queries.
+
+    A cell is None for null and NaN for a value that cannot be computed (shown as n/a).
+    """
     mine = {role: result for role, result in results.items() if role.is_before == is_before}
     raw, whole = mine[QueryRole(is_before)], mine.get(QueryRole(is_before, is_all=True))
     is_series = request.query.interval is not None
@@ -123,29 +126,33 @@ def assemble(
     return WindowRows(result, totals, raw, raw_all, grouped.list_matches(values))
 
 
-# --- the rows that a measure takes ---
+# --- the rows that a measure counts ---
 
 
 @dataclass(frozen=True, slots=True)
 class _Matched:
-    """The rows that a measure takes, by the group and bucket they belong to."""
+    """The rows that a measure counts, by group and bucket."""
 
     names: tuple[str, ...]
     groups: Mapping[Identity, Sequence[DataPoint]]
     spelt: ValueMatch | None = None
 
     def as_one_group(self) -> _Matched:
-        """All groups together: right only where they share no rows."""
+        """All groups as one; correct only if no row is in two groups."""
         rows = [point for group in self.groups.values() for point in group]
         return _Matched(self.names, {(identify(()), None): rows}, self.spelt)
 
 
 def _match(result: Result, rows: Rows, key_count: int) -> _Matched:
-    """The rows of a measure's own query; its own keys come after those of the request."""
+    """The rows of a measure's own query, whose keys follow those of the request.
+
+    With a spelling, the rows whose value does not match are dropped.
+    """
     groups: dict[Identity, list[DataPoint]] = {}
     taken: dict[str | None, None] = {}
     left: dict[str | None, None] = {}
     spelling, position = rows.spelling, key_count
+    # The request may group by the spelling's field already; then it has no key of its own.
     if spelling is not None and len(result.key_names) <= key_count:
         position = result.key_names.index(spelling.field)
     for point in result.points:
@@ -165,16 +172,16 @@ def _match(result: Result, rows: Rows, key_count: int) -> _Matched:
 
 
 def _sort(values: Iterable[str | None]) -> tuple[str | None, ...]:
-    """By letters, null last."""
+    """Sorted, null last."""
     return tuple(sorted(values, key=lambda value: (value is None, value or "")))
 
 
 def _match_all(
     request: ReportRequest, results: Results, grouped: _Computation, whole: Result
 ) -> dict[Rows, _Matched | None]:
-    """A measure's rows over all groups: as asked, or added up where the groups share no rows.
+    """A measure's rows for ALL: as queried, or else of all groups if the groups are a partition.
 
-    That they do not is known when they add up to ALL.
+    None for a measure where neither is possible.
     """
     is_whole = TOTAL in whole.value_names and is_partition(
         request, grouped.raw, add_up(whole.column(TOTAL))
@@ -190,9 +197,10 @@ def _match_all(
 
 
 def is_partition(request: ReportRequest, rows: Result, of_all: Number | None) -> bool:
-    """Whether the groups are all calls, each in one group: they add up to ALL, and not by chance.
+    """Whether each call is in exactly one group: the groups' totals add up to ALL.
 
-    By team calls count twice, and others can be left out: then the two can balance.
+    By team a call can be in several groups (R5). If others are in none (R7, or a gateway that
+    drops nulls), the two errors can cancel out, so equal totals prove nothing then.
     """
     fields = set(request.query.group_by)
     is_left_out = len(fields & SUBJECT_KINDS.keys()) == 1 or not rows.is_by_rulings
@@ -206,14 +214,14 @@ def is_partition(request: ReportRequest, rows: Result, of_all: Number | None) ->
 
 @dataclass(slots=True)
 class _Computation:
-    """The values of one grouping: its rows, and those that its measures take."""
+    """Computes the values of one grouping from its rows and those its measures count."""
 
     raw: Result
     matched: Mapping[Rows, _Matched | None]
-    """None where the rows of a measure are not known."""
+    """By measure rows; None if they are not known."""
 
     def compute(self, values: Sequence[Value], of_all: _Computation | None) -> Sequence[DataPoint]:
-        """The rows with these values; column by column, since there can be very many."""
+        """The rows with these values, computed column by column: there can be 100,000 rows."""
         points = self.raw.points
         if self.raw.value_names == tuple(value.name for value in values):
             return points
@@ -222,7 +230,7 @@ class _Computation:
         return DataPoints([(p.keys, cells, p.start) for p, cells in zip(points, rows, strict=True)])
 
     def list_matches(self, values: Sequence[Value]) -> dict[str, ValueMatch]:
-        """What the measures took that read a field's values."""
+        """By value name: which values of a field its measure counted."""
         found: dict[str, ValueMatch] = {}
         for value in values:
             for term in value.source.terms if isinstance(value.source, Measure) else ():
@@ -232,7 +240,7 @@ class _Computation:
         return found
 
     def plain(self, name: str) -> list[Number | None]:
-        """A column as the API gave it; NaN, which no engine answers, where it did not."""
+        """A raw column; NaN, which no backend returns (R22), in place of a missing one."""
         if name not in self.raw.value_names:
             return [math.nan] * len(self.raw.points)
         return list(self.raw.column(name))
@@ -247,9 +255,10 @@ class _Computation:
         return [ratio_of(upper, lower, source.scale) for upper, lower in pairs]
 
     def _term(self, term: Term) -> list[Number | None]:
-        """What the aggregations of a term add up to in each row's group.
+        """The sum of a term's aggregations for each row's group.
 
-        Where none of the group's rows is taken, their number is 0 and any other sum is null.
+        If the measure counts none of a group's rows, their number is 0 and other sums are null,
+        as in R1.
         """
         names = [aggregation.key for aggregation in term.aggregations] or [TOTAL]
         if term.rows.is_all:
@@ -267,7 +276,7 @@ class _Computation:
         return found
 
     def _shares(self, share: Share, of_all: _Computation | None) -> list[Number | None]:
-        """Each row's part of ALL, in a timeseries of its bucket's."""
+        """Each row's fraction of ALL; in a timeseries, of ALL in its bucket."""
         parts = self.plain(share.of)
         if of_all is None:
             return [math.nan if self.raw.key_names else ratio_of(part, part) for part in parts]
@@ -280,7 +289,7 @@ class _Computation:
 def find_seen(
     request: ReportRequest, results: Results, name: str
 ) -> Mapping[str, int | float] | None:
-    """The values of a field in the rows that match; None if they were not asked."""
+    """The values of a field in the matching rows, with counts; None if they were not queried."""
     if name in request.query.group_by:
         position = results[QueryRole()].key_names.index(request.datasource.response_key(name))
         mains = [
@@ -292,10 +301,10 @@ def find_seen(
 
 
 def choose_values(request: ReportRequest, raws: Sequence[Result]) -> tuple[Value, ...]:
-    """The values to show of these results.
+    """The values to show for these results.
 
-    `total` is left out where the source does not count rows. The number behind a percentile is
-    left out where `total` says it.
+    `total` is omitted if the source does not count rows. A percentile of few values is followed
+    by their number, unless `total` shows it already.
     """
     shown: list[Value] = []
     names = {value.name for value in request.values}
@@ -314,7 +323,7 @@ def choose_values(request: ReportRequest, raws: Sequence[Result]) -> tuple[Value
 
 
 def _are_few(name: str, raws: Sequence[Result]) -> bool:
-    """Whether some percentile stands on few values, and `total` does not say how many."""
+    """Whether some row has few values, and `total` does not show how many."""
     counts: list[tuple[Number | None, Number | None]] = []
     for raw in raws:
         if name not in raw.value_names or TOTAL not in raw.value_names:
@@ -329,7 +338,7 @@ def _are_few(name: str, raws: Sequence[Result]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The rows of both windows, and the groups that only one of them has."""
+    """The joined rows of both windows, and the groups that only one of them has."""
 
     result: Result
     totals: Row | None
@@ -339,9 +348,9 @@ class Compared:
 
 
 def compare(now: WindowRows, before: WindowRows, values: Sequence[Value]) -> Compared:
-    """Each value now, before, its difference, and that in percent.
+    """Four columns per value: now, before, difference, and difference in percent.
 
-    A group that a window lacks has 0 there of what counts or adds up.
+    A group that a window lacks has 0 there for counts and sums, and null otherwise (R3).
     """
     ours, theirs = dict(identify_each(now.result.points)), dict(identify_each(before.result.points))
     no_row, no_row_before = _nothing(values, now), _nothing(values, before)
@@ -385,7 +394,7 @@ def _merge_notes(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _nothing(values: Sequence[Value], rows: WindowRows) -> Row:
-    """The values of a group that the window lacks; no share of an ALL that is nothing."""
+    """The values of a group that the window lacks; a share of an empty ALL is null."""
     return tuple(
         0
         if (value.is_zero_in_gaps or value.is_additive) and not _is_of_nothing(value, rows)
@@ -400,9 +409,9 @@ def _is_of_nothing(value: Value, rows: WindowRows) -> bool:
 
 
 def _compare_rows(values: Sequence[Value], now: tuple[Row, Row], before: tuple[Row, Row]) -> Row:
-    """The cells of a row, from each window's values and those of no row.
+    """The cells of one joined row, from each window's values and its values for no row.
 
-    A row that counts no call (R1) is as one that is not there.
+    A row with total 0 (R1) counts as no row.
     """
     (ours, no_row), (theirs, no_row_before) = now, before
     if TOTAL_VALUE in values:
@@ -414,7 +423,7 @@ def _compare_rows(values: Sequence[Value], now: tuple[Row, Row], before: tuple[R
         difference = subtract(our, their)
         percent: Number | None = None
         if difference is not None and their is not None:
-            # No number is the change from nothing: NaN, which no engine answers, stands for that.
+            # A change from 0 has no percentage: NaN is shown as n/a, null would mean no data.
             percent = math.nan if their == 0 else difference / abs(their) * 100
         cells += [our, their, difference, percent]
     return tuple(cells)

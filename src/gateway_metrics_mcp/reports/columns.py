@@ -1,4 +1,7 @@
-"""The values of an answer: what each column is, and what it is made of."""
+"""The value columns of a report: how `aggregations` are read, and what each column needs.
+
+The columns are computed in assembly.py.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, PERCENTILES, AggregationType
 
 RATIO: Final = "ratio"
-"""The unit of a part of a whole, 0 to 1; shown in percent."""
+"""The unit of a fraction from 0 to 1, shown in percent."""
 
 PERCENT: Final = "%"
-"""The unit of a change against what was before: 12.5 is 12.5 %."""
+"""The unit of a relative change: 12.5 is 12.5 %."""
 
 BEFORE: Final = "_before"
 CHANGE: Final = "_change"
@@ -36,22 +39,22 @@ CHANGE_PERCENT: Final = "_change%"
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The part that a row has of ALL of another value."""
+    """A row's fraction of ALL in another value; `of` is that value's name."""
 
     of: str
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One column of values.
+    """One value column.
 
     `is_additive`: values of disjoint rows may be added up. `is_zero_in_gaps`: a bucket without
-    rows means 0 rather than no data (R3). `is_signed`: a difference, shown with its sign.
+    rows has 0 rather than null (R3). `is_signed`: a difference, shown with its sign.
     """
 
     name: str
     source: Aggregation | Measure | Share | None
-    """None for `total`, and for what was computed from two answers."""
+    """None for `total`, and for the columns of a comparison."""
     unit: str | None = None
     is_additive: bool = False
     is_zero_in_gaps: bool = False
@@ -62,7 +65,7 @@ TOTAL_VALUE: Final = Value(TOTAL, None, is_additive=True, is_zero_in_gaps=True)
 
 
 def value_of_aggregation(aggregation: Aggregation, datasource: Datasource) -> Value:
-    """A value that the API gives."""
+    """The column of an aggregation; counts have no unit."""
     column = datasource.columns.get(aggregation.column)
     is_count = aggregation.type.startswith("count")
     return Value(
@@ -77,6 +80,7 @@ def value_of_aggregation(aggregation: Aggregation, datasource: Datasource) -> Va
 def compared(value: Value) -> tuple[Value, ...]:
     """The columns of a value in a comparison: now, before, difference, percent."""
     name, unit, is_additive = value.name, value.unit, value.is_additive
+    # A ratio changes in percentage points, so that its change is not read as relative.
     difference = "pp" if unit == RATIO else unit
     return (
         value,
@@ -91,7 +95,7 @@ _TOTAL_NAMES: Final = frozenset((TOTAL, "count", "count(*)", "count *"))
 
 
 def split_aggregation(text: str) -> tuple[str | None, str | None]:
-    """The function and the column of `sum costInUSD`, `sum(costInUSD)` or `sumCostInUSD`."""
+    """Function and column in `sum costInUSD`, `sum(costInUSD)`, `sumCostInUSD`; None if absent."""
     text = text.strip()
     if match := _CALL.fullmatch(text):
         return match[1], match[2]
@@ -111,11 +115,11 @@ TOKENS: Final = ("inputTokens", "outputTokens")
 
 
 Source = Aggregation | Measure | Literal["share"]
-"""What an entry of `aggregations` asks for."""
+"""What an entry of `aggregations` means."""
 
 
 def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Source]:
-    """What is asked beside `total`, in the order asked; each wrong entry is a problem."""
+    """The requested values besides `total`, in order; each invalid entry is a problem."""
     sources: list[Source] = []
     known = parts.datasource
     measures = {} if known is None else measures_of(known, parts.catalog)
@@ -129,7 +133,7 @@ def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Sourc
             if source in sources:
                 parts.problems.add(place, f"{quote(name)} stands here twice")
         elif entry.strip().lower() in _TOTAL_NAMES:
-            continue  # the number of rows always comes
+            continue  # every answer has total
         elif problem := _explain(entry, known, measures, parts.catalog):
             parts.problems.add(place, problem)
             continue
@@ -141,11 +145,11 @@ def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Sourc
 
 
 _COUNTED: Final = ("calls", "count", "requestcount", "requests", "rows", "total", "totalrequests")
-"""What people ask for that `total` says in every answer."""
+"""Words for what every answer has as `total`."""
 
 
 def _measure_name(entry: str, allowed: Iterable[str]) -> str | None:
-    """`errorRate`, also as `error rate` or `error_rate`."""
+    """The measure's name for `errorRate`, `error rate` or `error_rate`; None if it is none."""
     folded = fold(entry)
     return next((name for name in (*allowed, SHARE) if fold(name) == folded), None)
 
@@ -153,7 +157,7 @@ def _measure_name(entry: str, allowed: Iterable[str]) -> str | None:
 def _explain(
     entry: str, datasource: DatasourceName | None, allowed: Mapping[str, Measure], catalog: Catalog
 ) -> str | None:
-    """Why a bare word is no measure here; None if it is to be read as a function."""
+    """Why a single word is not a measure here; None if it should be read as an aggregation."""
     if datasource is None or not entry.strip() or " " in entry.strip() or "(" in entry:
         return None
     for measure in load_measures():
@@ -185,7 +189,7 @@ def _explain(
 
 
 def list_values(sources: Sequence[Source], datasource: Datasource) -> tuple[Value, ...]:
-    """`total` and what was asked, in the order asked.
+    """The columns: `total`, then the requested values in order.
 
     A share is of the additive value before it, else of the first one after it, else of `total`.
     """
@@ -200,7 +204,7 @@ def list_values(sources: Sequence[Source], datasource: Datasource) -> tuple[Valu
 
 
 def _value_of(source: Source, datasource: Datasource) -> Value | None:
-    """None for a share, which depends on the others."""
+    """The column of a source; None for a share, which depends on the other columns."""
     if isinstance(source, Aggregation):
         return value_of_aggregation(source, datasource)
     return Value(source.name, source, unit=source.unit) if isinstance(source, Measure) else None
@@ -209,10 +213,11 @@ def _value_of(source: Source, datasource: Datasource) -> Value | None:
 def list_aggregations(
     values: Sequence[Value], datasource: Datasource, *, is_compared: bool = False
 ) -> tuple[Aggregation, ...]:
-    """The aggregations to send: those asked, and those that the answer needs beside them.
+    """The aggregations to query: those requested, and those that the answer needs with them.
 
-    Costs and percentiles come with the number of rows that have one; a comparison of spend with
-    all that splits it into calls, tokens and price.
+    Costs and percentiles need the number of rows that have a value. A comparison of spend needs
+    calls, tokens and cost, to split the change into its drivers. All travel in one request body,
+    so they take no further query.
     """
     sources = [value.source for value in values]
     needed = dict.fromkeys(source for source in sources if isinstance(source, Aggregation))
@@ -232,7 +237,7 @@ def list_aggregations(
 def _allowed(
     type_: AggregationType, columns: Iterable[str], datasource: Datasource
 ) -> list[Aggregation]:
-    """The function of those columns that have it."""
+    """The aggregation of each column that allows the function."""
     return [
         Aggregation(type=type_, column=column)
         for column in columns
@@ -241,7 +246,7 @@ def _allowed(
 
 
 def asks_cost(values: Iterable[Value]) -> bool:
-    """Whether some value is money spent, which calls without a price leave too low."""
+    """Whether some value is a cost, which calls without a price make too low."""
     for value in values:
         source = value.source
         if isinstance(source, Aggregation) and source.column == COST and source.type != "count":
@@ -254,5 +259,5 @@ def asks_cost(values: Iterable[Value]) -> bool:
 
 
 def asks_spend(values: Iterable[Value]) -> bool:
-    """Whether the sum of all cost is a value: what can be split, and extrapolated."""
+    """Whether `sum costInUSD` is a value: only it is split into drivers and extrapolated."""
     return any(value.name == SPEND for value in values)

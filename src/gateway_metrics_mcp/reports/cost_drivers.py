@@ -1,9 +1,8 @@
-"""What a change of cost is made of: calls, tokens per call, and price or mix.
+"""Cost drivers: splits a change of cost into calls, tokens per call, and price or mix.
 
     C1 - C0 = dN*t0*p0 + N1*dt*p0 + N1*t1*dp
 
-N calls that have a price, t tokens per call, p USD per token; groups that only one window has
-stand apart.
+N calls that have a price, t tokens per call, p USD per token. New and vanished groups are separate.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ NEEDED: Final = (
     Aggregation(type="count", column=COST),
     *(Aggregation(type="sum", column=name) for name in TOKENS),
 )
-"""What the split is made of."""
+"""The aggregations that a split needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What calls with a price came to: their number, their tokens, their cost in USD."""
+    """Sums over calls that have a price: their number, tokens, and cost in USD."""
 
     calls: float = 0
     tokens: float = 0
@@ -52,9 +51,9 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class CostDecomposition:
-    """The parts of a change, in USD; together they are the whole of it.
+    """The parts of a change of cost in USD, which add up to it.
 
-    `tokens` is None where calls have no tokens: then `price` is all that calls do not explain.
+    `tokens` is None if calls have no tokens; `price` is then all that `calls` does not explain.
     """
 
     now: Spend
@@ -67,12 +66,12 @@ class CostDecomposition:
 
     @property
     def whole(self) -> float:
-        """The change of cost."""
+        """The whole change of cost in USD."""
         return sum(self._parts)
 
     @property
     def largest(self) -> float:
-        """The size of the largest part; 0 where none is more than the order of adding floats."""
+        """The size of the largest part in USD; 0 if all are within FLOAT_NOISE of the costs."""
         size = max(map(abs, (*self._parts, self.whole)))
         costs = max(abs(self.now.cost), abs(self.before.cost))
         return 0 if size <= costs * FLOAT_NOISE else size
@@ -83,9 +82,9 @@ class CostDecomposition:
 
 
 def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | None:
-    """What each group came to, or all where the result is not grouped; None if not known."""
+    """The spend of each group, or of all rows as one group; None if a column is missing."""
     keys = [aggregation.key for aggregation in NEEDED]
-    if keys[1] not in result.value_names:  # rows of none but calls with a price
+    if keys[1] not in result.value_names:  # a query of priced calls alone counts them as total
         keys[1] = TOTAL
     if not set(keys) <= set(result.value_names):
         return None
@@ -99,7 +98,7 @@ def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | N
 
 
 def split_results(ours: Result, theirs: Result, *, is_grouped: bool) -> CostDecomposition | None:
-    """The parts of the change between two answers to what costs are made of."""
+    """The split of the change from `theirs`, the earlier result, to `ours`; None if unknown."""
     now = read_spend(ours, is_grouped=is_grouped)
     before = read_spend(theirs, is_grouped=is_grouped)
     return None if now is None or before is None else split_change(now, before)
@@ -108,9 +107,9 @@ def split_results(ours: Result, theirs: Result, *, is_grouped: bool) -> CostDeco
 def split_change(
     now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]
 ) -> CostDecomposition | None:
-    """The split of the change; None if one of the windows has no call with a price.
+    """The split of the change; None if a window has no call with a price.
 
-    Where no group is in both, what came and what went is all there is to tell.
+    If no group is in both windows, the split has new and vanished groups alone.
     """
     both = [g for g in now if g in before and now[g].calls and before[g].calls]
     new = _sum(spend for group, spend in now.items() if group not in both)
@@ -128,6 +127,7 @@ def split_change(
     if ours.tokens and theirs.tokens:
         per_call = ours.tokens / ours.calls - theirs.tokens / theirs.calls
         of_tokens = ours.calls * per_call * theirs.cost / theirs.tokens
+    # The remainder equals N1*t1*dp; without tokens it is all that calls do not explain.
     rest = ours.cost - theirs.cost - of_calls - (of_tokens or 0)
     return CostDecomposition(ours, theirs, of_calls, of_tokens, rest, new.cost, -vanished.cost)
 
@@ -147,10 +147,10 @@ _COUNT: Final = Aggregation(type="count", column=COST).key
 
 @dataclass(frozen=True, slots=True)
 class PriceCoverage:
-    """The calls that have a price, and all calls.
+    """The number of calls that have a price, and of all calls.
 
-    `is_exact`: each call counts once, as it does not in the rows of its caller's teams, or in
-    those of one kind of subject.
+    `is_exact` is False if they were added up from rows where calls count twice (team, R5) or are
+    missing (one kind of subject, R7).
     """
 
     priced: Number
@@ -159,7 +159,7 @@ class PriceCoverage:
 
 
 def list_priced(request: ReportRequest, *windows: WindowRows) -> tuple[PriceCoverage, ...]:
-    """How many calls have a price, of each window of which it is known; nothing if not asked."""
+    """The price coverage of each window where it is known; empty if no cost was requested."""
     if not asks_cost(request.values):
         return ()
     counted = [_count_priced(request, rows) for rows in windows]
@@ -177,10 +177,10 @@ def _count_priced(request: ReportRequest, rows: WindowRows) -> PriceCoverage | N
 def find_costs(
     request: ReportRequest, results: Mapping[QueryRole, Result], now: WindowRows, before: WindowRows
 ) -> tuple[list[Result] | None, bool]:
-    """The calls with a price of both windows, if the results have them; and whether by group.
+    """Both windows' calls with a price, if the results have them; and whether by group.
 
-    Groups that share calls, or are not all calls, cannot tell what a cost is made of: then all
-    calls together do.
+    Groups that share calls, or lack some, would not add up to the change; then all calls are
+    split as one group.
     """
     windows = (now, before)
     is_grouped = all(is_partition(request, rows.raw, rows.of_all(TOTAL)) for rows in windows)
@@ -201,7 +201,7 @@ def _is_all_priced(rows: WindowRows) -> bool:
 
 
 def _all_of(rows: WindowRows) -> Result:
-    """All calls together, as a result."""
+    """The ALL row as a result."""
     if rows.raw_all is None:
         return rows.raw
     return Result((), rows.raw.value_names, (rows.raw_all,))
@@ -210,7 +210,7 @@ def _all_of(rows: WindowRows) -> Result:
 def _find_costed(
     results: Mapping[QueryRole, Result], *, is_before: bool, is_grouped: bool
 ) -> Result | None:
-    """The calls that have a price, where a measure has asked for them."""
+    """The calls with a price, if a measure's query (`costPerMillionTokens`) has them already."""
     wanted = {aggregation.key for aggregation in NEEDED} - {_COUNT} | {TOTAL}
     for role, result in results.items():
         is_mine = role.is_before == is_before and role.is_all != is_grouped
@@ -220,7 +220,7 @@ def _find_costed(
 
 
 def costed_queries(request: ReportRequest, earlier: Window, *, is_grouped: bool) -> list[Query]:
-    """The calls of both windows that have a price."""
+    """The queries for both windows' calls with a price, the later window first."""
     costed = request.query.model_copy(
         update={
             "aggregations": NEEDED,

@@ -1,7 +1,7 @@
-"""Why nothing matched: what is there without the filters, and which values are similar.
+"""Diagnoses empty answers: what the window holds without the filters, and similar values.
 
-Empty is not zero. A value that is misspelt matches nothing, and so does a window without
-traffic; one query without filters tells them apart.
+Empty is not zero: a misspelt value matches nothing, and so does a window without traffic. One query
+without the filters tells them apart.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ _KIND: Final = "createdBySubjectType"
 _SUBJECT_GROUPS: Final = (*SUBJECT_KINDS, _KIND)
 _TEAM: Final = "team"
 Span = tuple[datetime, datetime]
-"""From a start on, up to an end."""
+"""[start, end)."""
 
 _MOST_FIELDS: Final = 2
-"""Fields that a probe groups by: with more, it would no longer be cheap."""
+"""The most fields that a probe groups by, to keep it cheap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A filter's value that no row has, and up to three that some have."""
+    """A filter's value that no row has, and up to three similar values that rows have."""
 
     field: str
     value: str
     near: tuple[str, ...] | None
-    """None where nobody looked."""
+    """None if they were not looked up."""
     is_elsewhere: bool = False
-    """Whether rows have it that the other filters leave out: then it is no slip."""
+    """Whether rows excluded by the other filters have it, so that it is not misspelt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What the window holds without the caller's filters.
 
-    `total` counts rows, None if the source does not; where `is_exact` is not, some count twice.
-    `fields` are those whose values were read.
+    `total` is the number of rows, None if the source does not count them; without `is_exact`
+    some rows count twice. `fields` are the fields whose values were read.
     """
 
     total: Number | None
@@ -69,13 +69,13 @@ class Probe:
     fields: tuple[str, ...] = ()
     unmatched: tuple[Unmatched, ...] = ()
     is_virtual_side: bool = False
-    """Whether it counts requests to virtual models alone: 0 of those is not no traffic."""
+    """Whether it counts requests to virtual models alone; real models may have traffic."""
     is_later_alone: bool = False
-    """Whether the earlier of two windows was not looked at."""
+    """Whether the earlier of two windows was not queried."""
 
 
 def probed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filter, str]]:
-    """The filters whose values a probe can look for, with the group-by field that lists them."""
+    """The filters whose values a probe can look up, each with the group-by field for them."""
     found: dict[str, tuple[Filter, str]] = {}
     for filter_ in request.query.filters:
         field = catalog.canonical("groupBy", filter_.field_name)
@@ -86,7 +86,7 @@ def probed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filte
 
 
 def list_spans(request: ReportRequest) -> list[Span]:
-    """The windows that are asked about, the later one first; one where they touch."""
+    """The windows of the request, the later one first; touching windows are joined."""
     now = (request.query.start_ts, request.query.end_ts)
     earlier = request.earlier
     if earlier is None:
@@ -97,10 +97,10 @@ def list_spans(request: ReportRequest) -> list[Span]:
 
 
 def probe_queries(request: ReportRequest, fields: Sequence[str]) -> list[Query]:
-    """A query for each window without the caller's filters, by these fields.
+    """A query per window without the caller's filters, grouped by these fields.
 
-    The side of virtual models stays as it is, unless it is the only filter. A subject is asked
-    with its kind: alone, either kind would leave the other out (R7).
+    The filter for a side of virtual models stays, unless it is the only one. A subject is grouped
+    with its kind, because grouping by one kind alone would exclude the other (R7).
     """
     group_by: dict[str, None] = {}
     for field in fields:
@@ -110,14 +110,14 @@ def probe_queries(request: ReportRequest, fields: Sequence[str]) -> list[Query]:
 
 
 def _count(request: ReportRequest, span: Span) -> Query:
-    """How many rows there are, and no other value."""
+    """A query for the number of rows alone."""
     start, end = span
     update = {"start_ts": start, "end_ts": end, "interval": None, "aggregations": ()}
     return request.query.model_copy(update={"type": "distribution", **update})
 
 
 def join(results: Sequence[Result]) -> Result:
-    """The results of one query in several windows that share no row, as one."""
+    """The results of one query in disjoint windows, as one result."""
     points = tuple(point for result in results for point in result.points)
     return replace(results[0], points=points)
 
@@ -126,7 +126,7 @@ def _kept(request: ReportRequest) -> tuple[Filter, ...]:
     filters = request.query.filters
     sides = tuple(f for f in filters if f.field_name == FIELD and f.operator == "IS_NULL")
     if len(sides) == len(filters) or len({side.value for side in sides}) > 1:
-        return ()  # it is the only filter; or both sides are asked, which no row is on
+        return ()  # the side is the only filter; or both sides are required, and no row has both
     return sides
 
 
@@ -137,7 +137,10 @@ def read_probe(
     *,
     is_later_alone: bool = False,
 ) -> Probe:
-    """What the probe for these filters found; of the values of an empty window, nothing."""
+    """What the probe of these filters found.
+
+    If only the later window was queried and is empty, no value is reported as unmatched.
+    """
     total = add_up(result.column(TOTAL)) or 0 if TOTAL in result.value_names else None
     if is_later_alone and not result.points:
         probed = []
@@ -154,7 +157,7 @@ def read_probe(
 
 
 def seen_values(request: ReportRequest, result: Result, field: str) -> dict[str, Number]:
-    """The values of a group-by field in a probe, the most frequent first."""
+    """The values of a group-by field in a probe with counts, the most frequent first."""
     position = result.key_names.index(request.datasource.response_key(field))
     kind = SUBJECT_KINDS.get(field) if _KIND in result.key_names else None
     if kind is None:
@@ -165,7 +168,7 @@ def seen_values(request: ReportRequest, result: Result, field: str) -> dict[str,
 
 
 def list_seen(result: Result, position: int) -> dict[str, Number]:
-    """The values of a key, the most frequent first."""
+    """The values of a key with counts of rows, the most frequent first."""
     counts: dict[str, Number] = {}
     at = result.value_names.index(TOTAL) if TOTAL in result.value_names else None
     for point in result.points:
@@ -180,7 +183,7 @@ def list_seen(result: Result, position: int) -> dict[str, Number]:
 def find_unmatched(
     filter_: Filter, seen: Mapping[str, Number], known: Collection[str] | None
 ) -> Iterator[Unmatched]:
-    """The filter's values that are not among those seen, each with near ones of those known."""
+    """The filter's values that are not in `seen`, each with similar values from `known`."""
     method = _PARTS.get(filter_.operator)
     for value in _wanted(filter_):
         if method is None:
@@ -194,7 +197,7 @@ def find_unmatched(
 
 
 def listed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filter, str]]:
-    """The filters of several values, of which one can match nothing and not be noticed."""
+    """The filters with several values, where one that matches nothing goes unnoticed."""
     return [
         (filter_, field)
         for filter_, field in probed_filters(request, catalog)
@@ -203,13 +206,13 @@ def listed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filte
 
 
 def presence_queries(request: ReportRequest, field: str) -> list[Query]:
-    """Which of the values of a field match all filters, in each window."""
+    """A query per window for the values of a field in the rows that match all filters."""
     update = {"group_by": (field,)}
     return [_count(request, span).model_copy(update=update) for span in list_spans(request)]
 
 
 def absent_keys(result: Result) -> list[str]:
-    """The metadata fields of which every row's key is null."""
+    """The metadata fields of the group-by that no row has."""
     return [
         name
         for i, name in enumerate(result.key_names)
@@ -218,7 +221,7 @@ def absent_keys(result: Result) -> list[str]:
 
 
 def _wanted(filter_: Filter) -> tuple[str, ...]:
-    """The texts that a filter looks for; none if it excludes, or compares numbers."""
+    """The texts that a filter looks for; empty if it excludes or compares."""
     if filter_.operator not in _WHOLE and filter_.operator not in _PARTS:
         return ()
     return filter_.texts

@@ -1,4 +1,4 @@
-"""One report request -> its queries, run side by side -> the report."""
+"""Runs a report request: its queries side by side, then the report from their results."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 
 Results = Mapping[QueryRole, Result]
 Gaps = dict[bool, MissingStart | None]
-"""The start without rows of the earlier window (True), and of the present one, if known."""
+"""The start without rows of the earlier window (True) and the current one (False), if queried."""
 
 
 @dataclass(slots=True)
 class QueryExecutor:
-    """Runs the queries of one tool call, and counts the upstream calls they take."""
+    """Runs the queries of one tool call, and counts its upstream calls."""
 
     backend: Backend
     caller: Caller
@@ -81,18 +81,18 @@ class QueryExecutor:
     has_all_row: bool = True
     most_calls: int = MOST_CALLS
     calls: int = 0
-    """Those made so far; days of another zone that are asked one by one count as one."""
+    """Upstream calls so far; local days that are queried one by one count as one."""
     oldest_s: float | None = None
-    """How old the oldest of the results is that came from the cache."""
+    """The age in seconds of the oldest cached result; None if all are fresh."""
     _limiter: anyio.CapacityLimiter | None = None
-    """For days that are asked one by one; a few calls side by side need none."""
+    """Bounds local days that are queried one by one; a few queries need no limit."""
 
     async def run(self, request: ReportRequest) -> Report:
-        """Run the request, and beside it all that an honest answer needs.
+        """Run the request's queries and the checks that keep its answer from misleading.
 
         Raises:
-            InvalidQueryError: if it would be too large, or take too many calls.
-            GatewayMetricsError: the first failure; the other calls are cancelled then.
+            InvalidQueryError: if it would be too large, or take too many upstream calls.
+            GatewayMetricsError: the first failure; the other calls are then cancelled.
         """
         request, notes = await self._settle(request)
         results, gaps = await self._run_plan(request)
@@ -113,6 +113,7 @@ class QueryExecutor:
             is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
         )
         if before is not None:
+            # An earlier window without any row: the changes are not changes of traffic.
             if before.of_all(TOTAL) == 0:
                 gaps[True] = MissingStart(None, 1.0)
             report = await self._compare(report, results, now, before)
@@ -125,10 +126,12 @@ class QueryExecutor:
         return replace(report, result=replace(report.result, age_s=self.oldest_s))
 
     def explain(self, request: ReportRequest) -> tuple[ReportRequest, list[Step], tuple[str, ...]]:
-        """The calls that `run` would make, as far as that is known before asking.
+        """The request with its buckets, the calls that `run` would make first, and notes.
+
+        Later calls depend on results (plan.list_later_calls).
 
         Raises:
-            InvalidQueryError: if it would be too large, or take too many calls.
+            InvalidQueryError: if it would be too large, or take too many upstream calls.
         """
         settled, notes = settle_buckets(request)
         self.calls += needs_group_count(request)
@@ -137,7 +140,7 @@ class QueryExecutor:
         return settled, list_steps(settled, planned), notes
 
     async def _settle(self, request: ReportRequest) -> tuple[ReportRequest, tuple[str, ...]]:
-        """The request with buckets that fit, and a note if they were changed."""
+        """The request with buckets within the limits, and a note if they were changed."""
         groups = 1
         if needs_group_count(request):
             (counted,) = await self._query_all([count_query(request)])
@@ -155,13 +158,13 @@ class QueryExecutor:
         )
 
     async def _run_plan(self, request: ReportRequest) -> tuple[dict[QueryRole, Result], Gaps]:
-        """The result of each planned query in the request's shape, and starts without rows.
+        """The results by role, in the request's shape, and the windows' starts without rows.
 
-        A total is asked bucket by bucket where that takes no call more: it tells when the rows
-        begin, and is folded into the one row here.
+        Sums may be queried by buckets, which shows when the rows begin at no further call; they
+        are folded into one row here.
         """
         planned = self._plan(request)
-        queries = list(dict.fromkeys(planned.values()))
+        queries = list(dict.fromkeys(planned.values()))  # two roles can share a query
         if request.local is not None:
             self._limiter = anyio.CapacityLimiter(MOST_AT_ONCE)
         found = dict(zip(queries, await self._query_all(queries, request), strict=True))
@@ -179,7 +182,7 @@ class QueryExecutor:
     # --- why nothing matched ---
 
     async def _diagnose_emptiness(self, report: Report) -> Report:
-        """The report with what is there where nothing matched, if a call is left for that."""
+        """The report with what the window holds without filters, if a call is left."""
         request = report.request
         if not request.query.filters or self.calls >= self.most_calls:
             return report
@@ -190,7 +193,7 @@ class QueryExecutor:
         return replace(report, probe=probe, near_keys=keys)
 
     async def _diagnose_values(self, report: Report, results: Results) -> Report:
-        """The report with what comes near a filter's value, or a metadata key, that no row has."""
+        """The report with similar values for filter values and metadata keys that no row has."""
         request = report.request
         unmatched: list[Unmatched] = []
         unsure: list[str] = []
@@ -206,13 +209,13 @@ class QueryExecutor:
                 result, _ = await self._probe(request, [name])
                 known = seen_values(request, result, name)
             unmatched += find_unmatched(filter_, seen, known)
-        # Last, and only if a call is left: that no row has the key is said without it.
+        # Last, and only if a call is left: the answer names a key that no row has without it, too.
         keys = await self._near_keys(request, absent_keys(report.result))
         notes = (*report.notes, *unsure)
         return replace(report, unmatched=tuple(unmatched), near_keys=keys, notes=notes)
 
     async def _probe(self, request: ReportRequest, fields: Sequence[str]) -> tuple[Result, bool]:
-        """What the windows hold; where calls run short the later one, and then True."""
+        """What the windows hold; True if calls ran short and only the later one was queried."""
         queries = probe_queries(request, fields)
         left = queries[: self.most_calls - self.calls]
         return join(await self._query_all(left)), len(left) < len(queries)
@@ -220,7 +223,7 @@ class QueryExecutor:
     async def _near_keys(
         self, request: ReportRequest, fields: Sequence[str]
     ) -> dict[str, tuple[str, ...]]:
-        """The metadata keys that resemble those that no row has, where keys can be listed."""
+        """Similar metadata keys for those that no row has; empty if the backend lists no keys."""
         if not fields or self.calls >= self.most_calls:
             return {}
         query = request.query
@@ -238,7 +241,7 @@ class QueryExecutor:
     async def _compare(
         self, report: Report, results: Results, now: WindowRows, before: WindowRows
     ) -> Report:
-        """The report of both windows."""
+        """The report with the rows of both windows joined."""
         request = report.request
         split, way_to_split = await self._split_cost(request, results, now, before)
         size = len(now.result.points) + len(before.result.points)
@@ -259,7 +262,7 @@ class QueryExecutor:
     async def _split_cost(
         self, request: ReportRequest, results: Results, now: WindowRows, before: WindowRows
     ) -> tuple[CostDecomposition | None, str]:
-        """What a change of cost is made of; or what to ask to be told, if that takes more calls."""
+        """The cost drivers; or, if calls ran out, how to ask for them with fewer calls."""
         if not asks_spend(request.values) or request.earlier is None:
             return None, ""
         costs, is_grouped = find_costs(request, results, now, before)
@@ -279,7 +282,7 @@ class QueryExecutor:
     async def _query_all(
         self, queries: Sequence[Query], request: ReportRequest | None = None
     ) -> list[Result]:
-        """The results in the order of the queries; those of a request in its local buckets."""
+        """The results in the order of the queries; with a request, in its local buckets."""
         self.calls += len(queries)
         local = None if request is None else request.local
 

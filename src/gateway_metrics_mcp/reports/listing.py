@@ -1,4 +1,4 @@
-"""The arguments of `list_values` -> one checked listing -> its rows."""
+"""`list_values`: its arguments as a validated listing, and the listing's rows."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ _NO_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Which values are listed, and which of them are shown."""
+    """One `list_values` call, validated: which values to query, and which to show."""
 
     query: Query
-    """Grouped by the one field; by `metadata` alone for the keys."""
+    """Grouped by the field; by `metadata` to list metadata keys."""
     datasource: Datasource
     window: Window
     scope: str | None
-    """Which side of virtual models is listed, where the datasource has them."""
+    """Which side of virtual models is listed; None if the datasource has none."""
     search: str = ""
     limit: int | None = None
     offset: int = 0
 
     @property
     def field(self) -> str:
-        """The field, as the gateway spells it."""
+        """The field in the gateway's spelling."""
         return self.query.group_by[0]
 
     @property
     def is_of_keys(self) -> bool:
-        """Whether the keys of the metadata are listed."""
+        """Whether metadata keys are listed rather than values."""
         return _is_keys(self.field, self.datasource)
 
 
 def read_listing(raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> Listing:
-    """The listing in the arguments of `list_values`.
+    """The listing that the arguments of `list_values` describe.
 
     Raises:
         InvalidQueryError: with every problem.
@@ -97,11 +97,11 @@ def read_listing(raw: Mapping[str, Any], options: ParserOptions, now: datetime) 
 
 
 async def fetch_values(backend: Backend, caller: Caller, listing: Listing) -> Result:
-    """A row for each value of the field, or for each key of the metadata.
+    """A row per value of the field, or per metadata key, with the number of rows.
 
     Raises:
-        InvalidQueryError: if the backend has no way to list keys.
-        GatewayMetricsError: as the backend does.
+        InvalidQueryError: if the backend cannot list keys.
+        GatewayMetricsError: as the backend raises.
     """
     query = listing.query
     if not listing.is_of_keys:
@@ -117,7 +117,7 @@ def _is_keys(field: str, datasource: Datasource) -> bool:
 
 
 def _read_text(name: str, value: object, problems: Problems) -> str | None:
-    """The text of an argument; a number is its digits. None if it was not given."""
+    """The text of an argument, a number as text; None if not given or a problem was added."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if value is None and name != "field":
@@ -137,7 +137,7 @@ def _read_text(name: str, value: object, problems: Problems) -> str | None:
 def _read_field(
     given: str, name: DatasourceName, options: ParserOptions, problems: Problems
 ) -> str | None:
-    """The gateway's spelling of a field that rows can be split by."""
+    """The gateway's spelling of a group-by field; None after adding a problem."""
     catalog, datasource = options.catalog, options.catalog.datasources[name]
     field = catalog.canonical("groupBy", given)
     is_key = field.startswith(METADATA_PREFIX) and field != METADATA_PREFIX
@@ -162,7 +162,7 @@ def _read_field(
 
 
 def _other_use(given: str, catalog: Catalog, datasource: Datasource) -> str | None:
-    """What else the name is good for, if it is one of the datasource's."""
+    """What else the name can be used for in the datasource; None if it is unknown."""
     if catalog.canonical("filters", given) in datasource.filters:
         return "filtered"
     if catalog.canonical("columns", given) in datasource.columns:

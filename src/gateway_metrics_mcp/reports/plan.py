@@ -1,4 +1,7 @@
-"""A report request -> the queries it takes, all side by side; and that plan in words."""
+"""Plans the queries of a report request within the limit of calls, and explains the plan.
+
+Nothing is queried here: executor.py runs the plan.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +34,23 @@ from gateway_metrics_mcp.reports.time_buckets import choose_step, count_query, n
 
 _BUCKETS: Final = 40
 _LEAST_SHARE: Final = 0.1
-"""A shorter lull at the start of a window is no sign of anything."""
+"""The least fraction of a window without rows at its start that is reported: a shorter one may be
+an ordinary lull."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissingStart:
-    """The start of a window without rows: up to `until`, None if there is no row at all."""
+    """The start of a window without rows, up to `until`; None if the window has no rows.
+
+    `share` is its fraction of the window, 0 to 1.
+    """
 
     until: datetime | None
     share: float
 
 
 def bucketed(query: Query) -> Query:
-    """The query bucket by bucket, where its values add up; else as it is."""
+    """The query as a timeseries if its values add up to the same; else unchanged."""
     if query.group_by or query.interval is not None:
         return query
     if not all(aggregation.is_additive for aggregation in query.aggregations):
@@ -53,12 +60,12 @@ def bucketed(query: Query) -> Query:
 
 
 def coverage_query(query: Query) -> Query:
-    """The cheapest query that tells when the rows begin: their number, bucket by bucket."""
+    """The cheapest query that shows when the rows begin: their number by bucket."""
     return bucketed(query.model_copy(update={"group_by": (), "aggregations": (), "interval": None}))
 
 
 def fold(query: Query, result: Result) -> Result:
-    """The one row that the ungrouped query would have had (R1)."""
+    """A bucketed result added up to the one row of the ungrouped query (R1)."""
     counts = {a.key for a in query.aggregations if a.type == "count"} | {TOTAL}
     rows = [point.values for point in result.points]
     sums: list[Number | None] = [
@@ -71,7 +78,7 @@ def fold(query: Query, result: Result) -> Result:
 
 
 def find_gap(query: Query, result: Result) -> MissingStart | None:
-    """The empty start of the window of a query by buckets; None if there is none."""
+    """The start without rows in the result of a bucketed query; None if it is short."""
     starts = [point.start for point in result.points if point.start is not None]
     if not starts:
         return MissingStart(None, 1.0)
@@ -82,28 +89,28 @@ def find_gap(query: Query, result: Result) -> MissingStart | None:
 
 
 MOST_CALLS: Final = 6
-"""Upstream calls of one tool call, by default."""
+"""The most upstream calls of one tool call, by default (`--calls`)."""
 
 _KEPT_FOR_SPLIT: Final = 2
-"""Calls that tell what moved a cost where some calls have no price."""
+"""Calls reserved for the cost drivers, which need two if some model calls have no price."""
 
 ALL_ROWS: Final = Rows()
-"""The rows of the request itself, not a measure's selection."""
+"""The rows of the request itself, rather than those of a measure."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryRole:
-    """Which part of the answer an upstream call gives."""
+    """Which part of the report a query answers."""
 
     is_before: bool = False
-    """Of the window to compare with."""
+    """For the earlier window."""
     is_all: bool = False
-    """The same without group-by: the ALL row, or all of each bucket."""
+    """Without group-by: the ALL row, or ALL of each bucket."""
     rows: Rows = ALL_ROWS
     is_coverage: bool = False
-    """When the rows of the window begin, and nothing else."""
+    """Only to find out when the rows of the window begin."""
     present: str = ""
-    """A field of whose filtered values those are told that some row has."""
+    """A field; the query shows which of its filtered values some row has."""
 
 
 def plan_queries(
@@ -113,14 +120,16 @@ def plan_queries(
     most: int = MOST_CALLS,
     present: Sequence[str] = (),
 ) -> dict[QueryRole, Query]:
-    """The queries of a request; where calls run short, ALL rows of measures are left out.
+    """The queries of a request by role, at most `most` different ones.
 
-    `present` are fields of which is asked which filtered values some row has.
+    If calls run short, checks and the ALL rows of measures are left out. `present` are fields to
+    check for filtered values that no row has.
 
     Raises:
-        InvalidQueryError: if it takes more calls than `most` even so.
+        InvalidQueryError: if even that takes more than `most` calls.
     """
-    # A timeseries shows no ALL row, but shares are parts of one.
+    # ALL is queried rather than added up: percentiles, averages, distinct counts and overlapping
+    # groups do not add up. A timeseries shows no ALL row, but its shares need one.
     shows_all = has_all_row and request.query.interval is None
     has_share = any(isinstance(value.source, Share) for value in request.values)
     needs_all = bool(request.query.group_by) and (shows_all or has_share)
@@ -129,8 +138,8 @@ def plan_queries(
     optional: dict[QueryRole, Query] = {}
     for is_before in request.windows:
         query = _in_window(request, is_before=is_before)
-        # A sum asked by buckets costs no call more, and tells when the rows begin: changes against
-        # a window without data, and run rates of a part of a month, would mislead.
+        # Sums by buckets take no further call and show when the rows begin. Without that, changes
+        # against a time before the data, and run rates of a month with a late start, mislead.
         is_spread = is_before or (request.earlier is not None and is_extrapolated(request))
         planned[QueryRole(is_before)] = bucketed(query) if is_before else query
         if needs_all:
@@ -151,7 +160,7 @@ def plan_queries(
 
 
 def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -> str:
-    """What to ask where calls ran out before it could be told what moved a cost."""
+    """How to ask for the cost drivers if calls ran out: the first of a few ways that fits."""
     plain = tuple(v for v in request.values if not isinstance(v.source, Measure | Share))
     ungrouped = _ungrouped(request.query)
     ways = {
@@ -172,7 +181,7 @@ def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -
 def _add_checks(
     request: ReportRequest, planned: dict[QueryRole, Query], most: int, present: Sequence[str]
 ) -> None:
-    """What keeps an answer from misleading, as far as there are calls left for it."""
+    """Add the checks that keep an answer from misleading, as far as calls are left."""
     told = set()
     if request.query.interval is None:
         told = {role.is_before for role, query in planned.items() if query.interval is not None}
@@ -188,16 +197,13 @@ def _add_checks(
 
 
 def _dated(request: ReportRequest) -> list[bool]:
-    """The windows of which has to be known when their rows begin.
-
-    They are the earlier one of a comparison (True), and the present one of a run rate.
-    """
+    """The windows whose first row matters: of a run rate (False), of a comparison (True)."""
     windows = [False] if is_extrapolated(request) else []
     return [*windows, *([True] if request.earlier is not None else [])]
 
 
 def list_unasked(request: ReportRequest, told: Container[bool]) -> list[str]:
-    """What is not known of the windows when calls ran out; `told` are those that it is known of."""
+    """Notes for the windows whose start was not checked because calls ran out."""
     texts = {
         True: "where the rows of the earlier window begin was not asked, calls ran out: if the"
         " data begin there, these are no changes",
@@ -208,19 +214,19 @@ def list_unasked(request: ReportRequest, told: Container[bool]) -> list[str]:
 
 
 def is_extrapolated(request: ReportRequest) -> bool:
-    """Whether the answer has a run rate: money of a month that is not over."""
+    """Whether the answer has a run rate: spend in a month that is still running."""
     period = request.window.period
     is_open = period is not None and period.is_running and period.unit == "month"
     return is_open and asks_spend(request.values)
 
 
 def count_queries(planned: Mapping[QueryRole, Query]) -> int:
-    """The calls that are made: two parts of an answer can come from the same query."""
+    """The number of calls; roles with equal queries share one."""
     return len(set(planned.values()))
 
 
 def _rows_of_measures(request: ReportRequest) -> dict[Rows, tuple[Aggregation, ...]]:
-    """The rows that measures need a query of their own for, each with its aggregations."""
+    """The rows that measures need a separate query for, with its aggregations."""
     needed: dict[Rows, dict[Aggregation, None]] = {}
     for value in request.values:
         if isinstance(value.source, Measure):
@@ -231,7 +237,7 @@ def _rows_of_measures(request: ReportRequest) -> dict[Rows, tuple[Aggregation, .
 
 
 def _choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]) -> Query:
-    """The query restricted to the rows of a measure; a spelling is read from its groups."""
+    """The query for the rows of a measure; a field with a spelling is added to the group-by."""
     group_by = query.group_by
     if rows.spelling is not None and rows.spelling.field not in group_by:
         group_by = (*group_by, rows.spelling.field)
@@ -256,7 +262,7 @@ def _ungrouped(query: Query) -> Query:
 
 
 def _whole(query: Query) -> Query:
-    """The same of all; of buckets only what shares are parts of, which adds up."""
+    """The query without group-by; in a timeseries with the additive values that shares need."""
     whole = _ungrouped(query)
     if query.interval is None:
         return whole
@@ -274,14 +280,14 @@ def _too_many(request: ReportRequest, count: int, most: int) -> Problem:
     )
 
 
-# --- the plan in words: nothing is asked ---
+# --- the plan in words, for `format: explain` ---
 
 _SIDE: Final = "virtual-model rows and the rows under them would count twice"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One upstream call, or several alike: what for, the first query, and how many."""
+    """One upstream call, or several of a kind: its purpose, the first query, the number."""
 
     purpose: str
     query: Query
@@ -289,7 +295,7 @@ class Step:
 
 
 def list_steps(request: ReportRequest, planned: Mapping[QueryRole, Query]) -> list[Step]:
-    """The calls in the order they are made."""
+    """The planned calls in order."""
     steps = []
     if needs_group_count(request):
         steps.append(Step("first, how many groups there are", count_query(request)))
@@ -312,7 +318,7 @@ def _step(request: ReportRequest, role: QueryRole, query: Query) -> Step:
 
 
 def list_later_calls(request: ReportRequest, left: int) -> list[str]:
-    """The calls that are made only if the answers need them, and if so many are left."""
+    """The calls that depend on results, in words, if `left` calls suffice for them."""
     later = []
     filtered = sum(not _is_scope(filter_) for filter_ in request.query.filters)
     filtered *= len(list_spans(request))
@@ -328,7 +334,7 @@ def list_later_calls(request: ReportRequest, left: int) -> list[str]:
 
 
 def list_added(request: ReportRequest) -> list[str]:
-    """What the request has that was not asked, and why."""
+    """What was added to the request, and why."""
     report = {value.source for value in request.values if isinstance(value.source, Aggregation)}
     added = [
         f"{aggregation.type} {aggregation.column}: {_reason(aggregation)}"
@@ -354,7 +360,7 @@ def _reason(aggregation: Aggregation) -> str:
 
 
 def _describe(role: QueryRole) -> str:
-    """What a call is for."""
+    """The purpose of a call, in words."""
     what = "ALL, asked without group-by" if role.is_all else "the rows"
     parts = [what]
     if role.is_coverage:

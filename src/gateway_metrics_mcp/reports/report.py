@@ -1,4 +1,4 @@
-"""What one tool call asked and got: the data that an answer is written from."""
+"""A report: the data of one tool call, without layout; rendering/ writes the answer from it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _TEAM: Final = "team"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was asked and what came back.
+    """A request and its combined results.
 
-    `values` are what the result's values are, in its order. `of_all` is the row of the same request
-    without group-by; None where there is no ALL row. `now` is when it was asked.
+    `values` describe the columns of `result`, in its order. `of_all` is the row of the same
+    request without group-by, None if there is none. `now` is the time of the call.
     """
 
     request: ReportRequest
@@ -33,39 +33,39 @@ class Report:
     now: datetime
     values: tuple[Value, ...]
     notes: tuple[str, ...] = ()
-    """What was changed of the request, and other notes on it."""
+    """What was changed in the request, and other notes on it."""
     spelt: Mapping[str, ValueMatch] = field(default_factory=dict)
-    """By measure: the values it took of a field whose spelling is not documented."""
+    """By measure: the values it counted of a field with an undocumented spelling."""
     earlier_spelt: Mapping[str, ValueMatch] = field(default_factory=dict)
     """The same in the earlier window."""
     priced: tuple[PriceCoverage, ...] = ()
-    """The calls that have a price, where cost was asked: of the window, and of the earlier one."""
+    """If cost was requested: the calls with a price in the window, then in the earlier one."""
     new: tuple[tuple[Key, ...], ...] = ()
-    """The groups that only the present window of a comparison has."""
+    """The groups that only the current window of a comparison has."""
     vanished: tuple[tuple[Key, ...], ...] = ()
     """The groups that only the earlier window has."""
     split: CostDecomposition | None = None
-    """What a change of cost is made of."""
+    """The drivers of a change of cost."""
     way_to_split: str = ""
-    """What to ask to be told, where that would take more calls than there may be."""
+    """How to ask for the drivers, if they would have taken too many calls."""
     gap: MissingStart | None = None
-    """The start of the window without rows, where it was asked for."""
+    """The start of the window without rows, if it was checked."""
     earlier_gap: MissingStart | None = None
     """The same of the earlier window."""
     probe: Probe | None = None
-    """What the window holds without filters, where nothing matched them."""
+    """What the window holds without the filters, if nothing matched them."""
     unmatched: tuple[Unmatched, ...] = ()
-    """Values among a filter's that no row has, where the others match some."""
+    """Values of a filter that no row has, while its other values match some."""
     near_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By metadata field that no row has: the keys that come near, where they can be listed."""
+    """By metadata field that no row has: similar keys, if the backend can list keys."""
     is_restricted: bool = False
-    """Whether the caller sees a part of the rows, by rules of ours."""
+    """Whether our rules restrict the caller's rows (R23); a gateway restricts by token."""
     link: str | None = None
-    """The URI of all rows, for an answer that has to leave some out."""
+    """The URI of all rows, for an answer that has to omit some."""
 
     @property
     def totals(self) -> tuple[Number | None, ...] | None:
-        """The ALL row to show: none beside a single row that says the same."""
+        """The ALL row to show; None if a single row has the same values."""
         totals, points = self.of_all, self.result.points
         if totals is None or len(points) != 1:
             return totals
@@ -74,22 +74,22 @@ class Report:
 
     @property
     def buckets(self) -> Interval | None:
-        """The buckets of a timeseries: the zone's own days, or the query's."""
+        """The buckets of a timeseries: the zone's days, or the query's interval."""
         return self.request.buckets
 
     def value(self, name: str) -> Value:
-        """What a value of the result is."""
+        """The description of a value column."""
         return next(value for value in self.values if value.name == name)
 
     @property
     def first_value(self) -> str | None:
-        """The first requested value; `total` where none was; None if the rows have no value."""
+        """The first requested value; `total` if none was; None if the rows have no values."""
         names = [value.name for value in (*self.request.values[1:], *self.values)]
         return next((name for name in names if name in self.result.value_names), None)
 
     @property
     def order_column(self) -> str | None:
-        """The column that orders the rows: as asked, else the first value, or its change."""
+        """The column that sorts the rows: as requested, else the first value or its change."""
         wanted = self.request.order_by
         if wanted in (*self.result.key_names, *self.result.value_names):
             return wanted
@@ -98,14 +98,14 @@ class Report:
 
     @property
     def is_by_size(self) -> bool:
-        """Whether rows are ordered by size whatever the sign: changes, unless asked otherwise."""
+        """Whether rows are sorted by absolute size: changes, unless an order was requested."""
         return self.request.earlier is not None and self.request.order_by is None
 
     @property
     def rows_overlap(self) -> bool:
-        """Whether one row of the source can count in several rows of the answer (R5).
+        """Whether one row of the source can count in several rows of the report (R5).
 
-        A caller is in several teams, so any two teams can share calls.
+        A caller can be in several teams, so any two teams can share calls.
         """
         if _TEAM not in self.request.query.group_by or _TEAM not in self.result.key_names:
             return False
@@ -126,7 +126,7 @@ def is_empty(report: Report) -> bool:
 
 
 def _is_same(one: Number | None, other: Number | None) -> bool:
-    """Whether values differ by no more than the order of adding floats; NaN is as NaN."""
+    """Whether two values are equal up to float noise; NaN equals NaN."""
     if not (isinstance(one, float) and isinstance(other, float)):
         return one == other
     is_close = math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

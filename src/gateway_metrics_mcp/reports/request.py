@@ -1,4 +1,4 @@
-"""A tool call's arguments -> one ReportRequest, or every reason why it is none."""
+"""Validates the query tools' arguments as a ReportRequest, or lists every problem."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from gateway_metrics_mcp.reports.columns import (
 )
 
 MOST_POINTS: Final = 5_000
-"""Interval times groups: beyond that nothing is fetched."""
+"""The most points, buckets times groups, of a timeseries; more are refused before querying."""
 
 _GROUP_OF: Final = {"userEmail": "userEmail", "virtualAccount": "virtualaccount"}
-"""The filters on subjects, each with the field that groups by the same."""
+"""The filters on subjects, each with the group-by field of the same kind."""
 _WHOLE_VALUES: Final = frozenset(("EQUAL", "NOT_EQUAL", "IN", "NOT_IN"))
 
 
 @dataclass(frozen=True, slots=True)
 class ParserOptions:
-    """What arguments are read with: the catalog, and the server's settings."""
+    """The catalog and the settings that arguments are read with."""
 
     catalog: Catalog
     default_zone: str = "UTC"
@@ -61,48 +61,48 @@ class ParserOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """One tool call, validated: the query to send, and how its answer is to be shown.
+    """One tool call, validated: the query, and how to show its answer.
 
-    The query asks for all that `values` are made of, and for what the notes need.
+    The query has all aggregations that `values` and the notes need.
     """
 
     query: Query
     datasource: Datasource
     window: Window
     scope: str | None
-    """Which side of virtual models the query asks, where the datasource has them."""
+    """Which side of virtual models is queried; None if the datasource has none."""
     format: Format
     values: tuple[Value, ...]
-    """`total`, and what was asked, in the order asked."""
+    """`total`, then the requested values in order."""
     earlier: Window | None = None
-    """The window to compare with."""
+    """The window to compare with; None without `compareTo`."""
     scope_filter: Filter | None = None
-    """The query's last filter, where it was added for the scope and not asked."""
+    """The query's last filter, if it was added for the scope rather than requested."""
     local: LocalDays | None = None
-    """The buckets, where they are a zone's days and not the query's own."""
+    """The buckets, if they are a zone's days rather than the query's interval."""
     is_interval_ours: bool = False
-    """Whether the interval was left to us, so that we may widen it."""
+    """Whether the interval is our default, which may be widened; a requested one may not."""
     order_by: str | None = None
-    """A column of the answer; None for the first value, or its change."""
+    """A column of the answer to sort by; None for the first value, or its change."""
     is_descending: bool = True
     limit: int | None = None
     offset: int = 0
 
     @property
     def buckets(self) -> Interval | None:
-        """The buckets of the answer: the zone's own, or the query's; None in a distribution."""
+        """The buckets: the zone's days, or the query's interval; None in a distribution."""
         return self.local or self.query.interval
 
     @property
     def windows(self) -> tuple[bool, ...]:
-        """The windows by whether they are the earlier one."""
+        """One `is_before` flag per window: False for the current one, True for the earlier."""
         return (False,) if self.earlier is None else (False, True)
 
 
 def read_distribution(
     raw: Mapping[str, Any], options: ParserOptions, now: datetime
 ) -> ReportRequest:
-    """The request in the arguments of `query_distribution`.
+    """The request that the arguments of `query_distribution` describe.
 
     Raises:
         InvalidQueryError: with every problem.
@@ -131,7 +131,7 @@ def read_distribution(
 
 
 def read_timeseries(raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> ReportRequest:
-    """The request in the arguments of `query_timeseries`.
+    """The request that the arguments of `query_timeseries` describe.
 
     Raises:
         InvalidQueryError: with every problem.
@@ -158,7 +158,7 @@ def read_times(
     now: datetime,
     problems: Problems,
 ) -> Window | None:
-    """The window of `startTs`, `endTs` and `timezone`; None after a problem was added."""
+    """The window of `startTs`, `endTs` and `timezone`; None after adding a problem."""
     return problems.attempt(
         "startTs",
         read_window,
@@ -178,9 +178,9 @@ def _read_request(
     *,
     earlier: Window | None = None,
 ) -> ReportRequest | None:
-    """The request without its presentation; None if there are problems.
+    """The request without order, limit and offset; None after adding problems.
 
-    Without a window the rest is checked all the same, so that one refusal lists everything.
+    The rest is checked even without a window, so that one refusal lists all problems (R20).
     """
     found = len(problems)
     parts = QueryValidator(
@@ -224,7 +224,7 @@ def _read_request(
 def _read_interval(
     arguments: QueryArguments, window: Window | None, problems: Problems
 ) -> Interval | None:
-    """The interval as asked, else the narrowest usual one with few buckets."""
+    """The requested interval, or a default with at most about 60 buckets."""
     if not isinstance(arguments, TimeseriesArguments):
         return None
     if arguments.interval:
@@ -233,7 +233,7 @@ def _read_interval(
 
 
 def _check_buckets(query: Query, problems: Problems) -> None:
-    """Too many buckets are refused before anything is asked, with an interval that fits."""
+    """Refuse too many buckets before any query, suggesting an interval that fits."""
     if query.interval is None:
         return
     count = query.interval.count_buckets(query.start_ts, query.end_ts)
@@ -247,7 +247,7 @@ def _check_buckets(query: Query, problems: Problems) -> None:
 
 
 def _check_subjects(group_by: Sequence[str], filters: Sequence[Filter]) -> list[Problem]:
-    """What filters on subjects get wrong, if anything."""
+    """Problems with filters on subjects that would match nothing, which looks like no traffic."""
     problems = Problems()
     positive = {f.field_name for f in filters if f.operator not in NEGATIVE_OPERATORS}
     if positive >= _GROUP_OF.keys():
@@ -259,7 +259,7 @@ def _check_subjects(group_by: Sequence[str], filters: Sequence[Filter]) -> list[
         )
     kinds = [field for field in _GROUP_OF.values() if field in group_by]
     for index, one in enumerate(filters):
-        # Grouping by one kind of subject keeps that kind alone (R7).
+        # Grouping by one kind of subject excludes the other (R7).
         fits = _GROUP_OF.get(one.field_name)
         is_other = fits is not None and len(kinds) == 1 and fits not in kinds
         if is_other and one.operator not in NEGATIVE_OPERATORS:
@@ -268,7 +268,7 @@ def _check_subjects(group_by: Sequence[str], filters: Sequence[Filter]) -> list[
                 f"{one.field_name} matches nothing in groups by {kinds[0]}: group by {fits}",
             )
     for index, one in enumerate(filters):
-        # An answer can give the one domain of all addresses once, and each up to its `@`.
+        # An answer can print a domain that all addresses share once, and each address up to `@`.
         if one.field_name in _GROUP_OF and one.operator in _WHOLE_VALUES:
             cut = [quote(text) for text in one.texts if text.endswith("@")]
             if cut:
@@ -282,7 +282,7 @@ def _check_subjects(group_by: Sequence[str], filters: Sequence[Filter]) -> list[
 def _read_order(
     order: object, request: ReportRequest, problems: Problems
 ) -> tuple[str | None, bool]:
-    """The column of the answer and whether it descends."""
+    """The column to sort by, and whether descending; `-column` is ascending."""
     values = request.values
     if request.earlier is not None:
         values = tuple(column for value in values for column in compared(value))

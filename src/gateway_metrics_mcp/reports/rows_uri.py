@@ -1,6 +1,6 @@
-"""A report request as a URI that carries all of it, and back: nothing is kept to read it.
+"""Writes and reads row URIs, which contain a whole report request, so no state is kept for them.
 
-The URI's query string holds the tool's arguments. A list is a line of CSV, a filter the line of its
+The URI's query string holds the tool's arguments. A list is a line of CSV; so is a filter, with its
 field, operator and values: `groupBy=team,modelName&filters=modelName,IN,a,b`.
 """
 
@@ -33,23 +33,23 @@ from gateway_metrics_mcp.reports.request import (
 
 ROWS: Final = "gateway-metrics://rows"
 LONGEST: Final = 1_500
-"""The most letters of a URI: a request with longer filters has none."""
+"""The most letters of a URI that is written; a longer request gets none."""
 
 _LONGEST_READ: Final = LONGEST * 2
-"""Letters of a URI that is read: a client may encode more signs."""
+"""The most letters of a URI that is read: a client may percent-encode more characters."""
 
 _BARE: Final = ":,/@!$'()*;?"
-"""Signs that a query string takes as they are (RFC 3986), for short and readable URIs."""
+"""Characters that a query string allows unencoded (RFC 3986), for short, readable URIs."""
 _LISTS: Final = ("aggregations", "groupBy", "filters")
 _WINDOW: Final = ("startTs", "endTs")
 _COMMON: Final = ("datasource", *_LISTS, *_WINDOW, "timezone")
 _DISTRIBUTION: Final = (*_COMMON, "compareTo", "orderBy")
 _TIMESERIES: Final = (*_COMMON, "interval")
 TEMPLATE: Final = ROWS + "{?" + ",".join((*_DISTRIBUTION, "interval")) + "}"
-"""Of all such URIs (RFC 6570)."""
+"""The URI template of the resource (RFC 6570)."""
 
-# An earlier form is still read: JSON in the path, its signs swapped for those that a path takes
-# bare.
+# An earlier form is still read, because clients may have kept its URIs: JSON in the path, with its
+# characters swapped for those that a path allows unencoded.
 _SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
 
 _ABSOLUTE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z)?", re.ASCII)
@@ -57,13 +57,13 @@ _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
 
 
 def write_link(request: ReportRequest) -> str | None:
-    """The URI of all rows of the answer; None if it would be too long."""
+    """The URI of all rows of the report; None if it would exceed LONGEST."""
     link = format_link(_arguments(request))
     return link if len(link) <= LONGEST else None
 
 
 def format_link(arguments: Mapping[str, Any]) -> str:
-    """The URI of these arguments."""
+    """The URI of a tool's arguments."""
     given = {
         name: [*map(_write_filter, value)] if name == "filters" else _write_line(value)
         for name, value in arguments.items()
@@ -73,7 +73,7 @@ def format_link(arguments: Mapping[str, Any]) -> str:
 
 
 def read_link(link: str) -> Any:
-    """The arguments in a URI of rows, not checked; None if it holds none."""
+    """The arguments in a row URI, unchecked; None if it cannot be read."""
     if len(link) > _LONGEST_READ:
         return None
     try:
@@ -83,7 +83,7 @@ def read_link(link: str) -> Any:
         if link.startswith(f"{ROWS}/"):
             text = unquote(link.removeprefix(f"{ROWS}/"), errors="strict")
             text = text if text.startswith("{") else text.translate(_SWAPPED)
-            return from_json(text, allow_inf_nan=False)  # nor anything nested deeply
+            return from_json(text, allow_inf_nan=False)  # refuses deep nesting, too
     except ValueError:
         pass
     return None
@@ -97,9 +97,10 @@ def _read_values(name: str, values: list[str]) -> Any:
 
 
 def _write_filter(one: object) -> str:
-    """`modelName,IN,a,b`; JSON where that is less.
+    """A filter as `modelName,IN,a,b`, or as JSON if a value is not text.
 
-    A value that is no text stays so only in JSON: the field may be one that the catalog lacks.
+    CSV would turn a number into text, and for a field that the catalog lacks no type tells how to
+    turn it back.
     """
     if not isinstance(one, Mapping) or not isinstance(one.get("value"), list):
         return one if isinstance(one, str) else json.dumps(one)
@@ -125,7 +126,7 @@ def _write_line(parts: list[Any]) -> str:
 
 
 def _read_line(text: str) -> list[str] | str:
-    """The parts of a line of CSV; the text as it is where it is none."""
+    """The fields of a line of CSV; the text itself if it is not one line of CSV."""
     try:
         (line,) = csv.reader(StringIO(text, newline=""))
     except (ValueError, csv.Error):
@@ -134,7 +135,7 @@ def _read_line(text: str) -> list[str] | str:
 
 
 def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportRequest:
-    """The request of such arguments, by the rules of the tools; without limit or offset.
+    """The request of a row URI's arguments, checked as for the tools; without limit.
 
     Raises:
         InvalidQueryError: with every problem.
@@ -164,9 +165,12 @@ def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportReques
 
 
 def _arguments(request: ReportRequest) -> dict[str, Any]:
-    """The tool's arguments that mean this very request, without those left at their default."""
+    """The tool arguments of exactly this request, without defaults.
+
+    Times are absolute, so that the URI keeps naming the same rows.
+    """
     query, zone = request.query, request.window.zone
-    # Without the one that is added to every query of its kind.
+    # Reading the arguments adds the scope's filter again.
     filters = query.filters if request.scope_filter is None else query.filters[:-1]
     given: dict[str, Any] = {
         "datasource": query.datasource,
@@ -195,7 +199,7 @@ def _spell(value: Value) -> str:
 
 
 def _as_argument(one: Filter, request: ReportRequest) -> dict[str, Any]:
-    """The filter with its values as text, where their field's type tells how to read it."""
+    """The filter with its values as text, if the field's type tells how to read them."""
     values: list[Any] = list(one.values)
     if one.operator == "IS_NULL" or one.field_name in request.datasource.filters:
         values = [value if isinstance(value, str) else json.dumps(value) for value in values]
@@ -203,14 +207,14 @@ def _as_argument(one: Filter, request: ReportRequest) -> dict[str, Any]:
 
 
 def _format(instant: datetime, zone: ZoneInfo) -> str:
-    """A date where that says it; it would mean another instant outside UTC."""
+    """The instant as text; as a date at midnight in UTC, since elsewhere a date is local."""
     utc = instant.astimezone(UTC)
     is_date = zone.key == "UTC" and utc.time() == time()
     return utc.date().isoformat() if is_date else format_minute(utc)
 
 
 def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> Problems:
-    """What is no argument here, and each time that is not the same whenever it is read."""
+    """Problems: unknown arguments, and times that are not absolute."""
     problems = Problems(
         Problem(quote(name), f"is not part of such a resource. {did_you_mean(name, names)}")
         for name in raw
@@ -231,10 +235,10 @@ def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> Problems:
 
 
 def _read_end(text: str, earlier: Window) -> datetime:
-    """The end of the window to compare with.
+    """The end of the earlier window.
 
     Raises:
-        InvalidQueryError: if it is none.
+        InvalidQueryError: if it is not a time after the window's start.
     """
     try:
         end = read_instant(text, earlier.zone)

@@ -1,4 +1,7 @@
-"""A timeseries over local buckets, out of the UTC buckets and windows that a backend answers."""
+"""Fits a timeseries to its limits, and builds local buckets from UTC buckets or single queries.
+
+The API has UTC buckets alone (R4).
+"""
 
 from __future__ import annotations
 
@@ -38,25 +41,26 @@ from gateway_metrics_mcp.query.time.interval import (
 from gateway_metrics_mcp.reports.request import MOST_POINTS, ReportRequest
 
 MOST_AT_ONCE: Final = 6
-"""Upstream calls under way side by side."""
+"""Upstream calls of one tool call that run at once."""
 
 Fetch = Callable[[Query], Awaitable[Result]]
 
 MOST_BUCKET_CALLS: Final = 31
-"""Local buckets that are asked one by one: a month of days."""
+"""The most local buckets that are queried one by one: a month of days."""
 
 MOST_STEPS: Final = 5_000
-"""From here on a query per local bucket is less work, where there are few of these."""
+"""Above this many UTC buckets, a query per local bucket is less work if those are few."""
 
 
 def choose_step(query: Query, local: LocalDays) -> Interval | None:
-    """The buckets in UTC of one query whose rows make up the local ones; None: ask each.
+    """The UTC interval whose buckets add up to the local ones; None to query each local bucket.
 
-    They are the local ones themselves where the zone's clocks show UTC in the whole window.
+    If the zone equals UTC in the whole window, it is the local interval itself.
     """
     start, end = query.start_ts, query.end_ts
     if list(local.buckets(start, end)) == list(local.in_utc.buckets(start, end)):
         return local.in_utc
+    # Percentiles, averages and distinct counts of narrow buckets cannot be combined.
     if not all(aggregation.is_additive for aggregation in query.aggregations):
         return None
     step = local.step(start, end)
@@ -66,7 +70,7 @@ def choose_step(query: Query, local: LocalDays) -> Interval | None:
 
 
 def can_run_each(query: Query, local: LocalDays) -> bool:
-    """Whether there may be a distribution query per local bucket."""
+    """Whether each local bucket may be queried as a distribution, which has no rates (R14)."""
     return (
         not query.has_rates
         and local.count_buckets(query.start_ts, query.end_ts) <= MOST_BUCKET_CALLS
@@ -74,7 +78,7 @@ def can_run_each(query: Query, local: LocalDays) -> bool:
 
 
 def find_obstacle(query: Query, local: LocalDays) -> tuple[str, str] | None:
-    """Why the query cannot be had in local buckets, and what can be; None if it can."""
+    """Why local buckets are impossible, and what to ask instead; None if they are possible."""
     if choose_step(query, local) is not None or can_run_each(query, local):
         return None
     zone, utc = local.zone.key, 'timezone "UTC"'
@@ -97,11 +101,11 @@ def find_obstacle(query: Query, local: LocalDays) -> tuple[str, str] | None:
 
 
 async def run_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
-    """The rows of a timeseries in local buckets, each at its bucket's start in UTC.
+    """A timeseries in local buckets; `start` is the bucket's start in UTC.
 
     Raises:
-        InvalidQueryError: before anything is sent, if it cannot be had.
-        GatewayMetricsError: the first failure; all other calls are cancelled then.
+        InvalidQueryError: before any query, if local buckets are impossible.
+        GatewayMetricsError: the first failure; the other calls are then cancelled.
     """
     if obstacle := find_obstacle(query, local):
         raise InvalidQueryError([Problem("interval", ". ".join(obstacle))])
@@ -111,10 +115,11 @@ async def run_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
     try:
         narrow = await fetch(query.model_copy(update={"interval": step}))
     except (TooManyRowsError, ResponseTooLargeError):
-        # The narrow buckets were too many; the local ones are far fewer.
+        # The UTC buckets have too many rows; there are far fewer local ones.
         if not can_split:
             raise
         return await _run_each(fetch, query, local)
+    # A gateway may align its buckets otherwise, so that they cross a local midnight.
     result = _regroup(narrow, query, local, step)
     if result is not None:
         return result
@@ -127,10 +132,10 @@ async def run_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
 
 
 async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
-    """The results in the order of the queries, a few of them under way at once.
+    """The results in the order of the queries, at most MOST_AT_ONCE running at once.
 
     Raises:
-        Exception: the first failure, as itself; the rest is cancelled then.
+        Exception: the first failure, outside any group; the other queries are then cancelled.
     """
     if len(queries) == 1:
         return [await fetch(queries[0])]
@@ -157,13 +162,13 @@ async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
 
 
 def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> Result | None:
-    """The rows added up by local bucket and keys; None if a row lies in two buckets."""
+    """The rows added up by local bucket and keys; None if a row crosses two buckets."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
     rows: dict[tuple[int, Identity], list[DataPoint]] = {}
     for point in narrow.points:
         if point.start is None:
             return None
-        # The first narrow bucket may begin before the window does.
+        # The first UTC bucket may start before the window.
         bucket = bisect_right(edges, max(point.start, query.start_ts)) - 1
         if bucket + 1 < len(edges) and end_of(point.start, step) > edges[bucket + 1]:
             return None
@@ -180,7 +185,7 @@ def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> 
 
 
 async def _run_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:
-    """One distribution query per local bucket, the first and last clipped to the window."""
+    """One distribution query per local bucket, the first and last cut to the window."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
     ends = [*edges[1:], query.end_ts]
     queries = [
@@ -198,14 +203,14 @@ async def _run_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:
 
 
 def _join(query: Query, edges: Sequence[datetime], results: Sequence[Result]) -> Result:
-    """The rows of all buckets, under the names that any of them has."""
+    """The rows of all buckets, with every value name that some bucket has."""
     came = {name for result in results if result.points for name in result.value_names}
     names = tuple(name for name in value_names_of(query) if name in came or not came)
     points = [
         DataPoint(point.keys, values, start)
         for start, result in zip(edges, results, strict=True)
         for point, values in zip(result.points, _pick(result, names), strict=True)
-        # Without group-by an empty window has a row, an empty bucket has none (R3).
+        # An ungrouped distribution without matches has a row (R1), an empty bucket has none (R3).
         if query.group_by or any(values)
     ]
     ages = [result.age_s for result in results if result.age_s is not None]
@@ -220,7 +225,7 @@ def _join(query: Query, edges: Sequence[datetime], results: Sequence[Result]) ->
 
 
 def _pick(result: Result, names: Sequence[str]) -> Iterable[tuple[Number | None, ...]]:
-    """The values of each row under these names; null for one that the result lacks."""
+    """Each row's values in the order of these names; None for one that the result lacks."""
     if result.value_names == names:
         return [point.values for point in result.points]
     places = [result.value_names.index(n) if n in result.value_names else None for n in names]
@@ -231,7 +236,7 @@ def _pick(result: Result, names: Sequence[str]) -> Iterable[tuple[Number | None,
 
 
 def _sorted(points: list[DataPoint], names: Sequence[str]) -> tuple[DataPoint, ...]:
-    """By bucket, then total descending (R15); rows of one total in the order they came."""
+    """Sorted by bucket, then total descending (R15); equal totals keep their order."""
     place = names.index(TOTAL) if TOTAL in names else None
 
     def rank(point: DataPoint) -> tuple[datetime, Number]:
@@ -243,12 +248,12 @@ def _sorted(points: list[DataPoint], names: Sequence[str]) -> tuple[DataPoint, .
 
 
 def needs_group_count(request: ReportRequest) -> bool:
-    """Whether the number of groups decides if the answer is too large."""
+    """Whether the groups have to be counted before the size of the answer is known."""
     return request.query.interval is not None and bool(request.query.group_by)
 
 
 def count_query(request: ReportRequest) -> Query:
-    """The cheapest query that tells how many groups there are: they alone, without values."""
+    """The cheapest query that counts the groups: one row per group, without values."""
     update = {"type": "distribution", "interval": None, "aggregations": ()}
     return request.query.model_copy(update=update)
 
@@ -256,12 +261,12 @@ def count_query(request: ReportRequest) -> Query:
 def settle_buckets(
     request: ReportRequest, groups: int = 1
 ) -> tuple[ReportRequest, tuple[str, ...]]:
-    """The request with buckets that fit, and what was changed.
+    """The request with buckets within MOST_POINTS, and notes on changes.
 
-    An interval that was left to us is widened; one that was asked stands.
+    A default interval is widened; a requested one is never changed.
 
     Raises:
-        InvalidQueryError: with what fits, if it does not.
+        InvalidQueryError: if it does not fit, with an interval that does.
     """
     obstacle = _find_obstacle(request, groups)
     if obstacle is None:
@@ -278,7 +283,7 @@ def settle_buckets(
 
 
 def _find_better(request: ReportRequest, groups: int) -> ReportRequest | None:
-    """The same in the narrowest usual buckets that fit."""
+    """The request with the narrowest default interval that fits; None if none does."""
     for interval in INTERVALS:
         query = request.query.model_copy(update={"interval": interval})
         better = replace(request, query=query, local=localise(interval, request.window.zone))
@@ -291,7 +296,7 @@ def _find_better(request: ReportRequest, groups: int) -> ReportRequest | None:
 
 
 def _find_obstacle(request: ReportRequest, groups: int) -> tuple[str, str] | None:
-    """Why these buckets cannot be had, and what else can be done."""
+    """Why the buckets are impossible or too many, and what to do instead; None if they fit."""
     buckets = request.buckets
     if buckets is None:
         return None

@@ -82,7 +82,7 @@ class DuckDialect:
     def has_text(self, place: TextPlace, text: str, part: str) -> str:
         return f"{_DUCK_TEXT[place]}({text}, {part})"
 
-    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:  # noqa: ARG002 - integer sums do not overflow
+    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:  # noqa: ARG002 - sums never overflow
         if function == "countDistinct":
             return f"count(DISTINCT {value})"
         return f"{function}({value})"
