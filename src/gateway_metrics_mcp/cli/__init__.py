@@ -1,1 +1,1 @@
-"""The commands."""
+"""The command line: one module or folder per command."""

@@ -1,4 +1,4 @@
-"""`check`: tries the configured backend and says what works and what does not."""
+"""The command `check`: tries the configured backend and says what works and what does not."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _OF_THE_WHOLE: Final = (
     RateLimitedError,
     UnavailableError,
 )
-"""What stops every question to a gateway alike: said once, and the rest is not asked."""
+"""Failures that affect every query to a gateway: reported once, and the others are skipped."""
 
 Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried."""
+    """The result of one thing that was tried; as text, one line of the output."""
 
     what: str
     is_good: bool
     detail: str
     is_absent: bool = False
-    """Whether the source has no table for it."""
+    """Whether the source has no table for the datasource."""
 
     def __str__(self) -> str:
         return f"{'ok  ' if self.is_good else 'FAIL'}  {self.what}: {self.detail}"
@@ -72,7 +72,7 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
 
 
 async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
-    """What lies between here and a gateway: the proxy, and the difference of the clocks."""
+    """Findings on the way to a gateway: the proxy in use, and a wrong clock here."""
     from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # a heavy door
 
     try:
@@ -81,7 +81,7 @@ async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
             yield Finding("proxy", is_good=True, detail=f"requests go through {proxy}")
         date = await GatewayProbe(host).read_clock()
     except (GatewayMetricsError, ValueError):
-        return  # the questions meet the same, and tell
+        return  # the queries below fail for the same reason and report it
     skew = timedelta() if date is None else clock() - date
     if abs(skew) > _MOST_SKEW:
         minutes = round(abs(skew).total_seconds() / 60)
@@ -106,6 +106,7 @@ async def _try_datasources(backend: Backend, now: datetime, *, is_remote: bool) 
                 rest = " (the other datasources were not asked)" if findings else ""
                 return [*findings, Finding("gateway", is_good=False, detail=f"{error}{rest}")]
             findings.append(Finding(datasource, is_good=False, detail=str(error)))
+    # One missing table is normal: a directory holds what was imported. All missing is not.
     if all(finding.is_absent for finding in findings):
         findings.append(Finding("data", is_good=False, detail="none of the tables is there"))
     details = {finding.detail for finding in findings if not finding.is_good}
@@ -115,10 +116,10 @@ async def _try_datasources(backend: Backend, now: datetime, *, is_remote: bool) 
 
 
 async def _try(backend: Backend, query: Query) -> Finding:
-    """What a datasource answers.
+    """Count a datasource's rows.
 
     Raises:
-        GatewayMetricsError: if it does not.
+        GatewayMetricsError: if the backend fails.
     """
     result = await backend.query(query, LOCAL)
     rows = result.points[0].values[0] if result.points and result.value_names else 0

@@ -1,4 +1,4 @@
-"""The demo: an MCP client asks the real server five questions that people ask."""
+"""The command `demo`: an MCP client asks the real server five common questions."""
 
 from __future__ import annotations
 
@@ -74,13 +74,16 @@ QUESTIONS: Final[tuple[tuple[str, tuple[str, dict[str, Any]]], ...]] = (
 
 
 async def run_demo(settings: Settings, out: TextIO) -> int:
-    """Ask the questions and print each tool call with its answer; 1 if one of them fails.
+    """Ask the questions, and print each tool call with its answer to `out`.
 
-    The picture that one of them brings goes into the demo's cache directory.
+    The chart of one of them is written to the demo's cache directory.
+
+    Returns:
+        The exit code: 0, or 1 if a call failed.
     """
     backend = settings.backend or ""
     if not backend.startswith("demo:"):
-        backend = "demo:"  # never a gateway that happens to be set up
+        backend = "demo:"  # never query a gateway that happens to be configured
     failures = 0
     async with connect(backend) as client:
         for number, (title, (tool, arguments)) in enumerate(QUESTIONS, 1):

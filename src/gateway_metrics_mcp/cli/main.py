@@ -1,4 +1,4 @@
-"""The command line: parses the command, `serve` by default, and its settings, and runs it."""
+"""The entry point: parses the command (`serve` by default) and its settings, and runs it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OWN_FLAGS = {
     "install": "install.command",
     "token": "token",
 }
-"""Commands with their own flags, and their modules, imported only when used."""
+"""Commands with flags of their own, and their modules: imported only when used, for start-up."""
 _OTHERS = {
     "ask": "ask one question and print the answer (ask --help)",
     "import": "load your own logs into a data directory (import --help)",
@@ -46,16 +46,22 @@ _OTHERS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command: 0 success, 1 a failure that was explained, 2 wrong usage, 130 Ctrl-C."""
+    """Run a command; `argv` defaults to the process's.
+
+    Returns:
+        The exit code: 0 success, 1 an explained failure, 2 wrong usage, 130 Ctrl-C.
+    """
     if sys.stdout is None:  # closed, as by `>&-`
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
-    # Buffered text would be written to the protocol stream when the server ends.
+    # The SDK moves the protocol to another descriptor while serving; text left in this buffer
+    # would be flushed into the protocol stream at exit.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
     code = _INTERRUPTED
     try:
         with suppress(KeyboardInterrupt):
             code = _run(sys.argv[1:] if argv is None else argv)
-    except* BrokenPipeError:  # the reader is gone, as in `demo | head`
+    except* BrokenPipeError:  # the reader has gone, as in `demo | head`
+        # stdout now leads nowhere, so that the interpreter's flush at exit does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     return code
@@ -76,9 +82,9 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> dict[str, Any]:
-    """The command and the flags.
+    """Parse the command and its flags; exits with 2 on wrong usage.
 
-    Unknown flags are refused first: argparse takes the value of one for the command.
+    Unknown flags are refused first, because argparse takes the value of one for the command.
     """
     parser = _build_parser()
     known, rest = parser.parse_known_args(argv)
@@ -94,7 +100,7 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _build_parser() -> Parser:
-    """The parser, with a flag per setting."""
+    """The parser of commands whose flags are the settings."""
     parser = Parser(
         "gateway-metrics-mcp",
         usage="%(prog)s [command] [flags]",

@@ -1,4 +1,4 @@
-"""Our own use of MCP as a client: a session with the real server over stdio."""
+"""An MCP client over stdio, with which `demo` and `install` use a server as hosts do."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 @asynccontextmanager
 async def connect(backend: str) -> AsyncIterator[Client]:
-    """A session with a server of that backend, in a process of its own.
+    """Start a server for `backend` in a process of its own, and connect to it.
 
-    Nothing of the set-up here reaches it: it asks that backend and no other.
+    Our variables are removed from its environment, so that it queries this backend and no other.
     """
     server = StdioServerParameters(
         command=sys.executable,
@@ -36,7 +36,11 @@ async def connect(backend: str) -> AsyncIterator[Client]:
 async def call_tool(
     client: Client, tool: str, arguments: Mapping[str, Any]
 ) -> tuple[str, bool, bytes | None]:
-    """The text of a tool's answer, whether it is an error, and the PNG that came with it."""
+    """Call a tool.
+
+    Returns:
+        The text, whether it is an error, and the PNG if there is one.
+    """
     result = await client.call_tool(tool, dict(arguments))
     texts = [block.text for block in result.content if isinstance(block, TextContent)]
     images = [block.data for block in result.content if isinstance(block, ImageContent)]
@@ -47,14 +51,15 @@ async def call_tool(
 async def list_tools(
     command: str, args: Sequence[str], env: Mapping[str, str], *, timeout_s: float
 ) -> list[str]:
-    """The names of the tools of a server that is started for it, with that environment.
+    """Start a server and list the names of its tools.
 
     Raises:
-        UnreachableError: if it does not start, or does not answer as MCP has it.
+        UnreachableError: if it does not start, or does not answer within `timeout_s`.
     """
     server = StdioServerParameters(command=command, args=[*args], env={**env})
     try:
         with anyio.fail_after(timeout_s):
+            # `legacy`: the handshake of 2025-11-25 and before, with which most clients connect.
             async with Client(server, mode="legacy") as client:
                 return [tool.name for tool in (await client.list_tools()).tools]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the commands' parsers have in common: the settings' flags, and errors of one line."""
+"""Shared by the commands' parsers: flags for settings, and one-line errors without secrets."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ WRONG_USAGE: Final = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviations: a script's `--to` must not change its meaning."""
+    """An `ArgumentParser` without abbreviations: a new flag must not break a script's `--to`."""
 
     def __init__(self, prog: str, *, usage: str = "%(prog)s [flags]", **texts: str) -> None:
         super().__init__(prog=prog, usage=usage, allow_abbrev=False, **texts)  # type: ignore[arg-type]  # texts only
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """The arguments; an unknown one ends the process."""
+        """Parse the arguments; exits with 2 if one is unknown."""
         known, rest = self.parse_known_args(argv)
         self.refuse(rest, argv)
         return known
 
     def refuse(self, rest: Sequence[str], argv: Sequence[str]) -> None:
-        """End the process if `parse_known_args` left something over."""
+        """Exit with 2 if `parse_known_args` left arguments over."""
         for problem in self.explain_unknown(rest, argv):
             self.error(problem)
 
@@ -52,18 +52,19 @@ class Parser(argparse.ArgumentParser):
             is_value = is_flag and not has_value
 
     def error(self, message: str) -> NoReturn:
-        """Write one line: argparse's own comes below a screen of usage."""
+        """Exit with 2 and one line: argparse would print it below a screen of usage."""
         end = "" if message.endswith("?") else "."
         self.exit(WRONG_USAGE, f"{self.prog}: {message}{end} See {self.prog} --help\n")
 
 
 def read_command_settings(flags: Mapping[str, Any]) -> Settings:
-    """The settings of a command whose flags these are; its log is as they ask.
+    """Read a command's settings from its flags and the environment, and configure logging.
 
     Raises:
-        SettingsError: if one does not fit, or a secret stands in the backend's address.
+        SettingsError: if a setting is invalid, or the backend's URL contains a secret.
     """
     settings = read_settings(flags, os.environ)
+    # Other users of the machine can read a command line.
     if advice := find_embedded_credentials(settings.backend or ""):
         raise SettingsError(advice)
     configure_logging(settings.log_level, settings.log_format)
@@ -81,7 +82,7 @@ def add_setting_flags(
     without: Collection[str] = (),
     shown: Collection[str] | None = None,
 ) -> None:
-    """Add `--config` and the settings' flags; where `shown` is given, the help has those alone."""
+    """Add `--config` and a flag per setting; the help lists all, or only those in `shown`."""
     add = parser.add_argument
     add("--config", metavar="FILE", help="a TOML file with settings")
     for name in flag_names():

@@ -1,4 +1,7 @@
-"""The commands `serve` and `api`: start a server and run it until a signal."""
+"""The commands `serve` and `api`: start a server and run it until a signal.
+
+Heavy modules are imported inside functions, so that each command loads only its own.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ from gateway_metrics_mcp.settings import Settings
 
 
 def serve(settings: Settings) -> int:
-    """Serve MCP over stdio or HTTP; returns the exit code."""
+    """Serve MCP over stdio or HTTP until a signal or the end of stdin; returns the exit code."""
     if settings.transport == "stdio":
         # The thread that reads stdin cannot be interrupted: let Ctrl-C end the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.disable()  # imports create objects that stay: collecting costs a tenth of the start
+    gc.disable()  # imports create long-lived objects: collecting takes a tenth of the start-up time
     from gateway_metrics_mcp.server.app import build_server  # mcp takes half a second
 
     server = build_server(settings)
-    gc.freeze()
+    gc.freeze()  # later collections skip everything imported so far
     gc.enable()
     if settings.transport == "stdio":
         anyio.run(server.run_stdio_async)
@@ -44,7 +47,7 @@ def _serve_mcp(server: Any, settings: Settings) -> int:
 
 
 def serve_api(settings: Settings) -> int:
-    """Serve the metrics query API from an engine; returns the exit code."""
+    """Serve the metrics query API from an engine until a signal; returns the exit code."""
     from gateway_metrics_mcp.auth.factory import build_policy  # likewise
     from gateway_metrics_mcp.http.api import MetricsApi, build_api_app  # only for this command
     from gateway_metrics_mcp.http.openapi import PATH  # likewise
@@ -58,19 +61,20 @@ def _run_app(app: Any, service: Any, settings: Settings, policy: Any, path: str)
     """Serve an application until a signal stops it."""
     from gateway_metrics_mcp.http.shutdown import GracefulServer  # only for HTTP
 
-    # uvicorn would log the paths of SSE, which contain session ids; calls are logged by us.
+    # uvicorn would log request paths, and those of SSE contain session ids. Calls are logged by us.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     if policy.notice:
         announce(policy.notice)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: policy.reload())
     server = GracefulServer(app, service, drain_s=settings.drain)
-    # uvicorn raises the signal again at its end: being asked to stop is not a failure.
+    # uvicorn raises the signal again when it ends. As an interrupt it is suppressed below, so that
+    # the exit code of a requested stop is 0.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _listen(settings.host, settings.port) as listener, suppress(KeyboardInterrupt):
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         announce(f"listening at http://{host}:{listener.getsockname()[1]}{path}")
-        gc.freeze()  # all of this stays: scanning it on every collection would delay requests
+        gc.freeze()  # long-lived objects: scanning them on every collection would delay requests
         server.run([listener])
     gc.unfreeze()  # else the engine warns at exit about objects that were not freed
     return 0

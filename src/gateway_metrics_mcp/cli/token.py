@@ -18,7 +18,11 @@ from gateway_metrics_mcp.cli.parsers import Parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the token and its entry; nothing is kept."""
+    """Print a new token and its entry for the tokens file; nothing is stored.
+
+    Returns:
+        The exit code 0; wrong usage exits with 2.
+    """
     parser = Parser("gateway-metrics-mcp token", description=__doc__)
     parser.add_argument("--subject", required=True, help="an e-mail address, or an account's name")
     parser.add_argument("--type", choices=("user", "virtualaccount"), default="user")

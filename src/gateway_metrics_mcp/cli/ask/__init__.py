@@ -1,1 +1,1 @@
-"""The command `ask`."""
+"""The command `ask`: one question from the command line, with the tools' answers."""

@@ -1,4 +1,7 @@
-"""The command `ask`: one question from its flags, answered on stdout; all else on stderr."""
+"""The command `ask`: runs one tool with its flags as arguments.
+
+Only the answer goes to stdout; notes, problems and checks go to stderr. It needs no MCP server.
+"""
 
 from __future__ import annotations
 
@@ -49,23 +52,29 @@ logger = logging.getLogger(__name__)
 FAILED: Final = 1
 EMPTY: Final = 4
 
-# Of a table, where no limit was given: more is for a file (csv, json).
+# Rows of a table without `--limit`: more than that belongs into a file (csv, json).
 _MOST_ROWS: Final = 1_000
 
 _MOST_SERIES: Final = 100_000
 _FILES: Final = ("csv", "json")
 
-# The tool's format, where it has none of this name.
+# The tool's format for formats that only this command has.
 _SENT: Final = {"aligned": "table", "csv": "exact", "markdown": "table"}
 
 Checks = Sequence[tuple[Limit, Value]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Ask and print; the exit codes are those of the help and of docs/automation.md."""
+    """Ask and print the answer.
+
+    Returns:
+        The exit code, as in docs/automation.md: 0 answered, 1 failed, 2 wrong usage, 3 a limit is
+        passed, 4 no rows.
+    """
     try:
         return _run(read_order(argv))
     except Exception:
+        # A traceback can hold names from the data and ends up in CI logs: only at DEBUG.
         logger.debug("ask failed", exc_info=True)
         _tell(f"{PROGRAM}: a fault of this program; --log-level DEBUG says where")
         return FAILED
@@ -76,6 +85,7 @@ def _run(order: AskOptions) -> int:
     try:
         settings = read_command_settings(order.settings)
         opening = BackendHolder(settings, clock)
+        # A setting's budget is for the server's models: here only the flag itself counts.
         is_unlimited = order.settings.get("budget") is None or _has_no_budget(order)
         shown = {"ui": False, **({"budget": UNLIMITED} if is_unlimited else {})}
         context = ToolContext(
@@ -111,12 +121,12 @@ async def _answer(
 
 
 def _has_no_budget(order: AskOptions) -> bool:
-    """Whether the answer is a file that is never cut."""
+    """Whether the format is one that no budget cuts."""
     return order.format == "csv" or (order.tool == "list_values" and order.format in _FILES)
 
 
 def _add_presentation(order: AskOptions, raw: dict[str, Any]) -> None:
-    """The format, and how many rows: all of them go into a file, a screen takes fewer."""
+    """Set the tool's format, and a default `limit`: all rows for files, fewer for a screen."""
     if order.tool in ("query_distribution", "query_timeseries"):
         raw["format"] = _SENT.get(order.format, order.format)
     is_file = order.format in _FILES
@@ -130,7 +140,11 @@ def _add_presentation(order: AskOptions, raw: dict[str, Any]) -> None:
 def _validate(
     order: AskOptions, wording: Wording, context: ToolContext, problems: list[str]
 ) -> Checks:
-    """Every problem of the question and of the limits on its answer, before anything is asked."""
+    """Collect every problem of the question and its `--fail-if` limits before any query.
+
+    Returns:
+        The limits with the columns that they check.
+    """
     limits = []
     for text in order.limits:
         try:
@@ -162,7 +176,11 @@ def _refuse(problems: Sequence[str]) -> int:
 
 
 def _finish(order: AskOptions, answer: Answer, checks: Checks) -> int:
-    """Print the answer, then say what was found of it, also where it could not be printed."""
+    """Print the answer, then the outcome of its checks, even if the answer could not be printed.
+
+    Returns:
+        The exit code.
+    """
     _tell(*(f"# {note}" for note in answer.notes))
     is_printed = _print(answer.text)
     document = answer.document
@@ -171,6 +189,7 @@ def _finish(order: AskOptions, answer: Answer, checks: Checks) -> int:
         findings = [check_limit(limit, value, document) for limit, value in checks]
     _tell(*(f"{PROGRAM}: {finding.text}" for finding in findings))
     outcomes = {finding.outcome for finding in findings}
+    # A passed limit comes first: a build has to fail for it even if nothing could be printed.
     if Outcome.PASSED in outcomes:
         return int(Outcome.PASSED)
     if not is_printed:
@@ -186,7 +205,7 @@ def _has_no_rows(document: Document | None) -> bool:
 
 
 def _write(order: AskOptions, document: Document, budget: int) -> Answer:
-    """The document in the format that was asked for."""
+    """Write the document in the requested format; tables are aligned in a terminal."""
     if order.format == "csv" and isinstance(document, ReportDocument):
         return _write_rows(document)
     if order.format in _FILES and isinstance(document, ValueList):
@@ -200,7 +219,7 @@ def _write(order: AskOptions, document: Document, budget: int) -> Answer:
 
 
 def _write_rows(document: ReportDocument) -> Answer:
-    """All rows as CSV, and what is to be known of them for stderr."""
+    """All rows as CSV, and the notes that go to stderr."""
     most = document.report.request.limit
     notes = list_remarks(document, *_describe_rows(document, most))
     last = document.report.request.offset + (most or len(document.points))
@@ -213,7 +232,7 @@ def _write_rows(document: ReportDocument) -> Answer:
 
 
 def _describe_rows(document: ReportDocument, most: int | None) -> list[str]:
-    """Which rows of how many a CSV has, for its header."""
+    """Which rows of how many the CSV holds, for its header."""
     grid, offset, count = document.grid, document.report.request.offset, len(document.points)
     if document.is_empty:
         return ["rows none"]
@@ -225,7 +244,7 @@ def _describe_rows(document: ReportDocument, most: int | None) -> list[str]:
 
 
 def _write_values(document: ValueList, budget: int, *, is_csv: bool) -> Answer:
-    """The values of a listing as CSV, or as JSON in the shape of the queries' answers."""
+    """The values of a listing as CSV, or as JSON in the shape of query answers."""
     page = document.fit(budget)
     notes = [page.header or "", *(note.text for note in page.notes)]
     rows = document.records()
@@ -238,8 +257,8 @@ def _write_values(document: ValueList, budget: int, *, is_csv: bool) -> Answer:
 
 
 def _print(text: str) -> bool:
-    """Whether stdout took the text; that whoever reads it has gone is no failure."""
-    # A name that the terminal's or the file's encoding lacks is no reason to print nothing.
+    """Write to stdout; returns whether it worked. A closed pipe, as with `head`, counts as that."""
+    # A character that the output's encoding lacks must not prevent the whole answer.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text stream
     try:
         sys.stdout.write(f"{text}\n")

@@ -1,4 +1,7 @@
-"""`--where 'team in a, b'` and `--filter team in a b` -> the API's filters."""
+"""Parses `--where 'team in a, b'` and `--filter team in a b` into the API's filters.
+
+Whether a filter fits its field is checked later, as for tools.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ _FOREIGN_SIGNS: Final = {
     "!~": "not contains",
     **{sign: sign for sign in (*_SIGNS, "==")},  # with a space in it: `> =`
 }
-"""What is meant by the signs of other languages; not taken, since a value may begin so."""
+"""Signs of other languages and what they mean here: suggested, but not accepted, because a value
+may begin with one."""
 
 _OF_ARRAYS: Final[Mapping[Operator, Operator]] = {
     "EQUAL": "ARRAY_HAS_ANY",
@@ -37,14 +41,14 @@ _OF_ARRAYS: Final[Mapping[Operator, Operator]] = {
     "NOT_EQUAL": "ARRAY_HAS_NONE",
     "NOT_IN": "ARRAY_HAS_NONE",
 }
-"""What is meant of a field that holds several values, such as team."""
+"""The operators that these mean for a field with several values, such as `team`."""
 
 _LISTS: Final = (*LIST_OPERATORS, "BETWEEN")
 _IS_NOT_NULL: Final = "is not null"
 
 
 def _plain(operator: Operator) -> str:
-    """The words of an operator's name: `not starts with`."""
+    """An operator's name in words: `not starts with`."""
     return operator.lower().replace("_", " ").removeprefix("string ").removeprefix("array ")
 
 
@@ -64,7 +68,7 @@ _OFFERED: Final = (
     *(_plain(operator) for operator in OPERATORS if operator not in _SIGNS.values()),
     _IS_NOT_NULL,
 )
-"""What a message offers: each operator once."""
+"""The operators that messages offer, each in one spelling."""
 
 _QUOTED: Final = r"""(?:"[^"]*"|'[^']*')"""
 _FIELD: Final = r"""(?:"[^"]+"|'[^']+'|[^\s=!<>"']+)"""
@@ -84,10 +88,10 @@ _BRACKETED: Final = re.compile(
 
 
 def read_filters(words: Sequence[str], datasource: object, catalog: Catalog) -> list[Any]:
-    """The filters of a flag: one word is a condition or JSON, several are its parts.
+    """The filters of one flag: a single word is a condition or JSON, several are its parts.
 
     Raises:
-        ValueError: with what is wrong, if they are no condition.
+        ValueError: if the words are not a condition, with a message that says why.
     """
     parsed = parse_json(words[0]) if len(words) == 1 else ""
     if not isinstance(parsed, str):
@@ -115,7 +119,7 @@ def _find_operator(spelling: str) -> Operator | None:
 
 
 def _split_words(words: Sequence[str]) -> tuple[str, str, list[str]]:
-    """The parts as the shell has told them apart: a script's value is taken as it is."""
+    """Split words that the shell separated; values are literal, so scripts need no quotes."""
     name, *rest = words
     for size in range(len(rest), 0, -1):  # `is not null` before `is`
         spelling = " ".join(rest[:size])
@@ -143,7 +147,7 @@ def _explain_operator(spelling: str) -> str:
 
 
 def _fit_operator(operator: Operator, name: str, datasource: object, catalog: Catalog) -> Operator:
-    """The operator for a field that holds several values, where it has one of its own."""
+    """The operator's counterpart for a field with several values, if the field needs it."""
     known = next((known for known in DATASOURCES if known == datasource), None)
     field = known and catalog.filter_field(known, catalog.canonical("filters", name))
     if not field or operator in field.allowed:
@@ -153,7 +157,13 @@ def _fit_operator(operator: Operator, name: str, datasource: object, catalog: Ca
 
 
 def _refuse_several(rest: str, name: str, operator: Operator, *, takes_commas: bool) -> None:
-    """Refuse what would be one value that nothing has, such as `"a" or "b"`."""
+    """Refuse text that would be taken as one value but means several, such as `"a" or "b"`.
+
+    It would match nothing, which reads as an answer of zero.
+
+    Raises:
+        ValueError: with the spelling to use instead.
+    """
     both = _BOTH.search(_mask(rest))
     if both is not None and both[1].lower() in ("or", "||"):
         raise ValueError(f"all conditions must hold: for one of several, {name} in a, b")
@@ -171,7 +181,11 @@ def _refuse_several(rest: str, name: str, operator: Operator, *, takes_commas: b
 
 
 def _read_values(text: str, operator: Operator, fitting: Operator) -> list[str]:
-    """One value, or those of a list; quotes hold what would else be read as more than one."""
+    """The value, or the comma-separated values of a list; quotes protect commas.
+
+    Raises:
+        ValueError: if a value is empty, or quotes do not enclose a whole value.
+    """
     if fitting not in _LISTS:
         return [_unquote(text)]
     if operator in _LISTS and _BRACKETED.fullmatch(_mask(text)):
@@ -188,7 +202,7 @@ def _read_values(text: str, operator: Operator, fitting: Operator) -> list[str]:
 
 
 def _mask(text: str) -> str:
-    """The text with its quoted parts blotted out letter by letter: no sign counts in them."""
+    """The text with quoted parts replaced by dashes of the same length, so positions stay valid."""
     return re.sub(_QUOTED, lambda quoted: "-" * len(quoted[0]), text)
 
 

@@ -1,4 +1,4 @@
-"""The flags of `ask`, made of the tools' arguments, and what they say."""
+"""The flags of `ask`, generated from the tools' arguments, and messages in terms of flags."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "compareTo": ("--compare",),
     "orderBy": ("--order",),
 }
-"""The arguments whose flags are shorter than their names."""
+"""The flags of arguments, where they are not the argument's name."""
 
 _HELP: Final[Mapping[str, str]] = {
     "--by": "split by a field; repeat, or separate by commas",
@@ -76,18 +76,18 @@ _EPILOG: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One flag of the question, as it was written."""
+    """One flag of the question, as written."""
 
     argument: str
     flag: str
     text: str
-    prefix: str  # the function of `--sum`
-    words: Sequence[str]  # of `--filter` several, else the text alone
+    prefix: str  # the function: `sum` for `--sum`
+    words: Sequence[str]  # several for `--filter`, else only the text
 
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """What the command line asks for."""
+    """The parsed command line."""
 
     tool: str
     given: Sequence[Given]
@@ -95,11 +95,11 @@ class AskOptions:
     limits: Sequence[str]
     fails_if_empty: bool
     settings: Mapping[str, Any]
-    problems: Sequence[str]  # what is wrong with the flags themselves
+    problems: Sequence[str]  # of the flags themselves, reported with those of the question
 
 
 class _Collect(argparse.Action):
-    """Keeps flags in the order in which they came: that is the order of the columns."""
+    """Collects flags in the order given, which is the order of the answer's columns."""
 
     def __call__(
         self,
@@ -116,7 +116,7 @@ class _Collect(argparse.Action):
 
 
 def read_order(argv: Sequence[str]) -> AskOptions:
-    """The order of the command line; `--help` and what is no question end the process."""
+    """Parse the command line; `--help` and an unknown question exit."""
     name = argv[0] if argv else ""
     name = next((short for short, tool in QUESTIONS.items() if tool == name), name)
     if name not in QUESTIONS:
@@ -130,7 +130,7 @@ def read_order(argv: Sequence[str]) -> AskOptions:
         front.error(f"{what}. {did_you_mean(name, QUESTIONS)}")
     words = list(argv[1:])
     for at in reversed([at for at, word in enumerate(words[:-1]) if word == "--order"]):
-        # As one word: argparse would take the second of `--order -total` for a flag.
+        # Joined to one word: argparse would take the `-total` of `--order -total` for a flag.
         words[at : at + 2] = [f"--order={words[at + 1]}"]
     parser = _build_parser(name)
     known, rest = parser.parse_known_args(words)
@@ -141,7 +141,7 @@ def read_order(argv: Sequence[str]) -> AskOptions:
     if format_ not in _FORMATS[name]:
         choice = did_you_mean(format_, _FORMATS[name])
         problems.append(f"--format: {quote(format_)} is unknown. {choice}")
-        format_ = "table"  # so that the other problems are found as well
+        format_ = "table"  # so that all other problems are found too
     return AskOptions(
         QUESTIONS[name],
         given,
@@ -201,7 +201,7 @@ def _add_arguments(group: Any, arguments: type[Arguments]) -> None:
 
 
 def _add_aggregations(group: Any) -> None:
-    """`--sum costInUSD`: a flag per function; and `--measure`."""
+    """Add a flag per aggregation function, such as `--sum costInUSD`, and `--measure`."""
     collect = {"dest": "aggregations", "action": _Collect}
     for function in AGGREGATION_TYPES:
         flags = dict.fromkeys((f"--{kebab(function)}", f"--{function}"))
@@ -223,7 +223,7 @@ def _explain_twice(given: Sequence[Given]) -> Iterator[str]:
 
 
 def list_names(text: str) -> list[Any]:
-    """`a, b` as names; JSON text as what it is."""
+    """Comma-separated names as a list; JSON text parsed, as tools accept it too."""
     parsed = parse_json(text)
     if isinstance(parsed, str):
         return [name.strip() for name in parsed.split(",")]
@@ -240,7 +240,7 @@ _WINDOW: Final = ("startTs", "endTs", "compareTo")
 
 @dataclass(slots=True)
 class Wording:
-    """The tool's arguments, and which flag each came from."""
+    """The tool's arguments, and the flag that each came from, for messages."""
 
     raw: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -248,7 +248,7 @@ class Wording:
 
     @classmethod
     def read(cls, order: AskOptions, catalog: Catalog) -> Wording:
-        """The arguments that the flags state; what is no condition is a problem."""
+        """Convert flags to arguments; invalid conditions become `problems`."""
         wording = cls()
         for one in order.given:
             if one.argument == "filters":
@@ -262,6 +262,7 @@ class Wording:
                 wording._flags[one.argument] = one.flag
         if wording._flags.get("startTs") == "--range" and "endTs" not in wording.raw:
             wording._end_of_day()
+        # Filters come last: their operators depend on the datasource, which may be a later flag.
         datasource = wording.raw.get("datasource", "modelMetrics")
         for one in order.given:
             if one.argument == "filters":
@@ -269,7 +270,7 @@ class Wording:
         return wording
 
     def _end_of_day(self) -> None:
-        """A date as a range is that day: as a start alone, it would reach to now."""
+        """Give `--range DATE` the end of that day; as a start alone it would reach to now."""
         with suppress(ValueError, OverflowError):
             day = datetime.strptime(self.raw["startTs"].strip(), "%Y-%m-%d")  # noqa: DTZ007 - a date
             self.raw["endTs"] = f"{day + timedelta(days=1):%Y-%m-%d}"
@@ -289,23 +290,23 @@ class Wording:
         entries.append(entry)
 
     def explain(self, problem: Problem) -> str:
-        """The problem, at the flag that has it."""
+        """The problem in terms of flags instead of the tool's arguments."""
         place = re.match(r"\w+(?:\[\d+\])?", problem.place)
         found = None if place is None else self._flags.get(place[0])
         if found is None and problem.place == "field":
-            found = "FIELD"  # it stands bare
+            found = "FIELD"  # positional, without a flag
         if found is None:
             found = _speak_names(problem.place, self._flags)
         return f"{found}: {_speak_names(problem.message, self._flags)}"
 
     def words(self) -> Words:
-        """How an answer says how to ask on."""
+        """The terms in which answers name the next command."""
         return Words("ask values", "ask fields", "--format exact", self._go_on)
 
     def _go_on(self, arguments: Mapping[str, Any]) -> str:
         """`the same without --range, with --offset 5 --start now-7d`.
 
-        A window is given once, so the flags that gave it have to go.
+        The flags that gave the window must be removed, because it may be given only once.
         """
         flags = {name: FLAGS.get(name, (f"--{name}",))[-1] for name in arguments}
         given = dict.fromkeys(
@@ -319,7 +320,7 @@ class Wording:
 
 
 def _speak_names(text: str, flags: Mapping[str, str]) -> str:
-    """Arguments' names as flags, but not in what is quoted."""
+    """Replace arguments' names by flags, except in quoted text, which is the caller's."""
 
     def speak(match: re.Match[str]) -> str:
         return flags.get(match[1], _SPOKEN[match[1]])

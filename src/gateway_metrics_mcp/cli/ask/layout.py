@@ -1,4 +1,7 @@
-"""A page of an answer for people: tables aligned for a terminal, or as padded Markdown."""
+"""Writes a page for people: tables aligned for a terminal, or padded Markdown.
+
+Models get rendering/document.py's tables: padding would cost them tokens.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ FORMATS_OF_VALUES: Final = ("table", "aligned", "csv", "json", "markdown")
 FORMATS_OF_FIELDS: Final = ("table", "markdown")
 
 _MARKS: Final = re.compile(
-    r"\\\|"  # ours already, in a table and out of it
+    r"\\\|"  # escaped by us already
     r"|[\\`*<\[\]~]"
-    r"|(?<![^\W_])_|_(?![^\W_])"  # within a word it is none
+    r"|(?<![^\W_])_|_(?![^\W_])"  # within a word an underscore is not markup
     r"|&(?=#?\w+;)"
 )
 
@@ -24,7 +27,7 @@ Row = Sequence[str]
 
 
 def align(page: Page) -> str:
-    """The page with padded columns, numbers to the right."""
+    """The page with padded columns; numbers are right-aligned."""
     lines: list[str] = []
     for block in page.blocks:
         if isinstance(block, Table):
@@ -41,7 +44,7 @@ def align(page: Page) -> str:
 
 
 def as_markdown(page: Page) -> str:
-    """Padded Markdown tables between paragraphs; nothing in a cell is markup."""
+    """The page as Markdown, with padded tables; markup in cells is escaped."""
     parts = [] if page.header is None else [_escape(page.header)]
     for block in page.blocks:
         match block:
@@ -67,7 +70,7 @@ def _as_table(heading: Row, rows: Sequence[Row], is_number: Sequence[bool]) -> s
 
 
 def _escape(text: str) -> str:
-    """The text with a backslash before what Markdown would read as markup."""
+    """The text with a backslash before each character that Markdown would read as markup."""
     return _MARKS.sub(lambda mark: mark[0] if mark[0] == r"\|" else f"\\{mark[0]}", text)
 
 
@@ -76,7 +79,7 @@ def _widths(rows: Sequence[Row]) -> list[int]:
 
 
 def _width(text: str) -> int:
-    """The columns that a terminal takes for it."""
+    """The terminal columns of a text: 2 per wide character, 0 per combining mark."""
     if text.isascii():
         return len(text)
     return sum(

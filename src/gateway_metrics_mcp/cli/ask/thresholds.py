@@ -1,4 +1,7 @@
-"""`--fail-if 'sumCostInUSD > 100'`: a limit on the answer, for jobs and builds."""
+"""`--fail-if 'sumCostInUSD > 100'`: checks limits on an answer, for scheduled jobs and CI.
+
+An unknown value never passes a check silently: it is a failure of its own.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ _PARTS: Final = (RATIO, "pp", PERCENT)
 
 
 class Outcome(IntEnum):
-    """What a check found; also the command's exit code."""
+    """The outcome of a check; its value is the command's exit code."""
 
     KEPT = 0
     UNKNOWN = 1
@@ -51,7 +54,7 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What must not hold of a value."""
+    """A condition that must not hold, such as `sumCostInUSD > 100`."""
 
     text: str
     name: str
@@ -59,19 +62,19 @@ class Limit:
     number: float
     is_percent: bool
     is_any: bool
-    """Whether each row is checked, rather than ALL."""
+    """Whether every row is checked instead of ALL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The outcome of one check, and a sentence on it."""
+    """The outcome of one check, and a sentence for stderr."""
 
     outcome: Outcome
     text: str
 
 
 class _Row(NamedTuple):
-    """What is checked: its bucket, its group and its value."""
+    """A checked value, with its bucket and group."""
 
     time: str
     keys: tuple[Key, ...]
@@ -80,20 +83,20 @@ class _Row(NamedTuple):
 
 @dataclass(slots=True)
 class _Count:
-    """What was found of the rows."""
+    """How many rows passed the limit or had no value."""
 
     passed: int = 0
     lacking: int = 0
     first: _Row | None = None
-    """The first that the limit holds of."""
+    """The first row for which the limit holds."""
     last: _Row | None = None
 
 
 def read_limit(text: str) -> Limit:
-    """The limit that the text states.
+    """Parse a limit: `[any] COLUMN COMPARISON NUMBER[%|pp]`.
 
     Raises:
-        ValueError: if it states none.
+        ValueError: if the text is not a limit.
     """
     match = _LIMIT.fullmatch(text)
     if match is None:
@@ -109,10 +112,10 @@ def read_limit(text: str) -> Limit:
 
 
 def settle_limit(limit: Limit, question: ReportRequest) -> tuple[Limit, Value]:
-    """The limit in the value's own unit, and the column of the answer that it is about.
+    """Match a limit with its column, and convert its number to the column's unit.
 
     Raises:
-        ValueError: if the answer has no such column, or the limit would say nothing of it.
+        ValueError: if the answer has no such column, or the limit cannot apply to it.
     """
     columns = {column.name: column for column in _list_columns(question)}
     value = columns.get(limit.name) or columns.get(_spell(limit.name))
@@ -125,6 +128,7 @@ def settle_limit(limit: Limit, question: ReportRequest) -> tuple[Limit, Value]:
         raise ValueError(f"{value.name} is not in percent")
     number = limit.number
     if value.unit in (RATIO, "pp"):
+        # `errorRate > 5` would never hold, so 5 % is meant: a limit must not pass by a mistake.
         if not limit.is_percent and abs(number) >= 1:
             other = f"{number * 100:g}%" if abs(number) == 1 else f"{number / 100:g}"
             raise ValueError(f"{value.name} is a part of 1. Write {number:g}%, or {other}")
@@ -146,7 +150,7 @@ def _spell(name: str) -> str:
 
 
 def check_limit(limit: Limit, value: Value, document: ReportDocument) -> Finding:
-    """Whether the limit, as it was settled, is passed; an unknown value never passes."""
+    """Check a settled limit. A null, missing or `n/a` value is `UNKNOWN`, never `KEPT`."""
     unknown = f"--fail-if {quote(limit.text)} cannot be checked"
     asked = document.report
     if document.is_empty:
@@ -173,7 +177,7 @@ def check_limit(limit: Limit, value: Value, document: ReportDocument) -> Finding
 
 
 def _count(rows: Iterable[_Row], limit: Limit) -> _Count:
-    """One pass: a timeseries of many groups has very many rows."""
+    """Count in one pass over the rows, which are not kept: a timeseries can have very many."""
     holds, count = _COMPARISONS[limit.comparison], _Count()
     for row in rows:
         count.last = row
@@ -190,7 +194,7 @@ def _show(number: Number | None, value: Value) -> str:
 
 
 def _list_all(asked: Report, name: str) -> Iterator[_Row]:
-    """The row that stands for all, if there is one."""
+    """The ALL row, or the only row of an ungrouped answer."""
     result = asked.result
     of_all = asked.of_all or asked.totals
     if not result.key_names and len(result.points) == 1:
@@ -200,9 +204,9 @@ def _list_all(asked: Report, name: str) -> Iterator[_Row]:
 
 
 def _list_rows(document: ReportDocument, name: str) -> Iterator[_Row]:
-    """Every row; of a timeseries every bucket of every series, filled as its table is.
+    """Every row; for a timeseries every bucket of every series, with gaps filled as in its table.
 
-    A bucket without rows has no average, ratio or percentile: there is nothing to check.
+    Buckets without rows are skipped for averages, ratios and percentiles, which they do not have.
     """
     result, grid = document.report.result, document.grid
     i = result.value_names.index(name)
@@ -219,12 +223,12 @@ def _list_rows(document: ReportDocument, name: str) -> Iterator[_Row]:
 
 
 def _name_row(row: _Row) -> str:
-    """Its bucket and its keys; ALL where it has neither."""
+    """A row's bucket and keys; `ALL` if it has neither."""
     return " ".join([*([row.time] if row.time else []), *map(format_key, row.keys)]) or "ALL"
 
 
 def _describe_bound(asked: Report, value: Value) -> str:
-    """That spend is at least so much, where some calls have no price."""
+    """A warning that spend is a lower bound, if some calls have no price; else empty."""
     base = next((v for v in asked.request.values if value.name.startswith(v.name)), value)
     is_spend = isinstance(base.source, Aggregation) and base.source.type == "sum"
     if not is_spend or not asks_cost([base]):

@@ -1,1 +1,1 @@
-"""The command `import`."""
+"""The command `import`, under a name that is not a keyword: loads logs into a data directory."""

@@ -1,4 +1,4 @@
-"""The command `import`: its flags, and one import from beginning to end."""
+"""The command `import`: its flags, and one import from start to end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _INTERRUPTED: Final = 130
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What the command line states, as it states it."""
+    """The command line's flags, not validated yet."""
 
     files: tuple[str, ...]
     into: Path
@@ -56,7 +56,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The options, checked as far as it can be before a file's rows are read."""
+    """The validated options; everything that can be checked before reading rows is checked."""
 
     options: ImportOptions
     table: str
@@ -69,7 +69,11 @@ class Plan:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
+    """Run the command.
+
+    Returns:
+        The exit code: 0 success, 1 an explained failure, 130 Ctrl-C; wrong usage exits with 2.
+    """
     values = vars(_build_parser().parse(argv))
     options = ImportOptions(**{**values, "files": tuple(values["files"])})
     try:
@@ -88,10 +92,11 @@ def run_import(options: ImportOptions) -> Report:
     """Import the files, all or nothing.
 
     Raises:
-        SettingsError: if the options cannot be carried out as they stand.
+        SettingsError: if the options are invalid or do not fit the files.
         EngineError: if a file or the directory cannot be read or written.
     """
     plan = _make_plan(options)
+    # Locked from here on, so that no other import adds the same content meanwhile.
     with open_directory(options.into, plan.table, messages=sys.stderr) as directory:
         fresh, known = _split(plan, {} if options.again else directory.imported())
         report = Report(plan.table, plan.columns, plan.assignments, known)
@@ -128,7 +133,7 @@ def _make_plan(options: ImportOptions) -> Plan:
 def _split(
     plan: Plan, imported: dict[str, str]
 ) -> tuple[list[SourceFile], list[tuple[SourceFile, str]]]:
-    """The files to import, and those whose content is in already, with where it is."""
+    """The files to import, and those whose content is known, with the run or file that has it."""
     fresh: list[SourceFile] = []
     known: list[tuple[SourceFile, str]] = []
     for source in plan.sources:
@@ -174,7 +179,7 @@ def _import(
 
 
 def _record(table: str, sources: list[SourceFile], per_file: list[Counts]) -> dict[str, Any]:
-    """What a run holds, by the content of its files."""
+    """The record of a run: its files by content hash, which later runs compare."""
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "table": table,
@@ -186,7 +191,11 @@ def _record(table: str, sources: list[SourceFile], per_file: list[Counts]) -> di
 
 
 def _stage(engine: Engine, plan: Plan, sources: list[SourceFile]) -> list[Match]:
-    """Read all files; their columns are checked before the first row is."""
+    """Read all files; constants and columns are checked before any rows are read.
+
+    Raises:
+        SettingsError: if a constant or an assignment does not fit.
+    """
     for target, value in plan.assignments.constants.items():
         if fault := engine.check_constant(target, value):
             raise SettingsError(f"--set: {target} cannot be {quote(value)}: {fault}")

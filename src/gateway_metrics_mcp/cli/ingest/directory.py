@@ -1,4 +1,4 @@
-"""The data directory: one run at a time, and each run's files appear in one step.
+"""Writes the data directory: one import at a time, each appearing in one step.
 
     DIR/<table>/import-<run>-<first>-to-<last day>/
         date=2026-07-14/rows.parquet   what the engine reads
@@ -6,9 +6,8 @@
         _refused.jsonl                 the rows left out, and why
     DIR/.importing/                    the lock, and the run at work
 
-A run is written under `.importing` and moved to its place whole: one rename commits rows and
-record alike, so nothing is ever half in and there is nothing to repair. To undo a run, remove its
-folder.
+A run is written under `.importing` and renamed into place. The rename commits rows and record
+together, so there is never half a run and nothing to repair. To undo a run, delete its folder.
 """
 
 from __future__ import annotations
@@ -34,13 +33,17 @@ _RECORD: Final = "_import.json"
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory:
-    """A directory of Parquet that nobody else imports into for the time being."""
+    """A data directory that this process has locked for an import."""
 
     path: Path
     table: str
 
     def imported(self) -> dict[str, str]:
-        """The content hashes of the table's imported files, and the run of each."""
+        """The content hashes of the table's imported files, and the run of each.
+
+        Raises:
+            EngineError: if a record cannot be read: guessing would import rows twice.
+        """
         found: dict[str, str] = {}
         for record in sorted((self.path / self.table).glob(f"import-*/{_RECORD}")):
             try:
@@ -55,7 +58,11 @@ class DataDirectory:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A directory for a run's files; it is gone afterwards, moved or not."""
+        """A temporary directory inside the data directory, for a run's files.
+
+        Raises:
+            EngineError: if the directory cannot be written.
+        """
         run = f"import-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         staging = self.path / _WORKING / run
         try:
@@ -67,8 +74,13 @@ class DataDirectory:
             shutil.rmtree(staging, ignore_errors=True)
 
     def commit(self, run: Path, days: Sequence[str], record: dict[str, Any]) -> Path:
-        """Move a finished run of these days to its place, with the record of what it holds."""
+        """Move a finished run of these UTC days into the table; returns its folder.
+
+        The folder's name ends with the first and last day, by which queries skip it.
+        """
         (run / _RECORD).write_text(f"{json.dumps(record, indent=1)}\n", "utf-8")
+        # Flushed before the rename, and the table after it: after a power cut the folder must be
+        # either complete or absent.
         for path in (*run.rglob("*"), run):
             _flush(path)
         table = self.path / self.table
@@ -81,10 +93,10 @@ class DataDirectory:
 
 @contextmanager
 def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[DataDirectory]:
-    """The directory, made if need be and locked; what dead runs left behind is removed.
+    """Create and lock the directory; waits for another import and cleans up after dead ones.
 
     Raises:
-        SettingsError: if there is something else in its place.
+        SettingsError: if the path cannot be used as a data directory.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -122,7 +134,7 @@ if sys.platform == "win32":
                 return True
 
     def _flush(path: Path) -> None:
-        """Windows flushes no folders; what a power cut leaves is up to its file system."""
+        """Do nothing: Windows cannot flush folders."""
 
 else:
     import fcntl
@@ -136,7 +148,7 @@ else:
         return True
 
     def _flush(path: Path) -> None:
-        """Have a file or a folder on the disk before the rename that makes it count."""
+        """Flush a file or folder to the disk."""
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

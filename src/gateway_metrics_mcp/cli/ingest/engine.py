@@ -1,4 +1,7 @@
-"""The engine of one run: rows read into a database on disk, and written day by day from it."""
+"""The engine of one import: reads rows into a DuckDB file, and writes them day by day.
+
+The database is on disk, so memory stays bounded, and all rows are judged before any is written.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ _OWN_COLUMNS: Final = {
     "_verdict": "TEXT",
     "_refused": "TEXT",
 }
-# Type of a column -> the macro that reads it, and what a text is that it cannot read.
+# Type of a column -> the macro that parses it (reading.sql), and the reason if it cannot.
 _READERS: Final = {
     "TEXT": ("read_text", "not text"),
     "TIMESTAMPTZ": ("read_instant", None),
@@ -43,22 +46,22 @@ _READERS: Final = {
     "Map(Text, Text)": ("read_map", "not a JSON object"),
     "Map(Text, Array(Text))": ("read_map_of_lists", "not a JSON object of lists"),
 }
-# What a row costs, by the price of its model; null where its tokens are not known.
+# The cost of a row by its model's price; null if no token count is known.
 _COST: Final = """
     CASE WHEN "InputTokens" IS NOT NULL OR "OutputTokens" IS NOT NULL THEN
         (coalesce("InputTokens", 0) * input + coalesce("OutputTokens", 0) * output) / 1000000
     END
 """
 _ROW_GROUP: Final = 122_880
-_VECTOR: Final = 2048  # a row group is a multiple of this many rows
-_INTERRUPTED: Final = "Query interrupted"  # what the engine makes of Ctrl-C while it is at work
+_VECTOR: Final = 2048  # DuckDB's row groups are multiples of this many rows
+_INTERRUPTED: Final = "Query interrupted"  # DuckDB's RuntimeError for Ctrl-C during a statement
 _PROGRESS_EVERY_S: Final = 0.2
 _PROGRESS_WIDTH: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the rows of a file, or of all."""
+    """How many rows of a file, or of all files, were read, written, refused and skipped."""
 
     read: int
     good: int
@@ -68,7 +71,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A reason, how many rows it refused, and where the first is."""
+    """A reason for refusals, its number of rows, and the first of them."""
 
     reason: str
     rows: int
@@ -77,10 +80,10 @@ class Refusal:
 
 
 class Engine:
-    """DuckDB on a database in the run's own directory, so that memory is bounded.
+    """DuckDB with a database file in the run's directory, so that memory stays bounded.
 
-    The table `staged` holds every row that was read, good or not; `_verdict` is why it is refused,
-    '' if it is left out, and null if it is good. The view `good` has the rows to write.
+    The table `staged` holds every row that was read. `_verdict` is null for a good row, '' for one
+    that the preset skips, else the reason for refusal. The view `good` has the rows to write.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Engine:
         connection.execute(DuckDialect().create_table("staged", {**_OWN_COLUMNS, **columns}))
 
     def check_constant(self, column: str, value: str) -> str | None:
-        """Why a value of `--set` is not of its column's type; None if it is."""
+        """Why a value of `--set` does not fit its column's type; None if it does."""
         macro, fault = _READERS[self._columns[column]]
         statement = f"SELECT {macro}({sql_text(value)})::VARCHAR"
         ((text,),) = self.connection.execute(statement).fetchall()
@@ -107,7 +110,11 @@ class Engine:
         return fault or "not an ISO 8601 date and time with an offset"
 
     def stage(self, number: int, source: SourceFile, match: Match, preset: Preset | None) -> None:
-        """Read a file's rows."""
+        """Read a file's rows into `staged`.
+
+        Raises:
+            SettingsError: if the file changed while it was read.
+        """
         rows = select_rows(self.connection, source, match.used, preset)
         statement = _stage_file(number, source, rows, match, self._columns, self._table)
         with show_progress(self.connection, f"reading {source.path.name}", self._stream):
@@ -117,7 +124,8 @@ class Engine:
         source.check_unchanged()
 
     def _stage_rejects(self, number: int, source: SourceFile) -> None:
-        """Add the lines that are no rows of a CSV file, once each."""
+        """Add the lines that DuckDB could not parse as CSV, as refused rows."""
+        # Grouped by line: DuckDB lists a broken line once for each of its errors.
         about = f"'_file', {sql_text(source.path.name)}, '_line', line, '_reason', reason"
         self.connection.execute(
             f"""
@@ -135,11 +143,12 @@ class Engine:
         self.connection.execute("DROP TABLE reject_scans")
 
     def set_prices(self, prices: tuple[Price, ...]) -> None:
-        """Decide the price of each model; to be called once, after all files."""
+        """Create the view `good`, with costs filled in from prices; call once, after all files."""
         if not prices:
             self.connection.execute(f"CREATE VIEW good AS SELECT * FROM staged WHERE {_GOOD}")
             return
         self.connection.execute("CREATE TABLE prices (model VARCHAR, input DOUBLE, output DOUBLE)")
+        # Patterns are matched in Python, once per model and not per row.
         models = 'SELECT DISTINCT "ModelName" FROM staged WHERE "ModelName" IS NOT NULL'
         for (model,) in self.connection.execute(models).fetchall():
             if price := find_price(model, prices):
@@ -154,7 +163,7 @@ class Engine:
         )
 
     def count(self, file: int | None = None) -> Counts:
-        """The rows of a file, or of all."""
+        """Count the rows of one file by its number, or of all files."""
         where = "TRUE" if file is None else f'"_file" = {file}'
         (counts,) = self.connection.execute(
             f"""
@@ -166,7 +175,7 @@ class Engine:
         return Counts(*counts)
 
     def refusals(self) -> list[Refusal]:
-        """The reasons, the most frequent first."""
+        """The reasons for refusals, most frequent first."""
         rows = self.connection.execute(
             f"""
             SELECT "_verdict", count(*), min("_file"), arg_min("_row", ("_file", "_row"))
@@ -176,7 +185,7 @@ class Engine:
         return [Refusal(*row) for row in rows]
 
     def count_costs(self) -> tuple[int, int, list[str]]:
-        """How many rows a price gave a cost, how many have none, and their models."""
+        """How many rows got a cost from a price, how many have none, and their top five models."""
         ((filled, lacking),) = self.connection.execute(
             f"""
             SELECT (SELECT count(*) FROM staged WHERE {_GOOD} AND "CostInUSD" IS NULL) - lacking,
@@ -193,7 +202,7 @@ class Engine:
         return filled, lacking, [model for (model,) in models]
 
     def write_days(self, folder: Path) -> list[str]:
-        """Write the good rows, a file for each UTC day; returns the days."""
+        """Write the good rows, one file per UTC day; returns the days as `YYYY-MM-DD`."""
         days = self.connection.execute(
             'SELECT ("CreatedAt"::DATE)::VARCHAR, count(*) FROM good GROUP BY 1 ORDER BY 1'
         ).fetchall()
@@ -205,10 +214,10 @@ class Engine:
         return [day for day, _ in days]
 
     def _copy_day(self, day: str, target: Path, rows: int) -> None:
-        """Write a UTC day's rows in order of time."""
+        """Write a UTC day's rows, sorted by time, as Parquet v2 with zstd."""
         listed = ", ".join(quote_identifier(name) for name in self._columns)
         start = f"TIMESTAMPTZ '{day} 00:00:00+00'"
-        # At least two row groups, so that two threads can read the file.
+        # At least two row groups: DuckDB reads a file in parallel by row group.
         half = -(-rows // 2)
         row_group = min(_ROW_GROUP, -(-half // _VECTOR) * _VECTOR)
         self.connection.execute(
@@ -224,7 +233,8 @@ class Engine:
         )
 
     def write_refused(self, path: Path) -> None:
-        """Write the refused rows, each as a line of JSON."""
+        """Write the refused rows, one JSON object per line."""
+        # As CSV of one column without quoting: DuckDB's JSON format would encode the text again.
         rows = f'SELECT "_refused" FROM staged WHERE {_REFUSED} ORDER BY "_file", "_row"'
         form = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\x01'"
         self.connection.execute(f"COPY ({rows}) TO {sql_text(str(path))} ({form})")
@@ -234,12 +244,14 @@ class Engine:
 def open_database(
     directory: Path, *, zone: str | None, memory: str, threads: int
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of a run; it writes nowhere but in the run's directory.
+    """Open a run's database in `directory`; `zone` is that of times without an offset.
 
     Raises:
-        SettingsError: if memory or threads cannot be taken.
+        SettingsError: if the memory limit or the number of threads is invalid.
         EngineError: if a statement in the block fails: a damaged file, no memory, no disk.
     """
+    # No extensions are loaded, and Python variables are no tables: SQL reaches the database and the
+    # files it names, nothing else. Spilling stays in the run's directory.
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory,
         "threads": threads,
@@ -276,10 +288,11 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def show_progress(engine: duckdb.DuckDBPyConnection, label: str, stream: TextIO) -> Iterator[None]:
-    """Draw the share of the statement at work, on a terminal alone; wiped out afterwards."""
+    """Draw a progress bar while a statement runs, if `stream` is a terminal; erased afterwards."""
     if not stream.isatty():
         yield
         return
+    # In a thread, because `execute` blocks this one until the statement ends.
     done = threading.Event()
 
     def draw() -> None:
@@ -303,7 +316,7 @@ def show_progress(engine: duckdb.DuckDBPyConnection, label: str, stream: TextIO)
 
 
 def column_defaults(table: str) -> dict[str, str]:
-    """The columns that the layout requires, and what fills them where nothing does."""
+    """The columns that the layout requires, and the SQL of their defaults."""
     defaults: dict[str, str] = json.loads(_read_resource("defaults.json"))[table]
     return defaults
 
@@ -315,7 +328,7 @@ def _read_resource(name: str) -> str:
 def _stage_file(
     number: int, source: SourceFile, rows: str, match: Match, columns: Mapping[str, str], table: str
 ) -> str:
-    """Insert a file's rows; `rows` yields them as text."""
+    """The SQL that inserts a file's rows; `rows` selects their columns as text."""
     targets = [name for name in columns if name in match.expressions]
     texts, values, faults = [], [], []
     for n, name in enumerate(targets):
@@ -349,7 +362,7 @@ def _stage_file(
 
 
 def _refused(source: SourceFile, match: Match) -> str:
-    """The row as it was, with the reason: what is mended in it can be imported as JSON lines."""
+    """SQL for a refused row as JSON, with its reason: once fixed, it can be imported again."""
     pairs = "".join(f", {sql_text(name)}, c{n}" for n, name in enumerate(match.used))
     about = f"'_file', {sql_text(source.path.name)}, '_row', row, '_reason', verdict"
     return f"CASE WHEN verdict <> '' THEN json_object({about}{pairs})::VARCHAR END"
@@ -358,7 +371,7 @@ def _refused(source: SourceFile, match: Match) -> str:
 def _final_values(
     source: SourceFile, targets: list[str], columns: Mapping[str, str], table: str
 ) -> str:
-    """Each value, or its default where the layout requires one."""
+    """SQL for each column: its value, or a default if the layout requires one."""
     defaults = column_defaults(table)
     found = []
     for name in columns:

@@ -1,4 +1,4 @@
-"""Which column of a file fills which column of the table: as asked, by a preset, or by name."""
+"""Maps columns of a file to columns of the table: by flags, by a preset, or by name."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ _FOLDER: Final = resources.files(__package__).joinpath("presets")
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One origin; expressions are SQL over text, `$name` stands for a field."""
+    """A known source of logs; expressions are SQL over text, `$name` stands for a field."""
 
     title: str
     table: str
     columns: dict[str, str]
     """Column of the table -> expression."""
     kept: str | None = None
-    """Which rows are wanted; null is no."""
+    """A condition for the rows to import; null means no. None keeps all rows."""
     left_out: str = ""
-    """What the others are, for the report."""
+    """What the skipped rows are, for the report."""
     timezone: str | None = None
-    """The zone of times without an offset, where the origin defines one."""
+    """The zone of times without an offset, if the source defines one."""
     needed: tuple[str, ...] = ()
-    """Columns of the file without which it is of another origin."""
+    """Columns without which a file is not from this source."""
     formats: tuple[str, ...] = ("csv", "jsonl", "parquet")
     rows: str | None = None
-    """Makes rows of JSON lines; without it a row is a row of the file."""
+    """SQL that makes rows of JSON lines; None if a line is a row."""
     fields: tuple[str, ...] = ()
-    """The columns that `rows` yields; without it they are the file's."""
+    """The columns that `rows` yields; empty if they are the file's."""
 
 
 def preset_names() -> tuple[str, ...]:
-    """What `--preset` takes."""
+    """The names that `--preset` accepts, sorted."""
     names = (path.name for path in _FOLDER.iterdir())
     return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
 
 
 def load_preset(name: str) -> Preset:
-    """One of `preset_names()`."""
+    """Load a preset by a name of `preset_names()`."""
     values: dict[str, Any] = tomllib.loads(_FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
     lists = ("needed", "formats", "fields")
     return Preset(**values | {key: tuple(values[key]) for key in lists if key in values})
@@ -57,7 +57,7 @@ def load_preset(name: str) -> Preset:
 
 @dataclass(frozen=True, slots=True)
 class Assignments:
-    """What `--map` and `--set` state: column of the table -> column of the files, or value."""
+    """`--map` and `--set`: table column -> file column, and table column -> constant."""
 
     columns: dict[str, str]
     constants: dict[str, str]
@@ -65,18 +65,18 @@ class Assignments:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What one file is read for."""
+    """How one file fills the table."""
 
     used: tuple[str, ...]
     """The file's columns that are read; the n-th is `c<n>` in expressions."""
     expressions: dict[str, str]
-    """Column of the table -> SQL over `c<n>`; its value is text or can be cast to it."""
+    """Table column -> SQL over `c<n>`; its value is text or can be cast to text."""
     kept: str
-    """SQL: whether the row is wanted."""
+    """SQL condition for the rows to import."""
     by_column: dict[str, str] = field(default_factory=dict)
-    """Column of the table -> the file's column, where one alone fills it."""
+    """Table column -> the file's column, if a single one fills it."""
     ambiguous: tuple[str, ...] = ()
-    """The file's columns that could all be the same column of the table, so that none is."""
+    """The file's columns that match the same table column, so that none is used."""
     unread: tuple[str, ...] = ()
     """The file's columns that fill nothing."""
 
@@ -84,11 +84,12 @@ class Match:
 def read_assignments(
     maps: Iterable[str], sets: Iterable[str], targets: Sequence[str]
 ) -> Assignments:
-    """The assignments of the flags' texts.
+    """Parse the texts of `--map` and `--set`; `targets` are the table's columns.
 
     Raises:
-        SettingsError: if one is no pair, names an unknown column, or a column a second time.
+        SettingsError: if one is not `COLUMN=...`, or its column is unknown or given twice.
     """
+    # `--map` takes several pairs as one CSV record, so a name with a comma can be quoted.
     pairs = [("--map", part) for text in maps for part in next(csv.reader([text]), ())]
     pairs += [("--set", text) for text in sets]
     found: dict[str, dict[str, str]] = {"--map": {}, "--set": {}}
@@ -109,10 +110,10 @@ def read_assignments(
 
 
 def check_sources(assignments: Assignments, columns: Sequence[Sequence[str]]) -> None:
-    """Refuse an assignment of a column that none of the files has.
+    """Refuse `--map` of a column that no file has. One file that lacks it is normal.
 
     Raises:
-        SettingsError: with the columns that are nearest to it.
+        SettingsError: with the nearest columns.
     """
     there = tuple(dict.fromkeys(name for listed in columns for name in listed))
     for target, name in assignments.columns.items():
@@ -129,10 +130,10 @@ def match_columns(
     targets: Sequence[str],
     file: str,
 ) -> Match:
-    """What a file with these columns is read for.
+    """Match a file's columns with the table's; flags override the preset, and names fill the rest.
 
     Raises:
-        SettingsError: if nothing tells when a row was made, or the file is not the preset's.
+        SettingsError: if no column gives the time, or the file is not from the preset's source.
     """
     by_column = {t: name for t, name in assignments.columns.items() if name in columns}
     ambiguous: tuple[str, ...] = ()
@@ -163,14 +164,14 @@ def match_columns(
 
 
 def sql_text(value: str) -> str:
-    """A text as SQL."""
+    """A text as an SQL string literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def _match_names(
     columns: Sequence[str], targets: Sequence[str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Columns of the same name, or of one that differs in case and underscores alone."""
+    """Match columns by name, ignoring case and underscores; also the ambiguous ones."""
     named: dict[str, str] = {}
     ambiguous: list[str] = []
     for target in targets:
@@ -189,13 +190,13 @@ def _fold(name: str) -> str:
 
 
 def _names(preset: Preset) -> set[str]:
-    """The columns that a preset's expressions speak of."""
+    """The columns that a preset's expressions use."""
     texts = (*preset.columns.values(), preset.kept or "")
     return {name for text in texts for name in Template(text).get_identifiers()}
 
 
 def _fill(text: str, used: Sequence[str]) -> str:
-    """An expression of a preset with its columns; null for those that the file lacks."""
+    """A preset's expression over `c<n>`; columns that the file lacks become null."""
     columns = defaultdict(lambda: "NULL::VARCHAR", {name: f"c{n}" for n, name in enumerate(used)})
     return Template(text).substitute(columns)
 

@@ -1,4 +1,4 @@
-"""Prices of models, for rows whose cost nobody recorded."""
+"""Prices of models from a TOML file, for rows without a recorded cost."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _KEYS: Final = ("model", "input", "output")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a million tokens cost with the models of a pattern, in USD."""
+    """Prices in USD per million tokens, for models that match a pattern."""
 
-    model: str  # a name; `*` stands for any letters, `?` for one
+    model: str  # a name or pattern: `*` matches any characters, `?` one
     input: float
     output: float
 
 
 def read_prices(path: Path) -> tuple[Price, ...]:
-    """The prices of a TOML file, tables `[[price]]`.
+    """Read the tables `[[price]]` of a TOML file.
 
     Raises:
-        SettingsError: if it cannot be read, or one is not as documented.
+        SettingsError: if the file cannot be read, or an entry is invalid.
     """
     try:
         values = tomllib.loads(path.read_text("utf-8"))
@@ -44,7 +44,7 @@ def read_prices(path: Path) -> tuple[Price, ...]:
 
 
 def find_price(model: str, prices: tuple[Price, ...]) -> Price | None:
-    """The first that fits the model."""
+    """The first price whose pattern matches the model, case-sensitively."""
     return next((price for price in prices if fnmatchcase(model, price.model)), None)
 
 

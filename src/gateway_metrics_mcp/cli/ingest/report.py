@@ -1,4 +1,4 @@
-"""What a run did, in words."""
+"""The report of an import: what was read, written and refused, as lines of text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_REASONS = 10
 
 @dataclass(slots=True)
 class Report:
-    """Filled as the run goes on."""
+    """The facts of a run, filled in as it proceeds."""
 
     table: str
     columns: dict[str, str]
@@ -31,7 +31,7 @@ class Report:
     folder: Path | None = None
 
     def lines(self) -> Iterator[str]:
-        """The report, a line at a time."""
+        """The report, line by line."""
         for source, place in self.known:
             yield f"{source.path}: imported before, in {place}; --again imports it once more"
         if not self.sources:
@@ -59,7 +59,7 @@ class Report:
         yield "to undo it, remove that folder"
 
     def _explain_columns(self) -> Iterator[str]:
-        """What filled which column, what was filled in, and what was left unread."""
+        """Which columns were mapped, filled with defaults, ambiguous, or not read."""
         by_column = {t: n for match in self.matches for t, n in match.by_column.items()}
         if by_column:
             yield f"mapped: {describe(by_column)}"
@@ -82,7 +82,7 @@ class Report:
 
 
 def explain_refusals(report: Report) -> Iterator[str]:
-    """Why a run stopped for its refused rows."""
+    """The error text of a run that refused rows stopped."""
     counts = report.counts
     yield f"nothing was imported: {counts.refused:,} of {counts.read:,} rows are refused"
     yield from _explain_reasons(report)

@@ -1,4 +1,4 @@
-"""The files of a command line -> what they are: format, content hash, CSV header."""
+"""The files to import: format, content hash, CSV header, and the SQL that reads their rows."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class SourceFile:
     path: Path
     format: Format
     sha256: str
-    """Of its bytes: two files of equal content are one."""
+    """Of the file's bytes: files with equal content are imported once."""
     stamp: tuple[int, int]
-    """Size and time of change when it was hashed."""
+    """Size and modification time in ns when the file was hashed."""
     delimiter: str = ","
     header: tuple[str, ...] = ()
-    """The columns of a CSV file; other formats tell theirs to the engine."""
+    """The columns of a CSV file; empty for other formats, which DuckDB describes."""
 
     def check_unchanged(self) -> None:
-        """Refuse a file that was written to meanwhile: its hash would not be its rows'.
+        """Refuse a file that changed since it was hashed: its hash would not match its rows.
 
         Raises:
-            SettingsError: if it was.
+            SettingsError: if the file changed or is gone.
         """
         try:
             is_unchanged = _stamp_of(self.path) == self.stamp
@@ -61,14 +61,15 @@ class SourceFile:
 
 
 def find_sources(patterns: Iterable[str], format_: Format | None) -> list[SourceFile]:
-    """The files, each once, in the order given; a pattern's in the order of their names.
+    """The files of the command line, each once, in the order given; patterns sorted by name.
 
     Raises:
-        SettingsError: if one is missing, cannot be read, or its format is not known.
+        SettingsError: if a file is missing, cannot be read, or has an unknown format.
     """
     paths: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
+        # A file whose name has `*` or `[` in it comes first: only else is it a pattern.
         found = [path] if path.exists() else [Path(p) for p in _match(path)]
         if not found:
             raise SettingsError(f"there is no file {pattern}")
@@ -111,7 +112,11 @@ def _format_of(path: Path) -> Format:
 
 
 def _read_header(path: Path) -> tuple[str, tuple[str, ...]]:
-    """The delimiter, the most frequent of four in the first line, and the columns."""
+    """The delimiter (the most frequent of four in the first line) and the columns.
+
+    Raises:
+        SettingsError: if the file is not UTF-8, or has no header or a duplicate column.
+    """
     with closing(_open_text(path)) as stream:
         try:
             start = stream.read(_LONGEST_HEADER)
@@ -142,7 +147,7 @@ _NESTED: Final = ("STRUCT", "MAP", "UNION", "JSON", "VARIANT")
 def find_columns(
     engine: duckdb.DuckDBPyConnection, source: SourceFile, preset: Preset | None
 ) -> tuple[str, ...]:
-    """The columns that a file has: in JSON lines, the keys of all lines."""
+    """A file's columns; in JSON lines, the keys of all lines."""
     if preset is not None and preset.fields:
         return preset.fields
     if source.format == "csv":
@@ -161,7 +166,7 @@ def select_rows(
     used: Sequence[str],
     preset: Preset | None,
 ) -> str:
-    """SQL with `row`, from 1; `is_bad`, whether it cannot be read; and the columns as `c<n>`."""
+    """SQL that selects `row` (from 1), `is_bad` (unreadable), and the used columns as `c<n>`."""
     if preset is not None and preset.rows is not None:
         listed = "".join(f", {quote_identifier(name)} AS c{n}" for n, name in enumerate(used))
         return (
@@ -183,7 +188,10 @@ def select_rows(
 
 
 def _select_csv(source: SourceFile, used: Sequence[str]) -> str:
-    """All lines by RFC 4180; broken ones go to the table of rejects."""
+    """SQL that reads a CSV file by RFC 4180; broken lines go to the table of rejects.
+
+    Nothing is detected automatically: all columns are text, which reading.sql parses strictly.
+    """
     names = ", ".join(f"'h{n}': 'VARCHAR'" for n in range(len(source.header)))
     listed = "".join(f", h{source.header.index(name)} AS c{n}" for n, name in enumerate(used))
     return (
@@ -213,7 +221,7 @@ def _as_text(name: str, type_: str) -> str:
 
 
 def _lines(source: SourceFile) -> str:
-    """JSON lines as `json`: null where the line is no object."""
+    """SQL that reads JSON lines as `json`, null for lines that are not an object."""
     return (
         "(SELECT CASE WHEN json_type(json) = 'OBJECT' THEN json END AS json"
         f" FROM read_ndjson_objects({_name(source)}, ignore_errors = true,"
@@ -222,13 +230,15 @@ def _lines(source: SourceFile) -> str:
 
 
 def _parquet(source: SourceFile) -> str:
+    # Without hive partitioning: `key=value` in the path must not become a column.
     return f"read_parquet({_name(source)}, file_row_number = true, hive_partitioning = false)"
 
 
 def _name(source: SourceFile) -> str:
-    """The file's name as SQL; the engine would read `*` and the like as a pattern."""
+    """The file's path as an SQL literal, escaped because DuckDB expands `*` and `[`."""
     return sql_text(glob.escape(str(source.path.absolute())))
 
 
 def _pointer(key: str) -> str:
+    # A JSON pointer (RFC 6901): DuckDB would read a bare key that begins with `$` or `/` as a path.
     return "/" + key.replace("~", "~0").replace("/", "~1")
