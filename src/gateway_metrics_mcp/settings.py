@@ -29,6 +29,7 @@ PREFIX: Final = "GATEWAY_METRICS_"
 OUR_VARIABLES: Final = (PREFIX, "TFY_")
 """Prefixes of all environment variables that the server reads."""
 _HOST: Final = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
+# In lower case, as browsers send it: origins are compared as text.
 _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?"
 _UNFILLED: Final = re.compile(r"\$\{[^{}]*\}")
 LEAST_TOKENS: Final = 500

@@ -86,7 +86,7 @@ class Keys:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as error:
             logger.warning("the identity provider's keys were not read: %s", _explain(error))
             return
-        self._found = found
+        self._found = found  # replaced as a whole, so a key that the provider withdrew goes
         self._fetched = self._clock()
 
     async def _fetch(self) -> object:
@@ -96,6 +96,7 @@ class Keys:
                 metadata = await _get(client, address)
                 if metadata is None:
                     continue
+                # RFC 8414 requires this comparison: another issuer's keys must not count here.
                 if not isinstance(metadata, Mapping) or metadata.get("issuer") != self._issuer:
                     raise ValueError("its metadata is another issuer's")
                 place = metadata.get("jwks_uri")

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 Refuse = Callable[[RefusedRequestError], Response]
 
 _KEY: Final = "gateway_metrics_mcp.caller"
+# Open: clients read there where to get a token (RFC 9728).
 _WELL_KNOWN: Final = "/.well-known/"
 _SECRET_HEADERS: Final = (TOKEN_HEADER.lower().encode(), BEARER_HEADER.lower().encode())
 
@@ -54,6 +55,7 @@ class AuthMiddleware:
         except RefusedRequestError as error:
             refused = error
         except GatewayMetricsError as error:
+            # The provider is down, which says nothing about the token: 503, not 401.
             logger.warning("who asks could not be told: %s", error)
             text = "who asks cannot be told at present: ask again later"
             refused = RefusedRequestError(text, status=503, error="temporarily_unavailable")

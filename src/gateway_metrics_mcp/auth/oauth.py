@@ -45,6 +45,7 @@ from gateway_metrics_mcp.settings import Settings
 
 _LEEWAY_S: Final = 30
 """Tolerated clock difference between the provider and this machine."""
+# PyJWT checks `exp` only if it is present: a token without it would never expire.
 _NEEDED: Final = ["exp", "iss", "aud", "sub"]
 _FILE: Final = {
     "what": "subject",
@@ -69,7 +70,7 @@ class _GatewaySubject(BaseModel):
         if (self.token_file is None) == (self.token_env is None):
             raise ValueError("give token_file or token_env, one of them")
         if self.token_file is not None:
-            folder: Any = info.context  # token files are relative to the subjects file
+            folder: Any = info.context  # a relative token_file is beside the subjects file
             try:
                 token = Path(folder, self.token_file.expanduser()).read_text("utf-8")
             except (OSError, UnicodeDecodeError):
@@ -199,7 +200,7 @@ class OAuthPolicy(AuthPolicy):
             return jwt.decode(
                 token,
                 key,
-                algorithms=[key.algorithm_name],
+                algorithms=[key.algorithm_name],  # the key decides, not the token's header
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=_LEEWAY_S,

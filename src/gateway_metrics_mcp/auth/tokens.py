@@ -213,6 +213,7 @@ class Tokens(BaseModel):
             RefusedCallerError: if there is no bearer token, or an unknown one.
             ExpiredTokenError: if it has expired.
         """
+        # RFC 6750: no error code if the request has no credentials at all.
         mark = "invalid_token" if authorization else None
         token = read_bearer(authorization)
         if token is None:

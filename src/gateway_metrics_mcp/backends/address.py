@@ -119,6 +119,7 @@ class Address:
 
 
 def _read_secure(url: SplitResult) -> bool:
+    # parse_qsl keeps blank values, so that `?password=` is refused as well.
     asked = dict(parse_qsl(url.query, keep_blank_values=True))
     if "password" in asked:
         raise SettingsError(_REVEALED)
@@ -167,6 +168,7 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text)
         is_known = parts.scheme in ("http", "https")
         is_port = parts.port != 0 and not parts.netloc.endswith(":")
+        # Raises UnicodeError, a ValueError, for a name that no host can have.
         has_name = bool((parts.hostname or "").encode("idna"))
     except ValueError:
         raise SettingsError(wrong) from None

@@ -104,6 +104,7 @@ class BackendHolder:
     async def _close(self) -> None:
         backend, self._backend = self._backend, None
         if backend is not None:
+            # Shielded: at shutdown the scope around this is cancelled already.
             with anyio.move_on_after(_CLOSING_TIMEOUT_S, shield=True):
                 await backend.aclose()
 

@@ -83,7 +83,7 @@ class AnswerCache:
         is_closed = end < asked_at - self._closed_after
         lifetime_s = self._closed_s if is_closed else self._open_s
         size += _ENTRY_BYTES + estimate_bytes(got)
-        if size <= self._most_bytes:
+        if size <= self._most_bytes:  # the cache raises for an entry larger than itself
             self._entries[key] = _Entry(got, asked_at, lifetime_s, size)
 
     def clear(self) -> None:
@@ -188,7 +188,7 @@ class SingleFlight:
             await flight.done.wait()
 
     def _forget(self, key: Hashable, flight: _Flight) -> None:
-        if self._flights.get(key) is flight:
+        if self._flights.get(key) is flight:  # a new call may have the key by now
             del self._flights[key]
 
 

@@ -35,6 +35,7 @@ _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
     "boolean": "BOOLEAN",
     "array": "Array(Text)",
 }
+# What a model reads of a broken catalog file: the full text names a path.
 _UNUSABLE: Final = (
     "the catalog file of this server cannot be used: whoever runs it finds the reason in its log"
 )
@@ -84,6 +85,7 @@ class FilterField(_Entry):
     @property
     def allowed(self) -> tuple[Operator, ...]:
         """Every operator the field accepts."""
+        # The API documents IS_NULL as an extra of single fields, beside the sets of operators.
         null: tuple[Operator, ...] = ("IS_NULL",) if self.is_null else ()
         return (*self.operators, *self.legacy, *null)
 
@@ -189,6 +191,7 @@ def _merge(raw: dict[str, Any], own: Any) -> None:
                 raise ValueError(f"{name}: unknown key {kind!r}; known: {', '.join(_KINDS)}")
             for field, entry in entries.items():
                 _check_names(name, field, entry)
+                # Usually the gateway's rows name the field as it is grouped by.
                 implied = {"responseKey": field} if kind == "groupBy" else {}
                 raw["datasources"][name][kind][field] = {**implied, **entry}
 
@@ -307,7 +310,10 @@ class Term(_MeasureEntry):
 
 
 class Measure(_MeasureEntry):
-    """A ratio of two terms times `scale`; null where the denominator is 0 or null."""
+    """A ratio of two terms times `scale`; null if the denominator is 0 or null.
+
+    It is a ratio of sums, never a mean of ratios, so it is also correct for the ALL row.
+    """
 
     name: str
     unit: str
@@ -375,6 +381,8 @@ def measures_of(datasource: DatasourceName, catalog: Catalog) -> dict[str, Measu
 def lacking_fields(datasource: DatasourceName, catalog: Catalog, measure: Measure) -> list[str]:
     """The fields a measure needs that the catalog lacks, or does not allow for that use."""
     known = catalog.datasources[datasource]
+    # `toolCallErrorRate`, for one, needs a field that the published API lacks and a catalog file
+    # can add.
     lacking: dict[str, None] = {}
     for term in measure.terms:
         for aggregation in term.aggregations:

@@ -32,6 +32,7 @@ from gateway_metrics_mcp.query.vocabulary import (
     QueryType,
 )
 
+# Strict, because Pydantic would otherwise turn a filter on true into one on 1.
 Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 FilterValue = Scalar | tuple[Scalar, ...]
 

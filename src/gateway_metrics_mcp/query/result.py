@@ -129,6 +129,7 @@ class Result:
 
     def _row(self, point: DataPoint, query: Query) -> dict[str, Any]:
         row: dict[str, Any] = {}
+        # A bucket has its own full length, also where the window cuts it (R4).
         if point.start is not None and query.interval is not None:
             row["startTimestamp"] = format_instant(point.start)
             row["endTimestamp"] = format_instant(query.interval.after(point.start))
@@ -236,6 +237,7 @@ def _read_number(value: object, name: str) -> Number | None:
         value = value if number is None else number
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
+    # True is an int in Python, but no number in JSON.
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST:
         raise UnreadableResponseError(f"the gateway's answer has no number in {name}")
     return value

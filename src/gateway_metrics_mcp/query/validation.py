@@ -346,6 +346,7 @@ class QueryValidator:
             wrong = f"{operator} takes a list of at least one value, got {quote(value)}"
             self.problems.add(place, wrong)
         elif isinstance(value, list | tuple):
+            # Not every field takes IN.
             several = ". For several use IN" if field is None or "IN" in field.allowed else ""
             self.problems.add(place, f"{operator} takes one value, got {quote(value)}{several}")
         else:
@@ -362,6 +363,7 @@ class QueryValidator:
         if items is None:
             return None
         low, high = items
+        # Without a known type the ends may differ, and Python cannot compare text with numbers.
         if isinstance(low, str) is not isinstance(high, str):
             self.problems.add(place, f"low and high are of different types: {quote(value)}")
             return None
@@ -386,7 +388,7 @@ class QueryValidator:
 
 
 def _fits(value: object, type_: FieldType | None) -> bool:
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # first, because True is an int in Python
         return type_ in ("boolean", None)
     if isinstance(value, str):
         return type_ in ("string", "array", None) and is_text(value)

@@ -25,6 +25,7 @@ _MOST_DIGITS: Final = 19
 
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _TEXTS: Final[dict[str, Any]] = {"type": "array", "items": _TEXT}
+# Some clients refuse $ref, anyOf, null branches, format or additionalProperties in a schema.
 _KEPT: Final = ("type", "description", "enum", "items", "properties", "required")
 
 
@@ -215,6 +216,7 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: Problems) ->
             name = str(wrong["loc"][0])
             if name in given:
                 problems.add(name, _explain(name, wrong, given.pop(name)))
+        # The invalid ones are gone by now.
         return kind.model_validate(given)
 
 

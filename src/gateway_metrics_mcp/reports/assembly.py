@@ -100,6 +100,7 @@ def assemble(
 
     A cell is None for null and NaN for a value that cannot be computed (shown as n/a).
     """
+    # Queries of both windows ran side by side.
     mine = {role: result for role, result in results.items() if role.is_before == is_before}
     raw, whole = mine[QueryRole(is_before)], mine.get(QueryRole(is_before, is_all=True))
     is_series = request.query.interval is not None
@@ -307,7 +308,7 @@ def choose_values(request: ReportRequest, raws: Sequence[Result]) -> tuple[Value
     by their number, unless `total` shows it already.
     """
     shown: list[Value] = []
-    names = {value.name for value in request.values}
+    names = {value.name for value in request.values}  # one count serves several percentiles
     for value in request.values:
         if value is TOTAL_VALUE and not all(TOTAL in raw.value_names for raw in raws):
             continue

@@ -226,6 +226,7 @@ def list_aggregations(
             for term in value.source.terms:
                 if term.rows.is_all:
                     needed |= dict.fromkeys(term.aggregations)
+    # Calls without a price make spend a lower bound, so the answer states their share.
     counted = [COST] if asks_cost(values) else []
     counted += [a.column for a in needed if a.type in PERCENTILES]
     needed |= dict.fromkeys(_allowed("count", counted, datasource))

@@ -111,6 +111,7 @@ def split_change(
 
     If no group is in both windows, the split has new and vanished groups alone.
     """
+    # A group without priced calls in a window has no price there: it counts as new or vanished.
     both = [g for g in now if g in before and now[g].calls and before[g].calls]
     new = _sum(spend for group, spend in now.items() if group not in both)
     vanished = _sum(spend for group, spend in before.items() if group not in both)

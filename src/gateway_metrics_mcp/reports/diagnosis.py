@@ -151,6 +151,7 @@ def read_probe(
         unmatched += find_unmatched(filter_, seen, seen)
     kept = _kept(request)
     has_one_side = bool(kept) or not request.datasource.has_virtual_models
+    # By team, or over both sides of virtual models, one request counts in several rows.
     is_exact = _TEAM not in fields and has_one_side
     is_virtual_side = any(side.value is False for side in kept)
     return Probe(total, is_exact, fields, tuple(unmatched), is_virtual_side, is_later_alone)
@@ -175,6 +176,7 @@ def list_seen(result: Result, position: int) -> dict[str, Number]:
         key = point.keys[position]
         if key is not None:
             rows = 1 if at is None else point.values[at] or 0
+            # true and false, as filters have them.
             text = json.dumps(key) if isinstance(key, bool) else str(key)
             counts[text] = counts.get(text, 0) + rows
     return dict(sorted(counts.items(), key=lambda item: -item[1]))

@@ -110,6 +110,7 @@ class QueryExecutor:
             spelt=now.spelt,
             gap=gaps.get(False),
             priced=list_priced(request, now),
+            # A caller with a gateway token is restricted by the gateway instead.
             is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
         )
         if before is not None:
@@ -141,6 +142,7 @@ class QueryExecutor:
 
     async def _settle(self, request: ReportRequest) -> tuple[ReportRequest, tuple[str, ...]]:
         """The request with buckets within the limits, and a note if they were changed."""
+        # The limit is on buckets times groups, so the groups are counted before the rows are asked.
         groups = 1
         if needs_group_count(request):
             (counted,) = await self._query_all([count_query(request)])
@@ -204,7 +206,7 @@ class QueryExecutor:
                 unsure.append(f"whether each value of {name} has rows was not asked: calls ran out")
             if seen is None or not any(find_unmatched(filter_, seen, None)):
                 continue
-            known = None
+            known = None  # similar values need the field's values in all rows: one more query
             if self.calls + len(list_spans(request)) <= self.most_calls:
                 result, _ = await self._probe(request, [name])
                 known = seen_values(request, result, name)

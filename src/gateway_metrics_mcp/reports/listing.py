@@ -147,6 +147,7 @@ def _read_field(
         problems.add("field", f'the key is missing. Give "{ANY_KEY}"')
         return None
     listed = (*datasource.group_by, ANY_KEY, METADATA)
+    # httpStatusCode, isFailure and others can be filtered but not grouped on the gateway.
     other = _other_use(given, catalog, datasource)
     if other is not None:
         message = (

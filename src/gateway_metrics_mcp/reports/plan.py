@@ -32,7 +32,7 @@ from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
 from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.reports.time_buckets import choose_step, count_query, needs_group_count
 
-_BUCKETS: Final = 40
+_BUCKETS: Final = 40  # finds the start of the rows to 1/40 of the window, below _LEAST_SHARE
 _LEAST_SHARE: Final = 0.1
 """The least fraction of a window without rows at its start that is reported: a shorter one may be
 an ordinary lull."""
@@ -171,7 +171,7 @@ def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -
         ),
     }
     for way, less in ways.items():
-        with suppress(InvalidQueryError):
+        with suppress(InvalidQueryError):  # this way takes too many calls as well
             planned = plan_queries(less, has_all_row=has_all_row, most=most)
             if count_queries(planned) + _KEPT_FOR_SPLIT <= most:
                 return way
@@ -266,6 +266,7 @@ def _whole(query: Query) -> Query:
     whole = _ungrouped(query)
     if query.interval is None:
         return whole
+    # Shares exist of additive values alone.
     additive = tuple(a for a in query.aggregations if a.is_additive)
     return whole.model_copy(update={"aggregations": additive})
 

@@ -121,6 +121,7 @@ def is_empty(report: Report) -> bool:
         return not result.points
     if result.points[0].start is not None:
         return False
+    # A comparison is empty only if both windows are.
     counts = [name for name in (TOTAL, TOTAL + BEFORE) if name in result.value_names]
     return all(result.column(name) == (0,) for name in counts)
 

@@ -192,6 +192,7 @@ def _read_request(
     sources = read_sources(arguments.aggregations, parts)
     group_by = parts.read_group_by(arguments.group_by)
     filters = parts.read_filters(arguments.filters)
+    # Only of valid parts: after a misspelt field the check would report what it caused.
     if len(problems) == found:
         problems += _check_subjects(group_by, filters)
     if len(problems) > found or name is None or window is None:

@@ -144,7 +144,9 @@ def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportReques
         raise InvalidQueryError([Problem("query", f"expected an object, got {quote(raw)}")])
     is_timeseries = "interval" in raw
     problems = _check(raw, _TIMESERIES if is_timeseries else _DISTRIBUTION)
+    # UTC rather than the server's default zone, which may change after the URI was written.
     given = {**raw, "timezone": "UTC" if raw.get("timezone") is None else raw["timezone"]}
+    # compareTo with one instant would give a window of equal length: the end is set afterwards.
     start, _, end = str(raw.get("compareTo")).partition("..")
     if "compareTo" in raw:
         given["compareTo"] = start
@@ -152,6 +154,7 @@ def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportReques
     try:
         request = read(given, options, now)
     except InvalidQueryError as error:
+        # A time that is not absolute is reported once, without what follows from it.
         known = {problem.place for problem in problems}
         times = _WINDOW if known.intersection(_WINDOW) else ()
         problems += [p for p in error.problems if p.argument not in (*known, *times)]

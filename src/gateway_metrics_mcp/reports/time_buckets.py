@@ -137,7 +137,7 @@ async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
     Raises:
         Exception: the first failure, outside any group; the other queries are then cancelled.
     """
-    if len(queries) == 1:
+    if len(queries) == 1:  # spares a task group in the most frequent case
         return [await fetch(queries[0])]
     results: dict[int, Result] = {}
     failures: list[Exception] = []
@@ -148,6 +148,7 @@ async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
             try:
                 results[position] = await fetch(queries[position])
             except Exception as error:  # noqa: BLE001 - raised again below, without a group around it
+                # The report has failed, so nothing more is asked.
                 failures.append(error)
                 group.cancel_scope.cancel()
                 return

@@ -55,7 +55,7 @@ class ShutdownScope:
             UnavailableError: if it stops.
         """
         scope = anyio.CancelScope()
-        if self._is_over:
+        if self._is_over:  # a request that was accepted just before the end
             scope.cancel()
         self._scopes.add(scope)
         try:

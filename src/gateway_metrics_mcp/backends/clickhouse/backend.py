@@ -48,9 +48,10 @@ CONCURRENCY: Final = 8
 _CONNECT_TIMEOUT_S: Final = 10
 _GRACE_S: Final = 5
 """Seconds the socket waits beyond the query's time limit: the server's own error says more."""
-_COLUMNS_AGE_S: Final = 60
+_COLUMNS_AGE_S: Final = 60  # columns added while the server runs are found within a minute
 _KILL_TIMEOUT_S: Final = 2
 _KILL_EVERY_S: Final = 0.2
+# The compiler writes these two without quotes.
 _UNQUOTED: Final = (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
 _KILL: Final = "KILL QUERY WHERE query_id = {id:String} AND user = currentUser() ASYNC"
 _MEANING: Final = {

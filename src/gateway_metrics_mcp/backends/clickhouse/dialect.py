@@ -95,10 +95,11 @@ class ClickHouseDialect:
         if function == "count":
             return f"count({value})"
         if function == "countDistinct":
-            return f"uniqExact({value})"
+            return f"uniqExact({value})"  # uniq is approximate (R13)
         if is_integer and function in ("sum", "avg"):
             total = f"sumOrNull(toInt128({value}))"  # 64 bits wrap around silently
             return total if function == "sum" else f"{total} / count({value})"
+        # OrNull: of no values ClickHouse would give 0 or NaN (R1).
         return f"{function}OrNull({value})"
 
     def bucket(self, interval: Interval) -> str:
@@ -114,6 +115,7 @@ class ClickHouseDialect:
         return f"intDiv({microseconds} - {origin} + {width}, {width}) - 1"
 
     def percentiles(self, number: str, fractions: Sequence[float]) -> str:
+        # Interpolates as DuckDB's quantile_cont (R12); quantileExact takes the nearest value.
         listed = ", ".join(str(fraction) for fraction in fractions)
         return f"quantilesExactInclusive({listed})(toFloat64({number}))"
 

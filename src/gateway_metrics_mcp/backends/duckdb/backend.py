@@ -68,7 +68,7 @@ def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
 
 _MOST_ON_DISK: Final = "4GB"  # DuckDB's default is 90 % of the disk
 _INTERRUPT_EVERY_S: Final = 0.005
-_ROWS_AT_ONCE: Final = 500
+_ROWS_AT_ONCE: Final = 500  # fetching all of 300,000 rows stops the event loop for 0.2 s
 _TURN_OF_OTHERS_S: Final = 0.0005
 
 
@@ -100,6 +100,7 @@ class DuckDBBackend(SqlEngine):
         self._timeout_s = timeout_s
         self._row_cap = row_cap
         self._until = until
+        # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
         self._spill = _make_spill_directory()
         self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
@@ -276,7 +277,8 @@ def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.
             "python_enable_replacements": False,  # or SQL could read Python variables
         },
     )
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for timestamps without a zone
+    # Empty tables: a missing directory reads as empty, a missing column as null.
     for table, columns in layout.tables.items():
         connection.execute(DuckDialect().create_table(table, columns))
     # In this order: access is closed after the directory is allowed, and the lock makes both final.

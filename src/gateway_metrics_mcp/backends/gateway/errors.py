@@ -44,6 +44,7 @@ _LONGEST_LOG: Final = 1_000
 _LONGEST_WAIT_S: Final = 86_400
 _MOST_REASONS: Final = 5
 
+# A field name in a documented message, bounded in form so that no prose of a row or page passes.
 _FIELD: Final = r"([A-Za-z]\w{0,63}(?:\.[\w-]{1,64})?)"
 _DOCUMENTED: Final = (
     (
@@ -93,6 +94,7 @@ _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
         RefusedQueryError,
         "the query is too large for the gateway (413): ask with fewer values in its filters",
     ),
+    # A web server that takes no POST answers 501, so the address is wrong.
     501: (WrongHostError, f"what answers there takes no queries (501): {WRONG_HOST}"),
 }
 
@@ -205,6 +207,7 @@ def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return explain_timeout(timeout_s)
     for cause in causes:
+        # SSLEOFError means that the peer broke the connection off, not that TLS failed.
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             return _explain_tls(cause)
     if isinstance(error, httpx.ConnectError | httpx.ProxyError):
@@ -253,6 +256,7 @@ def _explain_connection(error: Exception, causes: list[BaseException]) -> Unreac
         return UnreachableError(
             "the host name of the gateway, or of the proxy to it, is unknown: check its spelling "
             "and this machine's name servers",
+            # A name server that is busy may answer soon; an unknown name stays unknown.
             is_passing=nameless[0].errno == socket.EAI_AGAIN,
         )
     return UnreachableError(

@@ -254,7 +254,7 @@ class _Compiler:
     def _keys_once(self) -> list[str]:
         """The group-by fields; of those that share a response key, the first (R7)."""
         key, names = self._datasource.response_key, self._query.group_by
-        first = {key(name): name for name in reversed(names)}
+        first = {key(name): name for name in reversed(names)}  # the first name is written last
         return [name for name in names if first[key(name)] == name]
 
     def _is_team(self, name: str) -> bool:
@@ -267,6 +267,7 @@ class _Compiler:
 
     def _key(self, name: str) -> str:
         if name.startswith(METADATA_PREFIX):
+            # The key is a caller's text, so it is bound like a value.
             return self._dialect.metadata(self._bind(name.removeprefix(METADATA_PREFIX)))
         if self._is_team(name):
             return self._dialect.team()

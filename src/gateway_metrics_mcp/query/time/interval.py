@@ -253,6 +253,7 @@ class LocalDays(Interval):
 
 def localise(interval: Interval | None, zone: ZoneInfo) -> LocalDays | None:
     """Local buckets, if the interval is a day or longer in a zone other than UTC; else None."""
+    # Shorter buckets are UTC buckets in every zone (R4).
     if interval is None or zone.key == "UTC" or interval.unit not in LOCAL_UNITS:
         return None
     return LocalDays(interval.count, interval.unit, zone)

@@ -278,6 +278,7 @@ def _read_last(words: str, clock: Clock) -> Span | None:
     if match is None or (match[1] is None and match[3]):
         return None
     number, unit = match[1], match[2]
+    # People use `past week` for both the last whole week and the last seven days.
     if number is None and "past " in words and unit in CALENDAR_UNITS:
         rolling = {"month": "M", "quarter": "Q"}.get(unit, unit[0])
         raise ValueError(
@@ -290,6 +291,7 @@ def _read_last(words: str, clock: Clock) -> Span | None:
         count = int(number) if number.isdigit() else NUMBER_WORDS.index(number) + 1
     if count == 0:
         raise ValueError(f'{quote(words)} is empty: the least is 1, such as "last 1 {unit}"')
+    # Hours and minutes roll up to now; calendar units are whole ones before the current one.
     if unit in CLOCK_UNITS:
         return Span(clock.now - CLOCK_LENGTHS[cast("ClockUnit", unit)] * count, clock.now)
     whole = cast("CalendarUnit", unit)

@@ -20,6 +20,7 @@ LONGEST: Final = 64
 _NAME: Final = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){0,2}")
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
 _EXAMPLE: Final = 'an IANA name, such as "Europe/Berlin" or "UTC"'
+# The tz database's placeholder for a machine whose zone was never set.
 _NO_ZONES: Final = frozenset(("Factory",))
 _WESTERNMOST: Final = 12
 _EASTERNMOST: Final = 14
@@ -156,7 +157,7 @@ CLOCK_LENGTHS: Final[dict[ClockUnit, timedelta]] = {
     "minute": timedelta(minutes=1),
     "hour": timedelta(hours=1),
 }
-FIRST_YEAR: Final = 1970
+FIRST_YEAR: Final = 1970  # buckets are numbered from here (R4)
 LAST_YEAR: Final = 2999
 
 _DAYS: Final[dict[CalendarUnit, int]] = {"day": 1, "week": 7}
