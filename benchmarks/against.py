@@ -1,10 +1,9 @@
-"""Whether this build is as fast and as lean as another: pairs of runs in turn, and a control.
+"""Compares this build with another for speed and memory, in interleaved pairs with a control.
 
-Each build is the Python of an environment that has it, and of nothing that the other's has not:
-with more packages, libraries take other ways. In every round each figure is taken of the
-other build, of this one, and of the other once more, in an order drawn anew; the paired ratio is
-this one over the other, the control is the other over itself. A figure fails if the whole 95 %
-interval of its median ratio lies above the limit.
+A build is the Python of an environment that has it installed. Both environments must hold the same
+packages, or libraries take other code paths. Each round measures the other build, this one, and
+the other again, in random order: the ratio is this over other, the control other over other. A
+figure fails if the whole 95 % interval of its median ratio is above the limit.
 Usage: python benchmarks/against.py OTHER_PYTHON [THIS_PYTHON] [--pairs 30] [--seconds 5]
        [--only FIGURE ...]
 """
@@ -51,14 +50,14 @@ PROBES: Final = {
     "load_cpu": LOAD,
     "memory": LOAD,
 }
-"""What is measured together."""
+"""The figures that one run measures together, by figure."""
 
 
-# In a process of the build that is measured.
+# These run in a process of the build under test.
 
 
 async def time_duckdb() -> float:
-    """The median of calls that each ask another window, with the cache off."""
+    """The median time of a call in ms; each call queries another window, with the cache off."""
     from mcp.client import Client
 
     from layouts import load_build_server, load_settings
@@ -80,18 +79,18 @@ async def time_duckdb() -> float:
 
 
 async def time_gateway() -> float:
-    """Of one call to the bare request beside it."""
+    """The median time of a call over that of a bare request in the same run."""
     from overhead import GATED, measure
 
     times = await measure(CALLS)
     return median(times[GATED]) / median(times["bare POST"])
 
 
-# In this process.
+# These run in this process.
 
 
 def measure(figure: str, python: str, seconds: float) -> dict[str, float]:
-    """The figures of one probe."""
+    """Run one probe with a build's Python; the figures by name."""
     from load import run_ours
     from startup import HANDSHAKE, SERVER
     from startup import measure as measure_start
@@ -119,9 +118,10 @@ def ask_child(figure: str, python: str) -> float:
 
 
 def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """Two of the sorted ratios between which the median lies, and how certainly.
+    """A confidence interval of the median: two of the ratios, and its certainty (0 to 1).
 
-    Each ratio is above the median with an even chance, so how many are is binomial.
+    Each ratio is above the true median with probability 1/2, so their number is binomial. This
+    needs no assumption on how times are distributed.
     """
     ordered, many = sorted(ratios), len(ratios)
 
@@ -136,13 +136,14 @@ def interval(ratios: list[float]) -> tuple[float, float, float]:
 def take_turns(
     probes: list[str], other: str, this: str, flags: Any
 ) -> dict[str, list[list[float]]]:
-    """Of each figure: other, this and other again, a list a round."""
+    """Per figure a list of rounds, each with the values of other, this, and other again."""
     found: dict[str, list[list[float]]] = defaultdict(list)
     chance = random.Random(1)  # noqa: S311 - an order
     subjects = (other, this, other)
     for number in range(flags.pairs):
         for probe in probes:
             taken: dict[int, dict[str, float]] = {}
+            # In random order, so that a machine that slows down does not favour one build.
             for place in chance.sample(range(3), 3):
                 taken[place] = measure(probe, subjects[place], flags.seconds)
             for figure in PROBES[probe]:
@@ -152,7 +153,7 @@ def take_turns(
 
 
 def show(figure: str, rounds: list[list[float]]) -> bool:
-    """Print a figure; whether it is no worse."""
+    """Print a figure; whether it is within the limit."""
     ratios = [this / other for other, this, _ in rounds]
     low, high, certainty = interval(ratios)
     control = [again / other for other, _, again in rounds]

@@ -1,4 +1,7 @@
-"""The callers of the load and soak benchmarks: connections, questions, and replies."""
+"""The callers of the load and soak benchmarks: connections, questions and replies.
+
+They speak plain HTTP, each with a token of its own, in either protocol era.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ HANDSHAKE: Final = "2025-11-25"
 
 @dataclass
 class Reply:
-    """What came back: HTTP's status, and the tool's text."""
+    """A reply: the HTTP status, and the tool's text."""
 
     status: int
     text: str
@@ -22,7 +25,7 @@ class Reply:
 
 @dataclass
 class Caller:
-    """One caller: a connection kept alive, a token of its own, and questions."""
+    """One caller, with a kept-alive connection and a token of its own."""
 
     url: str
     token: str
@@ -31,7 +34,7 @@ class Caller:
     number: int = field(default=0, init=False)
 
     async def send(self, tool: str, arguments: dict[str, Any]) -> asyncio.StreamReader:
-        """Ask; the answer is still to be read."""
+        """Send a call without reading its answer; the stream to read it from."""
         host = self.url.removeprefix("http://").partition("/")[0]
         if self.streams is None:
             name, _, port = host.partition(":")
@@ -60,7 +63,7 @@ class Caller:
         return reader
 
     async def ask(self, tool: str, arguments: dict[str, Any]) -> Reply:
-        """Ask, and read the answer."""
+        """Send a call and read its answer."""
         reader = await self.send(tool, arguments)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         status = int(head.split(" ", 2)[1])
@@ -75,13 +78,14 @@ class Caller:
         return _read_reply(status, content)
 
     def close(self) -> None:
-        """Hang up, whatever is under way."""
+        """Drop the connection, even if an answer is under way."""
         if self.streams is not None:
             self.streams[1].transport.abort()
             self.streams = None
 
 
 def _read_reply(status: int, content: bytes) -> Reply:
+    # In an SSE body the response is the last event: progress notifications come before it.
     if b"data: " in content[:200]:
         content = next(
             line.removeprefix(b"data: ")
@@ -96,7 +100,7 @@ def _read_reply(status: int, content: bytes) -> Reply:
 
 
 def question(number: int) -> dict[str, Any]:
-    """A question that differs from all others by its number, over a window that has ended."""
+    """A question made unique by its number, so that no cache or merging answers it."""
     return {
         "startTs": "2026-06-01",
         "endTs": "2026-06-08",

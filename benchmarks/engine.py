@@ -1,8 +1,8 @@
-"""What a 24-hour question costs the embedded engine: against decoding, and as data grow.
+"""The time of a 24-hour question in the embedded engine: against decoding, and as data grow.
 
-30 days of calls are brought in by `import`, a run a day. The yardstick is DuckDB decoding the
-same columns of the day's file with a trivial aggregate, in the same run. Then the same questions
-over 3 days against 30, and over 30 files against 3,650. Usage:
+30 days of calls are imported, one run per day. The yardstick is DuckDB decoding the same columns
+of the day's file with a trivial aggregate, in the same run. Then the same questions are asked over
+3 days against 30, and over 30 files against 3,650. Usage:
 python benchmarks/engine.py [--rows 10_000_000] [--data DIR]
 
 10 million rows, as in `make bench`, take two to three minutes, nearly all of it the import; with
@@ -48,15 +48,15 @@ WINDOW: Final = {"startTs": f"{DAY}T00:00:00Z", "endTs": f"{DAY + timedelta(days
 TABLE: Final = "gateway_model_metrics"
 BESIDE: Final = Path(__file__).parent
 ROWS: Final = Template((BESIDE / "engine_rows.sql").read_text("utf-8"))
-"""The calls of a day, as SQL."""
+"""SQL that generates the calls of a day."""
 QUESTIONS: Final = json.loads((BESIDE / "engine_questions.json").read_text("utf-8"))
-"""Eight, each with the columns that it reads beside CreatedAt."""
+"""Eight questions, each with the columns that it reads besides CreatedAt."""
 LENGTHS: Final = {"Metadata": "cardinality", "Teams": "len"}
-"""What reads a nested column and costs less than a hash of it."""
+"""Functions that read a nested column and take less time than a hash of it."""
 
 
 def import_days(into: Path, first: date, days: int, rows_per_day: int) -> None:
-    """One run of `import` for each day, as a nightly job makes them."""
+    """Import each day in a run of its own, as a nightly job would."""
     for number in range(days):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "calls.parquet"
@@ -91,7 +91,7 @@ def order_of(source: Path, into: Path) -> ImportOptions:
 
 
 def link_days(source: Path, target: Path, days: set[date]) -> None:
-    """The same files once more, of these days alone."""
+    """Hard-link the files of these days into another directory."""
     for run in sorted((source / TABLE).iterdir()):
         (folder,) = run.glob("date=*")
         if date.fromisoformat(folder.name.removeprefix("date=")) in days:
@@ -99,7 +99,10 @@ def link_days(source: Path, target: Path, days: set[date]) -> None:
 
 
 def add_older_days(directory: Path, days: int) -> None:
-    """Runs of a day each before those that are there: they differ from them in name alone."""
+    """Add runs of earlier days as links to one file: only their names matter here.
+
+    A question must skip them by name without opening them.
+    """
     runs = sorted((directory / TABLE).iterdir(), key=lambda run: run.name[-10:])
     first = date.fromisoformat(runs[0].name[-10:])
     (file,) = runs[0].rglob("*.parquet")
@@ -116,7 +119,7 @@ def link(file: Path, folder: Path) -> None:
 
 
 def read_questions(catalog: Catalog) -> list[tuple[str, Query, tuple[str, ...]]]:
-    """Name, query, and columns of each."""
+    """The name, query and columns of each question."""
     fixed = {"datasource": "modelMetrics", "type": "distribution", **WINDOW}
     return [
         (entry["name"], read_query({**fixed, **entry["question"]}, catalog), tuple(entry["reads"]))
@@ -125,7 +128,7 @@ def read_questions(catalog: Catalog) -> list[tuple[str, Query, tuple[str, ...]]]
 
 
 def open_decoding(file: Path) -> Callable[[tuple[str, ...]], tuple[float, int]]:
-    """What reads columns of a file, and next to nothing else: its seconds, and their bytes."""
+    """A function that decodes columns of a file: its seconds, and the columns' bytes."""
     engine = duckdb.connect(config={"threads": 2})
     sizes = dict(
         engine.execute(
@@ -147,14 +150,14 @@ def open_decoding(file: Path) -> Callable[[tuple[str, ...]], tuple[float, int]]:
 
 
 async def ask(backend: DuckDBBackend, query: Query) -> float:
-    """How many seconds an answer takes."""
+    """The seconds that a query takes."""
     start = time.perf_counter()
     await backend.query(query, LOCAL)
     return time.perf_counter() - start
 
 
 async def measure(directory: Path, rows: int) -> bool:
-    """Each question against decoding its columns."""
+    """Compare each question with decoding its columns; whether all are within the limits."""
     catalog = load_catalog()
     backend = DuckDBBackend(directory, catalog)
     (file,) = (directory / TABLE).glob(f"*/date={DAY}/rows.parquet")
@@ -167,6 +170,7 @@ async def measure(directory: Path, rows: int) -> bool:
             seconds, size = decode(columns)
             decoded.append(seconds)
             asked.append(await ask(backend, query))
+        # The first round warms the page cache and the engine.
         ours, theirs = median(asked[1:]), median(decoded[1:])
         ratios.append(ours / theirs)
         speed = f"{rows / DAYS / ours / 1e6:9.1f}  {size / ours / 1e6:5.0f}"
@@ -181,7 +185,7 @@ async def measure(directory: Path, rows: int) -> bool:
 
 
 async def compare(what: str, small: Path, large: Path, most: float) -> bool:
-    """The same questions over less and over more: by turns, and the total of all."""
+    """Ask the same questions of less and of more data in turn; whether the total is within it."""
     catalog = load_catalog()
     backends = [DuckDBBackend(directory, catalog) for directory in (small, large)]
     totals = [0.0, 0.0]
@@ -204,7 +208,7 @@ async def compare(what: str, small: Path, large: Path, most: float) -> bool:
 
 
 def prepare(directory: Path, rows: int) -> None:
-    """The rows, unless they are there."""
+    """Generate and import the rows, unless they exist."""
     if not (directory / TABLE).is_dir():
         start = time.perf_counter()
         import_days(directory, FIRST, DAYS, rows // DAYS)
@@ -215,7 +219,7 @@ def prepare(directory: Path, rows: int) -> None:
 
 
 def measure_all(directory: Path, rows: int) -> bool:
-    """All three; the files of the smaller and the larger directory are links."""
+    """Run all three comparisons; the other directories hold links to the same files."""
     prepare(directory, rows)
     with tempfile.TemporaryDirectory(dir=directory) as beside:
         every = {FIRST + timedelta(days=number) for number in range(DAYS)}

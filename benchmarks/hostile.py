@@ -1,4 +1,4 @@
-"""The hostile rows of the tokens benchmark: keys that a tokenizer cuts into many pieces."""
+"""Hostile rows for the tokens benchmark: keys that a tokenizer cuts into many pieces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 WEEK: Final = {"startTs": "2025-11-03", "endTs": "2025-11-10"}
 DAY: Final = timedelta(days=1)
 SHAPES: Final = ("table", "timeseries", "json", "comparison", "10,000 rows", "nothing")
-"""What hostile names stand in."""
+"""The kinds of answer that hostile names appear in."""
 
 
 def _letters(*ranges: str | tuple[int, int]) -> list[str]:
@@ -25,7 +25,7 @@ def _letters(*ranges: str | tuple[int, int]) -> list[str]:
 
 
 def hostile_keys() -> dict[str, list[str]]:
-    """Sixty keys of each kind that a tokenizer cuts into many pieces."""
+    """Sixty keys of each kind; the same in each run."""
     chance = random.Random(7)  # noqa: S311 - the same keys in each run
 
     def of(*ranges: str | tuple[int, int]) -> Callable[[], str]:
@@ -56,7 +56,7 @@ def hostile_keys() -> dict[str, list[str]]:
 
 
 def hostile_question(kind: str, keys: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Rows with these keys in two columns, and the question they answer."""
+    """A response body with these keys in two columns, and the tool's arguments for it."""
     arguments: dict[str, Any] = {**WEEK, "groupBy": ["modelName", "metadata.x"]}
     arguments["aggregations"] = ["sum costInUSD"]
     start = datetime(2025, 11, 3, tzinfo=UTC)

@@ -1,4 +1,7 @@
-"""The package's entrances, in its rooms or as they lay before them: benchmarks compare both."""
+"""Imports the package's entry points from its rooms or from the older flat layout.
+
+Benchmarks compare this version with older ones.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,17 @@ PACKAGE: Final = "gateway_metrics_mcp"
 
 
 def load_build_server() -> Any:
-    """What makes the MCP server of settings."""
+    """The function `build_server`."""
     return _load("server.app", "server", "build_server")
 
 
 def load_settings() -> Any:
-    """The class of settings."""
+    """The class `Settings`."""
     return _load("settings", "settings", "Settings")
 
 
 def load_main() -> Any:
-    """The command."""
+    """The function `main` of the command line."""
     return _load("cli.main", "cli", "main")
 
 
@@ -28,6 +31,6 @@ def _load(module: str, earlier: str, name: str) -> Any:
         found = importlib.import_module(f"{PACKAGE}.{module}")
     except ModuleNotFoundError as error:
         if error.name != f"{PACKAGE}.{module}":
-            raise
+            raise  # the module exists, and a package that it imports is missing
         found = importlib.import_module(f"{PACKAGE}.{earlier}")
     return getattr(found, name)

@@ -1,10 +1,10 @@
-"""What one server bears: 64 callers at once before a gateway that takes 20 ms.
+"""The throughput, latency and memory of one server with 64 concurrent callers.
 
-The server is a process of its own over streamable HTTP, with its cache off and every question
-different. The yardstick, before and after, is a trivial tool of the same SDK that asks the same
-gateway once with httpx and returns what comes; ours asks twice, for the rows and for ALL. A tool
-that only sleeps 20 ms is shown beside it: what the SDK itself can. Then ours once more with the
-cache on, where each caller asks a few questions again and again. Usage:
+The gateway takes 20 ms. The server is a separate process over streamable HTTP, with its cache off
+and every question different. The yardstick, run before and after, is a trivial tool of the same
+SDK that sends one request to the same gateway with httpx; ours sends two, for the rows and for
+ALL. A tool that only sleeps 20 ms shows what the SDK itself can do. Then ours runs with the cache
+on, where each caller repeats a few questions. Usage:
 python benchmarks/load.py [--seconds 60] [--callers 64]
 """
 
@@ -27,19 +27,19 @@ from loopback import Process, start
 MOST_TAIL: Final = 4.0
 """p99 over p50."""
 LEAST_SHARE: Final = 0.6
-"""Of the yardstick's throughput."""
+"""The least share of the yardstick's throughput."""
 MOST_GROWTH: Final = 1.05
-"""Of memory: the last quarter's mean over the second quarter's."""
+"""The most that memory may grow: the mean of the last quarter over the second's."""
 WARM_UP_S: Final = 3.0
 FEW: Final = 5
-"""Questions that a caller repeats, with the cache on."""
+"""How many questions a caller repeats with the cache on."""
 
 Ask = Callable[[Caller, int], Any]
 
 
 @dataclass
 class Run:
-    """What was measured of one server."""
+    """The measurements of one server."""
 
     seconds: float = 0.0
     cpu_s: float = 0.0
@@ -50,21 +50,21 @@ class Run:
 
     @property
     def throughput(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return len(self.latencies_s) / self.seconds
 
     def percentile(self, part: int) -> float:
-        """Of the latencies, in milliseconds."""
+        """A percentile of the latencies, in milliseconds."""
         return quantiles(self.latencies_s, n=100)[part - 1] * 1e3
 
     @property
     def growth(self) -> float:
-        """Memory's last quarter over its second."""
+        """Mean memory of the last quarter over the second's."""
         quarter = max(1, len(self.memory_mb) // 4)
         return mean(self.memory_mb[-quarter:]) / mean(self.memory_mb[quarter : 2 * quarter])
 
     def show(self, name: str) -> None:
-        """One line."""
+        """Print one line."""
         p50, p99 = self.percentile(50), self.percentile(99)
         print(
             f"{name:22} {self.throughput:6.0f}/s  p50 {p50:5.0f} ms  p99 {p99:5.0f} ms"
@@ -74,28 +74,28 @@ class Run:
 
 
 def ask_yardstick(number: int, _caller: str) -> tuple[str, dict[str, Any], list[str]]:
-    """The trivial tool that asks the gateway, and what its answer has to hold."""
+    """A call of the trivial tool that queries the gateway, and the texts its answer must hold."""
     body = {"groupBy": ["modelName"], "filters": [{"value": [f"q-{number}-q"]}]}
     return "ask", {"question": json.dumps(body)}, [f"q-{number}-q"]
 
 
 def wait(number: int, _caller: str) -> tuple[str, dict[str, Any], list[str]]:
-    """The trivial tool that asks nobody."""
+    """A call of the trivial tool that only sleeps."""
     return "wait", {"question": f"q-{number}-q"}, [f"q-{number}-q"]
 
 
 def ask_ours(number: int, caller: str) -> tuple[str, dict[str, Any], list[str]]:
-    """A question, and what its answer has to hold: the caller's rows, of this question."""
+    """A question, and the texts its answer must hold: rows of this caller and this question."""
     return "query_distribution", question(number), [f"\nq-{number}-q|", f"\n{caller}|", "\nALL|"]
 
 
 def ask_again(number: int, caller: str) -> tuple[str, dict[str, Any], list[str]]:
-    """One of a few questions."""
+    """One of a few repeated questions."""
     return ask_ours(number % FEW, caller)
 
 
 def explain(reply: Reply, wanted: list[str]) -> str | None:
-    """What is wrong with a reply."""
+    """What is wrong with a reply; None if nothing."""
     if reply.status != 200 or reply.is_error:
         return f"{reply.status}: {reply.text[:200]}"
     missing = [part for part in wanted if part not in reply.text]
@@ -108,7 +108,7 @@ async def measure(
     callers: int,
     seconds: float,
 ) -> Run:
-    """All callers ask one question after the other."""
+    """Let all callers ask without a pause; measured after the warm-up."""
     run, numbers = Run(), itertools.count()
     begin = time.perf_counter() + WARM_UP_S
     end = begin + seconds
@@ -140,7 +140,7 @@ async def measure(
 
 
 def run_yardsticks(callers: int, seconds: float) -> tuple[Run, Run]:
-    """The trivial tools: the one that asks the gateway, and the one that asks nobody."""
+    """Measure the trivial tools: the one that queries the gateway, and the one that sleeps."""
     with (
         start("gateway", "0") as gateway,
         start("yardstick", f"http://127.0.0.1:{gateway.address}") as process,
@@ -154,6 +154,7 @@ def run_yardsticks(callers: int, seconds: float) -> tuple[Run, Run]:
 
 def run_ours(callers: int, seconds: float, *, has_cache: bool, python: str = sys.executable) -> Run:
     make = ask_again if has_cache else ask_ours
+    # More upstream calls than the callers make: the limiter is not what is measured here.
     settings = ["--transport", "http", "--port", "0", "--upstream-calls", str(4 * callers)]
     settings += [] if has_cache else ["--cache-bytes", "0"]
     with start("gateway", "0") as gateway:
@@ -165,7 +166,7 @@ def run_ours(callers: int, seconds: float, *, has_cache: bool, python: str = sys
 
 
 def judge(ours: Run, cached: Run, asking: float, waiting: float) -> bool:
-    """Print the limits and whether they hold."""
+    """Print each limit and whether it holds; whether all do."""
     tail = ours.percentile(99) / ours.percentile(50)
     failures = [*ours.failures, *cached.failures]
     findings = {

@@ -1,7 +1,7 @@
-"""What the load and soak benchmarks share: a gateway, a yardstick, and processes.
+"""Shared by the load and soak benchmarks: a gateway, a yardstick server, and their processes.
 
-As a script it is one of the processes: `gateway FAULTS`, `yardstick GATEWAY` or `server ARGUMENTS`;
-each prints a line with its port or address. SIGUSR1 makes `server` print how many tasks it has.
+As a script it is one of the processes: `gateway FAULTS`, `yardstick GATEWAY` or `server ARGUMENTS`.
+Each prints a line with its port or address. On SIGUSR1 `server` prints its number of tasks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FAULTS: Final = (
 PAGE_KB: Final = os.sysconf("SC_PAGE_SIZE") / 1024 if hasattr(os, "sysconf") else 4
 
 
-# The gateway: it answers who asked and what was asked.
+# The gateway: its rows name the caller and the question, so that a mixed-up answer is found.
 
 
 def _row(number: int) -> dict[str, Any]:
@@ -74,7 +74,7 @@ UNGROUPED: Final = json.dumps({"data": {"dataPoints": [TOTAL]}}).encode()
 
 
 class Gateway(asyncio.Protocol):
-    """One connection; a share of the requests meets a fault."""
+    """One connection to the gateway; a share `faults` of its requests fails."""
 
     def __init__(self, faults: float) -> None:
         self._faults = faults
@@ -83,12 +83,12 @@ class Gateway(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep it."""
+        """Keep the transport."""
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each whole request, after the wait."""
+        """Answer each complete request after the wait."""
         self._received += data
         while True:
             head, end, rest = self._received.partition(b"\r\n\r\n")
@@ -149,9 +149,9 @@ async def _serve_gateway(faults: float) -> None:
 
 
 def _serve_yardstick(gateway: str) -> None:
-    """The SDK's server with two trivial tools, which wait 20 ms: for the gateway, and for nothing.
+    """Run the SDK's server with two trivial tools that each take 20 ms.
 
-    `ask` posts one question and returns what comes; `wait` sleeps.
+    `ask` posts one question to the gateway and returns the response; `wait` sleeps.
     """
     import gc
     import socket
@@ -182,7 +182,7 @@ def _serve_yardstick(gateway: str) -> None:
 
 
 def _serve(arguments: list[str]) -> int:
-    """Our command, which tells on demand how many tasks it has."""
+    """Run our command; on SIGUSR1 it prints its number of tasks."""
     signal.signal(signal.SIGUSR1, lambda *_: print(len(asyncio.all_tasks()), flush=True))
     status: int = load_main()(arguments)
     return status
@@ -190,36 +190,36 @@ def _serve(arguments: list[str]) -> int:
 
 @dataclass
 class Process:
-    """A process of this file, and what it is known by."""
+    """A process of this file, and its address. The figures are read from /proc, on Linux."""
 
     popen: subprocess.Popen[str]
     address: str
 
     @property
     def rss_mb(self) -> float:
-        """Its memory (Linux)."""
+        """Its resident memory in MB."""
         pages = Path(f"/proc/{self.popen.pid}/statm").read_text("ascii").split()[1]
         return int(pages) * PAGE_KB / 1024
 
     @property
     def peak_mb(self) -> float:
-        """The most memory it has had (Linux)."""
+        """The peak of its resident memory in MB."""
         status = Path(f"/proc/{self.popen.pid}/status").read_text("ascii")
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
     @property
     def files(self) -> int:
-        """How many files and connections it has open (Linux)."""
+        """Its number of open files and connections."""
         return len(os.listdir(f"/proc/{self.popen.pid}/fd"))  # noqa: PTH208 - names alone
 
     @property
     def cpu_s(self) -> float:
-        """The processor time it has taken (Linux)."""
+        """The processor time it has used, in seconds."""
         fields = Path(f"/proc/{self.popen.pid}/stat").read_text("ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def count_tasks(self) -> int:
-        """How many tasks it has: the server's process alone can tell."""
+        """Its number of asyncio tasks, which only the process itself knows."""
         self.popen.send_signal(signal.SIGUSR1)
         assert self.popen.stdout is not None  # noqa: S101 - it is a pipe
         return int(await asyncio.to_thread(self.popen.stdout.readline))
@@ -227,7 +227,7 @@ class Process:
 
 @contextmanager
 def start(kind: str, *arguments: str, python: str = sys.executable) -> Iterator[Process]:
-    """A process of this file, until the block ends; `python` may have another build."""
+    """Run a process of this file until the block ends; `python` may have another build."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     if kind == "server":
         pipes["stderr"] = subprocess.PIPE

@@ -1,16 +1,16 @@
-"""Whether the tests notice faults: mutants of query, reports and backends/sql, and how many die.
+"""Mutation testing of query, reports and backends/sql: how many seeded faults the tests find.
 
-A mutant is one function changed at one place by one of cosmic-ray's operators. mutants.json names
-each by what survives moves: the function, the operator, which of its places in the function, and
-a hash of the function's shape, its code without names, annotations and wording. So a list drawn
-from one version of the package finds the same code in another; where a function was edited around
-it, by the very line.
+A mutant is one function changed at one place by one of cosmic-ray's operators. mutants.json
+identifies each by what survives moves: the function, the operator, the index of its place in the
+function, and a hash of the function's shape (its code without names, annotations and wording). So
+a list drawn from one version of the package finds the same code in another. If the function was
+edited elsewhere, the changed line itself is searched.
 
     mutants.py draw SOURCE LIST [--rooms FILE]   200 mutants by a fixed seed, by statements
     mutants.py redraw SOURCE LIST NEW            keep those found in SOURCE, draw the others anew
-    mutants.py run TREE LIST --python P --into D run each one's tests; goes on where it was stopped
+    mutants.py run TREE LIST --python P --into D run each one's tests; can be resumed
                               [--tests WHICH]
-    mutants.py show D                            what came of it
+    mutants.py show D                            the results
 
 It needs cosmic-ray (`pip install "cosmic-ray>=8,<9"`, in an environment of its own); the tests run
 under P, the Python of an environment with the tests' packages.
@@ -46,8 +46,8 @@ from size import module_of
 MANY: Final = 200
 SEED: Final = 46278
 ROOMS: Final = {"query": ("query",), "reports": ("reports",), "sql": ("backends.sql",)}
-"""Where each room's modules are, by the beginning of their names."""
-# Left out: RemoveDecorator, which changes the import, and the two that swap variables at random.
+"""The modules of each room, by the beginning of their names."""
+# Without RemoveDecorator, which changes the import, and the two that swap variables at random.
 FAMILIES: Final = (
     "AddNot",
     "ExceptionReplacer",
@@ -61,7 +61,7 @@ FAMILIES: Final = (
     "ReplaceUnaryOperator",
     "ZeroIterationForLoop",
 )
-# Of the two families with many variants only the usual: others raise at once, or change nothing.
+# Of the two families with many variants only the usual: others raise at once or change nothing.
 VARIANTS: Final = {
     f"core/Replace{kind}Operator_{a}_{b}"
     for kind, pairs in {
@@ -73,17 +73,18 @@ VARIANTS: Final = {
 }
 ARROW: Final = "  =>  "
 LEAST_LINE: Final = 20
-"""Characters of a line that is looked for by itself."""
+"""A line that is searched in the whole room has at least this many characters, to be unique."""
 WALL_S: Final = 1800
 CPU_SPARE_S: Final = 60
 CPU_TIMES: Final = 3
-"""A mutant's tests may take so much processor time, and so many times what they take usually."""
+"""The limit of processor time for a mutant's tests: `CPU_TIMES` times their usual time, plus
+`CPU_SPARE_S`. Processor time, because a busy machine must not count as a killed mutant."""
 Span: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change, in words that survive moves; `change` is for people."""
+    """One change, identified by what survives moves; `change` shows it to people."""
 
     room: str
     function: str
@@ -95,7 +96,7 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function or method of a module, with what is nested in it."""
+    """A function or method of a module, with its nested functions."""
 
     name: str
     path: Path
@@ -104,12 +105,12 @@ class Function:
 
     @property
     def first(self) -> int:
-        """Its first line, from 0, decorators included."""
+        """The index of its first line, from 0, including decorators."""
         return min([self.node.lineno, *(d.lineno for d in self.node.decorator_list)]) - 1
 
     @property
     def statements(self) -> int:
-        """How many it has."""
+        """Its number of statements."""
         return sum(isinstance(node, ast.stmt) for node in ast.walk(self.node)) - 1
 
 
@@ -117,7 +118,7 @@ class Function:
 
 
 class _Shape(ast.NodeTransformer):
-    """Names become numbers in the order of their first use, texts become one."""
+    """Replaces names by numbers in order of first use, and all strings by one."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -130,7 +131,7 @@ class _Shape(ast.NodeTransformer):
         )
 
     def visit(self, node: ast.AST) -> Any:
-        """As the base class does, after the node's own names."""
+        """Replace the node's own names, then visit its children."""
         for field in ("annotation", "returns"):
             if getattr(node, field, None) is not None:
                 setattr(node, field, None)
@@ -203,14 +204,14 @@ def family_of(operator: str) -> str:
 
 
 def text_of(function: Function) -> str:
-    """Parsable by itself: a method's indentation needs something to stand in."""
+    """The function's source, parsable by itself: a method is wrapped in a class."""
     lines = function.path.read_text("utf-8").splitlines(keepends=True)
     text = "".join(lines[function.first : function.node.end_lineno])
     return f"class Here:\n{text}" if text.startswith(" ") else text
 
 
 def mutate(function: Function, operator: str, ordinal: int) -> str | None:
-    """The whole file, changed at that place; nothing if there is no such place."""
+    """The text of the whole file with the change; None if there is no such place."""
     changed = _change(text_of(function), operator, ordinal)
     if changed is None:
         return None
@@ -226,7 +227,7 @@ def _change(text: str, operator: str, ordinal: int) -> str | None:
 
 
 def places_of(function: Function) -> dict[str, list[tuple[str, int]]]:
-    """Of each family, the operators and ordinals; none in annotations, which nothing runs."""
+    """The operators and ordinals per family, without annotations, which no test can run."""
     trees = importlib.import_module("cosmic_ray.ast")
     text = text_of(function)
     nodes = [*trees.ast_nodes(trees.get_ast(text))]
@@ -242,7 +243,7 @@ def places_of(function: Function) -> dict[str, list[tuple[str, int]]]:
 
 
 def _annotations(tree: ast.AST) -> Iterator[Span]:
-    """Where they are, and decorators with them, which run once at import."""
+    """The spans of annotations, and of decorators, which run once at import."""
     for node in ast.walk(tree):
         parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         for part in [*parts, *getattr(node, "decorator_list", [])]:
@@ -255,7 +256,7 @@ def _annotations(tree: ast.AST) -> Iterator[Span]:
 
 
 def draw(functions: list[Function], rooms: dict[str, Any], many: int, seed: str) -> list[Mutant]:
-    """As many of each room as its share of statements; larger functions are drawn more often."""
+    """Draw mutants in proportion to statements, per room and per function."""
     chance = random.Random(seed)  # noqa: S311 - a sample
     by_room: dict[str, list[Function]] = defaultdict(list)
     for function in functions:
@@ -288,7 +289,7 @@ def draw_from(
 
 
 def describe(function: Function, operator: str, ordinal: int) -> str:
-    """The changed line, before and after; nothing if it is no Python or the same program."""
+    """The changed line before and after; empty if it is invalid or the same program."""
     text = text_of(function)
     changed = _change(text, operator, ordinal) or text
     try:
@@ -301,7 +302,7 @@ def describe(function: Function, operator: str, ordinal: int) -> str:
 
 
 class Tree:
-    """The functions of a source tree, and where in it the mutants of another are."""
+    """The functions of a source tree; finds in it mutants that were drawn from another tree."""
 
     def __init__(self, functions: list[Function], renamed: dict[str, str]) -> None:
         self.functions = functions
@@ -311,20 +312,20 @@ class Tree:
             self._by_shape[function.shape].append(function)
 
     def find(self, mutant: Mutant) -> tuple[Function, str] | None:
-        """The function, and its file's text with the change; nothing if the code is gone."""
+        """The function and its file's text with the change; None if the code is gone."""
         same = self._by_shape.get(mutant.shape, [])
         found = max(same, key=lambda function: _nearness(mutant, function), default=None)
-        # A shape of one or two statements is many functions': it takes a name as well.
+        # Many functions share a shape of one or two statements, so the name has to match too.
         if found and found.statements and (len(same) == 1 or _nearness(mutant, found)[1]):
             text = mutate(found, mutant.operator, mutant.ordinal)
             return (found, text) if text else None
         return self._find_line(mutant)
 
     def _find_line(self, mutant: Mutant) -> tuple[Function, str] | None:
-        """By the line that it changes, where the function around it was edited.
+        """Find a mutant by the line it changes, if the function around it was edited.
 
-        Names apart, the line has to be the same, and to stand once: in the function of that name,
-        or else in the whole room.
+        Apart from renamed names the line must be equal, and unique in the function of that name or
+        in the whole room.
         """
         before, _, after = mutant.change.partition(ARROW)
         wanted = self._rename(before)
@@ -359,19 +360,19 @@ def _lines_of(function: Function) -> list[str]:
     return lines[function.first : function.node.end_lineno]
 
 
-# Running.
+# Run the tests.
 
 
 @dataclass
 class Bench:
-    """A copy of a tree, with an environment that runs it."""
+    """A copy of a tree, and an environment that runs its tests."""
 
     tree: Path
     python: Path
 
     @classmethod
     def make(cls, tree: Path, python: str, into: Path) -> Bench:
-        """A fresh copy; the packages are those of `python`."""
+        """Copy the tree; the environment has the packages of `python`."""
         copy = into / "tree"
         if copy.exists():
             shutil.rmtree(copy)
@@ -383,13 +384,13 @@ class Bench:
         code = "import site; print(site.getsitepackages()[0])"
         packages = subprocess.check_output([python, "-c", code], text=True).strip()  # noqa: S603
         (folder,) = (copy / ".venv/lib").glob("python*/site-packages")
-        # Lines of a .pth file are searched in order: the copy's code before any other.
+        # Lines of a .pth file are searched in order: the copy's code must come first.
         lines = [str(copy / "src"), packages, *_search_path(python)]
         (folder / "packages.pth").write_text("\n".join(lines) + "\n", "utf-8")
         return cls(copy, copy / ".venv/bin/python")
 
     def test(self, tests: list[str], cpu_s: float) -> tuple[str, float]:
-        """How the tests end: passed, failed, timeout; and the processor time they took."""
+        """Run tests: `survived`, `killed` or `timeout`, and their processor time in seconds."""
 
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 5))
@@ -413,13 +414,13 @@ class Bench:
                 self.output = process.communicate()[0]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        # A signal ended it; anything but 0 is a test, or the tests' own start, that failed.
+        # Negative: a signal ended it, at a limit. Other codes: a test failed, or pytest's start.
         outcome = "timeout" if process.returncode < 0 else "killed"
         return outcome if process.returncode else "survived", took
 
 
 def _search_path(python: str) -> list[str]:
-    """Folders that the environment's own .pth files name: these files are not read twice."""
+    """The folders that the environment's .pth files name: a .pth within a .pth is not read."""
     code = "import sys; print('\\n'.join(p for p in sys.path if 'site-packages' in p))"
     return subprocess.check_output([python, "-c", code], text=True).split()  # noqa: S603
 
@@ -460,14 +461,14 @@ def run(tree: Path, listed: Path, which: str, python: str, into: Path) -> None:
 
 
 def write_module(path: Path, text: str) -> None:
-    """Without its byte code, which is told apart by size and second alone."""
+    """Write a module and delete its byte code: Python detects a change by size and second only."""
     path.write_text(text, "utf-8")
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         compiled.unlink()
 
 
 def read_usual(bench: Bench, tests: dict[str, list[str]], kept: Path) -> dict[str, float]:
-    """The processor time of each room's tests, which have to pass as the code is."""
+    """The processor time of each room's tests on unchanged code, on which they must pass."""
     usual: dict[str, float] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
     for room in sorted(tests.keys() - usual.keys()):
         outcome, usual[room] = bench.test(tests[room], WALL_S)
@@ -494,11 +495,11 @@ def show(into: Path) -> None:
         print(f"{room or 'all':8} {dict(counts)}: {share} of {dead + alive} died")
 
 
-# The command.
+# The command line.
 
 
 def write_list(path: Path, mutants: list[Mutant], content: dict[str, Any]) -> None:
-    """With the tests of each room, and the names that changed since it was drawn."""
+    """Write the list, with the tests of each room and the names that were renamed since."""
     lines = ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in mutants)
     head = "".join(f'"{k}": {json.dumps(content[k], indent=1)},\n' for k in ("tests", "renamed"))
     path.write_text(f'{{{head}"mutants": [\n{lines}\n]}}\n', "utf-8")
@@ -514,7 +515,7 @@ def redraw(source: Path, listed: Path, new: Path) -> None:
         else:
             lost[mutant.room] += 1
     chance = random.Random(f"{SEED} anew")  # noqa: S311 - a sample
-    # What was found again has its place in the sample: the others come from other functions.
+    # Functions found again keep their place in the sample; new mutants come from others.
     had = {mutant.shape for mutant in kept}
     drawn: list[Mutant] = []
     for room, many in sorted(lost.items()):

@@ -1,8 +1,8 @@
-"""What one tool call costs beside the request it makes: a ratio to a bare POST with httpx.
+"""The overhead of one tool call: its time as a ratio to a bare POST with httpx.
 
-The gateway is a process of its own on loopback that answers at once: 20 groups of 4 values to the
-grouped question, one row to its ALL question, which our call sends beside it. The bare request
-asks the grouped question alone and reads the JSON. Usage: python benchmarks/overhead.py [CALLS]
+The gateway is a separate process on loopback that answers at once: 20 groups to the grouped query,
+one row to the ALL query, which our call sends beside it. The bare request sends only the grouped
+query and parses the JSON. Usage: python benchmarks/overhead.py [CALLS]
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ BODY: Final = {
     "groupBy": ["modelName"],
     "filters": [{"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}],
 }
-"""What the tool asks of the gateway with these arguments, beside the same without groups."""
+"""The query that the tool sends for these arguments; it sends the same without groups too."""
 
 
 def _row(number: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _response(rows: list[dict[str, Any]]) -> bytes:
 
 
 async def serve_gateway() -> None:
-    """Answer until stdin ends; the port goes to stdout."""
+    """Run the gateway until stdin ends; prints its port."""
     rows = [{"modelName": f"provider/model-{i}", **_row(i)} for i in range(GROUPS)]
     total = {name: sum(row[name] for row in rows) for name in _row(0)}
     grouped, ungrouped = _response(rows), _response([total])
@@ -88,7 +88,7 @@ async def serve_gateway() -> None:
 
 @asynccontextmanager
 async def gateway() -> AsyncIterator[str]:
-    """The address of a gateway in a process of its own."""
+    """Run a gateway in a process of its own; its address."""
     process = subprocess.Popen(  # noqa: ASYNC220, S603 - started once, this file
         [sys.executable, __file__, "--gateway"],
         stdin=subprocess.PIPE,
@@ -105,11 +105,11 @@ async def gateway() -> AsyncIterator[str]:
 
 
 async def measure(calls: int) -> dict[str, list[float]]:
-    """Seconds of each call, the subjects in turn."""
+    """The seconds of each call per subject, measured in turn, so that load affects all alike."""
     async with AsyncExitStack() as stack:
         subjects = await open_subjects(stack)
         times: dict[str, list[float]] = {name: [] for name in subjects}
-        gc.freeze()  # as our command does
+        gc.freeze()  # as the command does
         for number in range(WARM_UP + calls):
             for name, subject in subjects.items():
                 start = time.perf_counter()
@@ -120,7 +120,7 @@ async def measure(calls: int) -> dict[str, list[float]]:
 
 
 async def open_subjects(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitable[None]]]:
-    """What is compared: one call of each, over connections that stay open."""
+    """The compared calls, over connections that stay open."""
     import httpx
     from mcp.client import Client
 
@@ -141,7 +141,11 @@ async def open_subjects(stack: AsyncExitStack) -> dict[str, Callable[[], Awaitab
 
 
 async def ask(client: Any) -> None:
-    """One call of the tool, whose answer has to be whole."""
+    """Call the tool once.
+
+    Raises:
+        RuntimeError: if the answer is not complete.
+    """
     result = await client.call_tool("query_distribution", ARGUMENTS)
     (block,) = result.content
     if f"rows 1-{GROUPS} of {GROUPS}" not in getattr(block, "text", ""):

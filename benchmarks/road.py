@@ -1,15 +1,15 @@
-"""Which files of the package one warm `query_distribution` over DuckDB enters.
+"""Lists the files of the package that one warm `query_distribution` over DuckDB enters.
 
 The call comes from an MCP client in memory, over a directory of Parquet files. The first calls
-import what is imported late and fill what is read once; the one that is traced asks another
-window, so that no cache answers it. `sys.setprofile` sees each Python function that is entered,
-in every thread; a file counts if one of its functions is, or is resumed.
+trigger late imports and fill caches; the traced one queries another window, so that no cache
+answers it. `sys.setprofile` reports each Python function that is entered or resumed, in every
+thread; a file counts if one of its functions is.
 
-A call is upward if the file that makes it does not import, directly or not, the file that it
-enters: a callback, or a protocol's implementation. Where the package has rooms, calls from a
-lower room into a higher one are counted beside.
+A call is upward if the calling file does not import the entered file, directly or indirectly: a
+callback, or a protocol's implementation. If the package has rooms, calls from a lower room into a
+higher one are counted separately.
 Usage: python benchmarks/road.py [SOURCE] [--most FILES]
-where SOURCE holds the package, `src` of this repository by default, or of another version of it.
+where SOURCE holds the package: `src` of this repository by default, or that of another version.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ ROOMS: Final = (
     ("http",),
     ("cli",),
 )
-"""From the lowest up."""
+"""From the lowest to the highest."""
 LEVELS: Final = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 
 class Tracer:
-    """Which of the package's files are entered, and from which."""
+    """A profiler that counts which of the package's files are entered, and from which."""
 
     def __init__(self, package: Path) -> None:
         self._files: dict[str, str | None] = {}
@@ -59,10 +59,10 @@ class Tracer:
         self.calls: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
-        """As `sys.setprofile` calls it."""
+        """Count one event, as `sys.setprofile` reports it."""
         if event != "call" or not self.is_on:
             return
-        # A module body or a class body is run by an import, not by the call.
+        # A module body is run by an import, not by the call.
         module = self._module_of(frame)
         if module is None or frame.f_code.co_name == "<module>":
             return
@@ -96,7 +96,7 @@ def write_day(directory: Path, rows: int = 500) -> None:
 
 
 def arguments_of(hours: int) -> dict[str, Any]:
-    """The same question over another window each time."""
+    """The tool's arguments, over a window of that many hours."""
     return {
         "startTs": f"{DAY}T00:00:00Z",
         "endTs": f"{DAY}T{hours:02}:00:00Z",
@@ -111,7 +111,8 @@ async def trace(package: Path) -> Tracer:
 
     build_server, settings = load_build_server(), load_settings()
     tracer = Tracer(package)
-    # Threads take the profiler as they start, and the engine's outlive the warm calls.
+    # A thread gets the profiler when it starts, and the engine's threads start in the warm calls:
+    # so it is installed before them, and switched on after.
     threading.setprofile(tracer)
     sys.setprofile(tracer)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""How large the package is: statements, lines, files, top-level entries, and import circles.
+"""The size of the package: statements, lines, files, top-level entries, and import circles.
 
-A statement is an `ast.stmt` of a Python file; SQL, JavaScript and other files are counted in lines
-beside them. Usage: python benchmarks/size.py [SOURCE] [--by-folder]
-where SOURCE holds the package, `src` of this repository by default, or of another version of it.
+A statement is an `ast.stmt` of a Python file; SQL, JavaScript and other files are counted in lines.
+Usage: python benchmarks/size.py [SOURCE] [--by-folder]
+where SOURCE holds the package: `src` of this repository by default, or that of another version.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SOURCE: Final = Path(__file__).parents[1] / "src"
 
 
 class Size(NamedTuple):
-    """Of one file, or of several."""
+    """The size of one or several files."""
 
     files: int = 0
     statements: int = 0
     lines: int = 0
 
     def add(self, other: Size) -> Size:
-        """Both."""
+        """The sum of both."""
         return Size(*(a + b for a, b in zip(self, other, strict=True)))
 
 
@@ -51,7 +51,7 @@ def module_of(path: Path, package: Path) -> str:
 
 
 def import_graph(package: Path) -> dict[str, set[str]]:
-    """Each module of the package, and those of the package that it imports, wherever in the file.
+    """The imports between modules of the package, including those inside functions.
 
     `from a import b` imports `a.b` if that is a module, else `a`.
     """
@@ -71,7 +71,7 @@ def import_graph(package: Path) -> dict[str, set[str]]:
 
 
 def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
-    """What `start` imports, directly or not."""
+    """The modules that `start` imports, directly or indirectly."""
     found: set[str] = set()
     left = [start]
     while left:
@@ -82,7 +82,7 @@ def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
 
 
 def circles(graph: dict[str, set[str]]) -> list[str]:
-    """The modules that import themselves by way of others."""
+    """The modules that import themselves, through others."""
     return sorted(module for module in graph if module in reachable(graph, module))
 
 

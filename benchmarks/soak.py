@@ -1,8 +1,8 @@
-"""Whether one server lives through faults: a tenth of the gateway's answers fail, for 10 minutes.
+"""A soak test of one server with faults: a tenth of the gateway's answers fail, for 10 minutes.
 
-Callers of both protocol eras ask without a pause; one call in fifty is broken off. Every call has
-to be answered with the caller's own rows or refused in words, in time, and nothing may grow:
-memory, tasks, open files and connections. Usage: python benchmarks/soak.py [--minutes 10]
+Callers of both protocol eras ask without a pause; one call in fifty is aborted. Every call must be
+answered in time, with the caller's own rows or an error in words. Memory, tasks, open files and
+connections must not grow. Usage: python benchmarks/soak.py [--minutes 10]
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ CALLERS: Final = 24
 BROKEN_OFF: Final = 0.02
 TIMEOUT_S: Final = 4
 MOST_S: Final = TIMEOUT_S + 4
-"""Of a call: what the server allows itself, and its turn on a busy machine."""
+"""The longest allowed call: the server's timeout, plus its turn on a busy machine."""
 CACHE_BYTES: Final = 2_000_000
-"""Full within seconds: what grows after that is no kept answer."""
+"""Small, so that the cache is full within seconds: memory that grows later is a leak."""
 MOST_GROWTH: Final = 1.05
-"""Of memory: the last quarter's mean over the second quarter's."""
+"""The most that memory may grow: the mean of the last quarter over the second's."""
 REST_S: Final = TIMEOUT_S + 3
-"""After the last call: then nothing is under way any more."""
+"""The wait after the last call, after which nothing is in flight."""
 REFUSAL: Final = re.compile(r"Error \(([a-z_]+)\): .{20,}", re.DOTALL)
 FAULTS_OF_OURS: Final = ("internal", "settings")
 
 
 @dataclass
 class Tally:
-    """What became of the calls, and what the server held meanwhile."""
+    """The outcomes of the calls, and samples of the server's resources."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Tally:
     tasks: list[int] = field(default_factory=list)
 
     def take(self, reply: Reply, name: str, number: int) -> None:
-        """Count a reply, or keep what is wrong with it."""
+        """Count a reply, or record what is wrong with it."""
         refusal = REFUSAL.fullmatch(reply.text)
         if reply.status == 200 and reply.is_error and refusal is not None:
             self.outcomes[f"refused: {refusal[1]}"] += 1
@@ -65,14 +65,14 @@ class Tally:
 
 
 def _is_own(text: str, name: str, number: int) -> bool:
-    """Whether the rows are of this caller and this question, and whole."""
+    """Whether an answer is complete and has the rows of this caller and this question."""
     return all(part in text for part in (f"\nq-{number}-q|", f"\n{name}|", "\nALL|"))
 
 
 async def call(
     process: Process, name: str, version: str, numbers: Iterator[int], end: float, tally: Tally
 ) -> None:
-    """One caller: question after question, some broken off."""
+    """Ask as one caller without a pause; some calls are aborted."""
     caller = Caller(process.address, name, version)
     chance = random.Random(name)  # noqa: S311 - the same in each run
     while (sent := time.perf_counter()) < end:
@@ -96,7 +96,7 @@ async def call(
 
 
 async def watch(process: Process, end: float, tally: Tally) -> None:
-    """Sample what the server holds, each second."""
+    """Sample the server's resources each second."""
     while time.perf_counter() < end:
         tally.memory_mb.append(process.rss_mb)
         tally.files.append(process.files)
@@ -105,8 +105,8 @@ async def watch(process: Process, end: float, tally: Tally) -> None:
 
 
 async def soak(process: Process, seconds: float) -> tuple[Tally, tuple[int, int], tuple[int, int]]:
-    """The tally, and the tasks and files at rest before and after."""
-    for version in (STATELESS, HANDSHAKE):  # the first call of each starts what then stays
+    """Run all callers; the tally, and the idle server's tasks and files before and after."""
+    for version in (STATELESS, HANDSHAKE):  # the first call of each starts tasks that stay
         first = Caller(process.address, "first", version)
         await first.ask("list_fields", {})
         first.close()
@@ -124,13 +124,13 @@ async def soak(process: Process, seconds: float) -> tuple[Tally, tuple[int, int]
 
 
 def growth(values: list[float] | list[int]) -> float:
-    """The last quarter's mean over the second quarter's."""
+    """The mean of the last quarter over the second's."""
     quarter = max(1, len(values) // 4)
     return mean(values[-quarter:]) / mean(values[quarter : 2 * quarter])
 
 
 def judge(tally: Tally, before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Print what came about and whether it is good."""
+    """Print the outcomes and each limit; whether all hold."""
     for outcome, count in tally.outcomes.most_common():
         print(f"{count:8} {outcome}")
     answered, calls = tally.outcomes["answered"], sum(tally.outcomes.values()) + len(tally.wrong)
@@ -166,7 +166,7 @@ def main() -> int:
             is_good = judge(*found)
             process.popen.terminate()
             ended = process.popen.wait(timeout=15)
-    has_ended_well = ended in (0, -signal.SIGTERM)  # uvicorn raises it again, once it has drained
+    has_ended_well = ended in (0, -signal.SIGTERM)  # uvicorn raises the signal again after draining
     print(f"{'ok' if has_ended_well else 'FAIL'}: ended with {ended} at a SIGTERM")
     return 0 if is_good and has_ended_well else 1
 

@@ -1,7 +1,7 @@
-"""How long a client waits for the tools: from the start of the process to the answered list.
+"""The start-up time over stdio: from the start of the process to the answer of `tools/list`.
 
-The yardstick, taken in the same run, is Python importing the SDK and saying so: what no server
-on that SDK can be faster than. Usage: python benchmarks/startup.py [RUNS]
+The yardstick, measured in the same run, is Python importing the SDK and printing a line: no server
+on that SDK can be faster. Usage: python benchmarks/startup.py [RUNS]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STATELESS: Final[tuple[dict[str, Any], ...]] = (
     {"id": 1, "method": "tools/list", "params": {"_meta": ENVELOPE}},
 )
 
-# Prints what is loaded when the list was answered, then ends: on stderr, out of the wire's way.
+# Prints the loaded modules when the list is answered; on stderr, because stdout is the protocol.
 LOADED: Final = """
 import json, sys
 from mcp.server import stdio
@@ -57,7 +57,7 @@ BARE: Final = "import json, sys, mcp.server.mcpserver; print(json.dumps(sorted(s
 
 
 def _environment() -> dict[str, str]:
-    """Nothing that changes how Python starts: byte code is written and used."""
+    """An environment without variables that change Python's start, so byte code is cached."""
     return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 
 
@@ -66,7 +66,7 @@ def measure(
     messages: Sequence[dict[str, Any]] = (),
     python: str = sys.executable,
 ) -> float:
-    """Seconds from the start of the process to its last expected line."""
+    """The seconds from the start of the process to its last expected line."""
     sent = "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
     wanted = sum("id" in message for message in messages) or 1
     start = time.perf_counter()
@@ -89,7 +89,7 @@ def measure(
 
 
 def loaded_by_us() -> set[str]:
-    """The heavy modules that are loaded when the list is answered, and not by the SDK."""
+    """The heavy modules that we, not the SDK, have loaded when the list is answered."""
     sent = "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in HANDSHAKE)
     with subprocess.Popen(  # noqa: S603 - this Python, our code
         [sys.executable, "-c", LOADED],
@@ -119,7 +119,7 @@ def main(runs: int) -> int:
         "2026-07-28": lambda: measure(SERVER, STATELESS),
     }
     for subject in subjects.values():
-        subject()  # writes the byte code, fills the disk's cache
+        subject()  # not measured: writes byte code and fills the page cache
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for _ in range(runs):
         for name, subject in subjects.items():

@@ -1,8 +1,8 @@
-"""The tokens of answers against those of the API's compact JSON, in o200k_base.
+"""Compares the tokens of answers with those of the API's compact JSON, in o200k_base.
 
-Run `python benchmarks/tokens.py`; it needs node and npm, and installs the tokenizer beside
-itself. Exits 1 if an answer takes more than its reference, is estimated more than a tenth off, or
-leaves its budget by more than a quarter on hostile rows.
+Usage: `python benchmarks/tokens.py`. It needs node and npm, and installs the tokenizer beside
+itself. Exits with 1 if an answer takes more than its reference, if its estimate is off by more than
+a tenth, or if hostile rows exceed their budget by more than a quarter.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MOST_FIELDS: Final = 700
 
 @dataclass(frozen=True)
 class Case:
-    """A question to one sample, and the most its answer may take of the sample's JSON."""
+    """A question to one sample; `reference` is the most tokens, as a share of the JSON's."""
 
     name: str
     sample: str
@@ -115,7 +115,7 @@ CASES: Final = (
 
 
 class Sample:
-    """Answers with one body. It holds no ungrouped answer: ALL is the rows' sum or largest."""
+    """A backend that answers with one sample. ALL, which it lacks, is the rows' sum or maximum."""
 
     description = "a sample"
 
@@ -125,7 +125,7 @@ class Sample:
     async def query(self, query: Query, caller: Caller) -> Result:  # noqa: ARG002, D102 - the protocol's
         rows = [{**_count_all(row, query), **row} for row in self._body["data"]["dataPoints"]]
         if query.interval is None and query.group_by and "startTimestamp" in (rows or [{}])[0]:
-            # The question how many groups there are.
+            # The query that counts the groups before a timeseries.
             groups = {tuple(row[key] for key in query.group_by): row for row in rows}
             rows = list(groups.values())
         body: dict[str, Any] = {"data": {"dataPoints": rows}}
@@ -145,11 +145,11 @@ class Sample:
         raise NotImplementedError
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def _count_all(row: dict[str, Any], query: Query) -> dict[str, Any]:
-    """Values that the sample does not have, which an answer asks beside: as many as rows."""
+    """Counts that the answer also queries and the sample lacks: as many as rows."""
     return {a.key: row["total"] for a in query.aggregations}
 
 
@@ -166,7 +166,7 @@ def read_sample(name: str) -> dict[str, Any]:
 
 
 async def ask(body: dict[str, Any], tool: str, arguments: dict[str, Any], budget: int) -> str:
-    """The answer's text, through the tool, as a client gets it."""
+    """The text of a tool's answer, as an MCP client gets it."""
     server = build_server(Settings(budget=budget), backend=Sample(body), clock=lambda: NOW)
     async with Client(server) as client:
         result = await client.call_tool(tool, arguments)
@@ -181,7 +181,7 @@ def tool_of(arguments: dict[str, Any]) -> str:
 
 
 def count_tokens(texts: Sequence[str]) -> list[int]:
-    """The true tokens of each text; the tokenizer is installed first where it is missing."""
+    """The true number of tokens of each text; installs the tokenizer if it is missing."""
     if not (HERE / "node_modules/gpt-tokenizer").is_dir():
         command = ["npm", "install", "--silent", "--no-save", "--no-package-lock"]
         command += ["--ignore-scripts", "--prefix", str(HERE), TOKENIZER]
@@ -199,7 +199,7 @@ def count_tokens(texts: Sequence[str]) -> list[int]:
 
 
 async def gather() -> tuple[list[str], list[str], dict[str, str], dict[str, str]]:
-    """All answers, before any is counted."""
+    """All answers, the samples' JSON, the hostile answers, and the lists of fields."""
     answers, sources = [], []
     for case in CASES:
         body = read_sample(case.sample)
@@ -219,7 +219,7 @@ async def gather() -> tuple[list[str], list[str], dict[str, str], dict[str, str]
 
 
 def compare(answers: Sequence[str], counts: Sequence[int]) -> bool:
-    """Print the answers against their references; whether all are good."""
+    """Print the answers against their references; whether all are within them."""
     print(f"{'sample':34} {'JSON':>7} {'answer':>7} {'ratio':>6} {'most':>5} {'estimate':>8} bytes")
     good = True
     for i, case in enumerate(CASES):

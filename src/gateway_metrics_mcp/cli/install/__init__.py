@@ -1,1 +1,1 @@
-"""The command `install`."""
+"""The command `install`: adds this server to an MCP client's configuration file."""

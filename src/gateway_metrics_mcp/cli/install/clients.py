@@ -1,4 +1,7 @@
-"""The clients: where each keeps its configuration, and what an entry looks like there."""
+"""The MCP clients: where each keeps its configuration, and the form of an entry there.
+
+The facts are from the clients' own documentation.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,21 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Whose home it is: the system by its `sys.platform`, and the variables that say where."""
+    """The platform and environment that decide where configuration files are."""
 
     platform: str
     environ: Mapping[str, str]
 
     @property
     def home(self) -> Path:
-        """The user's directory."""
+        """The user's home directory."""
         variable = "USERPROFILE" if self.platform == "win32" else "HOME"
         given = self.environ.get(variable)
         return Path(given) if given else Path.home()
 
     @property
     def settings(self) -> Path:
-        """Where applications keep what the user chose."""
+        """The directory of applications' settings on this platform."""
         if self.platform == "win32":
             return self._named("APPDATA") or self.home / "AppData" / "Roaming"
         if self.platform == "darwin":
@@ -33,20 +36,22 @@ class Machine:
 
     @property
     def local(self) -> Path:
-        """Where Windows keeps what stays on this machine."""
+        """The directory of application data on Windows that does not roam."""
         return self._named("LOCALAPPDATA") or self.home / "AppData" / "Local"
 
     def _named(self, variable: str) -> Path | None:
         given = Path(self.environ.get(variable, ""))
+        # The XDG specification says to ignore relative paths.
         return given if given.is_absolute() else None
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client, by the words of its documentation.
+    """An MCP client.
 
-    `reference` is how an entry names a variable of the environment that the client was started
-    in; None where it knows no such thing. `asks` says that the client asks for secrets itself.
+    `servers` is the key of the entries, `is_lenient` whether the file may have comments and
+    trailing commas, `reference` the format of a reference to an environment variable (None if the
+    client has none), `asks` whether the client prompts for secrets and stores them.
     """
 
     title: str
@@ -56,12 +61,12 @@ class Client:
     has_type: bool = False
     asks: bool = False
     is_poor: bool = False
-    """Started from a menu, it gives its servers little of the user's environment."""
+    """Whether it is started from a menu and passes servers little of the user's environment."""
     after: str = ""
-    """What to do for the client to see the change."""
+    """What the user has to do for the client to load the change."""
 
     def refer(self, variable: str, name: str) -> str | None:
-        """The value that stands for a secret, for the entry of that name."""
+        """The reference to a secret, for the entry of that name; None if the client has none."""
         if self.asks:
             return f"${{input:{input_id(name)}}}"
         return None if self.reference is None else self.reference.format(variable)
@@ -105,17 +110,17 @@ CLIENTS: Final = {
 
 
 def input_id(name: str) -> str:
-    """What the secret of an entry is called among the inputs."""
+    """The id of an entry's secret among VS Code's inputs."""
     return f"{name}-secret"
 
 
 def host_input_id(name: str) -> str:
-    """What the gateway's address is called there, where the entry came by README's link."""
+    """The id of the gateway's address there, if the entry was made by the README's link."""
     return f"{name}-host"
 
 
 def find_file(client: str, machine: Machine) -> Path:
-    """The client's configuration file of the user, whether it is there or not."""
+    """The path of the user's configuration file for a client, which may not exist."""
     if client == "claude-desktop":
         directories = [*_windows_directories(machine), machine.settings / "Claude"]
         return directories[0] / "claude_desktop_config.json"
@@ -128,7 +133,10 @@ def find_file(client: str, machine: Machine) -> Path:
 
 
 def _windows_directories(machine: Machine) -> Iterator[Path]:
-    """Where Claude Desktop of the store keeps its data; it sees no other files. Newest first."""
+    """Data directories of Claude Desktop from the Windows store, which sees no other files.
+
+    The layout of newer versions comes first.
+    """
     if machine.platform != "win32":
         return
     for place in ("Claude-Data/claude_*", "Packages/Claude_*/LocalCache/Roaming/Claude"):

@@ -1,4 +1,4 @@
-"""The command `install`: puts this server into a client's configuration file, or takes it out."""
+"""The command `install`: adds this server to a client's configuration file, or removes it."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PRINT: Final = "print"
 _SHOWN: Final = ("backend", "token_file", "catalog", "prompts", "timezone", "budget")
 _FROM_ENVIRONMENT: Final = (GATEWAY_HOST, f"{PREFIX}BACKEND")
-_NO_FLAGS: Final = ("backend", "token_file", "transport")  # each has a place of its own
+_NO_FLAGS: Final = ("backend", "token_file", "transport")  # written elsewhere, or always stdio
 _SMOKE_TEST_TIMEOUT_S: Final = 60
+# What clients started from a menu on macOS and Linux pass on: without the shell's PATH, `uvx` or
+# a virtual environment is not found, so the smoke test uses the same.
 _POOR_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
 _POOR: Final = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG")
 
@@ -60,7 +62,11 @@ def main(
     environ: Mapping[str, str] = os.environ,
     platform: str = sys.platform,
 ) -> int:
-    """Run the command; 0 is success, 1 a failure that was explained, 2 wrong usage."""
+    """Run the command.
+
+    Returns:
+        The exit code: 0 success, 1 an explained failure; wrong usage exits with 2.
+    """
     arguments = _parse(argv)
     machine = Machine(platform, environ)
     try:
@@ -98,7 +104,11 @@ def _install(arguments: Mapping[str, Any], machine: Machine) -> int:
 def _put_entry(
     client: Client, options: InstallOptions, arguments: Mapping[str, Any], machine: Machine
 ) -> tuple[ServerEntry, str | None]:
-    """Write the entry with what stays of the one before, or show it; and the way back."""
+    """Write the entry, or show it with `--dry-run`, keeping settings of an existing entry.
+
+    Returns:
+        The entry, and how to undo the change; None if nothing was changed.
+    """
     file, is_dry = _find_file(arguments, machine), arguments["dry_run"]
     before = read_entry(file, client, options.name)
     preserved = find_preserved(before, options.given)
@@ -124,7 +134,7 @@ def _explain_preserved(
     preserved: PreservedSettings,
     client: Client,
 ) -> None:
-    """What goes of the entry before, and a token that was meant for another address."""
+    """Say what is dropped of the existing entry, and if a kept token was for another backend."""
     given = {*options.given, *SECRETS, "token_file"} if options.has_secret else options.given
     dropped = list_dropped(before, entry.to_json(client), given)
     if dropped:
@@ -150,7 +160,7 @@ def _find_file(arguments: Mapping[str, Any], machine: Machine) -> ConfigFile:
 
 
 def _apply(edit: ConfigEdit, *, is_dry: bool, is_private: bool) -> Path | None:
-    """Write the edit, or show it, and say which; the backup's path, where one was made."""
+    """Write the edit, or show it with `--dry-run`; returns the backup's path if one was made."""
     if not edit.is_any:
         _say(f"{edit.file.path}: nothing to change")
         return None
@@ -166,7 +176,7 @@ def _apply(edit: ConfigEdit, *, is_dry: bool, is_private: bool) -> Path | None:
 
 
 def _advise(entry: ServerEntry, machine: Machine, title: str) -> None:
-    """What the user still has to do for the server to get its secret."""
+    """Say what the user still has to do for the server to get its secret."""
     if entry.secret is None or entry.holds_secret:
         return
     reference = entry.env[entry.secret.variable]
@@ -178,7 +188,7 @@ def _advise(entry: ServerEntry, machine: Machine, title: str) -> None:
 
 
 def _run_smoke_test(client: Client, entry: ServerEntry, environ: Mapping[str, str]) -> bool:
-    """Whether the server lists its tools, started as the client would start it."""
+    """Start the server as the client would; whether it lists its tools."""
     env = {**_inherit(client, environ), **entry.resolve(environ)}
     ask = partial(list_tools, entry.command, entry.args, env, timeout_s=_SMOKE_TEST_TIMEOUT_S)
     started = f"started as {client.title} would start it"
@@ -192,7 +202,8 @@ def _run_smoke_test(client: Client, entry: ServerEntry, environ: Mapping[str, st
 
 
 def _inherit(client: Client, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the client hands on of its own environment; our variables are the entry's business."""
+    """The environment that the client passes on; our own variables come from the entry only."""
+    # SYSTEMROOT is set on Windows, to which the short list does not apply.
     if client.is_poor and "SYSTEMROOT" not in environ:
         return {**{n: environ[n] for n in _POOR if n in environ}, "PATH": _POOR_PATH}
     return {name: text for name, text in environ.items() if not name.startswith(OUR_VARIABLES)}
@@ -206,13 +217,13 @@ def _say(text: str) -> None:
 
 
 def _read_options(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> InstallOptions:
-    """What the flags ask for; files by their full path, since clients start anywhere.
+    """Read the flags; paths become absolute, because clients start servers in any directory.
 
     Raises:
-        SettingsError: if a setting does not fit, or no backend is named.
+        SettingsError: if a setting is invalid, or no backend is given.
     """
     flags = {name: arguments.get(name) for name in (*flag_names(), CONFIG)}
-    # Of the environment only the backend: the entry's server is started in another one.
+    # Of this environment only the backend counts: the entry's server runs in another one.
     known = {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
     if revealed := find_embedded_credentials(flags["backend"] or ""):
         raise SettingsError(revealed)
@@ -254,7 +265,7 @@ def _read_backend(settings: Settings) -> str:
 def _read_flags(
     given: Mapping[str, Any], settings: Settings
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The settings that were given, as a command line has them."""
+    """The given settings as flags with their values, for the entry's command line."""
     for name, value in given.items():
         if value is None or name in _NO_FLAGS:
             continue

@@ -1,4 +1,7 @@
-"""A client's configuration file: read whole, replaced whole, with a backup beside it."""
+"""Reads and replaces a client's configuration file, atomically and with a backup beside it.
+
+It knows nothing of JSON: that is in jsonc.py.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,17 @@ _MOST_BACKUPS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file as it was found; `path` is the one that a link leads to."""
+    """A file as it was read; `path` is resolved, so that a symlink to it stays a symlink."""
 
     path: Path
     content: bytes | None
 
     @classmethod
     def read(cls, path: Path) -> ConfigFile:
-        """The file, or that there is none.
+        """Read the file; `content` is None if it does not exist.
 
         Raises:
-            SettingsError: if it is there and cannot be read.
+            SettingsError: if it exists and cannot be read.
         """
         path = Path(os.path.realpath(path))
         try:
@@ -41,10 +44,10 @@ class ConfigFile:
 
     @property
     def text(self) -> str:
-        """Its text without the byte order mark; an empty object where there is none.
+        """The text without a byte order mark; an empty object if the file is missing or blank.
 
         Raises:
-            SettingsError: if it is no UTF-8.
+            SettingsError: if it is not UTF-8.
         """
         try:
             text = (self.content or b"").decode("utf-8")
@@ -54,10 +57,12 @@ class ConfigFile:
         return text if text.strip() else "{}\n"
 
     def replace(self, text: str, *, is_private: bool) -> Path | None:
-        """Write the new text, all or nothing; the backup's path, where one was made.
+        """Replace the text, all or nothing; returns the backup's path if one was made.
+
+        `is_private` sets mode 0600; otherwise the file keeps its mode.
 
         Raises:
-            SettingsError: if it cannot be written, or has changed since it was read.
+            SettingsError: if it cannot be written, or was changed since it was read.
         """
         mark = _BOM if (self.content or b"").startswith(_BOM.encode()) else ""
         try:
@@ -74,12 +79,12 @@ class ConfigFile:
         return backup
 
     def check_writable(self) -> None:
-        """Whoever took the right to write it away meant that; its folder would let us.
+        """Refuse a read-only file: a rename would replace it even so, against its owner's will.
 
         Raises:
             SettingsError: if the file is read-only.
         """
-        with suppress(OSError):  # what it is when it is written counts
+        with suppress(OSError):  # writing reports what is wrong with the file
             if not self._mode() & _ANY_WRITER:
                 raise SettingsError(f"{self.path} is read-only: it is left as it is")
 
@@ -87,7 +92,7 @@ class ConfigFile:
         return _PRIVATE if self.content is None else self.path.stat().st_mode & 0o777
 
     def _back_up(self) -> Path | None:
-        """A copy of what was there, under a name that no other copy has."""
+        """Copy the old content beside the file; an existing equal backup is reused."""
         if self.content is None:
             return None
         mode = self._mode()
@@ -106,7 +111,11 @@ class ConfigFile:
         raise SettingsError(f"{self.path} has too many backups beside it: take some away")
 
     def _check_unchanged(self) -> None:
-        """Clients write their files too, some of them often."""
+        """Refuse if the file changed since it was read: clients write their files too.
+
+        Raises:
+            SettingsError: if it changed.
+        """
         if ConfigFile.read(self.path).content != self.content:
             raise SettingsError(f"{self.path} was changed meanwhile: run the command again")
 
@@ -118,6 +127,7 @@ class ConfigFile:
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).chmod(mode)
+            # Checked again right before the rename, to make the time for a lost update small.
             self._check_unchanged()
             Path(name).replace(self.path)
         except BaseException:

@@ -1,4 +1,4 @@
-"""What changes in a client's file, and its diff with nothing in it that may be a secret."""
+"""Plans the change of a client's file, and shows it as a diff without anything secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway_metrics_mcp.settings import OUR_VARIABLES
 
 _INPUTS: Final = "inputs"
 _PARTS: Final = ("type", "command", "args", "env", *REMOTE_PARTS)
-_WITH_WORDS: Final = re.compile(r"=| -|://")  # a command that is more than a path
+_WITH_WORDS: Final = re.compile(r"=| -|://")  # a command with more in it than a path
 _HIDDEN: Final = '"…"'
 _CONTEXT: Final = 2
 _FORMAT_WORDS: Final[Mapping[str, Sequence[object]]] = {
@@ -34,7 +34,7 @@ Span = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class ConfigEdit:
-    """A file, and its text before and after."""
+    """A planned change: a file, and its text before and after."""
 
     file: ConfigFile
     old: Text
@@ -42,17 +42,20 @@ class ConfigEdit:
     what: str
     had_secret: bool
     ours: Collection[Path]
-    """The paths to what is ours: elsewhere all strings are hidden."""
+    """Paths to our entry and inputs: all strings elsewhere are hidden."""
     shown: Collection[str]
-    """The strings that we put there: no others are shown."""
+    """The strings that we wrote: no others are shown."""
 
     @property
     def is_any(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether the text changes."""
         return self.new != self.old
 
     def show(self) -> str:
-        """The change as a unified diff; comments and what may be a secret become an ellipsis."""
+        """A unified diff, with comments and possible secrets shown as `…`.
+
+        An allow-list, because a secret of another server cannot be recognised by its form.
+        """
         name, before = (
             str(self.file.path),
             "" if self.file.content is None else self._hide(self.old),
@@ -67,17 +70,17 @@ class ConfigEdit:
         comments = [(a, b, _hide_comment(text.text[a:b])) for a, b in text.comments]
         parts, at = [], 0
         for start, end, instead in sorted([*_strings(text.root, self.ours, self.shown), *comments]):
-            if start >= at:  # else it stands within a part that is hidden
+            if start >= at:  # else it is inside a part that is hidden already
                 parts += [text.text[at:start], instead]
                 at = end
         return "".join([*parts, text.text[at:]])
 
 
 def read_entry(file: ConfigFile, client: Client, name: str) -> object:
-    """The entry of that name, if there is one.
+    """The entry of that name, or None.
 
     Raises:
-        SettingsError: if the client itself could not read the file.
+        SettingsError: if the client itself could not parse the file.
     """
     try:
         return Text(file.text, client.is_lenient).get((client.servers, name))
@@ -86,10 +89,10 @@ def read_entry(file: ConfigFile, client: Client, name: str) -> object:
 
 
 def plan_edit(file: ConfigFile, client: Client, name: str, entry: ServerEntry | None) -> ConfigEdit:
-    """The file with the entry in it, or without one, and all else as it is.
+    """Plan the file with the entry, or without it if None, and everything else unchanged.
 
     Raises:
-        SettingsError: if the client itself could not read the file.
+        SettingsError: if the client itself could not parse the file.
     """
     place = (client.servers, name)
     ids = (input_id(name), host_input_id(name))
@@ -101,7 +104,7 @@ def plan_edit(file: ConfigFile, client: Client, name: str, entry: ServerEntry | 
             new = _put_input(new, client, name, entry)
         elif before is not None:
             new = _drop_input(old.remove(place), ids[0])
-        if f"${{input:{ids[1]}}}" in json.dumps(before):  # it came by README's link
+        if f"${{input:{ids[1]}}}" in json.dumps(before):  # it was made by the README's link
             new = _drop_input(new, ids[1])
     except JsoncError as error:
         raise _refusal(file, error) from None
@@ -116,7 +119,7 @@ def _refusal(file: ConfigFile, error: JsoncError) -> SettingsError:
 
 
 def _put_entry(text: Text, place: Path, before: object, entry: dict[str, Any]) -> Text:
-    """Part by part, so that comments between them stay, and what the user added."""
+    """Write the entry part by part, so that comments and parts that the user added stay."""
     if not isinstance(before, dict):
         return text.set(place, entry)
     for part in _PARTS:
@@ -138,7 +141,7 @@ def _put_env(text: Text, where: Path, before: Mapping[str, Any], env: Mapping[st
 
 
 def _put_input(text: Text, client: Client, name: str, entry: ServerEntry) -> Text:
-    """With the input that the client asks the user for, if the entry refers to it."""
+    """Add the input for which VS Code prompts the user, if the entry refers to it."""
     secret, id_ = entry.secret, input_id(name)
     if secret is None or not client.asks or entry.env[secret.variable] != f"${{input:{id_}}}":
         return _drop_input(text, id_)
@@ -150,7 +153,7 @@ def _put_input(text: Text, client: Client, name: str, entry: ServerEntry) -> Tex
 
 
 def _drop_input(text: Text, id_: str) -> Text:
-    """Without the input of that id, however often, unless something refers to it."""
+    """Remove every input with that id, unless another entry refers to it."""
     while f"${{input:{id_}}}" not in text.text:
         index = _find_input(text, id_)
         if index is None:
@@ -168,7 +171,7 @@ def _find_input(text: Text, id_: str) -> int | None:
 
 
 def _has_secret(entry: object) -> bool:
-    """Whether what goes may be one; what an entry was started with is taken for one if unknown."""
+    """Whether an entry may hold a secret; an entry that is not ours counts as if it does."""
     if not isinstance(entry, dict):
         return entry is not None
     if any(part in entry for part in REMOTE_PARTS) or not is_ours(entry.get("args", [])):
@@ -184,14 +187,14 @@ def _has_secret(entry: object) -> bool:
 
 
 def _find_shown(entry: ServerEntry) -> Iterator[str]:
-    """The strings of an entry of ours that are no secrets."""
+    """The strings of our entry that are not secret."""
     yield entry.command
     yield from (word for word in entry.args if not find_embedded_credentials(word))
     yield from (value for name, value in entry.env.items() if not is_secret(name, value))
 
 
 def _strings(node: Node, ours: Collection[Path], shown: Collection[str]) -> Iterator[Span]:
-    """The strings to hide; `ours` are the paths from here to what is ours."""
+    """The spans of strings to hide; `ours` are paths relative to `node`."""
     if () in ours and node.entries:
         yield from _secrets(node, shown)
         return
@@ -206,7 +209,7 @@ def _strings(node: Node, ours: Collection[Path], shown: Collection[str]) -> Iter
 
 
 def _secrets(node: Node, shown: Collection[str]) -> Iterator[Span]:
-    """Of our entry: all values but those to be shown and the words of the format."""
+    """The spans to hide in our entry: all values except `shown` and words of the format."""
     for entry in node.entries:
         value = entry.value
         inner = value.entries if entry.key in ("args", "env") else ()
@@ -218,7 +221,7 @@ def _secrets(node: Node, shown: Collection[str]) -> Iterator[Span]:
 
 
 def _hide_comment(comment: str) -> str:
-    """As many lines as it had."""
+    """A placeholder for a comment, with as many lines, so that the diff's lines stay aligned."""
     if comment.startswith("//"):
         return "// …"
     lines = "\n" * comment.count("\n")

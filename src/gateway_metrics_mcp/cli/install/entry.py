@@ -1,4 +1,7 @@
-"""The entry of this server in a client's file: made of the options, and read to be updated."""
+"""This server's entry in a client's file: built from options, and read to preserve settings.
+
+It reads no files: the JSON comes from edit.py.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ REMOTE_PARTS: Final = (
     *("url", "serverUrl", "httpUrl", "headers", "headersHelper", "auth", "oauth"),
     *("authProviderType", "transport", "transportType"),
 )
-"""What clients know of a server that is reached over HTTP: an entry with a command has none."""
+"""Keys of entries for remote servers, in the spellings of several clients; ours has none."""
 
 _MODULE: Final = "gateway_metrics_mcp"
 _WITH_CLICKHOUSE: Final = f"{PACKAGE}[clickhouse]"
@@ -48,7 +51,7 @@ _BY_VARIABLE: Final = {
     **{name: name for name in SECRETS if name != TOKEN_FILE},  # no settings with flags
     GATEWAY_HOST: "backend",
 }
-_APART: Final = ("backend", "transport", "token_file", *SECRETS)  # each has a place of its own
+_APART: Final = ("backend", "transport", "token_file", *SECRETS)  # decided separately, never kept
 _NO_SECRETS: Final = (GATEWAY_HOST, TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
 _REFERENCE: Final = re.compile(r"\$\{(?:(?:env|(input)):)?([A-Za-z0-9_-]+)\}")  # without a default
 _ANY_REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
@@ -61,13 +64,13 @@ _FLAG: Final = re.compile(r"--[a-z]+(?:-[a-z]+)*")
 
 @dataclass(frozen=True, slots=True)
 class InstallOptions:
-    """What the user wants in the entry."""
+    """The user's options for the entry."""
 
     name: str
     backend: str
     flags: Mapping[str, tuple[str, ...]]
     given: frozenset[str]
-    """The settings that the command line decides, by a flag or by the file of `--config`."""
+    """The settings that the command line sets, by flags or by the file of `--config`."""
     secret_file: Path | None
     writes_token: bool
     environment: Mapping[str, str]
@@ -75,13 +78,13 @@ class InstallOptions:
 
     @property
     def has_secret(self) -> bool:
-        """Whether the command line says where the secret is."""
+        """Whether the command line says where the secret comes from."""
         return self.secret_file is not None or self.writes_token
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What a backend wants to know, and the variable that holds it or names its file."""
+    """A backend's secret, and the variables that hold it or name its file."""
 
     what: str
     variable: str
@@ -97,7 +100,7 @@ _CLICKHOUSE: Final = Secret(
 
 @dataclass(frozen=True, slots=True)
 class PreservedSettings:
-    """What of an earlier entry's settings goes into the new one."""
+    """The settings of an existing entry that the new one keeps."""
 
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -107,30 +110,30 @@ class PreservedSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerEntry:
-    """A server as a client starts it."""
+    """The command, arguments and environment with which a client starts the server."""
 
     command: str
     args: tuple[str, ...]
     env: Mapping[str, str]
     secret: Secret | None = None
-    """The secret that does not come from a file; `env` holds it, or the client's reference."""
+    """The secret in `env`, as itself or as a reference; None if it comes from a file."""
 
     @property
     def holds_secret(self) -> bool:
-        """Whether the secret itself stands in the entry."""
+        """Whether the entry contains the secret itself and not a reference."""
         secret = self.secret
         return (
             secret is not None and find_source(secret.variable, self.env[secret.variable]) is None
         )
 
     def to_json(self, client: Client) -> dict[str, Any]:
-        """As the client's file has it."""
+        """The entry as the client's file holds it."""
         type_ = {"type": "stdio"} if client.has_type else {}
         env = {"env": dict(self.env)} if self.env else {}
         return {**type_, "command": self.command, "args": list(self.args), **env}
 
     def resolve(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Its environment, as the client makes it: references are filled in where they can be."""
+        """The environment as the client would build it, with references resolved from `environ`."""
         filled: dict[str, str] = {}
         for name, value in self.env.items():
             source = find_source(name, value)
@@ -145,10 +148,10 @@ def build_entry(
     environ: Mapping[str, str],
     preserved: PreservedSettings | None = None,
 ) -> ServerEntry:
-    """The entry for the client, with what is preserved of an earlier one.
+    """Build the entry for a client, with the preserved settings of an existing one.
 
     Raises:
-        SettingsError: if the client can keep no secret and nothing else is said.
+        SettingsError: if the client has no place for the secret and the flags name none.
     """
     preserved = preserved or PreservedSettings()
     command, words = _find_command(options, environ)
@@ -177,7 +180,13 @@ def _place_secret(
     environ: Mapping[str, str],
     preserved: PreservedSettings,
 ) -> dict[str, str]:
-    """The variable by which the server gets its secret, if it needs one."""
+    """The environment variable that gives the server its secret; empty if it needs none.
+
+    Flags come first, then what an existing entry had, then the client's reference.
+
+    Raises:
+        SettingsError: if none of these gives a secret.
+    """
     if options.secret_file is not None:
         return {secret.file_variable: str(options.secret_file)}
     if options.writes_token:
@@ -203,7 +212,7 @@ def _place_secret(
 
 
 def _find_command(options: InstallOptions, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """How to start this server from anywhere: clients started from a menu have no PATH."""
+    """The command with an absolute path: clients started from a menu lack the shell's PATH."""
     backend = ["--backend", options.backend]
     if options.uses_uvx or is_temporary(sys.prefix):
         uvx = which("uvx", path=environ.get("PATH")) or "uvx"
@@ -217,12 +226,12 @@ def _find_command(options: InstallOptions, environ: Mapping[str, str]) -> tuple[
 
 
 def is_temporary(prefix: str) -> bool:
-    """Whether an installation is one that uvx made for a while, in its cache."""
+    """Whether an installation is one that uvx keeps in its cache, where it can be removed."""
     return any(part.startswith("archive-v") for part in Path(prefix).parts)
 
 
 def find_source(name: str, value: str) -> str | None:
-    """The variable that a reference stands for: the one of its own name, if the client asks."""
+    """The variable that a reference names; for one that the client prompts for, `name` itself."""
     reference = _REFERENCE.fullmatch(value)
     if reference is None:
         return None
@@ -230,14 +239,14 @@ def find_source(name: str, value: str) -> str | None:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable of an entry may hold what is not to be shown."""
+    """Whether a variable of an entry may hold a secret; unknown variables count as if they do."""
     is_known = name in _NO_SECRETS or (name.startswith(PREFIX) and name != CLICKHOUSE_PASSWORD)
     is_plain = is_known and not find_embedded_credentials(value)
     return not is_plain and not _REFERENCE.fullmatch(value)
 
 
 def is_ours(words: object) -> bool:
-    """Whether a command's arguments are such as stand in our entries: no secret is in those."""
+    """Whether all arguments are ones that our entries have, which never contain a secret."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return False
     rest = iter(words)
@@ -255,15 +264,15 @@ def is_ours(words: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A setting as an entry has it; `label` is the flag or the variable that gives it."""
+    """A setting in an existing entry; `label` is its flag or variable."""
 
     label: str
-    setting: str | None  # None if the server knows no such thing
+    setting: str | None  # None if the server has no such setting
     value: Any
 
 
 def find_preserved(old: object, given: Collection[str]) -> PreservedSettings:
-    """What stays of an entry where `given` are the settings of the new command line."""
+    """The settings of an existing entry to keep; `given` are those that the command line sets."""
     flags: dict[str, tuple[str, ...]] = {}
     for each in _read_flags(old):
         if each.setting is not None and each.value is not None:
@@ -289,7 +298,7 @@ def find_preserved(old: object, given: Collection[str]) -> PreservedSettings:
 
 
 def list_dropped(old: object, new: Mapping[str, Any], given: Collection[str]) -> list[str]:
-    """What an entry had and the new one has not, by name, where the command line did not say so."""
+    """Names of what the new entry lacks of the old one, without what the command line sets."""
     if not isinstance(old, dict):
         return []
     stays = {each.setting for each in (*_read_flags(new), *_read_variables(new))} | set(given)
@@ -299,7 +308,7 @@ def list_dropped(old: object, new: Mapping[str, Any], given: Collection[str]) ->
 
 
 def _find_foreign(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """The parts that started something else."""
+    """The parts of an entry that started another program."""
     command, args, env = old.get("command"), old.get("args"), old.get("env")
     is_known = isinstance(command, str) and (
         command == new["command"] or _PROGRAM.fullmatch(command) or _STARTERS.fullmatch(command)
@@ -317,11 +326,11 @@ def _is_list(setting: str) -> bool:
 
 
 def _stays(setting: str | None, values: Sequence[str], given: Collection[str]) -> bool:
-    """Whether a setting of the earlier entry is still valid, and not given anew."""
+    """Whether a setting of the existing entry is still valid and not set by the command line."""
     if setting is None or setting in given or setting in _APART or not values:
         return False
     if setting == CONFIG or any(_ANY_REFERENCE.fullmatch(value) for value in values):
-        return True  # what is in it is not ours to read
+        return True  # a file or a reference: its contents are known only where the client runs
     value = [*values] if _is_list(setting) and len(values) > 1 else values[-1]
     try:
         read_settings({setting: value}, {})
@@ -339,7 +348,7 @@ def _read_variables(entry: object) -> Iterator[_Given]:
 
 
 def _read_flags(entry: object) -> Iterator[_Given]:
-    """The settings among the words that a server of ours is started with."""
+    """The settings among the arguments of an entry that starts this server."""
     words = [*(_find_words(entry) or ())]
     while words:
         name, has_value, value = words.pop(0).partition("=")
@@ -355,7 +364,7 @@ def _read_flags(entry: object) -> Iterator[_Given]:
 
 
 def _find_words(entry: object) -> list[str] | None:
-    """What follows the name of our program; None if something else is started."""
+    """The arguments after our program's name; None if the entry starts another program."""
     args = entry.get("args", []) if isinstance(entry, dict) else None
     if not isinstance(args, list) or not all(isinstance(word, str) for word in args):
         return None

@@ -1,6 +1,6 @@
-"""Edits of JSON with comments and trailing commas: what is asked changes, and no other byte.
+"""Edits JSON with comments and trailing commas in place, and changes no other byte.
 
-No library does this: those that read such files write them anew, without the user's comments.
+Libraries that parse such files write them anew, without the user's comments.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any, Final, NoReturn
 _STRING_OR_COMMENT: Final = re.compile(
     r'"(?:[^"\\\r\n]|\\.)*"?|(?P<comment>//[^\r\n]*|/\*.*?\*/)', re.DOTALL
 )
+# Below Python's recursion limit: a hostile file is an error with a line, never a traceback.
 _DEEPEST: Final = 200
 _USUAL_INDENT: Final = "  "
 
 
 class JsoncError(ValueError):
-    """The text is not what the client reads; line and column say where, from 1."""
+    """The client could not parse the text; the message has line and column, from 1."""
 
     def __init__(self, reason: str, text: str, position: int) -> None:
         line = text.count("\n", 0, position) + 1
@@ -30,7 +31,7 @@ class JsoncError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A member of an object, or an item of an array: its text is [start, value.end)."""
+    """A member of an object or an item of an array; its text is `[start, value.end)`."""
 
     key: str | None
     start: int
@@ -40,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value and its text, [start, end)."""
+    """A parsed value; its text is `[start, end)`."""
 
     value: Any
     start: int
@@ -48,11 +49,11 @@ class Node:
     entries: tuple[Entry, ...] = ()
 
     def member(self, key: str) -> Entry | None:
-        """The member of that name: of several the last one, as readers take it."""
+        """The member of that name; the last of duplicates, as JSON parsers take it."""
         return next((entry for entry in reversed(self.entries) if entry.key == key), None)
 
     def find(self, path: Sequence[str]) -> Node | None:
-        """The value at a path of names."""
+        """The node at a path of names, or None."""
         if not path:
             return self
         entry = self.member(path[0])
@@ -60,14 +61,14 @@ class Node:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are Python's own
+    raise ValueError(name)  # Python's parser accepts NaN and Infinity, which are not JSON
 
 
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class _Reader:
-    """Reads a text whose comments are blanked, so that positions are those of the file."""
+    """Parses a text whose comments were replaced by spaces, so that positions stay the file's."""
 
     def __init__(self, text: str, *, is_lenient: bool) -> None:
         self._text = text
@@ -84,7 +85,7 @@ class _Reader:
         raise JsoncError(reason, self._text, at)
 
     def _skip(self, at: int) -> int:
-        """The next position without white space."""
+        """The next position that is not white space."""
         while self._text[at : at + 1] in (" ", "\t", "\r", "\n"):
             at += 1
         return at
@@ -139,23 +140,23 @@ class _Reader:
 
 @dataclass(frozen=True)
 class Text:
-    """A JSON text, and whether its reader takes comments and trailing commas."""
+    """A JSON text; `is_lenient` allows comments and trailing commas. Edits return a new text."""
 
     text: str
     is_lenient: bool
 
     @cached_property
     def comments(self) -> tuple[tuple[int, int], ...]:
-        """Where the comments stand."""
+        """The spans of the comments."""
         found = _STRING_OR_COMMENT.finditer(self.text)
         return tuple(match.span() for match in found if match["comment"])
 
     @cached_property
     def root(self) -> Node:
-        """Its value.
+        """The parsed root value.
 
         Raises:
-            JsoncError: if its reader could not read it.
+            JsoncError: if the client could not parse the text.
         """
         if self.comments and not self.is_lenient:
             raise JsoncError("this client's file takes no comments", self.text, self.comments[0][0])
@@ -163,15 +164,15 @@ class Text:
         return _Reader(bare, is_lenient=self.is_lenient).read_all()
 
     def get(self, path: Sequence[str]) -> Any:
-        """The value at the path; None where there is none."""
+        """The value at the path, or None."""
         node = self.root.find(path)
         return None if node is None else node.value
 
     def set(self, path: Sequence[str], value: Any) -> Text:
-        """The text with that value at the path; the objects on the way are made.
+        """The text with the value at the path; missing objects on the way are created.
 
         Raises:
-            JsoncError: if something else than an object is in the way.
+            JsoncError: if a value on the way is not an object.
         """
         node, rest = self.root, list(path)
         while rest:
@@ -188,7 +189,7 @@ class Text:
         return self.cut(node.start, node.end, new)
 
     def append(self, path: Sequence[str], value: Any) -> Text:
-        """The text with one more item in the array at the path, which is made if absent."""
+        """The text with an item appended to the array at the path, which is created if missing."""
         node = self.root.find(path)
         if node is None:
             return self.set(path, [value])
@@ -196,7 +197,7 @@ class Text:
         return self._append(node, None, value)
 
     def remove(self, path: Sequence[str]) -> Text:
-        """The text without what is at the path, however often."""
+        """The text without the member at the path, including duplicates of it."""
         parent = self.root.find(path[:-1])
         entry = None if parent is None else parent.member(path[-1])
         if parent is None or entry is None:
@@ -204,7 +205,7 @@ class Text:
         return self._remove(parent, entry).remove(path)
 
     def remove_item(self, path: Sequence[str], index: int) -> Text:
-        """The text without one item of the array at the path."""
+        """The text without the item at `index` of the array at the path."""
         parent = self.root.find(path)
         return self if parent is None else self._remove(parent, parent.entries[index])
 
@@ -214,7 +215,10 @@ class Text:
             raise JsoncError(f"{what} is expected", self.text, node.start)
 
     def _append(self, parent: Node, key: str | None, value: Any) -> Text:
-        """One more entry after the last, and after the comments there."""
+        """Append an entry after the last one and the comments that follow it.
+
+        It takes the indentation, line ends and trailing comma that the file has.
+        """
         inside = self.text[parent.start + 1 : parent.end - 1]
         last = parent.entries[-1] if parent.entries else None
         at = parent.start + 1
@@ -233,7 +237,7 @@ class Text:
         name = "" if key is None else f"{json.dumps(key, ensure_ascii=False)}: "
         new = f"{space}{name}{self._write(value, indent, is_inline=is_inline)}"
         if last is not None and last.comma is not None:
-            new += ","  # as the file has it
+            new += ","  # the file has trailing commas
         elif last is None and not is_inline and "\n" not in self.text[at : parent.end]:
             new += f"{self._newline()}{closing}"
         text = self.cut(at, at, new)
@@ -242,7 +246,7 @@ class Text:
         return text
 
     def _remove(self, parent: Node, entry: Entry) -> Text:
-        """Without an entry, its comma and the space before it; the comments stay."""
+        """Remove an entry, its comma and the space before it; comments stay."""
         place = parent.entries.index(entry)
         before = parent.entries[place - 1] if place else None
         floor = (parent.start if before is None or before.comma is None else before.comma) + 1
@@ -254,7 +258,7 @@ class Text:
             return self.cut(parent.start + 1, parent.end - 1, "")
         rest_of_line = self.text[end:].partition("\n")[0]
         if comments and self.text.startswith("//", comments[-1][0]) and rest_of_line.strip():
-            start = entry.start  # what follows must not come into the comment's line
+            start = entry.start  # else the text that follows would become part of the comment
         text = self.cut(start, end, "")
         if entry.comma is None and before is not None and before.comma is not None:
             text = text.cut(before.comma, before.comma + 1, "")
@@ -264,19 +268,19 @@ class Text:
         return [(a, b) for a, b in self.comments if start <= a and b <= end]
 
     def cut(self, start: int, end: int, new: str) -> Text:
-        """The text with a part of it put in another's place."""
+        """The text with `[start, end)` replaced by `new`."""
         return Text(self.text[:start] + new + self.text[end:], self.is_lenient)
 
     def _newline(self) -> str:
         return "\r\n" if "\r\n" in self.text else "\n"
 
     def _unit(self) -> str:
-        """How far the file indents."""
+        """The file's unit of indentation."""
         first = self.root.entries[0].start if self.root.entries else 0
         return self._indent_at(first) or _USUAL_INDENT
 
     def _indent_at(self, position: int) -> str:
-        """The white space that the line of a position begins with."""
+        """The indentation of the line at a position."""
         line = self.text[self.text.rfind("\n", 0, position) + 1 : position]
         return line[: len(line) - len(line.lstrip(" \t"))]
 
@@ -288,5 +292,5 @@ class Text:
 
 
 def _blank_comment(match: re.Match[str]) -> str:
-    """Spaces for a comment; its line ends stay, since errors count lines."""
+    """Spaces in place of a comment; line ends stay, because errors count lines."""
     return re.sub(r"[^\n]", " ", match[0]) if match["comment"] else match[0]
