@@ -25,6 +25,7 @@ from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.settings import Settings
 
+# With a larger difference `today` and `last 24 hours` mean other times at the gateway.
 _MOST_SKEW: Final = timedelta(minutes=5)
 _OF_THE_WHOLE: Final = (
     SettingsError,

@@ -61,6 +61,7 @@ _CALL: Final = "api:query"
 _DESCRIPTION: Final = "/openapi.json"
 _ROWS_AT_ONCE: Final = 250
 _LONGEST_MESSAGE: Final = 2000
+# The first match counts, so subclasses stand before their bases.
 _STATUSES: Final[tuple[tuple[type[GatewayMetricsError], int], ...]] = (
     (ExpiredTokenError, 403),
     (AskerError, 400),

@@ -120,6 +120,7 @@ def _query_schema(
             "interval": {"description": "goes before intervalInSeconds"},
             "intervalInSeconds": {"deprecated": True},
         }
+        # As the reader does: `interval` wins, and `intervalInSeconds` is read only without it.
         schema["anyOf"] = [
             {"properties": {"interval": _INTERVAL}, "required": ["interval"]},
             {
@@ -131,6 +132,7 @@ def _query_schema(
 
 
 def _list_of(item: dict[str, Any]) -> dict[str, Any]:
+    # The reader in body.py takes null for an empty list.
     return {"type": ["array", "null"], "maxItems": MOST_ENTRIES, "items": item}
 
 

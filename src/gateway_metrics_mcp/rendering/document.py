@@ -15,29 +15,29 @@ from gateway_metrics_mcp.rendering.cells import describe_filters, keep_on_line
 NoteKind = Literal[
     "age",  # how old a cached answer is
     "buckets",  # partial, missing or otherwise aligned buckets
-    "change",  # groups that came and went, and the window compared with
-    "columns",  # columns that say the same in every row, said once
+    "change",  # new and vanished groups, and the comparison window
+    "columns",  # columns that are equal in every row
     "cut",  # what the budget left out
-    "drivers",  # what moved the cost
-    "filling",  # the window touches now
-    "filter",  # what a negative filter keeps or drops beside its words
+    "drivers",  # the cost drivers
+    "filling",  # the window ends now, so rows may still arrive
+    "filter",  # what else a negative filter keeps or drops
     "gap",  # rows that do not add up to ALL
-    "link",  # where all rows are
+    "link",  # the resource with all rows
     "measure",  # how a measure is computed
     "more",  # the arguments that continue
     "next",  # what to ask instead of an empty answer
     "null",  # values that no row has
-    "picture",  # what a picture leaves out, or why there is none
-    "plan",  # what would be asked
+    "picture",  # what the chart leaves out, or why there is none
+    "plan",  # the queries that would run
     "price",  # calls without a price
     "rounded",  # figures with fewer digits than they have
     "rows",  # what a row stands for
     "run_rate",  # where a running month would end
-    "source",  # the backend's own sentences
+    "source",  # notes of the backend
     "subject",  # what a catalog is about
     "unmatched",  # filter values that no row has
     "verdict",  # why an answer is empty
-    "window",  # what was made of the times that were asked
+    "window",  # how the requested times were resolved
 ]
 
 
@@ -301,6 +301,7 @@ class TokenBudget:
         size = _size(line)
         if size > self.bytes:
             return False
+        # The byte count first: it is free, and mostly enough.
         if not self._has(size) and not self._has(estimate_tokens(line) + 1):
             return False
         self._spend(line, size)

@@ -131,6 +131,7 @@ def find_buckets(query: Query, buckets: Interval, starts: set[datetime]) -> list
         return None
     width = timedelta(seconds=seconds)
     phase = (min(starts) - query.start_ts) % width
+    # The first bucket may begin before the window, and the last may end after it.
     first = query.start_ts + phase - (width if phase else timedelta(0))
     count = -(-(query.end_ts - first) // width)
     theirs = [first + i * width for i in range(count)]

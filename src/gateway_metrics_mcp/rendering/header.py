@@ -31,6 +31,7 @@ def describe_coverage(report: Report) -> Header:
 def name_rows(request: ReportRequest) -> str:
     """What a row counts; a virtual model's row stands for all attempts under it."""
     rows = request.datasource.rows
+    # `MCP requests of all methods` is no longer true once a filter is set.
     if any(f.field_name != FIELD for f in request.query.filters):
         rows = rows.partition(" of all ")[0]
     if request.scope != VIRTUAL:

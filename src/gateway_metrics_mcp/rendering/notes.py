@@ -90,7 +90,9 @@ _FILLING: Final = "the window touches now: its last minutes may still be filling
 _ROUNDED: Final = "decimals rounded ({}: all digits)"
 _MOST_OF_BUDGET: Final = 0.5
 _FEWEST_NOTES: Final = 3
+# The two queries run side by side: rows that arrive between them make a gap of less than this.
 _NEW_DATA_SHARE: Final = 0.01
+# A smaller share would print as 0.0%.
 _LEAST_SHARE: Final = 0.0005
 _OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"}
 _RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))

@@ -165,6 +165,7 @@ class _Search:
         room.take(*write_lines(self._page(tables, 0, parts, [*cut, *link])))
         fitting = len(room.take_rows(rows, least=0))
         tail = [*cut, *link]
+        # The continuation takes room from the buckets, so they are fitted again beside it.
         if fitting < len(rows) > 1:
             room = TokenBudget(self._budget)
             tail = [*cut, self._continue(1), *self._link]

@@ -115,6 +115,7 @@ class MetricsServer(MCPServer[None]):
             log_level=context.settings.log_level,
             # Else clients of 2026-07-28 are told `listChanged: true`, and the lists never change.
             subscriptions=False,
+            # Public: the lists are the same for all callers.
             cache_hints=dict.fromkeys(_LISTS, CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public")),
             middleware=[_remember_request, hide_uris(context.hiding_key)],
             extensions=[offer_view()] if self._has_view else [],

@@ -29,6 +29,7 @@ def read_page() -> str:
     """The page, with its style and scripts inlined."""
     scripts = "\n".join(_read(name) for name in _SCRIPTS)
     page = _read("page.html").replace("/* style.css */", _read("style.css"))
+    # One function around all scripts, so that none of their names is global.
     return page.replace("/* scripts */", f'"use strict";\n(() => {{\n{scripts}\n}})();')
 
 

@@ -87,6 +87,7 @@ def _run(order: AskOptions) -> int:
         opening = BackendHolder(settings, clock)
         # A setting's budget is for the server's models: here only the flag itself counts.
         is_unlimited = order.settings.get("budget") is None or _has_no_budget(order)
+        # A terminal shows no interactive view, so its specification is not made.
         shown = {"ui": False, **({"budget": UNLIMITED} if is_unlimited else {})}
         context = ToolContext(
             settings.model_copy(update=shown),

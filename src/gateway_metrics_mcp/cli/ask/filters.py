@@ -77,7 +77,9 @@ _OPERATOR: Final = r"""(?:[=<>!~]+(?:\s+=+)?|(?:{})(?=[\s(\["']|$))""".format(
     "|".join(word.replace(" ", r"\s+") for word in sorted(_OPERATORS, reverse=True) if word > "a")
 )
 _CONDITION: Final = re.compile(rf"(?is)\s*({_FIELD})\s*({_OPERATOR}|\S*)\s*(.*?)\s*")
+# Two conditions in one: `a = 1 and b = 2`.
 _BOTH: Final = re.compile(rf"(?i)\s(and|or|&&|\|\|)\s+{_FIELD}\s*{_OPERATOR}")
+# Several quoted values: `"a" or "b"`, `"a", "b"`.
 _SEVERAL: Final = re.compile(rf"(?i){_QUOTED}\s*(,|(?:or|and)\b|\|\||&&)")
 _SEPARATOR: Final = re.compile(rf"(?i)({_QUOTED})|\s*(?:,|\bor\b|\band\b|\|\||&&)\s*")
 _QUOTE: Final = re.compile("[\"']")
@@ -109,6 +111,7 @@ def read_filters(words: Sequence[str], datasource: object, catalog: Catalog) -> 
         raise ValueError("the value is missing")
     fitting = _fit_operator(operator, name, datasource, catalog)
     if len(words) == 1:
+        # Only for `--where`: the words of `--filter` are literal.
         _refuse_several(values[0], name, operator, takes_commas=fitting in _LISTS)
         values = _read_values(values[0], operator, fitting)
     return [{"fieldName": name, "operator": fitting, "value": values}]

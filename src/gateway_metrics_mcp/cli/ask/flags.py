@@ -175,7 +175,7 @@ def _build_parser(name: str) -> Parser:
         answer.add_argument("--fail-if-empty", action="store_true", help=text)
     add_setting_flags(
         parser.add_argument_group("settings"),  # type: ignore[arg-type]  # it adds as a parser does
-        without=("timezone",),
+        without=("timezone",),  # the tool's argument of that name has the flag
         shown=_SHOWN,
     )
     return parser

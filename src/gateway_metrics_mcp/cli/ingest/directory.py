@@ -123,7 +123,8 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: int, *, is_patient: bool) -> bool:
-        """Take the lock, which the system frees when the process ends, in whatever way."""
+        """Take the lock; the system releases it when the process ends, even by a crash."""
+        # LK_LOCK gives up after ten attempts, a second apart, so it is repeated.
         while True:
             try:
                 msvcrt.locking(file, msvcrt.LK_LOCK if is_patient else msvcrt.LK_NBLCK, 1)
@@ -140,7 +141,7 @@ else:
     import fcntl
 
     def _lock(file: int, *, is_patient: bool) -> bool:
-        """Take the lock, which the system frees when the process ends, in whatever way."""
+        """Take the lock; the system releases it when the process ends, even by a crash."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX if is_patient else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -330,6 +330,7 @@ def _stage_file(
 ) -> str:
     """The SQL that inserts a file's rows; `rows` selects their columns as text."""
     targets = [name for name in columns if name in match.expressions]
+    # t<n> is a column's text and v<n> its typed value: if only v<n> is null, it was unreadable.
     texts, values, faults = [], [], []
     for n, name in enumerate(targets):
         reader, fault = _READERS[columns[name]]
@@ -377,6 +378,7 @@ def _final_values(
     for name in columns:
         value = f"v{targets.index(name)}" if name in targets else None
         if name in defaults:
+            # Ids from content and row number: importing a file again gives the same ids.
             default = Template(defaults[name]).substitute(row=f"('{source.sha256}:' || row)")
             is_text = columns[name] == "TEXT"
             given = f"nullif({value}, '')" if value and is_text else value

@@ -134,12 +134,14 @@ def _read_header(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _open_text(path: Path) -> io.TextIOWrapper:
+    # `-sig` skips the byte order mark that spreadsheets write before the first column's name.
     if path.suffix == ".gz":
         return io.TextIOWrapper(gzip.open(path), "utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
 
 
 REJECTS: Final = "rejects"
+# DuckDB wants a buffer larger than the longest line, hence twice this below.
 _LONGEST_LINE: Final = 16_000_000
 _NESTED: Final = ("STRUCT", "MAP", "UNION", "JSON", "VARIANT")
 

@@ -58,6 +58,7 @@ _ANY_REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
 _PROGRAM: Final = re.compile(
     r"(?:.*[\\/])?gateway[-_]metrics[-_]mcp(?:\[[a-z,]*\])?(?:\.exe|[@=<>~!].*)?"
 )
+# Programs that can start ours; another command in an entry is reported as dropped.
 _STARTERS: Final = re.compile(r"(?:.*[\\/])?(?:uvx?|pipx|python[0-9.]*|pythonw)(?:\.exe)?")
 _FLAG: Final = re.compile(r"--[a-z]+(?:-[a-z]+)*")
 
@@ -196,6 +197,7 @@ def _place_secret(
                 f"--write-token takes the secret from {secret.variable}, which is not set"
             )
         return {secret.variable: value}
+    # A file before the secret itself, in the order in which the server reads them.
     for variable in (secret.file_variable, secret.variable):
         if variable in preserved.secrets:
             return {variable: preserved.secrets[variable]}
@@ -360,6 +362,7 @@ def _read_flags(entry: object) -> Iterator[_Given]:
         elif not has_value:
             is_switch = setting in _ORDER[:-1] and Settings.model_fields[setting].default is False
             value = "true" if is_switch else None
+        # Text that does not look like a flag is not repeated: it may be a secret.
         yield _Given(name if _FLAG.fullmatch(name) else "a flag", setting, value)
 
 

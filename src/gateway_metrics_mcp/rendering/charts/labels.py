@@ -151,6 +151,7 @@ def _share(room: int) -> tuple[int, int]:
 
 
 LONGEST: Final = 34
+# Far longer than in cells: `shorten` cuts names later, where they do not differ.
 _LONGEST_KEY: Final = 2_000
 _EMPTY: Final = "all"
 _BETWEEN: Final = ", "

@@ -134,6 +134,7 @@ def specify(chart: Chart) -> Spec:
         "config": CONFIG,
         "vconcat": panels,
         "spacing": 18,
+        # Panels can show other series, and each has the colours of its own.
         "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
     }
 
@@ -332,6 +333,7 @@ def _bar_row(mark: Mark, rest: str | None) -> Spec:
         "value": mark.value,
         "text": mark.text,
         "label": mark.label,
+        # Where the label begins: at the bar's end, or at the axis for a missing or negative value.
         "end": max(mark.value or 0, 0),
         "rest": mark.place == rest,
     }
