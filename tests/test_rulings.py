@@ -20,9 +20,9 @@ from tests.http.api.conftest import Book, build_api
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
-from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 

@@ -283,3 +283,8 @@ def _read_secret(file: object, what: str, variable: str, environ: Mapping[str, s
     if not secret:
         raise SettingsError(f"the {what} file {file} is empty")
     return secret
+
+
+def flag_of(name: str) -> str:
+    """`--token-file` for `token_file`."""
+    return f"--{name.replace('_', '-')}"

@@ -25,8 +25,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway_metrics_mcp.auth.policies import AuthPolicy
-from gateway_metrics_mcp.backends.gateway.backend import PATH
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 

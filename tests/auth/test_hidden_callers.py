@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway_metrics_mcp.backends.gateway.backend import PATH
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.server.masking import EmailMask
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]

@@ -19,7 +19,7 @@ from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.jwks import Keys
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
-from gateway_metrics_mcp.http.openapi import PATH
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.settings import Settings
 
 Provider = Any

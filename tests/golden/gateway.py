@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from product import GATEWAY_PATH
+from product import API_PATH
 from questions import WEEK, Call, one, rows, series
 
 _NAMES: Final = {
@@ -143,7 +143,7 @@ async def serve(app: Starlette) -> AsyncIterator[str]:
 async def start_gateway() -> AsyncIterator[Gateway]:
     """A gateway that listens until it is let go of."""
     gateway = Gateway()
-    app = Starlette(routes=[Route(GATEWAY_PATH, gateway.answer, methods=["POST"])])
+    app = Starlette(routes=[Route(API_PATH, gateway.answer, methods=["POST"])])
     async with serve(app) as gateway.url:
         yield gateway
 

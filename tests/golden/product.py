@@ -13,7 +13,6 @@ from starlette.applications import Starlette
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.auth import policies
-from gateway_metrics_mcp.backends.gateway.backend import PATH as GATEWAY_PATH
 from gateway_metrics_mcp.cli import check, main, token
 from gateway_metrics_mcp.cli.ask import command as ask_command
 from gateway_metrics_mcp.cli.ingest import command as import_command
@@ -21,14 +20,13 @@ from gateway_metrics_mcp.cli.ingest import directory as import_directory
 from gateway_metrics_mcp.cli.install.command import main as run_install
 from gateway_metrics_mcp.http import api
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
-from gateway_metrics_mcp.http.openapi import PATH as API_PATH
 from gateway_metrics_mcp.http.transports import build_http_app
+from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.server.app import MetricsServer, build_server
 from gateway_metrics_mcp.settings import OUR_VARIABLES, Settings
 
 __all__ = [
     "API_PATH",
-    "GATEWAY_PATH",
     "NOW",
     "OUR_VARIABLES",
     "VERSION",

@@ -12,7 +12,7 @@ from gateway_metrics_mcp.auth.tokens import OperatorFile, read_tokens
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import LOCAL
 from gateway_metrics_mcp.runtime.network import is_loopback
-from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.settings import Settings, flag_of
 
 
 def build_policy(settings: Settings) -> AuthPolicy:
@@ -57,7 +57,7 @@ def _check_choice(settings: Settings) -> None:
     missing = [name for name in oauth if getattr(settings, name) is None]
     has_oauth = len(missing) < len(oauth) or bool(settings.oauth_scope)
     if has_oauth and missing:
-        raise SettingsError(f"OAuth needs {' and '.join(map(_flag, missing))} as well")
+        raise SettingsError(f"OAuth needs {' and '.join(map(flag_of, missing))} as well")
     if settings.shared_token != (settings.auth_token_file is not None):
         raise SettingsError(
             "--shared-token and --auth-token-file go together: who asks with this server's gateway"
@@ -74,13 +74,9 @@ def _check_choice(settings: Settings) -> None:
         if is_chosen
     ]
     if len(ways) > 1:
-        chosen = " and ".join(map(_flag, ways))
+        chosen = " and ".join(map(flag_of, ways))
         raise SettingsError(f"{chosen} are ways to tell who asks: choose one")
     wrong = {"tokens"} if settings.is_remote else {"shared_token", "accept_gateway_bearer"}
     if settings.backend is not None and (unfit := wrong.intersection(ways)):
         kind = "an engine" if settings.is_remote else "a remote gateway"
-        raise SettingsError(f"{_flag(unfit.pop())} is for {kind}, which --backend does not name")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+        raise SettingsError(f"{flag_of(unfit.pop())} is for {kind}, which --backend does not name")

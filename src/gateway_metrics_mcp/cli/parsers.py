@@ -11,7 +11,7 @@ from gateway_metrics_mcp.backends import find_embedded_credentials
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.runtime.logs import configure_logging
-from gateway_metrics_mcp.settings import Settings, flag_names, read_settings
+from gateway_metrics_mcp.settings import Settings, flag_names, flag_of, read_settings
 
 WRONG_USAGE: Final = 2
 
@@ -69,11 +69,6 @@ def read_command_settings(flags: Mapping[str, Any]) -> Settings:
         raise SettingsError(advice)
     configure_logging(settings.log_level, settings.log_format)
     return settings
-
-
-def flag_of(name: str) -> str:
-    """`--token-file` for `token_file`."""
-    return f"--{name.replace('_', '-')}"
 
 
 def add_setting_flags(

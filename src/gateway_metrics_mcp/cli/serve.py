@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.settings import Settings
 
@@ -50,11 +51,10 @@ def serve_api(settings: Settings) -> int:
     """Serve the metrics query API from an engine until a signal; returns the exit code."""
     from gateway_metrics_mcp.auth.factory import build_policy  # likewise
     from gateway_metrics_mcp.http.api import MetricsApi, build_api_app  # only for this command
-    from gateway_metrics_mcp.http.openapi import PATH  # likewise
 
     policy = build_policy(settings)
     api = MetricsApi(settings)
-    return _run_app(build_api_app(api, settings, policy), api, settings, policy, PATH)
+    return _run_app(build_api_app(api, settings, policy), api, settings, policy, API_PATH)
 
 
 def _run_app(app: Any, service: Any, settings: Settings, policy: Any, path: str) -> int:

@@ -44,10 +44,11 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.http.middleware import RETRY_AFTER_S, add_middleware, read_security
-from gateway_metrics_mcp.http.openapi import PATH, describe_api
+from gateway_metrics_mcp.http.openapi import describe_api
 from gateway_metrics_mcp.query import Caller, Catalog, DataPoints, Query, Result
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.validation import MOST_BYTES, check_size
+from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, ShutdownScope
 from gateway_metrics_mcp.runtime.logs import describe_call, watch_call
 from gateway_metrics_mcp.runtime.metrics import OK, Metrics
@@ -199,7 +200,7 @@ def build_api_app(
 
     app = Starlette(
         routes=[
-            Route(PATH, api.answer, methods=["POST"]),
+            Route(API_PATH, api.answer, methods=["POST"]),
             Route(_DESCRIPTION, describe, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _refuse_http, Exception: _refuse_fault},

@@ -14,6 +14,7 @@ from gateway_metrics_mcp.query import RATE_TYPES, Catalog, Datasource
 from gateway_metrics_mcp.query.catalog import AliasKind
 from gateway_metrics_mcp.query.validation import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
 from gateway_metrics_mcp.query.vocabulary import (
+    API_PATH,
     LIST_OPERATORS,
     OPERATORS,
     QUERY_TYPES,
@@ -21,8 +22,6 @@ from gateway_metrics_mcp.query.vocabulary import (
     Operator,
     QueryType,
 )
-
-PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 
 _TIME: Final = {
     "type": "string",
@@ -69,7 +68,7 @@ def describe_api(catalog: Catalog, *, has_tokens: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway metrics query API", "version": __version__},
-        "paths": {PATH: {"post": _operation(choices)}},
+        "paths": {API_PATH: {"post": _operation(choices)}},
         "components": {"schemas": {**schemas, "Result": _result(), "Error": _error()}},
     }
     if has_tokens:

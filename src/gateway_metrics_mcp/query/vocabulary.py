@@ -64,6 +64,9 @@ FieldType = Literal["string", "number", "boolean", "array"]
 IntervalUnit = Literal["second", "minute", "hour", "day", "week", "month", "year"]
 
 QUERY_TYPES: Final[tuple[QueryType, ...]] = get_args(QueryType)
+API_PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
+"""Where the API answers, below the address of a control plane or of `api`."""
+
 DATASOURCES: Final[tuple[DatasourceName, ...]] = get_args(DatasourceName)
 AGGREGATION_TYPES: Final[tuple[AggregationType, ...]] = get_args(AggregationType)
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)

@@ -38,7 +38,6 @@ LONGEST_VALUE: Final = 256
 
 _MOST_COMPARED: Final = 500
 _TEAM: Final = "team"
-_OVERLAP: Final = "a caller in several teams counts in each: never add these rows up"
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,7 +318,7 @@ class MaskingBackend:
             place = (query.datasource, name, query.start_ts, query.end_ts)
             # A call's queries run side by side: the lock lets the first one list the values.
             async with self._lock:
-                if place in self._listed or not any(map(self._mask.is_open, _values(one))):
+                if place in self._listed or not any(map(self._mask.is_open, one.values)):
                     continue
                 listing = Query(
                     datasource=query.datasource,
@@ -331,14 +331,10 @@ class MaskingBackend:
                 self._listed.add(place)
 
     def _reveal_filter(self, one: Filter) -> Filter:
-        values = tuple(map(self._mask.reveal, _values(one)))
+        values = tuple(map(self._mask.reveal, one.values))
         value = values if isinstance(one.value, tuple) else values[0]
         name = self._mask.reveal(one.field_name)
         return one.model_copy(update={"field_name": name, "value": value})
-
-
-def _values(one: Filter) -> tuple[Scalar, ...]:
-    return one.value if isinstance(one.value, tuple) else (one.value,)
 
 
 _LEAST: Final = 16

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.cli.install.command import main
-from gateway_metrics_mcp.cli.parsers import flag_of
+from gateway_metrics_mcp.settings import flag_of
 
 TOKEN: Final = "tok-planted-2"  # noqa: S105  # planted: nothing may show it
 HOST: Final = "https://tenant.example.com"

@@ -28,8 +28,8 @@ from gateway_metrics_mcp.auth.tokens import OperatorFile, Tokens, make_token
 from gateway_metrics_mcp.backends.base import Engine
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
-from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

@@ -11,9 +11,10 @@ from gateway_metrics_mcp.auth.tokens import read_tokens
 from gateway_metrics_mcp.backends.clickhouse.backend import CONCURRENCY
 from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
-from gateway_metrics_mcp.http.openapi import PATH, describe_api
+from gateway_metrics_mcp.http.openapi import describe_api
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.validation import MOST_BYTES, MOST_ENTRIES, MOST_VALUES
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.settings import Settings
 
 TEXT: Final = (Path(__file__).parents[3] / "docs" / "api.md").read_text("utf-8")

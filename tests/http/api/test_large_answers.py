@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from gateway_metrics_mcp.http.openapi import PATH
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 
 July = Callable[..., dict[str, Any]]
 

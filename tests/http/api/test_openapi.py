@@ -10,10 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.http.openapi import PATH, describe_api
+from gateway_metrics_mcp.http.openapi import describe_api
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.validation import MOST_ENTRIES
-from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, OPERATORS, RATE_TYPES
+from gateway_metrics_mcp.query.vocabulary import (
+    AGGREGATION_TYPES,
+    OPERATORS,
+    RATE_TYPES,
+)
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 
 Serve = Callable[..., Any]
 July = Callable[..., dict[str, Any]]

@@ -15,7 +15,7 @@ from tests.http.api.test_http import Gate
 
 from gateway_metrics_mcp.auth.policies import OpenPolicy
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
-from gateway_metrics_mcp.http.openapi import PATH
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.settings import Settings
 
 July = Callable[..., dict[str, Any]]

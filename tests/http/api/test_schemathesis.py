@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from tests.http.api.conftest import Book, build_api
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.http.openapi import PATH
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 
 OFF: Final = "positive_data_acceptance"
 EXAMPLES: Final = settings().max_examples

@@ -24,7 +24,7 @@ from gateway_metrics_mcp.auth.tokens import (
     read_tokens,
 )
 from gateway_metrics_mcp.errors import ExpiredTokenError, RefusedCallerError, SettingsError
-from gateway_metrics_mcp.http.openapi import PATH
+from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 

@@ -39,10 +39,10 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query import Caller, Catalog, DatasourceName, Query, Result
 from gateway_metrics_mcp.query.result import read_result
+from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.runtime.concurrency import STOPPING, run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import trace_headers
 
-PATH: Final = "/api/svc/v1/llm-gateway/metrics/query"
 SCOPE_NOTE: Final = "figures cover what this token may see"
 
 _LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
@@ -264,7 +264,7 @@ class GatewayBackend:
 
 def _read_url(host: str) -> httpx.URL:
     try:
-        url = httpx.URL(read_host(host) + PATH)
+        url = httpx.URL(read_host(host) + API_PATH)
         if url.host:  # httpx decodes an international name, and so checks it, on access
             return url
     except (httpx.InvalidURL, ValueError):

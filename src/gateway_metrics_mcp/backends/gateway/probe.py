@@ -13,9 +13,9 @@ import anyio.to_thread
 import httpx
 
 from gateway_metrics_mcp.backends.address import find_proxy, read_host
-from gateway_metrics_mcp.backends.gateway.backend import PATH
 from gateway_metrics_mcp.backends.gateway.errors import explain_failure
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
+from gateway_metrics_mcp.query.vocabulary import API_PATH
 
 _TIMEOUT_S: Final = 3
 _NO_SUCH_METHOD: Final = 501
@@ -26,7 +26,7 @@ class GatewayProbe:
     """Reaches one gateway, over a new connection each time."""
 
     def __init__(self, host: str) -> None:
-        self._url = read_host(host) + PATH
+        self._url = read_host(host) + API_PATH
         self._tls: ssl.SSLContext | None = None
 
     async def check(self) -> None:

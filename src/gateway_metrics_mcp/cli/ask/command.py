@@ -191,8 +191,8 @@ def _finish(order: AskOptions, answer: Answer, checks: Checks) -> int:
     _tell(*(f"{PROGRAM}: {finding.text}" for finding in findings))
     outcomes = {finding.outcome for finding in findings}
     # A passed limit comes first: a build has to fail for it even if nothing could be printed.
-    if Outcome.PASSED in outcomes:
-        return int(Outcome.PASSED)
+    if Outcome.EXCEEDED in outcomes:
+        return int(Outcome.EXCEEDED)
     if not is_printed:
         return FAILED
     if order.fails_if_empty and _has_no_rows(document):

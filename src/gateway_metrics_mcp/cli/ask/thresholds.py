@@ -49,7 +49,7 @@ class Outcome(IntEnum):
 
     KEPT = 0
     UNKNOWN = 1
-    PASSED = 3
+    EXCEEDED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def check_limit(limit: Limit, value: Value, document: ReportDocument) -> Finding
         name, number = _name_row(count.first), _show(count.first.number, value)
         rest = f", and in {count_rows(count.passed - 1)} more" if count.passed > 1 else ""
         text = f"{value.name} of {name} is {number}: {limit.text} holds{rest}{bound}"
-        return Finding(Outcome.PASSED, text)
+        return Finding(Outcome.EXCEEDED, text)
     if count.last is None:
         why = "there is no ALL row" if not limit.is_any else "no rows"
         return Finding(Outcome.UNKNOWN, f"{unknown}: {why}")

@@ -16,7 +16,6 @@ from typing import Any, Final
 from gateway_metrics_mcp.backends import find_embedded_credentials
 from gateway_metrics_mcp.backends.address import SCHEMES
 from gateway_metrics_mcp.cli.install.clients import Client
-from gateway_metrics_mcp.cli.parsers import flag_of
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import (
     CLICKHOUSE_PASSWORD,
@@ -28,6 +27,7 @@ from gateway_metrics_mcp.settings import (
     REMOTE_SCHEMES,
     Settings,
     flag_names,
+    flag_of,
     read_settings,
 )
 
