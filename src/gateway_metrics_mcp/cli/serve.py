@@ -86,13 +86,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         SettingsError: if the address cannot be listened on.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
-        # asyncio sets this only on sockets made with an explicit protocol. Without it the last part
-        # of each response waits about 40 ms for the client's delayed acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
     except OSError as error:
         reason = error.strerror or "not possible"
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
+    # asyncio sets this only on sockets made with an explicit protocol. Without it the last part of
+    # each response waits about 40 ms for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
