@@ -41,7 +41,7 @@ MODELS = (
 MODEL_VALUES = ("total", "countModelName", "sumInputTokens", "p99LatencyMs", "sumCostInUSD")
 HOURS = (datetime(2025, 1, 21, 0, tzinfo=UTC), datetime(2025, 1, 21, 1, tzinfo=UTC))
 SUBJECT = ("createdBySubjectSlug",)
-NO_TOTAL = "this gateway does not count rows: for that ask count of a column"
+NO_TOTAL = "this gateway does not count rows: use count of a column"
 
 
 @pytest.mark.parametrize(

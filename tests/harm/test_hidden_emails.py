@@ -142,7 +142,7 @@ async def test_a_search_finds_nothing_by_an_address_that_is_hidden(call: Call) -
     text, is_error = await call("list_values", {"field": "team", "search": "lovelace", **BOTH})
 
     assert not is_error
-    assert text.split("\n")[0].endswith('search "lovelace": 0 of 23 match | rows none')
+    assert text.split("\n")[0].endswith('search "lovelace": 0 of 23 match | no rows')
 
 
 @pytest.mark.parametrize("field", ["subject", "team", "metadata.env"])

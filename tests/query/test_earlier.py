@@ -125,7 +125,7 @@ def test_a_whole_period_is_cut_to_what_a_running_one_of_its_kind_has_had(
     assert span(cut) == expected
     assert cut.period is None
     unit = window.period.unit if window.period else ""
-    assert cut.notes == (f"the {unit} is not over: compared with as much of the earlier {unit}",)
+    assert cut.notes == (f"the {unit} is in progress: compared with as much of the earlier {unit}",)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_it_is_the_period_that_it_is(start: str, text: str, period: Period | Non
         (
             "last 7 days",
             "1 day",
-            ("the windows overlap by 6 days: what is in both hides change",),
+            ("the windows overlap by 6 days: shared rows hide change",),
         ),
         ("2026-03-29..2026-03-29", "previous", ("the clocks changed: 23 h against 24 h",)),
         ("2026-W13", "1 week", ("the clocks changed: 167 h against 168 h",)),

@@ -195,14 +195,14 @@ def test_the_present_day_as_grafana_writes_it_is_cut_to_now() -> None:
 @pytest.mark.parametrize(
     ("words", "note"),
     [
-        ("last 7 days", "today is left out: it is not over"),
-        ("last 2 weeks", "this week is left out: it is not over"),
-        ("last three months", "this month is left out: it is not over"),
-        ("last 2 quarters", "this quarter is left out: it is not over"),
-        ("last 2 years", "this year is left out: it is not over"),
-        ("2026-11", "2026-11 is not over: this month so far, up to now"),
-        ("2026-w47", "2026-W47 is not over: this week so far, up to now"),
-        ("2026-11-01..2026-11-30", "2026-11-01..2026-11-30 is not over: up to now"),
+        ("last 7 days", "today excluded (still in progress)"),
+        ("last 2 weeks", "this week excluded (still in progress)"),
+        ("last three months", "this month excluded (still in progress)"),
+        ("last 2 quarters", "this quarter excluded (still in progress)"),
+        ("last 2 years", "this year excluded (still in progress)"),
+        ("2026-11", "2026-11 is in progress: this month so far, up to now"),
+        ("2026-w47", "2026-W47 is in progress: this week so far, up to now"),
+        ("2026-11-01..2026-11-30", "2026-11-01..2026-11-30 is in progress: up to now"),
     ],
 )
 def test_what_a_period_leaves_out_is_said(words: str, note: str) -> None:

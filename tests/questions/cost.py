@@ -67,7 +67,7 @@ QUESTIONS: Final = (
                 """,
                 keys=1,
                 leads=True,
-                says=("virtual accounts are left out of the rows",),
+                says=("virtual accounts are excluded of the rows",),
                 aggregations=["sum costInUSD"],
                 groupBy=["userEmail"],
                 limit=3,

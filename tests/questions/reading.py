@@ -17,7 +17,7 @@ _EXACT: Final = 1e-9
 _ONE_DECIMAL: Final = 0.00051
 _UNIT: Final = re.compile(r" \([^()]*\)$")
 _DOMAIN: Final = re.compile(
-    r"^# every (\S+) that ends with @ below goes on with ([^\s:]+)", flags=re.MULTILINE
+    r"^# every (\S+) ending in @ below continues with ([^\s:]+)", flags=re.MULTILINE
 )
 _RULE: Final = re.compile(r"---(\|---)*")
 
@@ -111,7 +111,7 @@ def _constants(text: str) -> Row:
 def _with_domain(row: Row, text: str) -> Row:
     """Addresses whose one domain stands above the table."""
     line = re.search(
-        r"^# every (\S+) that ends with @ below goes on with ([^\s:]+)", text, re.MULTILINE
+        r"^# every (\S+) ending in @ below continues with ([^\s:]+)", text, re.MULTILINE
     )
     if line is not None and row.get(line[1], "").endswith("@"):
         return row | {line[1]: row[line[1]] + line[2]}

@@ -7,7 +7,7 @@ from tests.questions.reading import find_row, is_figure, read_rows
 
 TABLE = r"""# modelMetrics by createdBySubjectSlug, modelName, requestType | rows 1-3 of 9
 # all rows: requestType=Chat, metadata.app=a b
-# every createdBySubjectSlug that ends with @ below goes on with example.com: filters need it
+# every createdBySubjectSlug ending in @ below continues with example.com: filters need it
 createdBySubjectSlug|modelName|total|p50LatencyMs|speed (tokens/s)|errorRate
 ---|---|---|---|---|---
 ada@|gpt-4o|12|0.2516|7|12.3%
@@ -15,7 +15,7 @@ bob@|"a\|b"|3|null|8|0%
 null|gpt-4o|1|n/a|9|100%
 other (6 rows)||4|n/a|n/a|n/a
 ALL||20|0.3|7.5|1.2%
-# 6 rows more: same arguments with offset=3"""
+# 6 more rows: same arguments with offset=3"""
 
 SERIES = """# modelMetrics timeseries by modelName | 2 buckets
 ## total

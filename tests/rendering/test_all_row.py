@@ -142,13 +142,13 @@ async def test_a_small_gap_up_to_now_is_new_data_and_nothing_else(ask: Ask) -> N
             1100,
             "100 total (9.1%) less",
             True,
-            "new data arrived between the two calls; ask again for figures that fit",
+            "new data arrived between the two calls; ask again for consistent figures",
         ),
         (
             800,
             "200 total (25.0%) more",
             True,
-            "new data arrived between the two calls; ask again for figures that fit",
+            "new data arrived between the two calls; ask again for consistent figures",
         ),
         (
             800,
@@ -280,4 +280,4 @@ async def test_the_all_row_can_be_switched_off(ask: Ask) -> None:
     text = await ask(USERS, BY_USER, all_row=False, totals={"total": 99})
 
     assert "ALL" not in text
-    assert "# rows are users only; virtual accounts are left out\n" in text
+    assert "# rows are users only; virtual accounts are excluded\n" in text

@@ -166,7 +166,7 @@ async def test_one_row_too_large_is_shown_with_its_names_cut(ask: Ask) -> None:
     assert "…(+73)" in text
     assert text.split("\n")[0].endswith("| rows 1-1 of 2")
     assert text.split("\n")[-2:] == [
-        "# 1 row more: same arguments with offset=1",
+        "# 1 more row: same arguments with offset=1",
         (
             "# all 2 rows as CSV: resource gateway-metrics://rows?groupBy=metadata.k0,"
             "metadata.k1,metadata.k2,metadata.k3,metadata.k4,metadata.k5"
@@ -192,7 +192,7 @@ def test_room_is_what_is_left() -> None:
         # The true counts are o200k_base's; tables are read closely, foreign text never too low.
         ("claude-sonnet-4-5-20250929|194624|417872041|15725|1253.62", 27, 1.1),
         ("2026-11-19 00:00|64.20|36.10|1.02", 22, 1.1),
-        ("# modelMetrics by modelName | models only, virtual-model rows left out", 15, 1.2),
+        ("# modelMetrics by modelName | models only, virtual-model rows excluded", 15, 1.2),
         ("3f0c9a4e-7b1d-4c2a-9e57-0a1b2c3d4e5f", 35, 1.4),
         ("qzvkxjwtrbpdmfhg", 10, 1.4),
         ("\U0001f642\U0001f9ff", 4, 1.6),

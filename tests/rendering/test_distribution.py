@@ -14,7 +14,7 @@ Ask = Callable[..., Awaitable[str]]
 
 WEEK: Final = {"startTs": "2026-07-01", "endTs": "2026-07-08"}
 SPAN: Final = "2026-07-01T00:00Z to 2026-07-08T00:00Z (7 days)"
-SCOPE: Final = "models only, virtual-model rows left out | counts model calls, retries included"
+SCOPE: Final = "models only, virtual-model rows excluded | counts model calls, retries included"
 MODELS: Final = [
     {
         "modelName": "o4",
@@ -115,14 +115,14 @@ async def test_rows_that_are_equal_in_all_keys_keep_a_column_to_stand_in(ask: As
     text = await ask(rows, {**WEEK, "groupBy": ["modelName", "metadata.a"], "limit": 1})
 
     assert text.split("\n")[1:] == [
-        "# no row has the metadata key a: case counts",
+        "# no row has the metadata key a(case-sensitive)",
         "# all rows: metadata.a=null",
         "modelName|total",
         "---|---",
         "null|5",
         "other (1 row)|4",
         "ALL|9",
-        "# 1 row more: same arguments with offset=1, limit=1",
+        "# 1 more row: same arguments with offset=1, limit=1",
         (
             "# all 2 rows as CSV: resource gateway-metrics://rows?groupBy=modelName,metadata.a"
             "&startTs=2026-07-01&endTs=2026-07-08"
@@ -196,7 +196,7 @@ async def test_rows_not_shown_are_summed_only_where_that_is_right(ask: Ask) -> N
         "claude|19|null|9|13",
         "other (3 rows)|97|190|n/a|24.75",
         "ALL|116|190|88|37.75",
-        "# 2 rows more: same arguments with offset=2, limit=1",
+        "# 2 more rows: same arguments with offset=2, limit=1",
         (
             "# all 4 rows as CSV: resource gateway-metrics://rows?aggregations=sum+inputTokens,"
             "p99+latencyMs,sum+costInUSD&groupBy=modelName&startTs=2026-07-01&endTs=2026-07-08"
@@ -225,7 +225,7 @@ async def test_other_adds_floats_without_a_trace_of_their_order(ask: Ask) -> Non
 async def test_an_offset_beyond_the_last_row_says_so(ask: Ask) -> None:
     text = await ask(MODELS, {**BY_MODEL, "offset": 9})
 
-    assert text.split("\n")[0].endswith("| rows none: offset is past the last of 4")
+    assert text.split("\n")[0].endswith("| no rows: offset is past the last of 4")
     assert cells_of(text) == []
     assert "other (4 rows)|116|190|n/a|37.75" in text
 
@@ -244,7 +244,7 @@ async def test_a_window_that_ends_at_now_is_held_for_the_next_call(ask: Ask) -> 
     text = await ask(MODELS, {"startTs": "now-1h", "groupBy": ["modelName"], "limit": 3})
 
     assert text.endswith(
-        "# 1 row more: same arguments with offset=3, limit=3,"
+        "# 1 more row: same arguments with offset=3, limit=3,"
         " startTs=2026-07-15T08:30:00.000Z, endTs=2026-07-15T09:30:00.000Z\n"
         "# all 4 rows as CSV: resource gateway-metrics://rows?groupBy=modelName"
         "&startTs=2026-07-15T08:30Z&endTs=2026-07-15T09:30Z"
@@ -258,7 +258,7 @@ async def test_rows_of_the_older_generation_have_no_total(ask: Ask) -> None:
     text = await ask(rows, question)
 
     note, *lines = text.split("\n")[1:]
-    assert note == "# this gateway does not count rows: for that ask count of a column"
+    assert note == "# this gateway does not count rows: use count of a column"
     assert lines == ["modelName|sumCostInUSD", "---|---", "a|2.5", "b|2.5", "ALL|5"]
 
 
@@ -267,7 +267,7 @@ async def test_rows_without_any_value_are_listed_by_key(ask: Ask) -> None:
 
     assert text == (
         f"# modelMetrics by modelName | {SPAN} | {SCOPE} | rows 1-2 of 2\n"
-        "# this gateway does not count rows: for that ask count of a column\n"
+        "# this gateway does not count rows: use count of a column\n"
         "modelName\n---\na\nb\nALL"
     )
 
@@ -301,7 +301,7 @@ async def test_one_domain_of_many_addresses_is_said_once(ask: Ask) -> None:
     text = await ask(rows, {**WEEK, "groupBy": ["userEmail"]})
 
     assert (
-        "# every createdBySubjectSlug that ends with @ below goes on with example.com: filters"
+        "# every createdBySubjectSlug ending in @ below continues with example.com: filters"
         " need it" in text
     )
     assert cells_of(text) == [email.removesuffix("example.com") for email in EMAILS]
@@ -324,7 +324,7 @@ async def test_addresses_stand_whole_where_that_costs_little_or_they_differ(
 
     text = await ask(rows, {**WEEK, "groupBy": ["userEmail"]})
 
-    assert "goes on with" not in text
+    assert "continues with" not in text
     assert "\nanalyst-07@example.com|1\n" in text
 
 

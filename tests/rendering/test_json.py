@@ -35,7 +35,7 @@ async def test_a_distribution_is_columns_rows_and_all(ask: Ask) -> None:
             "groupBy": ["modelName"],
             "filters": [{"fieldName": "virtualModelName", "operator": "IS_NULL", "value": True}],
         },
-        "scope": "models only, virtual-model rows left out",
+        "scope": "models only, virtual-model rows excluded",
         "order": "sorted by sumCostInUSD desc",
         "notes": [],
         "columns": ["modelName", "total", "sumCostInUSD"],
@@ -176,7 +176,7 @@ async def test_a_long_request_is_left_out_for_the_rows(ask: Ask) -> None:
     assert whole["request"]["filters"][0]["value"] == long_filters()[0]["value"]
     assert short["notes"][1:6] == whole["notes"][:5]
     rest = len(whole["notes"]) - 5
-    assert short["notes"][6:] == [f"and {rest} more notes, for which the budget is too small"]
+    assert short["notes"][6:] == [f"and {rest} more notes (token budget too small)"]
 
 
 async def test_nothing_is_said_to_be_nothing_also_where_the_request_is_left_out(ask: Ask) -> None:

@@ -42,14 +42,14 @@ TRUE: Final[list[tuple[str, str, list[dict[str, Any]], dict[str, Any], dict[str,
     ),
     (
         "rows",
-        "rows are users only; virtual accounts are left out of the rows, not of ALL",
+        "rows are users only; virtual accounts are in ALL, not in the rows",
         rows_by(SLUG),
         {"groupBy": ["userEmail"]},
         {},
     ),
     (
         "rows",
-        "rows are virtual accounts only; users are left out of the rows, not of ALL",
+        "rows are virtual accounts only; users are in ALL, not in the rows",
         rows_by(SLUG),
         {"groupBy": ["virtualaccount"]},
         {},
@@ -264,7 +264,7 @@ async def test_notes_that_would_take_most_of_the_budget_give_way(ask: Ask) -> No
     shown = [line for line in text.split("\n") if line.startswith("# sentence ")]
     assert shown == [f"# {note}" for note in notes[: len(shown)]]
     assert 3 <= len(shown) < 40
-    assert f"\n# and {40 - len(shown)} more notes, for which the budget is too small\n" in text
+    assert f"\n# and {40 - len(shown)} more notes (token budget too small)\n" in text
     assert estimate_tokens("\n".join(shown)) <= 300
     assert estimate_tokens(text) <= 600
     assert all(f"\n# {note}\n" in whole for note in notes)
@@ -279,7 +279,7 @@ async def test_three_notes_stand_however_long_they_are(ask: Ask) -> None:
 
     shown = [line for line in text.split("\n") if "long words" in line]
     assert shown == [f"# {note}" for note in notes[:3]]
-    assert "\n# and 2 more notes, for which the budget is too small\n" in text
+    assert "\n# and 2 more notes (token budget too small)\n" in text
 
 
 async def test_a_rounded_all_row_is_said_too(ask: Ask) -> None:

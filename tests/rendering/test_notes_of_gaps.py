@@ -40,18 +40,18 @@ async def test_nothing_is_said_to_be_nothing(ask: Ask, format_: str) -> None:
 
     header = (
         "# modelMetrics by modelName | 2026-07-01T00:00Z to 2026-07-08T00:00Z (7 days)"
-        ' | filter: modelName IN ["gpt"] | models only, virtual-model rows left out'
-        " | counts model calls, retries included | rows none\n"
+        ' | filter: modelName IN ["gpt"] | models only, virtual-model rows excluded'
+        " | counts model calls, retries included | no rows\n"
     )
     assert text == header + (
-        "no rows in this window (a row counts model calls, retries included)"
+        "no rows in this window (rows are model calls, retries included)"
         ' match modelName IN ["gpt"]; without the filters 10 do\n'
         '# modelName "gpt" has no rows: did you mean gpt-4o?\n'
-        "# next: the same with a value that exists: values match exactly, case counts"
+        "# next: the same with a value that exists: values match exactly, case-sensitive"
     )
     assert silence == header + (
-        "no traffic in this window (a row counts model calls, retries included):"
-        " this is no zero of a filter\n"
+        "no traffic in this window (rows are model calls, retries included):"
+        " filters are not the reason\n"
         "# next: a wider or a later window, or another datasource"
     )
 
@@ -66,8 +66,8 @@ async def test_nothing_without_filters_asks_for_a_wider_window(
 
     assert text.split("\n")[1:] == [
         (
-            "no traffic in this window (a row counts model calls, retries included):"
-            " this is no zero of a filter"
+            "no traffic in this window (rows are model calls, retries included):"
+            " filters are not the reason"
         ),
         "# next: a wider or a later window, or another datasource",
     ]
@@ -78,15 +78,15 @@ async def test_one_ungrouped_row_that_counts_nothing_is_empty(ask: Ask) -> None:
 
     text = await ask(rows, {**WEEK, "aggregations": ["sum costInUSD"]})
 
-    assert "\nno traffic in this window (a row counts model calls, retries included)" in text
+    assert "\nno traffic in this window (rows are model calls, retries included)" in text
     assert "total: 0" not in text
 
 
 @pytest.mark.parametrize(
     ("field", "operator", "said"),
     [
-        ("errorCode", "NOT_EQUAL", "also leaves out rows where errorCode is null"),
-        ("metadata.a", "NOT_IN", "also leaves out rows where metadata.a is null"),
+        ("errorCode", "NOT_EQUAL", "also excludes rows where errorCode is null"),
+        ("metadata.a", "NOT_IN", "also excludes rows where metadata.a is null"),
         ("userEmail", "NOT_EQUAL", "keeps all virtual accounts"),
         ("virtualAccount", "NOT_IN", "keeps all users"),
     ],
@@ -106,7 +106,7 @@ async def test_a_negative_filter_says_what_it_leaves_in_or_out(
 
 async def test_a_metadata_key_that_no_row_has_is_said(ask: Ask) -> None:
     question = {**WEEK, "groupBy": ["metadata.Customer"]}
-    said = "# no row has the metadata key Customer: case counts"
+    said = "# no row has the metadata key Customer(case-sensitive)"
 
     absent = await ask([{"metadata.Customer": None, "total": 5}], question)
     present = await ask([{"metadata.Customer": key, "total": 5} for key in ("a", None)], question)
@@ -141,11 +141,9 @@ async def test_what_a_gateway_does_with_null_is_not_claimed(ask: Ask) -> None:
 
     text = await ask([{"total": 7}], {**WEEK, "filters": filters}, is_by_rulings=False)
 
-    said = (
-        "# whether errorCode NOT_EQUAL keeps rows where errorCode is null is the gateway's choice"
-    )
+    said = "# whether errorCode NOT_EQUAL keeps rows where errorCode is null depends on the gateway"
     assert f"\n{said}\n" in text
-    counted = "counts model calls, retries included, as far as this token may see"
+    counted = "counts model calls, retries included, visible to this token"
     assert text.split("\n")[0].endswith(f" | {counted}")
 
 
@@ -178,7 +176,7 @@ async def test_groups_that_none_of_the_rows_is_in_are_not_told_as_no_rows() -> N
         (block,) = (await client.call_tool("query_distribution", question)).content
 
     assert isinstance(block, TextContent)
-    assert "none of the 5 rows here (a row counts model calls, retries included)" in block.text
+    assert "none of the 5 rows here (rows are model calls, retries included)" in block.text
 
 
 async def test_an_empty_answer_names_the_askers_own_filter_on_virtual_models(ask: Ask) -> None:
@@ -189,7 +187,7 @@ async def test_an_empty_answer_names_the_askers_own_filter_on_virtual_models(ask
     text = await ask([], {**WEEK, "filters": filters}, unfiltered=there)
 
     assert 'match virtualModelName IN ["nope"]; without the filters there are rows\n' in text
-    assert '\n# virtualModelName "nope" has no rows, and no value comes near\n' in text
+    assert '\n# virtualModelName "nope" has no rows, and no value is similar\n' in text
 
 
 @pytest.mark.parametrize(
@@ -210,8 +208,8 @@ async def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(
 
     lines = text.split("\n")
     assert lines[1] == (
-        f"no rows {where} (a row counts requests to virtual models) match virtual models"
-        f" only, the model calls under them left out{without}"
+        f"no rows {where} (rows are requests to virtual models) match virtual models"
+        f" only, their model calls excluded{without}"
     )
     assert all("errorRate = " in line for line in lines[2:-1])
     assert lines[-1] == "# next: a wider window"
@@ -225,11 +223,11 @@ async def test_an_empty_answer_names_the_metadata_key_that_comes_near(ask: Ask) 
 
     assert text.split("\n")[1:] == [
         (
-            "no rows in this window (a row counts model calls, retries included)"
+            "no rows in this window (rows are model calls, retries included)"
             ' match metadata.env IN ["prod"]; without the filters 5 do'
         ),
         "# no row has the metadata key env: did you mean environment?",
-        "# next: the same with a metadata key that exists: case counts",
+        "# next: the same with a metadata key that exists(case-sensitive)",
     ]
 
 

@@ -19,7 +19,7 @@ from gateway_metrics_mcp.reports.report import Report
 Ask = Callable[..., Awaitable[str]]
 MakeAsked = Callable[..., Report]
 
-SCOPE: Final = "models only, virtual-model rows left out | counts model calls, retries included"
+SCOPE: Final = "models only, virtual-model rows excluded | counts model calls, retries included"
 DAY: Final = {"startTs": "2026-07-01", "endTs": "2026-07-02", "interval": "6 hours"}
 DAY_SPAN: Final = "2026-07-01T00:00Z to 2026-07-02T00:00Z (1 day)"
 LABELS: Final = "labelled by start, UTC; HH:MM rows belong to the date above"
@@ -115,7 +115,7 @@ async def test_series_that_overlap_have_no_other(ask: Ask) -> None:
 
     text = await ask(rows, {**DAY, "groupBy": ["team"], "limit": 1})
 
-    assert "| top 1 of 3 series by total, the rest left out\n" in text
+    assert "| top 1 of 3 series by total, the rest excluded\n" in text
     assert "\ntime|t2\n" in text
 
 
@@ -284,7 +284,7 @@ async def test_buckets_of_an_unknown_order_are_shown_as_they_came(ask: Ask) -> N
 
     text = await ask(rows, {**question, "groupBy": ["modelName"]})
 
-    assert "# the gateway's buckets are aligned otherwise: only those with rows stand here" in text
+    assert "# the gateway's buckets are aligned differently: only those with rows are shown" in text
     assert text.endswith("time|b|a\n---|---|---\n2026-07-01 01:12|4|null\n03:06|null|2")
 
 

@@ -141,7 +141,7 @@ def test_what_takes_too_many_calls_names_how_to_ask_it(world: World) -> None:
 
     text = world.refusal(question)
 
-    assert f"Ask {', '.join(asked)} without compareTo, or in calls of their own" in text
+    assert f"Ask {', '.join(asked)} without compareTo, or in separate calls" in text
     assert world.recorder.calls == 0
     world.ask({**question, "compareTo": None})
     for measure in asked:

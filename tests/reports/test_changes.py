@@ -262,7 +262,7 @@ def test_another_order_is_by_value_and_not_by_size(world: World, order: str, fir
     assert body["rows"][0][0] == first
 
 
-GAP: Final = re.compile(r"# the earlier window has no rows (.*): if the data begin there, these")
+GAP: Final = re.compile(r"# the earlier window has no rows (.*): if the data begins there, these")
 
 
 def gap_of(text: str) -> str | None:
@@ -310,7 +310,7 @@ def test_without_a_call_left_for_it_the_earlier_window_is_not_looked_at(world: W
     assert world.recorder.calls == 4
 
 
-ELAPSED: Final = "is not over: compared with as much of the earlier"
+ELAPSED: Final = "is in progress: compared with the same part of the earlier"
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_what_is_null_in_both_windows_is_not_recorded(
 
     text = world.ask({**QUESTION, "aggregations": [asked]})
 
-    note = f"# {column} is null in all of these rows: not recorded, which is not 0\n"
+    note = f"# {column} is null in all of these rows: not recorded (not 0)\n"
     assert (note in text) == (priced is None)
 
 
@@ -394,7 +394,7 @@ def test_where_the_data_begin_is_said_or_said_to_be_not_asked(world: World, call
     text = world.ask({**QUESTION, **asked}, calls=calls)
 
     is_asked = "# the earlier window has no rows before 2026-07-03T00:00Z (57.1% of it)" in text
-    said = "# where the rows of the earlier window begin was not asked, calls ran out: if the data"
+    said = "# not checked where the rows of the earlier window begin (call limit reached)"
     assert is_asked == (calls == 9)
     assert (said in text) == (calls == 6)
 
@@ -405,7 +405,7 @@ def test_an_earlier_window_whose_all_is_nothing_is_said_to_have_no_rows(world: W
 
     text = world.ask({**QUESTION, **asked}, calls=6)
 
-    assert "# the earlier window has no rows at all: if the data begin there" in text
+    assert "# the earlier window has no rows at all: if the data begins there" in text
     assert "was not asked" not in text
 
 

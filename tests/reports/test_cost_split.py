@@ -305,7 +305,7 @@ def test_what_the_line_says_to_ask_tells_what_moved_the_cost(
 
     text = world.ask(asked, calls=most)
 
-    said = "# what moved the cost (calls, tokens per call, price) cannot be told here: "
+    said = "# what moved the cost (calls, tokens per call, price) cannot be computed here: "
     assert f"{said}{way}\n" in text
     if "alone" in way:
         asked["aggregations"] = ["sum costInUSD"]

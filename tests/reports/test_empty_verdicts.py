@@ -73,7 +73,7 @@ def test_a_metadata_key_that_no_row_has_is_said_of_groups_too(world: World) -> N
 def test_rows_whose_column_is_null_are_rows(world: World) -> None:
     text = world.ask({**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]})
 
-    assert "# costInUSD is null in all of these rows: not recorded, which is not 0" in text
+    assert "# costInUSD is null in all of these rows: not recorded (not 0)" in text
     assert "no traffic" not in text
     assert "openai/gpt-4o|2|null" in text
 
@@ -83,7 +83,7 @@ def test_a_measure_of_no_calls_is_not_said_to_be_not_recorded(world: World) -> N
 
     text = world.ask({**WEEK, "aggregations": ["outputTokensPerSecond"]})
 
-    said = "# outputTokensPerSecond is null in all of these rows: its formula divides by nothing"
+    said = "# outputTokensPerSecond is null in all of these rows: its formula divides by zero"
     assert said in text
     assert "not recorded" not in text
 
@@ -117,7 +117,7 @@ def test_groups_of_the_other_kind_of_subject_are_not_no_traffic(world: World) ->
 
     assert body_of(text)[0].startswith("no groups: none of the 8 rows here")
     assert body_of(text)[1:] == [
-        "# rows are virtual accounts only; users are left out of the rows, not of ALL"
+        "# rows are virtual accounts only; users are in ALL, not in the rows"
     ]
 
 
@@ -166,12 +166,12 @@ def test_rows_between_two_windows_are_in_neither(world: World) -> None:
 
     text = world.ask({**asked, "filters": where(("modelName", "EQUAL", ["mistral"]))})
 
-    counted = "(a row counts model calls, retries included)"
+    counted = "(rows are model calls, retries included)"
     assert body_of(text)[0] == (
         f'no rows in either window {counted} match modelName EQUAL "mistral"; without the filters'
         " 3 do"
     )
-    assert '# modelName "mistral" has no rows, and no value comes near' in text
+    assert '# modelName "mistral" has no rows, and no value is similar' in text
     assert "not together" not in text
 
 
@@ -227,7 +227,7 @@ def test_a_value_without_letters_comes_near_to_nothing(world: World, value: str)
 
     text = world.ask({**WEEK, "filters": where(("modelName", "EQUAL", [value]))})
 
-    assert "has no rows, and no value comes near" in text
+    assert "has no rows, and no value is similar" in text
 
 
 def test_one_field_that_should_be_two_values_at_once_is_said_to_be(world: World) -> None:
@@ -235,9 +235,7 @@ def test_one_field_that_should_be_two_values_at_once_is_said_to_be(world: World)
 
     text = world.ask({**WEEK, "filters": filters})
 
-    assert body_of(text)[-1] == (
-        "# next: modelName cannot be all of this at once: keep one of its filters"
-    )
+    assert body_of(text)[-1] == ("# next: modelName cannot match all its filters at once: keep one")
 
 
 def test_what_was_not_looked_at_is_what_to_drop(world: World) -> None:
@@ -249,8 +247,7 @@ def test_what_was_not_looked_at_is_what_to_drop(world: World) -> None:
 
     assert "has no rows" not in text
     assert body_of(text)[-1] == (
-        "# next: the values of modelName exist: drop one of the other filters, which were not"
-        " looked at"
+        "# next: the values of modelName exist: drop one of the other filters (not checked)"
     )
 
 
@@ -268,7 +265,7 @@ def test_a_key_that_others_have_is_no_slip(world: World) -> None:
 
     text = world.ask({**WEEK, "groupBy": ["metadata.env"], "filters": filters})
 
-    assert "# none of these rows has the metadata key env, which others have\n" in text
+    assert "# none of these rows has the metadata key env; others do\n" in text
     assert "did you mean" not in text
     assert "no row has" not in text
 
@@ -283,7 +280,7 @@ def test_notes_give_way_where_an_empty_answer_has_no_room(world: World) -> None:
     texts = {budget: world.ask(question, budget=budget) for budget in (550, 12_000)}
 
     for text in texts.values():
-        assert body_of(text)[0].startswith("no rows in this window (a row counts model calls")
+        assert body_of(text)[0].startswith("no rows in this window (rows are model calls")
         assert body_of(text)[-1].startswith("# next: the same with a value that exists")
     assert estimate_tokens(texts[550]) <= 550 < estimate_tokens(texts[12_000])
     assert set(body_of(texts[550])) < set(body_of(texts[12_000]))
@@ -296,8 +293,8 @@ def test_no_request_to_a_virtual_model_is_not_told_as_no_traffic(world: World) -
 
     assert body_of(text) == [
         (
-            "no rows in this window (a row counts requests to virtual models) match virtual models"
-            " only, the model calls under them left out, with or without the other filters"
+            "no rows in this window (rows are requests to virtual models) match virtual models"
+            " only, their model calls excluded, with or without the other filters"
         ),
         "# next: a wider or a later window",
     ]

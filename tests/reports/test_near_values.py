@@ -52,7 +52,7 @@ def test_a_value_that_no_row_has_is_named_with_those_that_come_near(
 def test_a_value_that_resembles_none_is_said_to(world: World) -> None:
     text = world.ask({**WEEK, "filters": where(("modelName", "IN", ["zzzzzz"]))})
 
-    assert '# modelName "zzzzzz" has no rows, and no value comes near' in text
+    assert '# modelName "zzzzzz" has no rows, and no value is similar' in text
     assert "did you mean" not in text
     assert "list_values of modelName" in text
 
@@ -114,7 +114,7 @@ def test_a_value_that_only_the_earlier_window_has_is_there(
 def test_where_calls_run_out_it_is_said_that_values_were_not_looked_for(world: World) -> None:
     filters = where(("modelName", "IN", [NAMES[0], "opeani/gpt-4o"]))
     question = {**WEEK, "compareTo": "1 week", "groupBy": ["requestType"], "filters": filters}
-    said = "# whether each value of modelName has rows was not asked: calls ran out\n"
+    said = "# unknown whether each value of modelName has rows: call limit reached\n"
 
     text = world.ask({**question, "aggregations": ["errorRate"]})
     enough = world.ask({**question, "aggregations": ["errorRate"]}, calls=10)
@@ -161,7 +161,7 @@ def test_near_values_are_on_the_side_of_virtual_models_that_is_asked(world: Worl
 
     text = world.ask({**WEEK, "filters": where(("modelName", "IN", ["fas"]))})
 
-    assert "models only, virtual-model rows left out" in text
+    assert "models only, virtual-model rows excluded" in text
     assert "did you mean fast" not in text
     assert "; without the filters 1 do" in text
 

@@ -101,7 +101,7 @@ def test_without_the_all_row_groups_that_share_no_calls_tell_it(world: World) ->
 
     assert price_lines(by_model)[0].startswith("# 50.0% of the calls, 1 of 2, have no price")
     assert price_lines(by_team) == [
-        "# some calls have no price (failed ones often have none): spend is a lower bound"
+        "# some calls have no price (often failed calls): spend is a lower bound"
     ]
 
 
@@ -127,7 +127,7 @@ def test_a_timeseries_whose_groups_share_or_lack_calls_gives_no_share(
     all_priced = world.ask({**question, "groupBy": [field]})
 
     assert price_lines(text) == [
-        "# some calls have no price (failed ones often have none): spend is a lower bound"
+        "# some calls have no price (often failed calls): spend is a lower bound"
     ]
     assert price_lines(all_priced) == []
 
@@ -150,7 +150,7 @@ def test_a_window_without_prices_is_named_alone(
     (line,) = price_lines(world.ask(asked))
 
     assert line.startswith(f"# {said}")
-    assert line.endswith("): they are not in the figures")
+    assert line.endswith("): excluded from the figures")
 
 
 def test_a_comparison_says_of_which_window_it_is(world: World) -> None:
@@ -163,6 +163,6 @@ def test_a_comparison_says_of_which_window_it_is(world: World) -> None:
 
     assert line == (
         "# 50.0% of the calls in the later window, 1 of 2, have no price; 100.0% of the calls in"
-        " the earlier window, 1 of 1, have no price (failed ones often have none): spend is a lower"
+        " the earlier window, 1 of 1, have no price (often failed calls): spend is a lower"
         " bound"
     )

@@ -51,7 +51,7 @@ def test_unknown_spellings_alone_are_not_told_apart_from_no_hits(world: World) -
 
     text = world.ask({**CACHE, "groupBy": ["modelName"]})
 
-    seen = "not known of the values seen: cache-served"
+    seen = "unknown among the values seen: cache-served"
     assert f"\n{FORMULA} (n/a: {seen})\n" in text
     assert text.endswith("\na|1|n/a\nb|1|n/a\nALL|2|n/a")
 
@@ -79,8 +79,8 @@ def test_one_known_hit_tells_the_unknown_apart(world: World) -> None:
     [
         (["Fail", None], "(taken: Fail, not null)", "50.0%"),
         (["pass", None], "(taken: none of the values seen, not pass, null)", "0%"),
-        (["odd", None], "(n/a: none of the values seen is known: odd, null)", "n/a"),
-        ([None, None], "(n/a: none of the values seen is known: null)", "n/a"),
+        (["odd", None], "(n/a: all values seen are unknown: odd, null)", "n/a"),
+        ([None, None], "(n/a: all values seen are unknown: null)", "n/a"),
         (["null", "fail"], '(taken: fail, not "null")', "50.0%"),
     ],
     ids=str,
@@ -127,7 +127,7 @@ def test_null_among_the_spellings_is_no_word(
             ["served"],
             (
                 "(taken: hit, not miss) in the later window,"
-                " (n/a: none of the values seen is known: served) in the earlier window"
+                " (n/a: all values seen are unknown: served) in the earlier window"
             ),
             ["50.0%", "n/a"],
         ),
@@ -135,7 +135,7 @@ def test_null_among_the_spellings_is_no_word(
             ["served"],
             ["hit"],
             (
-                "(n/a: none of the values seen is known: served) in the later window,"
+                "(n/a: all values seen are unknown: served) in the later window,"
                 " (taken: hit) in the earlier window"
             ),
             ["n/a", "100.0%"],

@@ -65,7 +65,7 @@ async def test_window_scope_and_notes_are_those_of_the_answer(
     head, *others = [line.removeprefix("# ") for line in text.split("\n") if line.startswith("# ")]
     assert head.startswith(notes[0].partition(" | ")[0])
     assert " | 2025-03-01T00:00Z to 2025-03-02T10:30Z (34 h 30 min) | " in notes[0]
-    assert " | models only, virtual-model rows left out | " in notes[0]
+    assert " | models only, virtual-model rows excluded | " in notes[0]
     assert set(notes[1:]) <= set(others)
     assert [note for note in notes[1:] if said in note]
     assert not [note for note in notes if "rounded" in note], "a CSV has all digits"

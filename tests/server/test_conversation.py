@@ -41,7 +41,7 @@ CONVERSATION: Final = {
         {**WINDOW, "aggregations": ["sum costInUSD", "p50 latencyMs"], "groupBy": ["modelName"]},
         (
             "# modelMetrics by modelName | 2025-03-01T00:00Z to 2025-03-03T00:00Z",
-            " | models only, virtual-model rows left out | ",
+            " | models only, virtual-model rows excluded | ",
             "\ngpt-4o|2|2.235|300\nclaude|1|0.2516|900\nALL|3|2.487|400",
         ),
     ),
@@ -63,7 +63,7 @@ CONVERSATION: Final = {
     "nothing found": Exchange(
         "query_distribution",
         {**WINDOW, "filters": [{**GPT[0], "value": ["gpt-5"]}]},
-        ("rows none", 'modelName EQUAL "gpt-5"'),
+        ("no rows", 'modelName EQUAL "gpt-5"'),
     ),
     "all datasources": Exchange("list_fields", {}, ("modelMetrics: ", "agentMetrics: ")),
     "the fields of one": Exchange(

@@ -78,7 +78,7 @@ async def test_what_was_added_is_said_with_its_reason(gateway: Client) -> None:
     text = await explain(gateway, "query_distribution", aggregations=["sum costInUSD"])
 
     assert "# upstream calls: 1; " in text
-    assert "# added count costInUSD: calls without a price leave spend too low" in text
+    assert "# added count costInUSD: calls without a price make spend too low" in text
     assert "# added filter virtualModelName IS_NULL true: " in text
     assert "| not run" in text.split("\n")[0]
     assert "2025-03-01T00:00Z to 2025-03-08T00:00Z (7 days)" in text.split("\n")[0]

@@ -122,7 +122,7 @@ async def test_the_header_says_what_is_listed_and_the_last_line_how_to_go_on(
     assert text.split("\n") == [
         (
             "# modelMetrics values of modelName | 2026-07-08T09:30Z to 2026-07-15T09:30Z (7 days)"
-            f" | models only, virtual-model rows left out | rows 1-2 of {count}"
+            f" | models only, virtual-model rows excluded | rows 1-2 of {count}"
         ),
         "value|total",
         "---|---",
@@ -145,7 +145,7 @@ async def test_an_offset_past_the_end_says_so(ask: Call) -> None:
     text, is_error = await ask(TOOL, {"field": "team", "offset": 3})
 
     assert not is_error
-    assert text.split("\n")[0].endswith("rows none: offset is past the last of 3")
+    assert text.split("\n")[0].endswith("no rows: offset is past the last of 3")
 
 
 async def test_search_is_without_case_and_says_how_many_match(ask: Call) -> None:
@@ -167,7 +167,7 @@ async def test_search_without_a_match_offers_what_is_near(ask: Call) -> None:
     text, is_error = await ask(TOOL, {"field": "modelName", "search": "claud3"})
 
     assert not is_error
-    assert text.split("\n")[0].endswith("match | rows none")
+    assert text.split("\n")[0].endswith("match | no rows")
     assert "has the text. Near: claude" in text
 
 
@@ -178,9 +178,9 @@ async def test_nothing_in_the_window_is_said(ask: Call) -> None:
     assert text.split("\n") == [
         (
             "# modelMetrics values of modelName | 2026-06-01T00:00Z to 2026-07-01T00:00Z (30 days)"
-            " | models only, virtual-model rows left out | rows none"
+            " | models only, virtual-model rows excluded | no rows"
         ),
-        "no values: no rows in this window (a row counts model calls, retries included)",
+        "no values: no rows in this window (rows are model calls, retries included)",
         "# next: a wider or a later window, or another datasource",
     ]
 
@@ -195,7 +195,7 @@ async def test_the_keys_of_the_metadata_are_listed(ask: Call) -> None:
 async def test_a_metadata_key_that_no_row_has_is_said(ask: Call) -> None:
     text, _ = await ask(TOOL, {"field": "metadata.Env"})
 
-    assert "\n# no row has the metadata key Env: case counts\n" in text
+    assert "\n# no row has the metadata key Env(case-sensitive)\n" in text
     assert text.endswith(f"\nnull|{len(NAMES)}")
 
 

@@ -31,8 +31,8 @@ GROUPED: Final = {**WEEK, "groupBy": ["modelName"]}
 REAL: Final = Filter(field_name="virtualModelName", operator="IS_NULL", value=True)
 VIRTUAL: Final = Filter(field_name="virtualModelName", operator="IS_NULL", value=False)
 NAMED: Final = Filter(field_name="virtualModelName", operator="EQUAL", value="fast")
-SAYS_REAL: Final = "models only, virtual-model rows left out"
-SAYS_VIRTUAL: Final = "virtual models only, the model calls under them left out"
+SAYS_REAL: Final = "models only, virtual-model rows excluded"
+SAYS_VIRTUAL: Final = "virtual models only, their model calls excluded"
 
 
 @pytest.mark.parametrize("tool", ["query_distribution", "query_timeseries"])

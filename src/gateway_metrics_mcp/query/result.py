@@ -177,7 +177,7 @@ def read_result(body: object, query: Query, datasource: Datasource) -> Result:
     absent += [name for name in value_names if rows and not any(name in row for row in rows)]
     notes = [f"the gateway's rows have no {', '.join(absent)}: shown as null"] if absent else []
     if rows and TOTAL not in value_names:
-        notes.append("this gateway does not count rows: for that ask count of a column")
+        notes.append("this gateway does not count rows: use count of a column")
     return Result(key_names, value_names, points, tuple(notes), is_by_rulings=False)
 
 

@@ -428,8 +428,8 @@ def _respell_scalar(value: object, type_: FieldType | None) -> object:
 FIELD: Final = "virtualModelName"
 COLUMN: Final = "virtualModel"
 
-REAL: Final = "models only, virtual-model rows left out"
-VIRTUAL: Final = "virtual models only, the model calls under them left out"
+REAL: Final = "models only, virtual-model rows excluded"
+VIRTUAL: Final = "virtual models only, their model calls excluded"
 VIRTUAL_ROWS: Final = "requests to virtual models"
 """What a row of the virtual side counts."""
 

@@ -75,7 +75,7 @@ def fit(document: Document, budget: int) -> Page:
 
 def _fit_empty(document: ReportDocument, budget: int) -> Page:
     """The page of an empty answer: why there are no rows, and what to ask next."""
-    header = document.header.show("rows none")
+    header = document.header.show("no rows")
     # The verdict and the next step are always shown; notes take only what they leave.
     verdict, *others = document.verdict
     following = others[-1:]

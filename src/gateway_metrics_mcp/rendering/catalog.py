@@ -14,7 +14,7 @@ def describe_datasources(catalog: Catalog, words: Words = TOOL_WORDS) -> Page:
     """List all datasources, one per line."""
     subject = f"datasources; {words.list_fields} with one of them for its fields"
     lines = [
-        f"{name}: {datasource.title}; a row counts {datasource.rows}"
+        f"{name}: {datasource.title}; rows are {datasource.rows}"
         for name, datasource in catalog.datasources.items()
     ]
     return Page(None, [Note("subject", subject), Section(None, lines)])
@@ -41,7 +41,7 @@ def describe_fields(name: DatasourceName, catalog: Catalog) -> Page:
         "filters": [f"{' '.join(ops)}: {', '.join(names)}" for ops, names in _by_value(filters)],
         "traps": [f"- {trap}" for trap in datasource.traps],
     }
-    subject = Note("subject", f"{name}: {datasource.title}; a row counts {datasource.rows}")
+    subject = Note("subject", f"{name}: {datasource.title}; rows are {datasource.rows}")
     return Page(None, [subject, *(Section(title, lines) for title, lines in sections.items())])
 
 

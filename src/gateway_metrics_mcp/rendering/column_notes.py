@@ -66,9 +66,9 @@ def _tell(spelt: ValueMatch) -> str:
     if not (spelt.taken or spelt.left):
         return " (no values seen)"
     if not spelt.is_known and spelt.unknown != spelt.left:
-        return f" (n/a: not known of the values seen: {_list(spelt.unknown)})"
+        return f" (n/a: unknown among the values seen: {_list(spelt.unknown)})"
     if not spelt.is_known:
-        return f" (n/a: none of the values seen is known: {_list(spelt.left)})"
+        return f" (n/a: all values seen are unknown: {_list(spelt.left)})"
     taken = _list(spelt.taken) if spelt.taken else "none of the values seen"
     left = f", not {_list(spelt.left)}" if spelt.left else ""
     return f" (taken: {taken}{left})"
@@ -99,8 +99,8 @@ def price_notes(report: Report) -> list[str]:
     if not lacking:
         return []
     is_spend = any(value.is_additive and value.unit == "USD" for value in report.request.values)
-    so = "spend is a lower bound" if is_spend else "they are not in the figures"
-    return [f"{'; '.join(lacking)} (failed ones often have none): {so}"]
+    so = "spend is a lower bound" if is_spend else "excluded from the figures"
+    return [f"{'; '.join(lacking)} (often failed calls): {so}"]
 
 
 def _describe_lacking(priced: PriceCoverage, window: str) -> str:
@@ -133,8 +133,8 @@ def null_notes(report: Report) -> list[str]:
         else:
             found[source.column if isinstance(source, Aggregation) else value.name] = None
     reasons = (
-        (found, "not recorded, which is not 0"),
-        (undivided, "its formula divides by nothing"),
+        (found, "not recorded (not 0)"),
+        (undivided, "its formula divides by zero"),
     )
     return [
         f"{', '.join(map(quote_text, names))} is null in all of these rows: {reason}"
@@ -197,7 +197,7 @@ def driver_notes(report: Report) -> list[str]:
     if not report.way_to_split:
         return []
     what = "what moved the cost (calls, tokens per call, price)"
-    return [f"{what} cannot be told here: {report.way_to_split}"]
+    return [f"{what} cannot be computed here: {report.way_to_split}"]
 
 
 def _missing_start_notes(report: Report) -> list[str]:
@@ -215,7 +215,7 @@ def _missing_start_notes(report: Report) -> list[str]:
         lacking = (
             f"the earlier window has no {rows} before {format_minute(gap.until)} ({share} of it)"
         )
-    return [f"{lacking}: if the data begin there, these are no changes"]
+    return [f"{lacking}: if the data begins there, these are not real changes"]
 
 
 def _list_groups(groups: Sequence[tuple[Key, ...]]) -> str:

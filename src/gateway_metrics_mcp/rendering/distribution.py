@@ -211,7 +211,7 @@ def arrange_keys(report: Report, points: Sequence[DataPoint], longest: int) -> K
         same = [f"{names[i]}={format_key(points[0].keys[i], longest)}" for i in constant]
         facts.append(f"all rows: {', '.join(same)}")
     facts += [
-        f"every {names[i]} that ends with @ below goes on with {domain[1:]}: filters need it"
+        f"every {names[i]} ending in @ below continues with {domain[1:]}: filters need it"
         for i, domain in domains.items()
     ]
     headings = tuple(names[i] for i in shown) or (_NUMBERED,)

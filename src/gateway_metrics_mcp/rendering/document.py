@@ -108,7 +108,7 @@ class Header:
 def describe_extent(first: int, last: int, count: int) -> str:
     """The range of rows on a page, such as `rows 1-10 of 25`."""
     if first > count:
-        return f"rows none: offset is past the last of {count}"
+        return f"no rows: offset is past the last of {count}"
     return f"rows {first}-{last} of {count}"
 
 

@@ -67,7 +67,7 @@ def _expect(request: ReportRequest) -> str:
     """Groups times buckets, as far as they are known before a query runs."""
     buckets, fields = request.buckets, request.query.group_by
     groups = (
-        f"the groups of {', '.join(map(quote_text, fields))}, not known before asking"
+        f"the groups of {', '.join(map(quote_text, fields))}, number unknown in advance"
         if fields
         else "1"
     )

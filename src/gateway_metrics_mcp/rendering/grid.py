@@ -318,7 +318,7 @@ class Grid:
         report, facts = self._report, []
         if not self._is_aligned:
             facts.append(
-                "the gateway's buckets are aligned otherwise: only those with rows stand here"
+                "the gateway's buckets are aligned differently: only those with rows are shown"
             )
         else:
             facts += partial_notes(report, self.starts, self._buckets)
@@ -357,7 +357,7 @@ def describe_rest(can_add: Collection[bool]) -> str:
     """What happens to hidden groups; `can_add` says for each shown value if it adds up."""
     if all(can_add):
         return "the rest in other"
-    return "the rest in other where it adds up" if any(can_add) else "the rest left out"
+    return "the rest in other where it adds up" if any(can_add) else "the rest excluded"
 
 
 def label_of(report: Report, name: str) -> str:

@@ -17,7 +17,7 @@ def describe_coverage(report: Report) -> Header:
     kind = " timeseries" if query.interval is not None else ""
     by = f" by {', '.join(map(quote_text, query.group_by))}" if query.group_by else ""
     # A gateway restricts rows to the token's rights and does not say how.
-    sight = "" if report.result.is_by_rulings else ", as far as this token may see"
+    sight = "" if report.result.is_by_rulings else ", visible to this token"
     return Header(
         f"{query.datasource}{kind}{by}",
         request.window,

@@ -66,8 +66,8 @@ def describe_key(report: Report, field: str) -> str:
     key = quote_text(field.removeprefix(METADATA_PREFIX))
     near = report.near_keys.get(field, ())
     if field.removeprefix(METADATA_PREFIX) in near:
-        return f"none of these rows has the metadata key {key}, which others have"
-    meant = f": did you mean {' or '.join(map(quote_text, near))}?" if near else ": case counts"
+        return f"none of these rows has the metadata key {key}; others do"
+    meant = f": did you mean {' or '.join(map(quote_text, near))}?" if near else "(case-sensitive)"
     return f"no row has the metadata key {key}{meant}"
 
 
@@ -79,7 +79,7 @@ def _describe_unmatched(one: Unmatched, where: str) -> str:
     if one.near is None:
         return wrong
     if not one.near:
-        return f"{wrong}, and no value comes near"
+        return f"{wrong}, and no value is similar"
     return f"{wrong}: did you mean {' or '.join(format_key(near) for near in one.near)}?"
 
 
@@ -137,7 +137,7 @@ def fit_notes(notes: Sequence[Note], budget: int) -> list[Note]:
 
 def count_cut_notes(rest: int) -> Note:
     """The note that counts dropped notes."""
-    return Note("cut", f"and {rest} more notes, for which the budget is too small")
+    return Note("cut", f"and {rest} more notes (token budget too small)")
 
 
 def describe_rows(report: Report) -> list[str]:
@@ -181,7 +181,7 @@ def _overlap_notes(report: Report) -> list[str]:
 def _subject_notes(report: Report) -> list[str]:
     query = report.request.query
     kinds = {"userEmail", "virtualaccount"} & set(query.group_by)
-    rest = "left out" if report.totals is None else "left out of the rows, not of ALL"
+    rest = "excluded" if report.totals is None else "in ALL, not in the rows"
     if kinds == {"userEmail"}:
         return [f"rows are users only; virtual accounts are {rest}"]
     if kinds == {"virtualaccount"}:
@@ -198,11 +198,11 @@ def _filter_notes(report: Report) -> list[str]:
     for name, operator in ((f.field_name, f.operator) for f in negative):
         what = _OTHER_KIND.get(name, f"rows where {name} is null")
         if not report.result.is_by_rulings:
-            notes.append(f"whether {name} {operator} keeps {what} is the gateway's choice")
+            notes.append(f"whether {name} {operator} keeps {what} depends on the gateway")
         elif name in _OTHER_KIND:
             notes.append(f"{name} {operator} keeps all {what}")
         elif name != FIELD:
-            notes.append(f"{name} {operator} also leaves out {what}")
+            notes.append(f"{name} {operator} also excludes {what}")
     return notes
 
 
@@ -286,7 +286,7 @@ def _reason(report: Report, gaps: Sequence[Number]) -> str:
         reasons.append((-1, "calls without a value of the group-by fields are not in the rows"))
     if signs - {sign for sign, _ in reasons}:
         if is_still_filling(report) and report.result.is_by_rulings:
-            return "new data arrived between the two calls; ask again for figures that fit"
+            return "new data arrived between the two calls; ask again for consistent figures"
         return "the backend's two answers disagree; ask again before relying on either"
     texts = [text for _, text in reasons]
     return texts[0] if len(texts) == 1 else f"{' and '.join(texts)}, so these amounts are net"
@@ -296,7 +296,7 @@ def explain_empty(report: Report, words: Words) -> list[Note]:
     """Why an answer is empty, which filter values match nothing, and what to ask next."""
     outside = _count_outside(report)
     if outside:
-        counted = f"(a row counts {name_rows(report.request)})"
+        counted = f"(rows are {name_rows(report.request)})"
         verdict = f"no groups: none of the {outside} rows here {counted} has the group-by fields"
         return [Note("verdict", verdict)]
     probe = report.probe
@@ -311,7 +311,7 @@ def _explain_silence(report: Report) -> list[Note]:
     """The notes if the window has no rows even without filters, as far as the caller sees."""
     request = report.request
     wider = "a wider window" if request.window.is_to_now else "a wider or a later window"
-    counted = f"(a row counts {name_rows(request)})"
+    counted = f"(rows are {name_rows(request)})"
     where = _where(report)
     if report.is_restricted:
         verdict = f"no rows {where} {counted} are visible to this token"
@@ -323,7 +323,7 @@ def _explain_silence(report: Report) -> list[Note]:
     if not report.result.is_by_rulings:
         verdict = f"no traffic {where} {counted}, or none that this token may see"
         return explain(verdict, f"{wider}, another datasource, or a token that sees more")
-    verdict = f"no traffic {where} {counted}: this is no zero of a filter"
+    verdict = f"no traffic {where} {counted}: filters are not the reason"
     return explain(verdict, f"{wider}, or another datasource")
 
 
@@ -331,7 +331,7 @@ def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[
     """The notes if there are rows, but none match the filters."""
     request = report.request
     filters = " AND ".join(describe_filters(shown_filters(report))) or (request.scope or "these")
-    counted = f"(a row counts {name_rows(request)})"
+    counted = f"(rows are {name_rows(request)})"
     verdict, following = explain(
         f"no rows {_where(report)} {counted} match {filters}{_describe_rest(probe)}",
         _next_step(report, probe, words),
@@ -361,24 +361,22 @@ def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
     if not shown_filters(report):
         return "a wider window"
     if any(report.near_keys.values()):
-        return "the same with a metadata key that exists: case counts"
+        return "the same with a metadata key that exists(case-sensitive)"
     if any(one.near for one in unmatched):
-        return "the same with a value that exists: values match exactly, case counts"
+        return "the same with a value that exists: values match exactly, case-sensitive"
     if unmatched:
         name = unmatched[0].field
         field = METADATA if name.startswith(METADATA_PREFIX) else name
         return f"{words.list_values} of {field} shows what exists, or a wider window"
     twice = _filtered_twice(report)
     if twice is not None:
-        return f"{quote_text(twice)} cannot be all of this at once: keep one of its filters"
+        return f"{quote_text(twice)} cannot match all its filters at once: keep one"
     if probe is not None and 1 < len(probe.fields) == len(shown_filters(report)):
         return "each value exists, but not together with the other filters: drop one of them"
     if probe is not None and 0 < len(probe.fields) < len(shown_filters(report)):
         listed = ", ".join(map(quote_text, probe.fields))
-        return (
-            f"the values of {listed} exist: drop one of the other filters, which were not looked at"
-        )
-    return "drop a filter, or a wider window"
+        return f"the values of {listed} exist: drop one of the other filters (not checked)"
+    return "drop a filter or widen the window"
 
 
 def _filtered_twice(report: Report) -> str | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from gateway_metrics_mcp.query import DataPoint, Key
 from gateway_metrics_mcp.query.time.interval import zone_of
-from gateway_metrics_mcp.rendering.cells import count_rows
 from gateway_metrics_mcp.rendering.document import (
     TOOL_WORDS,
     Column,
@@ -85,8 +84,9 @@ class ReportDocument:
             arguments["limit"] = request.limit
         if request.window.is_to_now:
             arguments |= pin_window(request)
-        left = f"{count_rows(len(self.points) - offset)} more"
-        return Continuation("more", f"{left}: {self.words.go_on(arguments)}", arguments)
+        left = len(self.points) - offset
+        more = f"{left} more {'row' if left == 1 else 'rows'}"
+        return Continuation("more", f"{more}: {self.words.go_on(arguments)}", arguments)
 
     def records(self, most_series: int | None = None) -> Iterator[Sequence[Key]]:
         """Every requested row; for a timeseries one per bucket and group, gaps filled (R3).

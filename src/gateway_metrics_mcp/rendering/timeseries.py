@@ -200,4 +200,4 @@ class _Search:
 
 def _note_cut(count: int, asked_for: int) -> Note:
     way = "a longer interval or a shorter window leaves room for more"
-    return Note("cut", f"only {count} of the {asked_for} series asked for fit: {way}")
+    return Note("cut", f"only {count} of the {asked_for} requested series fit: {way}")

@@ -66,7 +66,7 @@ class ValueList:
     def fit(self, budget: int) -> Page:
         """The page within the budget; values are cut shorter if not even one row fits."""
         if self.is_empty:
-            return Page(self.header.show("rows none"), [*self.notes, *self.verdict])
+            return Page(self.header.show("no rows"), [*self.notes, *self.verdict])
         for longest in (LONGEST_VALUE, LONGEST_NAME, SHORT_NAME):
             page, room = self._fit(budget, longest)
             if not room.is_overspent:
@@ -157,7 +157,7 @@ def _list_notes(listing: Listing, result: Result) -> list[Note]:
         )
     if listing.field.startswith(METADATA_PREFIX) and keys == {None}:
         key = quote_text(listing.field.removeprefix(METADATA_PREFIX))
-        notes.append(Note("unmatched", f"no row has the metadata key {key}: case counts"))
+        notes.append(Note("unmatched", f"no row has the metadata key {key}(case-sensitive)"))
     notes += [Note("window", text) for text in listing.window.notes]
     notes += [Note("source", text) for text in result.notes]
     return [*notes, *(Note("age", text) for text in describe_age(result))]
@@ -179,10 +179,10 @@ def _explain_empty(listing: Listing, keys: Sequence[Key]) -> list[Note]:
     wider = "a wider window" if listing.window.is_to_now else "a wider or a later window"
     if not keys:
         what = "metadata keys" if listing.is_of_keys else "values: no rows"
-        counted = f"(a row counts {listing.datasource.rows})"
+        counted = f"(rows are {listing.datasource.rows})"
         return explain(f"no {what} in this window {counted}", f"{wider}, or another datasource")
     texts = [_text(key) for key in keys[:_MOST_COMPARED] if key is not None]
     near = [quote_text(text, LONGEST_VALUE) for text in closest_matches(listing.search, texts)]
     nearest = f" Near: {', '.join(near)}" if near else ""
-    verdict = f"none of {len(keys)} values has the text.{nearest}"
+    verdict = f"none of {len(keys)} values contains the text.{nearest}"
     return explain(verdict, f"without search, or {wider}")

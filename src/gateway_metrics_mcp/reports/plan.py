@@ -175,7 +175,7 @@ def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -
             planned = plan_queries(less, has_all_row=has_all_row, most=most)
             if count_queries(planned) + _KEPT_FOR_SPLIT <= most:
                 return way
-    return f"it takes more than the {most} upstream calls that there may be"
+    return f"it takes more than {most} upstream calls, the limit"
 
 
 def _add_checks(
@@ -205,9 +205,9 @@ def _dated(request: ReportRequest) -> list[bool]:
 def list_unasked(request: ReportRequest, told: Container[bool]) -> list[str]:
     """Notes for the windows whose start was not checked because calls ran out."""
     texts = {
-        True: "where the rows of the earlier window begin was not asked, calls ran out: if the"
-        " data begin there, these are no changes",
-        False: "where the rows of the month begin was not asked, calls ran out: if they begin"
+        True: "not checked where the rows of the earlier window begin (call limit reached): if the"
+        " data begins there, these are not real changes",
+        False: "not checked where the rows of the month begin (call limit reached): if they begin"
         " late, the run rate is too low",
     }
     return [texts[window] for window in _dated(request) if window not in told]
@@ -276,8 +276,8 @@ def _too_many(request: ReportRequest, count: int, most: int) -> Problem:
     ways = "without compareTo, or " if request.earlier is not None else ""
     return Problem(
         "aggregations",
-        f"this takes {count} upstream calls, the most are {most}. Ask {', '.join(names)}"
-        f" {ways}in calls of their own",
+        f"this takes {count} upstream calls, the limit is {most}. Ask {', '.join(names)}"
+        f" {ways}in separate calls",
     )
 
 
@@ -326,9 +326,9 @@ def list_later_calls(request: ReportRequest, left: int) -> list[str]:
     if left and filtered:
         most = min(left, filtered)
         count = "1" if most == 1 else f"up to {most}"
-        later.append(f"if a filter's value matches nothing: {count} without it, for near values")
+        later.append(f"if a filter's value matches nothing: {count} without it, for similar values")
     if left and any(name.startswith(METADATA_PREFIX) for name in request.query.group_by):
-        later.append("if no row has a metadata key: 1, for keys that come near")
+        later.append("if no row has a metadata key: 1, for similar keys")
     if left > 1 and request.earlier is not None and asks_spend(request.values):
         later.append("if calls have no price: 2 of those that have one, for what moved the cost")
     return later
@@ -354,10 +354,10 @@ def _is_scope(filter_: Filter) -> bool:
 
 def _reason(aggregation: Aggregation) -> str:
     if aggregation.type == "count" and aggregation.column == COST:
-        return "calls without a price leave spend too low"
+        return "calls without a price make spend too low"
     if aggregation.type == "count":
-        return "how many values a percentile or a ratio stands on"
-    return "a measure or a comparison is made of it"
+        return "how many values a percentile or a ratio is based on"
+    return "needed by a measure or a comparison"
 
 
 def _describe(role: QueryRole) -> str:
@@ -367,9 +367,9 @@ def _describe(role: QueryRole) -> str:
     if role.is_coverage:
         return "when the rows of the window begin"
     if role.present:
-        parts = [f"which of the filtered values of {role.present} some row has"]
+        parts = [f"which of the filtered values of {role.present} have rows"]
     if role.rows.spelling is not None:
-        parts.append(f"by {role.rows.spelling.field}, of which a measure takes some values")
+        parts.append(f"by {role.rows.spelling.field}, for a measure of some of its values")
     if role.rows.filters:
         parts.append("with the filter of a measure")
     if role.is_before:

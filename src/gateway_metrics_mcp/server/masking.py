@@ -60,7 +60,7 @@ installations."""
 _SUBJECTS: Final = frozenset(("userEmail", "virtualaccount", "createdBySubjectSlug"))
 # Operators that compare whole values, so they tell nothing of a part of an address.
 _WHOLE: Final = ("EQUAL", "NOT_EQUAL", "IN", "NOT_IN", "ARRAY_HAS_ANY", "ARRAY_HAS_NONE", "IS_NULL")
-_NOTE: Final = "e-mail addresses are hidden: a user-… stands for one, in filters too"
+_NOTE: Final = "e-mail addresses are masked: user-… stands for one, in filters too"
 _AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
 
 # Runs are possessive (no backtracking), so matching takes linear time on hostile text. An escape

@@ -25,13 +25,12 @@ DAY: Final = ("--start", "2026-07-01", "--end", "2026-07-02")
 BY_MODEL: Final = ("distribution", *DAY, "--sum", "costInUSD", "--by", "modelName")
 HEADER: Final = (
     "# modelMetrics by modelName | 2026-07-01T00:00Z to 2026-07-02T00:00Z (1 day)"
-    " | models only, virtual-model rows left out"
-    " | counts model calls, retries included, as far as this token may see"
+    " | models only, virtual-model rows excluded"
+    " | counts model calls, retries included, visible to this token"
     " | sorted by sumCostInUSD desc | rows 1-3 of 3"
 )
 PRICES: Final = (
-    "# 6.0% of the calls, 3 of 50, have no price (failed ones often have none): spend is a lower"
-    " bound"
+    "# 6.0% of the calls, 3 of 50, have no price (often failed calls): spend is a lower bound"
 )
 SIGHT: Final = "# figures cover what this token may see"
 TABLE: Final = f"""\
@@ -108,7 +107,7 @@ def test_each_format_is_what_it_says(ask: Ask, format_: str, text: str) -> None:
     code, out, err = ask(*BY_MODEL, "--format", format_)
 
     assert (code, out) == (0, text)
-    left = "# the ALL row is not among the rows of a CSV: --format table has it"
+    left = "# a CSV has no ALL row: use --format table"
     assert err.splitlines() == ([HEADER, PRICES, SIGHT, left] if format_ == "csv" else [])
 
 
@@ -166,7 +165,7 @@ def test_a_screen_gets_1000_rows_and_a_file_all(gateway: Server, ask: Ask) -> No
     _, program, _ = ask(*question, "--format", "json")
 
     assert len([line for line in screen.splitlines() if line.startswith("m")]) == 1001
-    assert screen.splitlines()[-1] == "# 1500 rows more: the same with --offset 1000 --limit 1000"
+    assert screen.splitlines()[-1] == "# 1500 more rows: the same with --offset 1000 --limit 1000"
     assert len([line for line in rest.splitlines() if line.startswith("m0")]) == 0
     assert len([line for line in rest.splitlines() if line.startswith("m2")]) == 500
     assert len(small) < 2500
@@ -329,6 +328,6 @@ def test_a_timeseries_file_has_all_series_but_for_a_limit(gateway: Server, ask: 
     assert len(whole.splitlines()) == 11
     assert " | 10 series, largest total first\n" in said
     assert rows == [["modelName", "total"], ["m0", "20"], ["m1", "19"]]
-    assert " | top 2 of 10 series by total, the rest left out\n" in said_of_cut
+    assert " | top 2 of 10 series by total, the rest excluded\n" in said_of_cut
     assert "fit" not in said_of_cut
     assert [row[1:] for row in json.loads(program)["rows"]] == [["m0", 20], ["m1", 19]]

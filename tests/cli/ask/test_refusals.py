@@ -202,7 +202,7 @@ def test_quoted_values_arrive_as_they_are(gateway: Server, ask: Ask, values: lis
         (["sumCostInUSD<100"], 3, "3 calls have no price: spend is a lower bound"),
         (["share > 99%"], 3, "share of ALL is 100.0%: share > 99% holds"),
         (["any sumCostInUSD > 90"], 3, "sumCostInUSD of gpt-4o is 90.50"),
-        (["any total > 1"], 3, "total of gpt-4o is 40: any total > 1 holds, and in 2 rows more"),
+        (["any total > 1"], 3, "total of gpt-4o is 40: any total > 1 holds, and in 2 more"),
         (["any total > 100"], 0, "total of every row is within the limit, any total > 100"),
         (["any sumCostInUSD > 900"], 1, "cannot be checked: sumCostInUSD of 1 row is null or n/a"),
     ],

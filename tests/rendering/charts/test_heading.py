@@ -62,7 +62,7 @@ async def test_the_order_of_a_comparison_is_said_also_where_all_groups_are_drawn
     ("earlier", "note"),
     [
         ("2026-07-08..2026-07-09", "the windows differ in length: 3 days against 2 days"),
-        ("1 day", "the windows overlap by 2 days: what is in both hides change"),
+        ("1 day", "the windows overlap by 2 days: shared rows hide change"),
     ],
 )
 async def test_windows_that_are_unlike_are_named_above_the_picture(

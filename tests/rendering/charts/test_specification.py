@@ -41,7 +41,7 @@ async def test_a_timeseries_is_lines_that_say_scope_window_and_units(
         "text": "sumCostInUSD by modelName",
         "subtitle": [
             f"modelMetrics, {WINDOW}, buckets of 1 day",
-            "models only, virtual-model rows left out",
+            "models only, virtual-model rows excluded",
             "the last bucket is partial, still running: only to 2026-07-15T09:30Z",
         ],
     }
@@ -258,7 +258,7 @@ async def test_what_does_not_add_up_has_no_other(
 
     assert len(drawn) == 12
     assert all(name.startswith("model-") for name in drawn)
-    assert any("the rest left out" in line for line in specification["title"]["subtitle"])
+    assert any("the rest excluded" in line for line in specification["title"]["subtitle"])
 
 
 async def test_bars_that_are_all_zero_have_their_zero_at_the_left(

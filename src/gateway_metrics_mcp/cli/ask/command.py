@@ -227,7 +227,7 @@ def _write_rows(document: ReportDocument) -> Answer:
     if document.grid is None and last < len(document.points):
         notes.append(document.continue_at(last).text)
     if document.report.totals is not None and not document.is_empty:
-        notes.append("the ALL row is not among the rows of a CSV: --format table has it")
+        notes.append("a CSV has no ALL row: use --format table")
     text = write_csv(document.columns, document.records(most)).rstrip("\n")
     return Answer(text, document, notes=notes)
 
@@ -236,7 +236,7 @@ def _describe_rows(document: ReportDocument, most: int | None) -> list[str]:
     """Which rows of how many the CSV holds, for its header."""
     grid, offset, count = document.grid, document.report.request.offset, len(document.points)
     if document.is_empty:
-        return ["rows none"]
+        return ["no rows"]
     if grid is not None:
         cut = "" if grid.is_ungrouped else grid.describe_cut(most or len(grid.series))
         return [grid.describe_buckets(), cut]

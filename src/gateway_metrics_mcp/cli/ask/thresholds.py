@@ -162,7 +162,7 @@ def check_limit(limit: Limit, value: Value, document: ReportDocument) -> Finding
     bound = _describe_bound(asked, value)
     if count.first is not None:
         name, number = _name_row(count.first), _show(count.first.number, value)
-        rest = f", and in {count_rows(count.passed - 1)} more" if count.passed > 1 else ""
+        rest = f", and in {count.passed - 1} more" if count.passed > 1 else ""
         text = f"{value.name} of {name} is {number}: {limit.text} holds{rest}{bound}"
         return Finding(Outcome.EXCEEDED, text)
     if count.last is None:

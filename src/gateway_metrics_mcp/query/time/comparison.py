@@ -114,7 +114,7 @@ def explain_earlier(window: Window, earlier: Window) -> tuple[str, ...]:
         notes.append(f"the clocks changed: {hours[0]:g} h against {hours[1]:g} h")
     if earlier.end > window.start:
         shared = format_length(window.start, min(window.end, earlier.end), window.zone)
-        notes.append(f"the windows overlap by {shared}: what is in both hides change")
+        notes.append(f"the windows overlap by {shared}: shared rows hide change")
     return tuple(notes)
 
 
@@ -212,7 +212,7 @@ def cut_to_elapsed(window: Window, earlier: Window) -> Window:
     end = _elapsed_end(window, earlier.start, earlier.end)
     if end == earlier.end:
         return earlier
-    note = f"the {ours.unit} is not over: compared with as much of the earlier {theirs.unit}"
+    note = f"the {ours.unit} is in progress: compared with as much of the earlier {theirs.unit}"
     return replace(earlier, end=end, period=None, notes=(*earlier.notes, note))
 
 

@@ -295,7 +295,7 @@ def _read_last(words: str, clock: Clock) -> Span | None:
     if unit in CLOCK_UNITS:
         return Span(clock.now - CLOCK_LENGTHS[cast("ClockUnit", unit)] * count, clock.now)
     whole = cast("CalendarUnit", unit)
-    note = "" if number is None else f"{PRESENT[whole]} is left out: it is not over"
+    note = "" if number is None else f"{PRESENT[whole]} excluded (still in progress)"
     return Span(clock.start_of(whole, -count), clock.start_of(whole), whole, count, note)
 
 
@@ -307,7 +307,7 @@ def _read_named(words: str, clock: Clock) -> Span | None:
     first, unit = _first_day(name, match)
     start = datetime.combine(first, time(), clock.zone)
     end = resolve_local(shift_local(start, unit, 1))
-    running = f"{name} is not over: {PRESENT[unit]} so far, up to now"
+    running = f"{name} is in progress: {PRESENT[unit]} so far, up to now"
     return Span(resolve_local(start), end, unit, running_note=running, is_point=True)
 
 
@@ -343,5 +343,5 @@ def _read_range(words: str, clock: Clock) -> Span | None:
     start = datetime.combine(first, time(), clock.zone)
     count = (last - first).days + 1
     end = resolve_local(shift_local(start, "day", count))
-    running = f"{first}..{last} is not over: up to now"
+    running = f"{first}..{last} is in progress: up to now"
     return Span(resolve_local(start), end, "day", count, running_note=running)

@@ -64,7 +64,7 @@ def test_it_renders_lines_and_greets_its_host(host: Host, answer: Answer, few: P
     methods = [message.get("method") for message in host.heard()]
 
     assert host.title == "sumCostInUSD by modelName"
-    assert "models only, virtual-model rows left out" in host.read("document.body.innerText")
+    assert "models only, virtual-model rows excluded" in host.read("document.body.innerText")
     assert len(host.driver.find_elements(By.CSS_SELECTOR, "svg path.line")) == 4
     assert methods[:2] == ["ui/initialize", "ui/notifications/initialized"]
     assert "ui/notifications/size-changed" in methods
