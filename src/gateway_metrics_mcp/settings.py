@@ -58,7 +58,7 @@ def _matching(pattern: str, wanted: str) -> AfterValidator:
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"{text!r} is no {wanted}")
+            raise ValueError(f"{text!r} is not a {wanted}")
         return text
 
     return AfterValidator(check)
@@ -99,7 +99,7 @@ class Settings(BaseModel):
         "UTC", description="zone of dates and periods where a call names none"
     )
     budget: int = Field(
-        4000, ge=LEAST_TOKENS, le=MOST_TOKENS, description="most tokens of an answer, about"
+        4000, ge=LEAST_TOKENS, le=MOST_TOKENS, description="token limit of an answer, approximate"
     )
     hide_emails: bool = Field(
         False, description="a short hash for each e-mail address in answers and lists"
@@ -113,25 +113,27 @@ class Settings(BaseModel):
     ui: bool = Field(
         False, description="an interactive view of each answer, in hosts that show MCP Apps"
     )
-    calls: int = Field(6, ge=4, le=31, description="most calls to the backend for one tool call")
+    calls: int = Field(6, ge=4, le=31, description="limit of backend calls for one tool call")
     timeout: float = Field(
         60, gt=0, le=600, description="seconds until a query is given up, retries included"
     )
     retries: int = Field(
-        3, ge=0, le=20, description="times a gateway that failed for a moment is asked again"
+        3, ge=0, le=20, description="retries after a temporary failure of the gateway"
     )
     upstream_calls: int = Field(
-        100, ge=1, le=10_000, description="most calls to the backend in flight"
+        100, ge=1, le=10_000, description="limit of backend calls in flight"
     )
     caller_calls: int = Field(
-        20, ge=1, le=10_000, description="most calls to the backend in flight for one caller"
+        20, ge=1, le=10_000, description="limit of backend calls in flight for one caller"
     )
     cache_bytes: int = Field(
         64_000_000,
         ge=0,
-        description="most memory of kept answers of a gateway or ClickHouse; 0: none is kept",
+        description="memory limit of cached answers of a gateway or ClickHouse; 0: no cache",
     )
-    cache_age_open: float = Field(30, ge=0, le=86_400, description="seconds that an answer is kept")
+    cache_age_open: float = Field(
+        30, ge=0, le=86_400, description="seconds that an answer is cached"
+    )
     cache_age_closed: float = Field(
         3600, ge=0, le=604_800, description="the same, where the window has long ended"
     )
@@ -139,13 +141,13 @@ class Settings(BaseModel):
         3600, ge=0, le=604_800, description="seconds after its end that a window has long ended"
     )
     max_response_bytes: int = Field(
-        8_000_000, ge=1000, description="largest answer taken from the gateway"
+        8_000_000, ge=1000, description="size limit of a gateway answer"
     )
-    row_cap: int = Field(100_000, ge=1, description="most rows of an engine's answer")
+    row_cap: int = Field(100_000, ge=1, description="row limit of an engine's answer")
     memory: str = Field(
         "2GB",
         pattern=r"^\d+(\.\d+)?\s?(KB|MB|GB|KiB|MiB|GiB)$",
-        description="most memory of an engine's query",
+        description="memory limit of an engine's query",
     )
     threads: int = Field(2, ge=1, le=64, description="threads of the embedded engine")
     transport: Literal["stdio", "http", "sse"] = Field("stdio", description="how clients connect")
@@ -170,16 +172,16 @@ class Settings(BaseModel):
         False, description="take Authorization: Bearer as the caller's gateway token (http, sse)"
     )
     shared_token: bool = Field(
-        False, description="let all callers ask with this server's gateway token (http, sse)"
+        False, description="let all callers query with this server's gateway token (http, sse)"
     )
     auth_token_file: Location | None = Field(
         None, description="a TOML file of the bearer tokens that callers bring for --shared-token"
     )
     oauth_issuer: str | None = Field(
-        None, description="the identity provider whose tokens say who asks (over HTTP)"
+        None, description="the identity provider whose tokens authenticate callers (over HTTP)"
     )
     oauth_audience: str | None = Field(
-        None, description="the address of this server that those tokens have to be made for"
+        None, description="the address of this server that those tokens must be issued for"
     )
     oauth_scope: Words = Field((), description="a scope they need; repeat, or separate by commas")
     oauth_subjects: Location | None = Field(
@@ -189,7 +191,7 @@ class Settings(BaseModel):
         1000,
         ge=1,
         le=100_000,
-        description="most requests at once, and most open streams; the rest get 503 (over HTTP)",
+        description="limit of requests at once, and of open streams; the rest get 503 (over HTTP)",
     )
     queries: int = Field(8, ge=1, le=1000, description="queries that run at once (api)")
     patience: float = Field(10, gt=0, le=600, description="seconds a query waits for its turn")
@@ -197,9 +199,9 @@ class Settings(BaseModel):
         10, ge=0, le=600, description="seconds that running calls have to end at a SIGTERM"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", description="what goes to stderr; INFO has a line per tool call"
+        "WARNING", description="what is logged to stderr; INFO logs a line per tool call"
     )
-    log_format: Literal["text", "json"] = Field("text", description="how it is written there")
+    log_format: Literal["text", "json"] = Field("text", description="log format")
     token: SecretStr | None = Field(None, exclude=True, repr=False)
     """The gateway token; never a flag."""
     clickhouse_password: SecretStr | None = Field(None, exclude=True, repr=False)

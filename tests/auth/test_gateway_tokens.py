@@ -101,7 +101,7 @@ async def test_without_a_token_the_header_is_named_and_the_servers_own_is_not_us
     }
     assert responses[0].json() == {
         "error": "unauthorized",
-        "error_description": "bring your own gateway token: the header X-TFY-API-Key: <token>",
+        "error_description": "send your own gateway token: the header X-TFY-API-Key: <token>",
     }
     assert {"X-TFY-API-Key" in response.text for response in responses} == {True}
     assert [r.text for r in responses if ADA in r.text or "two words" in r.text] == []
@@ -200,7 +200,7 @@ async def test_a_message_that_came_past_the_guard_is_answered_to_nobody(
         text, is_error = text_of(await client.call_tool("query_distribution", WEEK))
 
     assert (text, is_error) == (
-        "Error (internal): a fault of this server: nobody was found to have asked",
+        "Error (internal): an internal error of this server: no caller was identified",
         True,
     )
     assert knowing.asked_with == []

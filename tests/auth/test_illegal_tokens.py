@@ -16,9 +16,9 @@ from gateway_metrics_mcp.settings import Settings
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
 LONG: Final = "a" * 16_385
-TOO_LONG: Final = "is longer than any token (16384 letters): send the token alone"
+TOO_LONG: Final = "is longer than any token (16384 characters): send the token alone"
 STRANGE: Final = (
-    "has a character that no token has: send the token alone, without `Bearer` or quotes"
+    "contains a character not allowed in tokens: send the token alone, without `Bearer` or quotes"
 )
 
 
@@ -63,7 +63,7 @@ async def test_a_token_too_long_for_an_identity_provider_is_told_so(
     [
         ("", "there is no token"),
         (LONG, "its token is longer than any token"),
-        ("two words", "its token has a character that no token has"),
+        ("two words", "its token contains a character not allowed in tokens"),
     ],
 )
 def test_a_token_that_the_operator_holds_is_told_likewise(

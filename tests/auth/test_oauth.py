@@ -185,7 +185,7 @@ def test_a_wrong_file_of_subjects_is_explained_without_its_values(
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("[subjects.a]", "give token_file or token_env, one of them"),
+        ("[subjects.a]", "give either token_file or token_env"),
         ('[subjects.a]\ntoken_file = "x"\ntoken_env = "Y"', "give token_file or token_env"),
         ('[subjects.a]\ntoken_file = "nowhere"', "its token_file cannot be read"),
         ('[subjects.a]\ntoken_env = "NOT_SET_ANYWHERE"', "there is no token"),
@@ -215,7 +215,7 @@ async def test_the_metadata_of_an_issuer_with_a_path_is_looked_for_in_all_three_
         return Response(status_code=404)
 
     async with listen(Starlette(routes=[Route("/{path:path}", refuse)])) as port:
-        with pytest.raises(UnavailableError, match="keys cannot be had"):
+        with pytest.raises(UnavailableError, match="keys are unavailable"):
             await Keys(f"http://127.0.0.1:{port}/tenant/").find("r1", "RS256")
 
     assert asked == [

@@ -49,16 +49,19 @@ FILE: Final = "/nowhere/tokens.toml"
         ),
         (
             {"backend": REMOTE, **OAUTH, "accept_gateway_bearer": True},
-            "--oauth-issuer and --accept-gateway-bearer are ways to tell who asks: choose one",
+            (
+                "--oauth-issuer and --accept-gateway-bearer are alternative ways to"
+                " authenticate callers: choose one"
+            ),
         ),
         ({"backend": "demo:", **OAUTH, "tokens": FILE}, "--oauth-issuer and --tokens are ways"),
         (
             {"backend": "demo:", **OAUTH, "oauth_issuer": "http://idp.example.com"},
-            "--oauth-issuer has to be an https:// address",
+            "--oauth-issuer must be an https:// address",
         ),
         (
             {"backend": "demo:", **OAUTH, "oauth_audience": "api://metrics"},
-            "--oauth-audience has to be an https:// address",
+            "--oauth-audience must be an https:// address",
         ),
         ({"backend": "demo:", **OAUTH}, "the subjects file /nowhere/subjects.toml cannot be read"),
         ({"backend": "demo:", "tokens": FILE}, "the tokens file /nowhere/tokens.toml cannot be "),
@@ -129,7 +132,7 @@ async def test_an_open_engine_says_so(run: Run, owned: Path) -> None:
 
     assert status == 200
     assert running.said.startswith(
-        "gateway-metrics-mcp: no --tokens: everyone who reaches it is a tenant admin\n"
+        "gateway-metrics-mcp: no --tokens: every caller is a tenant admin\n"
     )
 
 

@@ -124,7 +124,7 @@ def test_listening_elsewhere_without_tokens_is_refused(
     build: Callable[..., object], backend: str, host: str
 ) -> None:
     read = Settings(transport="http", backend=backend, host=host, allowed_host=("a.example",))
-    with pytest.raises(SettingsError, match=r"needs --tokens: anyone could ask"):
+    with pytest.raises(SettingsError, match=r"needs --tokens: otherwise anyone could query"):
         build(build_server(read), read)
 
 

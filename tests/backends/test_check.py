@@ -83,7 +83,7 @@ async def test_a_gateway_that_answers_is_good(serve: Serve) -> None:
             saying(b"{}", "401 Unauthorized"),
             "does not accept the token (401): it is mistyped, expired, or of another tenant",
         ),
-        (saying(b"{}", "403 Forbidden"), "the token may not ask this (403)"),
+        (saying(b"{}", "403 Forbidden"), "the token may not query this (403)"),
         (saying(b"{}", "503 Unavailable"), "the gateway failed (503)"),
         (saying(b"{}", "400 Bad Request"), "refuses the query (400)"),
         (saying(b'{"answer": 42}'), "FAIL  gateway: "),
@@ -112,7 +112,7 @@ async def test_what_stops_one_datasource_alone_is_said_of_it(serve: Serve) -> No
     lines = await lines_of(f"http://127.0.0.1:{site.port}")
 
     assert [line for line in lines if not line.startswith("ok")] == [lines[-1]]
-    assert lines[-1].startswith("FAIL  agentMetrics: the token may not ask this (403)")
+    assert lines[-1].startswith("FAIL  agentMetrics: the token may not query this (403)")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ async def test_a_gateway_that_never_answers_is_asked_once(serve: Serve) -> None:
     lines = await lines_of(f"http://127.0.0.1:{site.port}", timeout=0.2)
 
     assert lines[1:] == [lines[-1]]
-    assert "gave no whole answer within 0.2 seconds" in lines[-1]
+    assert "gave no complete answer within 0.2 seconds" in lines[-1]
     assert len([request for request in site.requests if request.startswith(b"POST")]) == 1
 
 
@@ -194,7 +194,7 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(
     lines = await lines_of("https://tenant.example.com")
 
     assert lines[1] == f"ok    proxy: requests go through 127.0.0.1:{proxy.port}, from {variable}"
-    assert lines[2].startswith("FAIL  gateway: the proxy refuses the way to the gateway (407)")
+    assert lines[2].startswith("FAIL  gateway: the proxy refuses to connect to the gateway (407)")
     assert "hush" not in "\n".join(lines)
     assert len(lines) == 3
 
@@ -310,5 +310,5 @@ async def test_a_trusted_certificate_is_good(
 async def test_an_empty_directory_is_a_failure(data: Path) -> None:
     lines = await lines_of(str(data))
 
-    assert lines[-1] == "FAIL  data: none of the tables is there"
+    assert lines[-1] == "FAIL  data: none of the tables exists"
     assert [line[:2] for line in lines[:-1]] == ["ok"] * 7

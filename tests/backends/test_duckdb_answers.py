@@ -182,7 +182,7 @@ async def test_r19_more_rows_than_the_cap_are_refused_with_their_number(
         ]
     )
 
-    with pytest.raises(TooManyRowsError, match=r"12 rows, the limit is 11\. Ask a shorter"):
+    with pytest.raises(TooManyRowsError, match=r"12 rows, the limit is 11\. Ask for a shorter"):
         await ask(engine(row_cap=11), groupBy=["metadata.run"], **changes)
     assert len(await ask(engine(row_cap=12), groupBy=["metadata.run"], **changes)) == 12
 

@@ -168,7 +168,7 @@ async def test_an_empty_directory_answers_with_nothing_and_says_so(
 
     assert [point.values for point in result.points] == [(0, None)]
     assert result.notes == (
-        f"the data directory has no table {TABLE}: nothing of this datasource was ever loaded",
+        f"the data directory has no table {TABLE}: no data of this datasource was loaded",
     )
 
 

@@ -207,7 +207,7 @@ async def test_too_little_memory_is_said_with_what_helps_and_ends_one_question_o
     backend = engine(heavy, memory_limit="60MB")
 
     with pytest.raises(
-        QueryTooLargeError, match=r"Ask a shorter window.* or raise the memory limit"
+        QueryTooLargeError, match=r"Ask for a shorter window.* or raise the memory limit"
     ):
         await ask(backend, **HEAVY)
     assert await ask(backend, **LIGHT) == LIGHT_ROWS

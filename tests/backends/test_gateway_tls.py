@@ -241,7 +241,7 @@ async def test_a_proxy_that_asks_for_credentials_is_what_the_operator_hears_of(
     error = await failure(GatewayBackend(HOST, TOKEN, catalog))
 
     assert type(error) is errors.UnreachableError
-    assert "the proxy refuses the way to the gateway (407)" in str(error)
+    assert "the proxy refuses to connect to the gateway (407)" in str(error)
     assert "Obey" not in str(error)
     assert TOKEN.encode() not in proxy.requests[0]
 

@@ -281,7 +281,7 @@ async def test_over_http_it_says_where_it_listens_and_an_interrupt_ends_it(
     assert names == list(TOOLS)
     path = "/mcp" if transport == "http" else "/sse"
     open_to_all, where = said.splitlines()
-    assert open_to_all.endswith(": no --tokens: everyone who reaches it is a tenant admin")
+    assert open_to_all.endswith(": no --tokens: every caller is a tenant admin")
     assert where.startswith("gateway-metrics-mcp: listening at http://127.0.0.1:")
     assert said.endswith(f"{path}\n")
     assert (code, server.out, server.err.decode()) == (0, [], said)

@@ -262,7 +262,7 @@ async def test_the_budget_holds_for_all_tries_together(gateway: Gateway, connect
             text, _ = await ask()
         await gateway.until(lambda gateway: not gateway.is_open)
 
-    assert text.startswith("Error (timeout): the gateway gave no whole answer within 1 seconds")
+    assert text.startswith("Error (timeout): the gateway gave no complete answer within 1 seconds")
     assert len(gateway.requests) == 2
 
 

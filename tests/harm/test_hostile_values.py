@@ -99,7 +99,7 @@ def keys_of(table: Sequence[Sequence[str]], column: int = 0) -> list[str]:
 
 
 def assert_names(cells: Sequence[str], names: Sequence[str]) -> None:
-    """Each cell reads back as one of the names, whole or cut, and none is there twice."""
+    """Each cell reads back as one of the names, whole or cut, and none appears twice."""
     whole = {unquote_text(cell) for cell in cells if not CUT.search(cell) and cell != "null"}
     assert whole <= set(names)
     for cell in cells:

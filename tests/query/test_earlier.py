@@ -281,20 +281,20 @@ def test_the_nearest_words_are_offered(text: str, nearest: str) -> None:
 @pytest.mark.parametrize(
     ("start", "text", "said"),
     [
-        ("last 7 days", "blah", '"blah" is not a time that is known here. Give previous, 1 day'),
+        ("last 7 days", "blah", '"blah" is not a known time. Give previous, 1 day'),
         ("last 7 days", "", "the text is empty. Give previous"),
-        ("last 7 days", "x" * 80, "longer than 64 letters. Give previous"),
+        ("last 7 days", "x" * 80, "longer than 64 characters. Give previous"),
         ("last 7 days", 7, "expected text, got 7. Give previous"),
         ("last 7 days", None, "expected text, got None. Give previous"),
         ("last 7 days", "last 7 days", "not earlier than the window itself, from 2026-07-08"),
         ("last 7 days", "today", "not earlier than the window itself"),
-        ("last 7 days", "tomorrow", "in the future, where there are no data. Give previous"),
+        ("last 7 days", "tomorrow", "in the future, where there is no data. Give previous"),
         ("last 7 days", "2026-08", "is in the future: now is 2026-07-15T09:30Z. Give previous"),
-        ("last 7 days", "2026-13", '"2026-13" is no month'),
-        ("last 7 days", "0 days", '"0 days" is no time at all'),
-        ("last 7 days", "999999999 years", "leads to before 1970"),
-        ("last 7 days", "60 years", "leads to before 1970"),
-        ("1970", "previous", "leads to before 1970"),
+        ("last 7 days", "2026-13", '"2026-13" is not a month'),
+        ("last 7 days", "0 days", '"0 days" is not a time'),
+        ("last 7 days", "999999999 years", "goes back before 1970"),
+        ("last 7 days", "60 years", "goes back before 1970"),
+        ("1970", "previous", "goes back before 1970"),
     ],
 )
 def test_what_is_no_earlier_window_is_refused(start: str, text: object, said: str) -> None:

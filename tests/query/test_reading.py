@@ -91,17 +91,17 @@ def test_every_problem_is_told_at_once(catalog: Catalog) -> None:
         (
             {"aggregations": [{"type": "sum", "column": "cost_in_usd"}]},
             "aggregations[0].column",
-            '"cost_in_usd" is no column of modelMetrics. Did you mean costInUSD?',
+            '"cost_in_usd" is not a column of modelMetrics. Did you mean costInUSD?',
         ),
         (
             {"aggregations": [{"type": "sum", "column": "costInUSD"}] * 2},
             "aggregations[1]",
-            "stands here twice",
+            "appears twice",
         ),
         (
             {"aggregations": [{"type": "countDistinct", "column": "userEmail"}]},
             "aggregations[0].column",
-            "userEmail is a group-by field: grouped by it, an answer has a row a value",
+            "userEmail is a group-by field: grouped by it, an answer has one row per value",
         ),
         (
             {
@@ -114,10 +114,14 @@ def test_every_problem_is_told_at_once(catalog: Catalog) -> None:
         ({"groupBy": ["toolName"]}, "groupBy[0]", "toolName is one of mcpMetrics. Did you mean"),
         ({"groupBy": ["users"]}, "groupBy[0]", "Did you mean userEmail"),
         ({"groupBy": ["createdBySubjectSlug"]}, "groupBy[0]", "Did you mean userEmail"),
-        ({"groupBy": ["zzz"]}, "groupBy[0]", '"zzz" is no group-by field of modelMetrics. Allowed'),
+        (
+            {"groupBy": ["zzz"]},
+            "groupBy[0]",
+            '"zzz" is not a group-by field of modelMetrics. Allowed',
+        ),
         ({"groupBy": ["metadata."]}, "groupBy[0]", "the key is missing"),
         ({"groupBy": [3]}, "groupBy[0]", "expected a name, got a number"),
-        ({"groupBy": ["virtualModel", "virtualModelName"]}, "groupBy[1]", "stands here twice"),
+        ({"groupBy": ["virtualModel", "virtualModelName"]}, "groupBy[1]", "appears twice"),
         ({"interval": "1 hour"}, "interval", "only a timeseries has buckets"),
         ({"limit": 10}, "limit", "unknown key"),
     ],

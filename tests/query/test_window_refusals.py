@@ -100,9 +100,7 @@ def test_what_was_meant_can_be_asked(_: str, meant: str) -> None:
     ],
 )
 def test_text_that_resembles_nothing_is_answered_with_what_is_allowed(text: str) -> None:
-    assert refuse(text) == [
-        Problem("startTs", f'"{text}" is not a time that is known here. {STARTS}')
-    ]
+    assert refuse(text) == [Problem("startTs", f'"{text}" is not a known time. {STARTS}')]
 
 
 @pytest.mark.parametrize(
@@ -123,12 +121,12 @@ def test_text_that_resembles_nothing_is_answered_with_what_is_allowed(text: str)
             "1782864000000",
             '"1782864000000" is an epoch number, in milliseconds "2026-07-01T00:00Z"',
         ),
-        ("x" * 65, "65 letters are more than the 64 of a time"),
-        ("\x1b[31m", '"\\u001b[31m" is not a time that is known here'),
-        ("tomorrow", '"tomorrow" is in the future, where there are no data'),
-        ("tommorow", '"tommorow" is in the future, where there are no data'),
-        ("next week", '"next week" is in the future, where there are no data'),
-        ("now", '"now", 2026-11-20T14:35:20Z, is now: nothing follows'),
+        ("x" * 65, "65 characters, the limit of a time is 64"),
+        ("\x1b[31m", '"\\u001b[31m" is not a known time'),
+        ("tomorrow", '"tomorrow" is in the future, where there is no data'),
+        ("tommorow", '"tommorow" is in the future, where there is no data'),
+        ("next week", '"next week" is in the future, where there is no data'),
+        ("now", '"now", 2026-11-20T14:35:20Z, is now: the window would be empty'),
         (
             "2026-12",
             '"2026-12", 2026-12-01T00:00Z, is in the future: now is 2026-11-20T14:35:20Z',
@@ -146,23 +144,23 @@ def test_a_start_is_refused_with_the_reason_and_what_is_allowed(value: object, r
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("last 0 days", 'is empty: the least is 1, such as "last 1 day"'),
-        ("2026-13", "is no month: they are 01 to 12"),
-        ("2026-00", "is no month: they are 01 to 12"),
-        ("2026-W54", "is no week: 2026 has W01 to W53"),
-        ("2025-W53", "is no week: 2025 has W01 to W52"),
-        ("2026-Q5", "is no quarter: they are Q1 to Q4"),
-        ("2026-02-30", "is no date: 2026-02 has 28 days"),
-        ("2026-02-30..2026-03-01", "is no date: 2026-02 has 28 days"),
-        ("2026-13-01", "is no date: months are 01 to 12, in the middle"),
-        ("0000-01-01", "is no date: there is no year 0000"),
+        ("last 0 days", 'is empty: the minimum is 1, such as "last 1 day"'),
+        ("2026-13", "is not a month: months are 01 to 12"),
+        ("2026-00", "is not a month: months are 01 to 12"),
+        ("2026-W54", "is not a week: 2026 has W01 to W53"),
+        ("2025-W53", "is not a week: 2025 has W01 to W52"),
+        ("2026-Q5", "is not a quarter: quarters are Q1 to Q4"),
+        ("2026-02-30", "is not a date: 2026-02 has 28 days"),
+        ("2026-02-30..2026-03-01", "is not a date: 2026-02 has 28 days"),
+        ("2026-13-01", "is not a date: months are 01 to 12, in the middle"),
+        ("0000-01-01", "is not a date: there is no year 0000"),
         ("2026-07-01T25:00", "hours are 00 to 23, minutes and seconds 00 to 59"),
         ("2026-06-30T23:59:60Z", "hours are 00 to 23, minutes and seconds 00 to 59"),
         ("2026-07-01T10:00+15:00", "has no such offset: its hours are 00 to 14"),
         ("2026-07-01T10:00+01:60", "has no such offset"),
-        ("now/fQ", "fiscal units are not known here"),
-        ("now-1fy/fy", "fiscal units are not known here"),
-        ("now-1x", '"x" is no unit. Allowed: s (second), m (minute), h (hour)'),
+        ("now/fQ", "fiscal units are not supported"),
+        ("now-1fy/fy", "fiscal units are not supported"),
+        ("now-1x", 'unknown unit "x". Allowed: s (second), m (minute), h (hour)'),
         ("now/2d", 'rounding takes one unit, such as "/d"'),
     ],
 )
@@ -206,17 +204,17 @@ def test_only_the_years_1970_to_2999_can_be_asked(text: str) -> None:
 def test_a_stretch_of_time_is_no_end(text: str, start: str, end: str) -> None:
     (problem,) = refuse("2026-07-01", text)
     assert problem.place == "endTs"
-    assert f"is a stretch of time, from {start} to {end}" in problem.message
+    assert f"is a period, from {start} to {end}" in problem.message
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "the text is empty"),
-        ("7d", '"7d" is not a time that is known here. Did you mean "now-7d"?'),
-        ("2026-7-15", '"2026-7-15" is not a time that is known here. Did you mean "2026-07-15"?'),
-        ("tomorrow", '"tomorrow" is in the future, where there are no data'),
-        ("lst 7 days", '"lst 7 days" is not a time that is known here'),
+        ("7d", '"7d" is not a known time. Did you mean "now-7d"?'),
+        ("2026-7-15", '"2026-7-15" is not a known time. Did you mean "2026-07-15"?'),
+        ("tomorrow", '"tomorrow" is in the future, where there is no data'),
+        ("lst 7 days", '"lst 7 days" is not a known time'),
     ],
 )
 def test_an_end_is_refused_with_the_forms_of_an_end(text: str, reason: str) -> None:
@@ -263,7 +261,7 @@ def test_a_start_in_the_future_is_not_blamed_on_the_end() -> None:
 
 def test_the_present_day_is_empty_at_midnight() -> None:
     midnight = NOW.replace(hour=0, minute=0, second=0)
-    with pytest.raises(InvalidQueryError, match="is now: nothing follows"):
+    with pytest.raises(InvalidQueryError, match="is now: the window would be empty"):
         read_window("today", None, None, now=midnight)
 
 

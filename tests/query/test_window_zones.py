@@ -174,8 +174,8 @@ def test_a_name_of_the_database_is_taken(name: str) -> None:
         ("PST", 'Did you mean "America/Los_Angeles"?'),
         ("EST", 'Did you mean "America/New_York"?'),
         ("cet", 'Did you mean "Europe/Berlin"?'),
-        ("local", "is not a time zone: no local one is known"),
-        ("localtime", "is not a time zone: no local one is known"),
+        ("local", "is not a time zone: your local zone is unknown here"),
+        ("localtime", "is not a time zone: your local zone is unknown here"),
         ("+02:00", 'or "Etc/GMT-2" for UTC+2 all year'),
         ("UTC-5", 'or "Etc/GMT+5" for UTC-5 all year'),
         ("+05:30", "is an offset, not a time zone"),
@@ -189,7 +189,7 @@ def test_a_name_of_the_database_is_taken(name: str) -> None:
         ("tzdata.zi", "is not a known time zone"),
         ("", "is not a known time zone"),
         ("Europe/Ber\x00lin", "\\u0000"),
-        ("x" * 65, "longer than 64 letters"),
+        ("x" * 65, "longer than 64 characters"),
     ],
 )
 def test_any_other_zone_is_refused_with_a_hint(name: str, hint: str) -> None:

@@ -32,7 +32,7 @@ QUESTIONS: Final = (
                 **LAST_7_DAYS,
             ),
             refused(
-                '"isToolCallExecutionError" is no filter of mcpMetrics',
+                '"isToolCallExecutionError" is not a filter of mcpMetrics',
                 "Allowed: .*method, toolName",
                 datasource="mcpMetrics",
                 groupBy=["toolName"],
@@ -47,7 +47,7 @@ QUESTIONS: Final = (
         "How much of the latency is the provider's, and how much the gateway's own?",
         (
             refused(
-                '"providerLatencyMs" is no column of modelMetrics',
+                '"providerLatencyMs" is not a column of modelMetrics',
                 "Allowed: .*latencyMs, timeToFirstTokenMs",
                 aggregations=["p50 providerLatencyMs"],
                 groupBy=["modelName"],
@@ -61,7 +61,7 @@ QUESTIONS: Final = (
         "Which ten conversations cost the most?",
         (
             refused(
-                '"conversationID" is no group-by field of modelMetrics',
+                '"conversationID" is not a group-by field of modelMetrics',
                 "Allowed: .*modelName",
                 aggregations=["sum costInUSD"],
                 groupBy=["conversationID"],
@@ -76,7 +76,7 @@ QUESTIONS: Final = (
         "How many calls of each model ended with which HTTP status?",
         (
             refused(
-                '"httpStatusCode" is no group-by field of modelMetrics',
+                '"httpStatusCode" is not a group-by field of modelMetrics',
                 "Allowed: .*errorCode",
                 groupBy=["modelName", "httpStatusCode"],
                 **LAST_7_DAYS,
@@ -89,8 +89,8 @@ QUESTIONS: Final = (
         "Which users did a failed budget rule, and no other, hit?",
         (
             refused(
-                '"status" is no filter of configMetrics',
-                '"configType" is no filter of configMetrics',
+                '"status" is not a filter of configMetrics',
+                '"configType" is not a filter of configMetrics',
                 datasource="configMetrics",
                 groupBy=["userEmail"],
                 filters=[where("status", "EQUAL", "fail"), where("configType", "EQUAL", "budget")],
@@ -104,7 +104,7 @@ QUESTIONS: Final = (
         "What do people write in their prompts?",
         (
             refused(
-                '"prompt" is no group-by field of modelMetrics',
+                '"prompt" is not a group-by field of modelMetrics',
                 "Allowed: .*requestType",
                 groupBy=["prompt"],
                 **LAST_7_DAYS,
@@ -117,7 +117,7 @@ QUESTIONS: Final = (
         "How much of its budget does each team have left this month?",
         (
             refused(
-                '"budgetRemaining" is no column of configMetrics',
+                '"budgetRemaining" is not a column of configMetrics',
                 "Allowed: .*loadbalanceTargetAttemptCount",
                 datasource="configMetrics",
                 aggregations=["sum budgetRemaining"],
@@ -132,7 +132,7 @@ QUESTIONS: Final = (
         "What does a run of each agent cost?",
         (
             refused(
-                '"costInUSD" is no column of agentMetrics',
+                '"costInUSD" is not a column of agentMetrics',
                 "Allowed: .*latencyMs",
                 datasource="agentMetrics",
                 aggregations=["sum costInUSD"],
@@ -147,7 +147,7 @@ QUESTIONS: Final = (
         "How many tokens did the providers read from their own prompt caches, over all calls?",
         (
             refused(
-                '"cacheReadInputTokens" is no column of modelMetrics',
+                '"cacheReadInputTokens" is not a column of modelMetrics',
                 "Allowed: .*inputTokens",
                 aggregations=["sum cacheReadInputTokens"],
                 **LAST_7_DAYS,

@@ -101,7 +101,7 @@ def key_names(query: Query, datasource: Datasource) -> tuple[str, ...]:
 
 
 def value_of(row: Row, column: str) -> Any:
-    """R22: what is no number, NaN and infinity, is taken as null."""
+    """R22: what is not a number, NaN and infinity, is taken as null."""
     value = row.get(column)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

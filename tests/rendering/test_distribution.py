@@ -339,7 +339,7 @@ async def test_all_digits_are_given_with_whole_addresses(ask: Ask) -> None:
 def next_arguments(text: str) -> dict[str, Any] | None:
     """The arguments that the last line asks to change, but for that on all rows."""
     last = text.partition("\n# all ")[0].rsplit("\n", maxsplit=1)[-1]
-    if " more: same arguments with " not in last:
+    if ": same arguments with " not in last:
         return None
     pairs = last.split(" same arguments with ")[1].split(", ")
     return dict(pair.split("=", 1) for pair in pairs)

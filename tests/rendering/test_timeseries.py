@@ -355,7 +355,7 @@ async def test_series_give_way_before_buckets_do(ask: Ask) -> None:
     shown = int(re.findall(r"top (\d+) of 40 series by total, the rest in other", head)[0])
     assert shown > 3
     assert f"other ({40 - shown})" in text
-    assert missed.startswith(f"# only {shown} of the 40 series asked for fit: a longer interval")
+    assert missed.startswith(f"# only {shown} of the 40 requested series fit: a longer interval")
     assert link.startswith("# all buckets of all series as CSV: resource gateway-metrics://rows?")
     assert len(labels_of(text)) == 24
 

@@ -103,7 +103,7 @@ def test_no_answer_takes_more_calls_than_allowed(
 
     assert world.recorder.calls <= most
     if is_error:
-        assert "upstream calls, the most are" in text
+        assert "upstream calls, the limit is" in text
         assert world.recorder.calls <= ("interval" in arguments)
 
 

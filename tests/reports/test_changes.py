@@ -310,7 +310,7 @@ def test_without_a_call_left_for_it_the_earlier_window_is_not_looked_at(world: W
     assert world.recorder.calls == 4
 
 
-ELAPSED: Final = "is in progress: compared with the same part of the earlier"
+ELAPSED: Final = "is in progress: compared with as much of the earlier"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_too_many_buckets_are_refused_before_anything_is_asked(world: World) -> 
 
     text = world.refusal({**WINDOW, "interval": "1 second", "groupBy": ["modelName"]})
 
-    assert "the most are 5000" in text
+    assert "the limit is 5000" in text
     assert world.recorder.sent == []
 
 

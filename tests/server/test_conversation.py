@@ -82,7 +82,10 @@ CONVERSATION: Final = {
             '\n- "aggregation": unknown argument. Did you mean aggregations? Allowed: datasource, ',
             "\n- format: 1 is unknown. Allowed: table, exact, json",
             "\n- limit: expected a whole number from 1, got 0",
-            '\n- groupBy[0]: "model" is no group-by field of modelMetrics. Did you mean modelName?',
+            (
+                '\n- groupBy[0]: "model" is not a group-by field of modelMetrics. Did you'
+                " mean modelName?"
+            ),
         ),
         is_error=True,
     ),

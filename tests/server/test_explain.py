@@ -114,7 +114,7 @@ async def test_rows_and_buckets_to_expect_and_the_calls_for_local_days_are_told(
     )
 
     assert "# upstream calls: 8; " in text
-    buckets = "# rows to expect: at most 7 buckets of 1 day x the groups of modelName, not known"
+    buckets = "# rows to expect: at most 7 buckets of 1 day x the groups of modelName, number"
     assert buckets in text
     assert "## 1. first, how many groups there are\n" in text
     assert "one call for each day of Asia/Kolkata; the first (7 times)\n" in text

@@ -35,9 +35,12 @@ BACKENDS: Final = (
     ("ftp://example.com", "Error (settings): the scheme of the backend is unknown. Give "),
     ("/nowhere/at/all", "Error (settings): the data directory of this server cannot be used"),
     ("https://127.0.0.1:1", "Error (unreachable): "),
-    ("https://name:pass@gateway.example.com", "Error (settings): the gateway's host has a user"),
+    (
+        "https://name:pass@gateway.example.com",
+        ("Error (settings): the gateway's host contains a user"),
+    ),
     ("http://gateway.example.com", "Error (settings): the gateway's host begins with http://"),
-    ("https://", "Error (settings): the gateway's host is no address. Give "),
+    ("https://", "Error (settings): the gateway's host is not an address. Give "),
 )
 
 Serve = Callable[..., MetricsServer]
@@ -146,7 +149,7 @@ async def test_a_fault_of_ours_is_logged_and_not_shown(
     async with Client(serve(_Broken()), mode=mode) as client:
         answer = text_of(await client.call_tool("query_distribution", arguments))
 
-    assert answer == ("Error (internal): a fault of this server; its log says more.", True)
+    assert answer == ("Error (internal): an internal error of this server; see its log.", True)
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.getMessage() == 'tool "query_distribution" failed'
     assert record.exc_info is not None

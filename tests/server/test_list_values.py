@@ -168,7 +168,7 @@ async def test_search_without_a_match_offers_what_is_near(ask: Call) -> None:
 
     assert not is_error
     assert text.split("\n")[0].endswith("match | no rows")
-    assert "has the text. Near: claude" in text
+    assert "contains the text. Near: claude" in text
 
 
 async def test_nothing_in_the_window_is_said(ask: Call) -> None:
@@ -304,7 +304,7 @@ async def test_a_gateway_is_asked_once_and_cannot_list_keys(
     assert refused == (
         (
             f"Invalid arguments for {TOOL}:\n- field: the gateway's API cannot list the keys of the"
-            " metadata. A key that is known works as a field: metadata.<key>"
+            " metadata. A known key works as a field: metadata.<key>"
         ),
         True,
     )

@@ -22,15 +22,18 @@ Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
         ),
         (
             {"aggregations": ["failureRate"]},
-            'aggregations[0]: "failureRate" is no measure. Did you mean errorRate? Measures here: ',
+            (
+                'aggregations[0]: "failureRate" is not a measure. Did you mean errorRate?'
+                " Measures here: "
+            ),
         ),
         (
             {"groupBy": ["environment"]},
-            'groupBy[0]: "environment" is no group-by field of modelMetrics. Allowed: ',
+            'groupBy[0]: "environment" is not a group-by field of modelMetrics. Allowed: ',
         ),
         (
             {"aggregations": ["sum costInUSD"], "orderBy": "cost"},
-            'orderBy: "cost" is no column of this answer. Did you mean sumCostInUSD? Allowed: ',
+            'orderBy: unknown column "cost". Did you mean sumCostInUSD? Allowed: ',
         ),
         (
             {"datasource": "routing"},

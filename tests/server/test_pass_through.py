@@ -27,13 +27,13 @@ async def test_an_engine_refuses_a_field_that_is_not_in_the_catalog(
 ) -> None:
     text = await ask(Settings.model_validate({"backend": str(tmp_path), "unknown_fields": way}))
 
-    assert '"region" is no group-by field of modelMetrics' in text
+    assert '"region" is not a group-by field of modelMetrics' in text
 
 
 async def test_the_gateway_is_refused_it_too_unless_that_is_set() -> None:
     text = await ask(Settings(backend="https://127.0.0.1:1"))
 
-    assert '"region" is no group-by field of modelMetrics' in text
+    assert '"region" is not a group-by field of modelMetrics' in text
 
 
 async def test_the_gateway_is_asked_where_that_is_set() -> None:

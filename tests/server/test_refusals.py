@@ -53,7 +53,7 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     ),
     "a misspelt column": (
         {"aggregations": ["sum cost"]},
-        ['aggregations[0].column: "cost" is no column of modelMetrics. Did you mean costInUSD'],
+        ['aggregations[0].column: "cost" is not a column of modelMetrics. Did you mean costInUSD'],
     ),
     "a column without a function": (
         {"aggregations": ["costInUSD"]},
@@ -79,7 +79,7 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     ),
     "a misspelt group": (
         {"groupBy": ["model"]},
-        ['groupBy[0]: "model" is no group-by field of modelMetrics. Did you mean modelName?'],
+        ['groupBy[0]: "model" is not a group-by field of modelMetrics. Did you mean modelName?'],
     ),
     "groups that are no names": (
         {"groupBy": [5, {"name": "modelName"}, ""]},
@@ -108,7 +108,7 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     ),
     "an unknown filter field": (
         {"filters": [{**EQUAL, "fieldName": "model"}]},
-        ['filters[0].fieldName: "model" is no filter of modelMetrics. Did you mean modelName?'],
+        ['filters[0].fieldName: "model" is not a filter of modelMetrics. Did you mean modelName?'],
     ),
     "several values for one": (
         {"filters": [{**EQUAL, "value": ["a", "b"]}]},
@@ -143,17 +143,20 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
             )
         ],
     ),
-    "too many filters": ({"filters": [EQUAL] * 1000}, ["filters: 1000 entries, the most are 100"]),
+    "too many filters": ({"filters": [EQUAL] * 1000}, ["filters: 1000 entries, the limit is 100"]),
     "a huge name": ({"groupBy": ["metadata." + "x" * 10_000]}, ["groupBy: a name of more than "]),
     "a huge argument name": ({"x" * 10_000: 1}, ['"xxx']),
     "a huge key of a filter": ({"filters": [{**EQUAL, "y" * 10_000: 1}]}, ["filters[0].yyy"]),
     "a NUL": (
         {"groupBy": ["metadata.a\0"], "filters": [{**EQUAL, "value": "a\0"}]},
-        ["groupBy: holds a NUL", "filters: holds a NUL"],
+        ["groupBy: contains a NUL", "filters: contains a NUL"],
     ),
     "half a surrogate pair": (
         {"groupBy": "metadata.\ud800", "filters": [{"metadataKey": "\udfff", **EQUAL}]},
-        ["groupBy: holds a NUL or half a surrogate", "filters: holds a NUL or half a surrogate"],
+        [
+            "groupBy: contains a NUL or half a surrogate",
+            "filters: contains a NUL or half a surrogate",
+        ],
     ),
     "JSON text that nests deeply": (
         {"filters": "[" * 50_000, "groupBy": "[" * 5_000 + "]" * 5_000},
@@ -174,10 +177,10 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     "a list for the format": ({"format": ["json"]}, ["format: ['json'] is unknown."]),
     "an order by what is not there": (
         {"orderBy": "sum costInUSD"},
-        ['orderBy: "sum costInUSD" is no column of this answer. Allowed: total'],
+        ['orderBy: unknown column "sum costInUSD". Allowed: total'],
     ),
-    "no text for an order": ({"orderBy": 5}, ["orderBy: 5 is no column."]),
-    "an empty order": ({"orderBy": "-"}, ['orderBy: "" is no column']),
+    "no text for an order": ({"orderBy": 5}, ["orderBy: unknown column 5."]),
+    "an empty order": ({"orderBy": "-"}, ['orderBy: unknown column ""']),
     "an unknown zone": ({"timezone": "Mars"}, ['timezone: "Mars" is not a known time zone.']),
     "no text for a zone": ({"timezone": 5}, ["timezone: expected text, got 5"]),
     "no text for the end": ({"endTs": 5}, ["endTs: 5 is a number, not text"]),
@@ -185,7 +188,7 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     "an end before the start": ({"startTs": "2026-07-01", "endTs": "2026-06-01"}, ["endTs: "]),
     "no start": ({"startTs": None}, ["startTs: missing"]),
     "an object for the start": ({"startTs": {"a": 1}}, ["startTs: expected text"]),
-    "huge text for the start": ({"startTs": "9" * 100_000}, ["startTs: 100000 letters"]),
+    "huge text for the start": ({"startTs": "9" * 100_000}, ["startTs: 100000 characters"]),
     "all of it at once": (
         {
             "datasource": "modelMetrics",
@@ -241,20 +244,20 @@ async def test_very_many_problems_are_counted(call: Call) -> None:
 
 MANY: Final = [str(number) for number in range(30_000)]
 EXCESSES: Final[dict[str, tuple[dict[str, Any], str]]] = {
-    "arguments": (dict.fromkeys(MANY, 1), "arguments: 30001 keys, the most are 20"),
+    "arguments": (dict.fromkeys(MANY, 1), "arguments: 30001 keys, the limit is 20"),
     "values of a filter": (
         {"filters": [{"fieldName": "modelName", "operator": "IN", "value": MANY}]},
-        "filters[0].value: 30000 entries, the most are 1000",
+        "filters[0].value: 30000 entries, the limit is 1000",
     ),
     "values in JSON text": (
         {"filters": [{"fieldName": "modelName", "operator": "IN", "value": json.dumps(MANY)}]},
-        "filters[0].value: 30000 entries, the most are 1000",
+        "filters[0].value: 30000 entries, the limit is 1000",
     ),
     "keys of a filter in JSON text": (
         {"filters": json.dumps([dict.fromkeys(MANY, 1)])},
-        "filters[0]: 30000 keys, the most are 20",
+        "filters[0]: 30000 keys, the limit is 20",
     ),
-    "filters": ({"filters": [EQUAL] * 101}, "filters: 101 entries, the most are 100"),
+    "filters": ({"filters": [EQUAL] * 101}, "filters: 101 entries, the limit is 100"),
 }
 
 
@@ -286,7 +289,7 @@ async def test_too_many_buckets_are_refused_with_a_better_width(call: Call) -> N
     assert await call("query_timeseries", {**WEEK, "interval": "1 second"}) == (
         (
             "Invalid arguments for query_timeseries:\n"
-            "- interval: 1 second would give 604800 buckets, the most are 5000. Use 6 hours, or a"
+            "- interval: 1 second would give 604800 buckets, the limit is 5000. Use 6 hours, or a"
             " shorter window"
         ),
         True,

@@ -219,7 +219,7 @@ async def test_an_explanation_has_no_rows(
         ("?startTs=2025-03-01&startTs=2025-03-02&endTs=2025-03-08", "is not absolute. Give"),
         (
             "?groupBy=modelNam&startTs=2025-03-01&endTs=2025-03-08&limit=3",
-            '- "limit": is not part of such a resource.',
+            '- "limit": is not a parameter of such a resource.',
         ),
         (
             "?groupBy=modelNam&startTs=2025-03-01&endTs=2025-03-08&limit=3",
@@ -298,7 +298,7 @@ async def test_more_than_clients_can_hold_is_refused(tmp_path: Path) -> None:
 
     assert code == INVALID
     assert message == (
-        "Error (too_many_rows): all rows take 6.2 MB as CSV, the most are 5 MB. Ask a shorter"
+        "Error (too_many_rows): all rows take 6.2 MB as CSV, the limit is 5 MB. Ask for a shorter"
         " window, fewer group-by fields, or filter"
     )
 

@@ -35,7 +35,7 @@ def test_no_command_starts_with_a_password_in_the_address(
     code, out, err = run(*command, "--backend", REVEALING[3])
 
     assert (code, out) == (1, "")
-    assert err.startswith("gateway-metrics-mcp: the backend's address holds a password, which ")
+    assert err.startswith("gateway-metrics-mcp: the backend's address contains a password, which ")
     assert err.count("\n") == 1
     assert SECRET not in err
 

@@ -34,8 +34,10 @@ def build_policy(settings: Settings) -> AuthPolicy:
     if settings.backend is None:  # no data to protect; each call says which setting is missing
         return OpenPolicy()
     if not is_loopback(settings.host):
-        raise SettingsError(f"listening on {settings.host} needs --tokens: anyone could ask")
-    return OpenPolicy("no --tokens: everyone who reaches it is a tenant admin")
+        raise SettingsError(
+            f"listening on {settings.host} needs --tokens: otherwise anyone could query"
+        )
+    return OpenPolicy("no --tokens: every caller is a tenant admin")
 
 
 def _open_remote(settings: Settings) -> AuthPolicy:
@@ -61,7 +63,7 @@ def _check_choice(settings: Settings) -> None:
     if settings.shared_token != (settings.auth_token_file is not None):
         raise SettingsError(
             "--shared-token and --auth-token-file go together: who asks with this server's gateway"
-            " token has to bring a token of their own, which `gateway-metrics-mcp token` makes"
+            " token must send a token of their own, made by `gateway-metrics-mcp token`"
         )
     ways = [
         name
@@ -75,8 +77,8 @@ def _check_choice(settings: Settings) -> None:
     ]
     if len(ways) > 1:
         chosen = " and ".join(map(flag_of, ways))
-        raise SettingsError(f"{chosen} are ways to tell who asks: choose one")
+        raise SettingsError(f"{chosen} are alternative ways to authenticate callers: choose one")
     wrong = {"tokens"} if settings.is_remote else {"shared_token", "accept_gateway_bearer"}
     if settings.backend is not None and (unfit := wrong.intersection(ways)):
         kind = "an engine" if settings.is_remote else "a remote gateway"
-        raise SettingsError(f"{flag_of(unfit.pop())} is for {kind}, which --backend does not name")
+        raise SettingsError(f"{flag_of(unfit.pop())} is for {kind}, which --backend is not")

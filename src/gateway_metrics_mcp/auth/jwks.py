@@ -65,7 +65,7 @@ class Keys:
                 if is_needed and self._clock() - self._tried >= _REFETCH_S:
                     await self._refresh()
         if self._age() > _STALE_S:
-            raise UnavailableError("the identity provider's keys cannot be had: ask again later")
+            raise UnavailableError("the identity provider's keys are unavailable: ask again later")
         return self._choose(key_id, algorithm)
 
     def _age(self) -> float:
@@ -84,7 +84,7 @@ class Keys:
             with anyio.fail_after(_TIMEOUT_S):
                 found = dict(_read_keys(await self._fetch()))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as error:
-            logger.warning("the identity provider's keys were not read: %s", _explain(error))
+            logger.warning("the identity provider's keys were not fetched: %s", _explain(error))
             return
         self._found = found  # replaced as a whole, so a key that the provider withdrew goes
         self._fetched = self._clock()
@@ -98,10 +98,10 @@ class Keys:
                     continue
                 # RFC 8414 requires this comparison: another issuer's keys must not count here.
                 if not isinstance(metadata, Mapping) or metadata.get("issuer") != self._issuer:
-                    raise ValueError("its metadata is another issuer's")
+                    raise ValueError("its metadata names another issuer")
                 place = metadata.get("jwks_uri")
                 if not isinstance(place, str) or not is_safe(place):
-                    raise ValueError("its metadata names no https:// address of keys")
+                    raise ValueError("its metadata has no https:// jwks_uri")
                 return await _get(client, place)
         raise ValueError("it has no metadata")
 

@@ -56,8 +56,8 @@ class AuthMiddleware:
             refused = error
         except GatewayMetricsError as error:
             # The provider is down, which says nothing about the token: 503, not 401.
-            logger.warning("who asks could not be told: %s", error)
-            text = "who asks cannot be told at present: ask again later"
+            logger.warning("the caller could not be authenticated: %s", error)
+            text = "callers cannot be authenticated at present: ask again later"
             refused = RefusedRequestError(text, status=503, error="temporarily_unavailable")
         else:
             await self._app(_admit(scope, caller), receive, send)
@@ -84,5 +84,5 @@ def find_caller(scope: Scope) -> Caller:
     """
     found = scope.get(_KEY)
     if not isinstance(found, Caller):
-        raise InternalError("a fault of this server: nobody was found to have asked")
+        raise InternalError("an internal error of this server: no caller was identified")
     return found

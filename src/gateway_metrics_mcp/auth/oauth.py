@@ -68,7 +68,7 @@ class _GatewaySubject(BaseModel):
     @model_validator(mode="after")
     def _read_token(self, info: ValidationInfo) -> Self:
         if (self.token_file is None) == (self.token_env is None):
-            raise ValueError("give token_file or token_env, one of them")
+            raise ValueError("give either token_file or token_env")
         if self.token_file is not None:
             folder: Any = info.context  # a relative token_file is beside the subjects file
             try:
@@ -151,13 +151,13 @@ class OAuthPolicy(AuthPolicy):
         token = read_bearer(read_header(headers, BEARER_HEADER))
         if token is None:
             raise RefusedCallerError(
-                "bring a token of the identity provider: the header Authorization: Bearer <token>"
+                "send a token of the identity provider: the header Authorization: Bearer <token>"
             )
         refuse_illegal(token, BEARER_HEADER, error="invalid_token")
         claims = await self._verify(token)
         if claims is None:
             raise RefusedCallerError(
-                "the token is not good here: it has to be of the right issuer, for this server,"
+                "the token is not valid here: it must be from the right issuer, for this server,"
                 " in force, and rightly signed",
                 error="invalid_token",
             )
@@ -172,7 +172,7 @@ class OAuthPolicy(AuthPolicy):
         caller = self.file.current.get(subject)
         if caller is None:
             raise RefusedCallerError(
-                "the token is good, but its subject has no rights here: ask whoever runs this"
+                "the token is valid, but its subject has no rights here: ask the operator of this"
                 " server to add it",
                 status=403,
                 error="access_denied",
@@ -217,11 +217,11 @@ def _check_address(address: str, flag: str) -> AnyHttpUrl:
         SettingsError: if it is not https, or http on loopback.
     """
     if not is_safe(address):
-        raise SettingsError(f"{flag} has to be an https:// address (http:// on loopback alone)")
+        raise SettingsError(f"{flag} must be an https:// address (http:// on loopback alone)")
     try:
         return _URL.validate_python(address)
     except ValidationError:
-        wrong = "--oauth-issuer and --oauth-audience have to be addresses"
+        wrong = "--oauth-issuer and --oauth-audience must be addresses"
     raise SettingsError(wrong)
 
 

@@ -100,7 +100,7 @@ class GatewayTokenPolicy(AuthPolicy):
         if not (given := token or bearer):
             or_bearer = f" or {BEARER_HEADER}: Bearer <token>" if self._takes_bearer else ""
             raise RefusedCallerError(
-                f"bring your own gateway token: the header {TOKEN_HEADER}: <token>{or_bearer}"
+                f"send your own gateway token: the header {TOKEN_HEADER}: <token>{or_bearer}"
             )
         refuse_illegal(given, BEARER_HEADER if token is None else TOKEN_HEADER)
         # A gateway token does not name its owner, so a short digest serves as the subject.

@@ -42,8 +42,8 @@ _LONGEST_TOKEN: Final = 16_384
 def find_fault(token: str) -> str | None:
     """What is malformed, as the words after "the token"; None for a well-formed token."""
     if len(token) > _LONGEST_TOKEN:
-        return f"is longer than any token ({_LONGEST_TOKEN} letters)"
-    return None if _VISIBLE.fullmatch(token) else "has a character that no token has"
+        return f"is longer than any token ({_LONGEST_TOKEN} characters)"
+    return None if _VISIBLE.fullmatch(token) else "contains a character not allowed in tokens"
 
 
 def refuse_illegal(token: str, header: str, *, error: str | None = None) -> None:
@@ -70,7 +70,7 @@ def read_header(headers: Headers, name: str) -> str | None:
     values = [value for key, value in headers if key.lower() == wanted]
     if len(values) > 1:
         raise RefusedCallerError(
-            f"the header {name} stands there twice", status=400, error="invalid_request"
+            f"the header {name} appears twice", status=400, error="invalid_request"
         )
     return values[0].decode("latin-1").strip() or None if values else None
 
@@ -111,9 +111,9 @@ class OperatorFile(Generic[Content]):
         try:
             self.current = self._read(self._path)
         except SettingsError as error:
-            logger.error("the %s stay as they were: %s", self._what, error)  # noqa: TRY400 - not our bug
+            logger.error("the %s stay unchanged: %s", self._what, error)  # noqa: TRY400 - not our bug
         else:
-            logger.warning("read %s again", self._path)
+            logger.warning("reloaded %s", self._path)
 
 
 def read_operator_file(
@@ -196,7 +196,7 @@ class TokenEntry(Rights):
         return "\n".join(lines)
 
 
-UNKNOWN_KEY: Final = f"an unknown key; there are {', '.join(TokenEntry.model_fields)}"
+UNKNOWN_KEY: Final = f"unknown key; known: {', '.join(TokenEntry.model_fields)}"
 
 
 class Tokens(BaseModel):
@@ -217,7 +217,7 @@ class Tokens(BaseModel):
         mark = "invalid_token" if authorization else None
         token = read_bearer(authorization)
         if token is None:
-            message = "give a token: the header Authorization: Bearer <token>"
+            message = "send a token: the header Authorization: Bearer <token>"
             raise RefusedCallerError(message, error=mark)
         given = digest(token)
         # All entries, in constant time: the response time reveals nothing about the digests.
@@ -277,7 +277,7 @@ def read_lifetime(text: str) -> timedelta:
     """
     match = _LIFETIME.fullmatch(text.strip().lower())
     if match is None:
-        raise ValueError(f"{text!r} is no lifetime: give days or hours, such as 90d or 12h")
+        raise ValueError(f"{text!r} is not a lifetime: give days or hours, such as 90d or 12h")
     return timedelta(days=int(match[1])) if match[2][0] == "d" else timedelta(hours=int(match[1]))
 
 

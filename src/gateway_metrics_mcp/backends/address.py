@@ -16,7 +16,7 @@ _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):/{1,3}")
 _HOST: Final = re.compile(r"(?:[^:]*|\[[0-9a-fA-F:.]*\])(?::\d+)?")
 _GATEWAYS: Final = ("http", "https")
 _OF_ENGINE: Final = (
-    "the backend's address holds a password, which others can read in the process list. Give"
+    "the backend's address contains a password, which others can read in the process list. Give"
     " user@host, and put the password into GATEWAY_METRICS_CLICKHOUSE_PASSWORD, or its file's name"
     " into GATEWAY_METRICS_CLICKHOUSE_PASSWORD_FILE"
 )
@@ -26,8 +26,8 @@ _OF_GATEWAY: Final = (
     " into --token-file"
 )
 _IN_QUERY: Final = (
-    "the backend's address has a ?query in which a secret may stand. Give the address alone"
-    " (?secure=true is known to clickhouse://), and passwords and tokens apart"
+    "the backend's address has a ?query that may contain a secret. Give the address alone"
+    " (clickhouse:// takes ?secure=true), and passwords and tokens apart"
 )
 
 
@@ -69,7 +69,7 @@ SCHEMES: Final = ("clickhouse://", "clickhouses://")
 
 _FORM: Final = "clickhouse://user@host:8123/database, with ?secure=true or clickhouses:// for TLS"
 _REVEALED: Final = (
-    "the backend's URL holds a password, which others can read in the process list. Put it into"
+    "the backend's URL contains a password, which others can read in the process list. Put it into"
     " GATEWAY_METRICS_CLICKHOUSE_PASSWORD, or its file's name into"
     " GATEWAY_METRICS_CLICKHOUSE_PASSWORD_FILE"
 )
@@ -145,12 +145,12 @@ def read_host(text: str) -> str:
     """
     text = text.strip()
     if not _VISIBLE.fullmatch(text) or _NOT_IN_PATHS.search(text):
-        raise SettingsError(f"the gateway's host is no address. Give {EXAMPLE_HOST}")
+        raise SettingsError(f"the gateway's host is not an address. Give {EXAMPLE_HOST}")
     if "?" in text or "#" in text:
         raise SettingsError("the gateway's host has a query or a fragment: give the address alone")
     if "@" in text:
         raise SettingsError(
-            "the gateway's host has a user name in it: give the address alone, and the token apart"
+            "the gateway's host contains a user name: give the address alone, and the token apart"
         )
     parts = _split(text)
     if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -163,7 +163,7 @@ def read_host(text: str) -> str:
 
 def _split(text: str) -> SplitResult:
     """The parts of an http(s) address with a valid host and port."""
-    wrong = f"the gateway's host is no address. Give {EXAMPLE_HOST}"
+    wrong = f"the gateway's host is not an address. Give {EXAMPLE_HOST}"
     try:
         parts = urlsplit(text)
         is_known = parts.scheme in ("http", "https")

@@ -109,7 +109,7 @@ async def _try_datasources(backend: Backend, now: datetime, *, is_remote: bool) 
             findings.append(Finding(datasource, is_good=False, detail=str(error)))
     # One missing table is normal: a directory holds what was imported. All missing is not.
     if all(finding.is_absent for finding in findings):
-        findings.append(Finding("data", is_good=False, detail="none of the tables is there"))
+        findings.append(Finding("data", is_good=False, detail="none of the tables exists"))
     details = {finding.detail for finding in findings if not finding.is_good}
     if is_remote and len(details) == 1 and not any(finding.is_good for finding in findings):
         return [Finding("gateway", is_good=False, detail=f"{details.pop()} (all datasources)")]

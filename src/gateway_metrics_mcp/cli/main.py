@@ -89,11 +89,11 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
     parser = _build_parser()
     known, rest = parser.parse_known_args(argv)
     if known.command in _OWN_FLAGS:
-        parser.error(f"{known.command} has flags of its own: it stands first")
+        parser.error(f"{known.command} must come first: it has flags of its own")
     parser.refuse(rest, argv)
     if known.command not in _COMMANDS:
         if set(known.command) & set("@:/\\"):  # there may be a password in it
-            parser.error("an address or a directory is given as --backend ADDRESS")
+            parser.error("give an address or a directory as --backend ADDRESS")
         choice = did_you_mean(known.command, _COMMANDS | _OTHERS)
         parser.error(f"unknown command {known.command}. {choice}")
     return vars(known)

@@ -63,9 +63,9 @@ async def list_tools(
             async with Client(server, mode="legacy") as client:
                 return [tool.name for tool in (await client.list_tools()).tools]
     except FileNotFoundError:
-        wrong = "the command is not there"
+        wrong = "the command was not found"
     except TimeoutError:
         wrong = f"the server gave no answer within {timeout_s:g} seconds"
     except Exception:  # noqa: BLE001 - the SDK's own are many; the server has said why on stderr
-        wrong = "the server ended before it answered; what it said stands above"
+        wrong = "the server ended before it answered; its output is above"
     raise UnreachableError(wrong)

@@ -141,8 +141,8 @@ class MetricsApi:
                 result = await self._run(request, query, find_caller(request.scope))
         except TimeoutError:
             if query is None:
-                raise HTTPException(408, "the body did not come in time") from None
-            advice = "Ask a shorter window or fewer groups"
+                raise HTTPException(408, "the body did not arrive in time") from None
+            advice = "Ask for a shorter window or fewer groups"
             text = f"no answer within {self._timeout_s:g} s. {advice}"
             raise BackendTimeoutError(text) from None
         describe_call(rows=len(result.points))
@@ -236,7 +236,7 @@ async def _read_body(request: Request) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if kind != "application/json" or encoding != "identity":
-        raise HTTPException(415, "the body has to be application/json, not compressed")
+        raise HTTPException(415, "the body must be application/json, not compressed")
     # Counted while reading: a Content-Length can be missing or wrong.
     body = bytearray()
     async for part in request.stream():
@@ -289,7 +289,7 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
 async def _refuse_fault(_: Request, error: Exception) -> Response:
     """The response to an unexpected exception: its traceback goes to the log only."""
     logger.error("a request failed", exc_info=error)
-    return refuse(InternalError("a fault of this server; its log says more"))
+    return refuse(InternalError("an internal error of this server; see its log"))
 
 
 def _write_error(

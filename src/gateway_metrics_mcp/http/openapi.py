@@ -44,15 +44,15 @@ _SCALARS: Final[dict[FieldType, dict[str, Any]]] = {
     "boolean": {"type": "boolean"},
 }
 _ERRORS: Final = {
-    "400": "The query does not fit (every reason is listed), or is too large",
+    "400": "The query is invalid (every reason is listed), or too large",
     "401": "No token, or an unknown one",
     "403": "The token has expired",
-    "408": "The body did not come in time",
+    "408": "The body did not arrive in time",
     "413": f"The body is larger than {MOST_BYTES // 1024} KiB",
     "415": "The body is not JSON, or compressed",
     "421": "Without tokens: a host that is not served",
-    "500": "The data cannot be read, or a fault of the server",
-    "503": "Too many queries, or the engine is away: ask again after Retry-After seconds",
+    "500": "The data cannot be read, or an internal server error",
+    "503": "Too many queries, or the engine is unavailable: ask again after Retry-After seconds",
     "504": "The query took too long",
 }
 

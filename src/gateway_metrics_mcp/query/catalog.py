@@ -37,7 +37,7 @@ _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
 }
 # What a model reads of a broken catalog file: the full text names a path.
 _UNUSABLE: Final = (
-    "the catalog file of this server cannot be used: whoever runs it finds the reason in its log"
+    "the catalog file of this server cannot be used: the reason is in its log"
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+ -]{0,79}")
 _UNIT: Final = re.compile(r"[A-Za-z0-9%/$ ]{0,20}")
@@ -200,11 +200,11 @@ def _check_names(datasource: str, field: str, entry: Mapping[str, Any]) -> None:
     """Refuse names and units that could break a list: answers print them without quotes."""
     if _NAME.fullmatch(field) is None:
         raise ValueError(
-            f"{datasource}: {field!r} is no name: up to 80 of A-Z a-z 0-9 _ . : / @ + -"
+            f"{datasource}: {field!r} is not a name: up to 80 of A-Z a-z 0-9 _ . : / @ + -"
         )
     if _UNIT.fullmatch(str(entry.get("unit") or "")) is None:
         raise ValueError(
-            f"{datasource}: the unit of {field} is none: up to 20 letters, % / $ or digits"
+            f"{datasource}: the unit of {field} is not valid: up to 20 letters, % / $ or digits"
         )
 
 

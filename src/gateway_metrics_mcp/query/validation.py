@@ -85,14 +85,14 @@ def check_size(value: object, whole: str) -> None:
 def _find_excess(value: object, place: str, whole: str) -> Iterator[Problem]:
     if isinstance(value, Mapping):
         if len(value) > MOST_KEYS:
-            yield Problem(place or whole, f"{len(value)} keys, the most are {MOST_KEYS}")
+            yield Problem(place or whole, f"{len(value)} keys, the limit is {MOST_KEYS}")
             return
         for key, item in value.items():
             yield from _find_excess(item, f"{place}.{key}" if place else key, whole)
     elif isinstance(value, list | tuple):
         most = MOST_ENTRIES if place in ("aggregations", "groupBy", "filters") else MOST_VALUES
         if len(value) > most:
-            yield Problem(place or whole, f"{len(value)} entries, the most are {most}")
+            yield Problem(place or whole, f"{len(value)} entries, the limit is {most}")
             return
         for index, item in enumerate(value):
             yield from _find_excess(item, f"{place}[{index}]", whole)
@@ -189,7 +189,7 @@ class QueryValidator:
             )
         aggregation = Aggregation(type=known_type, column=name)
         if aggregation in self._aggregations:
-            self.problems.add(place, f'"{known_type} {name}" stands here twice')
+            self.problems.add(place, f'"{known_type} {name}" appears twice')
         if known_type in RATE_TYPES and self.is_distribution:
             self.problems.add(place, f"{known_type} needs a timeseries: it divides by its buckets")
         self._aggregations.add(aggregation)
@@ -202,7 +202,7 @@ class QueryValidator:
             place = f"groupBy[{index}]"
             name = self._read_dimension(place, item)
             if name in read:
-                self.problems.add(place, f"{quote(item)} stands here twice")
+                self.problems.add(place, f"{quote(item)} appears twice")
             if name is not None:
                 read[name] = None
         return tuple(read)
@@ -213,7 +213,7 @@ class QueryValidator:
         if item == METADATA_PREFIX:
             self.problems.add(place, 'the key is missing. Give "metadata.<key>"')
         elif not is_text(item):
-            self.problems.add(place, f"{quote(item)} is no text that can be sent")
+            self.problems.add(place, f"{quote(item)} contains characters that cannot be sent")
         return item
 
     def _read_name(self, kind: AliasKind, place: str, value: object) -> str | None:
@@ -236,13 +236,13 @@ class QueryValidator:
         if kind != "columns" and is_key:
             choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
         choice = f"{self._explain_place(kind, name, fields)}{choice}"
-        self.problems.add(place, f"{quote(value)} is no {what} of {self.datasource}. {choice}")
+        self.problems.add(place, f"{quote(value)} is not a {what} of {self.datasource}. {choice}")
         return None
 
     def _explain_place(self, kind: AliasKind, name: str, datasource: Datasource) -> str:
         """Where a misplaced name would be valid: another datasource, or group-by."""
         if kind == "columns" and name in datasource.group_by:
-            return f"{name} is a group-by field: grouped by it, an answer has a row a value. "
+            return f"{name} is a group-by field: grouped by it, an answer has one row per value. "
         others = [
             other
             for other, fields in self.catalog.datasources.items()
@@ -274,7 +274,7 @@ class QueryValidator:
             field = self.catalog.filter_field(self.datasource, name)
             if field is None and not self._allow_unknown:
                 names = [*self.catalog.datasources[self.datasource].filters, "metadata.<key>"]
-                wrong = f"{quote(name)} is no filter of {self.datasource}"
+                wrong = f"{quote(name)} is not a filter of {self.datasource}"
                 self.problems.add(f"{place}.fieldName", f"{wrong}. {did_you_mean(name, names)}")
                 name = None
         operator = self._read_operator(item.get("operator"), name, field, f"{place}.operator")

@@ -44,7 +44,7 @@ def _read_names(value: object) -> list[object]:
         value = [name.strip() for name in value.split(",") if name.strip()]
     names = _read_list(value)
     if any(isinstance(name, str) and len(name) > _LONGEST_NAME for name in names):
-        raise ValueError(f"a name of more than {_LONGEST_NAME} letters")
+        raise ValueError(f"a name of more than {_LONGEST_NAME} characters")
     return names
 
 
@@ -54,7 +54,7 @@ def _read_list(value: object) -> list[object]:
     if not isinstance(value, list | tuple):
         return [value]
     if len(value) > MOST_ENTRIES:
-        raise ValueError(f"{len(value)} entries, the most are {MOST_ENTRIES}")
+        raise ValueError(f"{len(value)} entries, the limit is {MOST_ENTRIES}")
     return [parse_json(entry) for entry in value]
 
 
@@ -206,7 +206,7 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: Problems) ->
             choice = did_you_mean(name, names)
             problems.add(quote(name), f"unknown argument. {choice}")
         elif not _is_text(value):
-            problems.add(name, "holds a NUL or half a surrogate pair, which is no text")
+            problems.add(name, "contains a NUL or half a surrogate pair, which is not text")
         elif value is not None:
             given[name] = value
     try:

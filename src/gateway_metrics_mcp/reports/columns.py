@@ -131,7 +131,7 @@ def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Sourc
         elif name := _measure_name(entry, measures):
             source = measures.get(name, SHARE)
             if source in sources:
-                parts.problems.add(place, f"{quote(name)} stands here twice")
+                parts.problems.add(place, f"{quote(name)} appears twice")
         elif entry.strip().lower() in _TOTAL_NAMES:
             continue  # every answer has total
         elif problem := _explain(entry, known, measures, parts.catalog):
@@ -183,7 +183,7 @@ def _explain(
         return None
     where = "" if near[0] in (*allowed, SHARE) else ", a measure of another datasource"
     return (
-        f"{quote(entry)} is no measure. Did you mean {' or '.join(near)}{where}? Measures here:"
+        f"{quote(entry)} is not a measure. Did you mean {' or '.join(near)}{where}? Measures here:"
         f" {', '.join((*allowed, SHARE))}; or a function and a column: sum costInUSD"
     )
 

@@ -203,9 +203,7 @@ class QueryExecutor:
         for filter_, name in listed_filters(request, self.catalog):
             seen = await run_in_thread_if_large(rows, find_seen, request, results, name)
             if seen is None:
-                unsure.append(
-                    f"unknown whether each value of {name} has rows: call limit reached"
-                )
+                unsure.append(f"unknown whether each value of {name} has rows: call limit reached")
             if seen is None or not any(find_unmatched(filter_, seen, None)):
                 continue
             known = None  # similar values need the field's values in all rows: one more query

@@ -30,7 +30,7 @@ from gateway_metrics_mcp.reports.request import ParserOptions, read_times
 ANY_KEY: Final = f"{METADATA_PREFIX}<key>"
 _LONGEST: Final = 256
 _NO_KEYS: Final = (
-    "the gateway's API cannot list the keys of the metadata. A key that is known works as a field:"
+    "the gateway's API cannot list the keys of the metadata. A known key works as a field:"
     f" {ANY_KEY}"
 )
 
@@ -127,7 +127,7 @@ def _read_text(name: str, value: object, problems: Problems) -> str | None:
     elif not isinstance(value, str):
         wrong = f"expected text, got {quote(value)}"
     elif len(value) > _LONGEST:
-        wrong = f"more than {_LONGEST} letters"
+        wrong = f"more than {_LONGEST} characters"
     else:
         return value
     problems.add(name, wrong)
@@ -157,7 +157,7 @@ def _read_field(
     elif options.allow_unknown and field:
         return field
     else:
-        message = f"{quote(given)} is no group-by field of {name}. {did_you_mean(given, listed)}"
+        message = f"{quote(given)} is not a group-by field of {name}. {did_you_mean(given, listed)}"
     problems.add("field", message)
     return None
 

@@ -175,7 +175,7 @@ def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -
             planned = plan_queries(less, has_all_row=has_all_row, most=most)
             if count_queries(planned) + _KEPT_FOR_SPLIT <= most:
                 return way
-    return f"it takes more than {most} upstream calls, the limit"
+    return f"it takes more than the limit of {most} upstream calls"
 
 
 def _add_checks(

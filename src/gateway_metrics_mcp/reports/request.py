@@ -242,7 +242,7 @@ def _check_buckets(query: Query, problems: Problems) -> None:
         better = choose_interval(query.start_ts, query.end_ts)
         problems.add(
             "interval",
-            f"{query.interval} would give {count} buckets, the most are {MOST_POINTS}."
+            f"{query.interval} would give {count} buckets, the limit is {MOST_POINTS}."
             f" Use {better}, or a shorter window",
         )
 
@@ -292,7 +292,7 @@ def _read_order(
         *(value.name for value in values),
     )
     if not isinstance(order, str) or not order.strip():
-        problems.add("orderBy", f"{quote(order)} is no column. Allowed: {', '.join(columns)}")
+        problems.add("orderBy", f"unknown column {quote(order)}. Allowed: {', '.join(columns)}")
         return None, True
     is_descending = not order.strip().startswith("-")
     wanted = order.strip().removeprefix("-").strip()
@@ -302,5 +302,5 @@ def _read_order(
         if name in columns:
             return name, is_descending
     choice = did_you_mean(wanted, columns)
-    problems.add("orderBy", f"{quote(wanted)} is no column of this answer. {choice}")
+    problems.add("orderBy", f"unknown column {quote(wanted)}. {choice}")
     return None, True

@@ -219,7 +219,7 @@ def _format(instant: datetime, zone: ZoneInfo) -> str:
 def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> Problems:
     """Problems: unknown arguments, and times that are not absolute."""
     problems = Problems(
-        Problem(quote(name), f"is not part of such a resource. {did_you_mean(name, names)}")
+        Problem(quote(name), f"is not a parameter of such a resource. {did_you_mean(name, names)}")
         for name in raw
         if name not in names
     )

@@ -144,7 +144,7 @@ def _list_families(m: Metrics) -> list[tuple[str, str, str, tuple[str, ...], Sam
     return [
         ("counter", "tool_calls", "Tool calls by outcome.", ("tool", "code"), m.calls),
         ("histogram", "tool_call_seconds", "How long tool calls took.", _TOOL, called_s),
-        ("gauge", "tool_calls_in_flight", "Tool calls under way.", (), {(): m.calls_in_flight}),
+        ("gauge", "tool_calls_in_flight", "Tool calls in flight.", (), {(): m.calls_in_flight}),
         ("counter", "returned_bytes", "Bytes of the answers' text.", _TOOL, _key(m.bytes_returned)),
         (
             "counter",
@@ -156,7 +156,7 @@ def _list_families(m: Metrics) -> list[tuple[str, str, str, tuple[str, ...], Sam
         (
             "counter",
             "upstream_calls",
-            "Questions to the backend by outcome.",
+            "Backend queries by outcome.",
             ("code",),
             _key(m.upstream),
         ),
@@ -164,13 +164,19 @@ def _list_families(m: Metrics) -> list[tuple[str, str, str, tuple[str, ...], Sam
         (
             "gauge",
             "upstream_calls_in_flight",
-            "Questions to the backend under way.",
+            "Backend queries in flight.",
             (),
             {(): m.upstream_in_flight},
         ),
-        ("counter", "upstream_retries", "Requests sent once more.", (), {(): m.retries}),
-        ("counter", "cache_lookups", "Questions looked up in the cache.", ("result",), lookups),
-        ("counter", "joined_calls", "Questions that waited for the same one.", (), {(): m.joined}),
+        ("counter", "upstream_retries", "Requests retried.", (), {(): m.retries}),
+        ("counter", "cache_lookups", "Queries looked up in the cache.", ("result",), lookups),
+        (
+            "counter",
+            "joined_calls",
+            "Queries that shared a call.",
+            (),
+            {(): m.joined},
+        ),
         ("gauge", "build_info", "The version.", ("version",), {(__version__,): 1}),
     ]
 

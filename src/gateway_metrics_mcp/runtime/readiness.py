@@ -76,11 +76,11 @@ def _describe(error: Exception) -> str:
     """A reason for the public: the error's text may contain a path, so it is only logged."""
     match error:
         case SettingsError():
-            return "the set-up is wrong; the log says more"
+            return "the configuration is wrong; the log has details"
         case BackendTimeoutError():
             return "the backend gave no answer in time"
         case GatewayError():
             return f"the backend fails ({error.code})"
         case GatewayMetricsError():
-            return f"the backend cannot be used ({error.code}); the log says more"
-    return "a fault of this server; its log says more"
+            return f"the backend cannot be used ({error.code}); the log has details"
+    return "an internal error of this server; see its log"

@@ -245,7 +245,7 @@ class MetricsServer(MCPServer[None]):
                 return Answer(_explain(name, known))
             except Exception:
                 logger.exception("tool %s failed", quote(name))
-                error = InternalError("a fault of this server; its log says more.")
+                error = InternalError("an internal error of this server; see its log.")
                 return Answer(_explain(name, error))
 
         with watch_call(name, self.meter) as call:

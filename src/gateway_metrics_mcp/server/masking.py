@@ -297,7 +297,7 @@ class MaskingBackend:
                 allowed = [o for o in _WHOLE if known is None or o in known.allowed]
                 problems.add(
                     f"filters[{number}].operator",
-                    f"{one.operator} would compare parts of e-mail addresses, which are hidden."
+                    f"{one.operator} would compare parts of e-mail addresses, which are masked."
                     f" Allowed for {one.field_name} here: {', '.join(allowed)}, with a whole value"
                     " or the user-… that stands for it",
                 )
@@ -353,7 +353,7 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
     """
     if not settings.hide_emails:
         if settings.hide_emails_key is not None:
-            raise SettingsError("hide_emails_key hides nothing alone: --hide-emails true as well")
+            raise SettingsError("hide_emails_key has no effect without --hide-emails true")
         return None
     path = settings.hide_emails_key
     try:

@@ -161,8 +161,8 @@ async def _read_rows(context: ToolContext, raw: Any, caller: Caller) -> Answer:
     size = len(answer.text.encode())
     if size > MOST_BYTES:
         raise TooManyRowsError(
-            f"all rows take {size / 1e6:.1f} MB as CSV, the most are {MOST_BYTES / 1e6:.0f} MB."
-            " Ask a shorter window, fewer group-by fields, or filter"
+            f"all rows take {size / 1e6:.1f} MB as CSV, the limit is {MOST_BYTES / 1e6:.0f} MB."
+            " Ask for a shorter window, fewer group-by fields, or filter"
         )
     return answer
 
@@ -177,6 +177,6 @@ def _write_rows(report: Report) -> Answer:
 async def _refuse(_context: ToolContext, raw: Any, _caller: Caller) -> Answer:
     if str(raw).startswith(ROWS):
         raise UnknownResourceError(
-            "no rows have this URI: give one whole, as the last line of an answer has it"
+            "not a rows URI: copy the whole URI from the last line of an answer"
         )
     raise UnknownResourceError(f"no resource {quote(raw)}. {did_you_mean(raw, _READABLE)}")

@@ -169,7 +169,7 @@ async def test_a_cancelled_question_is_killed_by_its_id(
     for kill in kills:
         assert kill.text == "KILL QUERY WHERE query_id = {id:String} AND user = currentUser() ASYNC"
         assert kill.parameters == {"id": asked.query_id}
-    assert not caplog.records  # nobody asked for the end that the server reports
+    assert not caplog.records  # that was not requested the end that the server reports
     site.is_held = False
     assert len((await backend.query(make_query(), LOCAL)).points) == 1
 

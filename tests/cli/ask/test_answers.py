@@ -264,7 +264,7 @@ def test_a_date_as_a_range_is_that_day(ask: Ask) -> None:
 
 PAGED: Final = ("--sum", "costInUSD", "--by", "modelName", "--limit", "1")
 HINT: Final = re.compile(
-    r"# \d+ (?:rows? )?more: the same (?:without ([^,]+), )?with (.+)", re.MULTILINE
+    r"# \d+ more(?: rows?)?: the same (?:without ([^,]+), )?with (.+)", re.MULTILINE
 )
 
 

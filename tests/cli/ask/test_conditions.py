@@ -52,12 +52,12 @@ def test_brackets_and_signs_of_a_value_are_kept(
         ('modelName contains "a" or "b"', "one value each: only in and not in take several"),
         ('modelName = "a" or modelName = "b"', "for one of several, modelName in a, b"),
         ('team = a and "modelName" = b', "one condition each: repeat --where, or quote the value"),
-        ("modelName === x", '"===" is no operator. Did you mean =?'),
-        ("modelName !== x", '"!==" is no operator. Did you mean !=?'),
-        ("latencyMs => 5", '"=>" is no operator. Did you mean >=?'),
-        ("latencyMs > = 5", '"> =" is no operator. Did you mean >=?'),
-        ("modelName =~ gpt", '"=~" is no operator. Did you mean contains?'),
-        ("modelName=<unknown>", "A value that begins with a sign stands in quotes"),
+        ("modelName === x", 'unknown operator "===". Did you mean =?'),
+        ("modelName !== x", 'unknown operator "!==". Did you mean !=?'),
+        ("latencyMs => 5", 'unknown operator "=>". Did you mean >=?'),
+        ("latencyMs > = 5", 'unknown operator "> =". Did you mean >=?'),
+        ("modelName =~ gpt", 'unknown operator "=~". Did you mean contains?'),
+        ("modelName=<unknown>", "Quote a value that begins with a sign"),
     ],
 )
 def test_what_would_be_another_filter_is_refused_with_the_spelling(
@@ -101,13 +101,13 @@ def test_a_filter_takes_what_the_shell_has_told_apart(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["modelName", "is", "gpt"], '--filter "modelName is gpt": "is" is no operator.'),
-        (["modelName", "=>", "gpt"], '"=>" is no operator. Did you mean >=?'),
+        (["modelName", "is", "gpt"], '--filter "modelName is gpt": unknown operator "is".'),
+        (["modelName", "=>", "gpt"], 'unknown operator "=>". Did you mean >=?'),
         (["modelName", "="], "the value is missing"),
         (["modelName"], "the operator is missing. Allowed: !="),
         (["modelName", "=", "a", "b"], "EQUAL takes one value, got ['a', 'b']. For several use IN"),
-        (["virtualModelName", "is", "not", "null", "x"], 'nothing follows is not null, got "x"'),
-        (["modelNam", "=", "a"], '--filter "modelNam = a": "modelNam" is no filter'),
+        (["virtualModelName", "is", "not", "null", "x"], 'is not null takes no value, got "x"'),
+        (["modelNam", "=", "a"], '--filter "modelNam = a": "modelNam" is not a filter'),
         ([], "argument --filter: expected at least one argument"),
     ],
 )

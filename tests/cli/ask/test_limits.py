@@ -68,10 +68,10 @@ def test_a_bucket_that_the_window_cuts_is_named_so(gateway: Server, ask: Ask) ->
 @pytest.mark.parametrize(
     ("limit", "said"),
     [
-        ("errorRate > 1", "errorRate is a part of 1. Write 1%, or 100%"),
-        ("errorRate >= 1.0", "errorRate is a part of 1. Write 1%, or 100%"),
-        ("errorRate > 5", "errorRate is a part of 1. Write 5%, or 0.05"),
-        ("errorRate_change < -1", "errorRate_change is a part of 1. Write -1%, or -100%"),
+        ("errorRate > 1", "errorRate is a fraction of 1. Write 1%, or 100%"),
+        ("errorRate >= 1.0", "errorRate is a fraction of 1. Write 1%, or 100%"),
+        ("errorRate > 5", "errorRate is a fraction of 1. Write 5%, or 0.05"),
+        ("errorRate_change < -1", "errorRate_change is a fraction of 1. Write -1%, or -100%"),
     ],
 )
 def test_a_part_has_no_limit_that_could_be_meant_in_percent(

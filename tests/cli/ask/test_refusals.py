@@ -19,11 +19,11 @@ from gateway_metrics_mcp.settings import flag_names
 DAY: Final = ("--start", "2026-07-01", "--end", "2026-07-02")
 COST: Final = ("distribution", *DAY, "--sum", "costInUSD")
 CONTAINS: Final = (
-    '- --where "team contians x": "contians" is no operator. Did you mean contains or'
+    '- --where "team contians x": unknown operator "contians". Did you mean contains or'
     " not contains or not in? "
 )
 MODEL_NAME: Final = (
-    '- --by modelNam: "modelNam" is no group-by field of modelMetrics. Did you mean modelName'
+    '- --by modelNam: "modelNam" is not a group-by field of modelMetrics. Did you mean modelName'
     " or providerModelName? "
 )
 MANUAL: Final = Path(__file__).parents[3] / "docs" / "automation.md"
@@ -80,8 +80,11 @@ def test_all_problems_come_at_once_and_speak_of_flags(ask: Ask) -> None:
         '- --fail-if "much": expected a column, a comparison and a number: sumCostInUSD > 100',
         '- --limit: expected a whole number from 1, got "x"',
         "- --range: missing. ",
-        '- --sum costInUSDD: "costInUSDD" is no column of modelMetrics. Did you mean costInUSD? ',
-        '- --measure errorRat: "errorRat" is no measure. Did you mean errorRate? ',
+        (
+            '- --sum costInUSDD: "costInUSDD" is not a column of modelMetrics. Did you mean'
+            " costInUSD? "
+        ),
+        '- --measure errorRat: "errorRat" is not a measure. Did you mean errorRate? ',
         MODEL_NAME,
     ]
 
@@ -99,10 +102,10 @@ def test_all_problems_come_at_once_and_speak_of_flags(ask: Ask) -> None:
         (["distribution", "--start", "2026-07-02", "--end", "2026-07-01"], "--end: "),
         ([*COST, "--compare", "sometime"], "--compare: "),
         ([*COST, "--sum"], "argument --sum: expected one argument"),
-        ([*COST, "--fail-if", "sumCost > 1"], '"sumCost" is no value of this answer'),
+        ([*COST, "--fail-if", "sumCost > 1"], 'unknown value "sumCost"'),
         ([*COST, "--fail-if", "total > 5%"], "total is not in percent"),
         ([*COST, "--measure", "share", "--fail-if", "share > 5"], "Write 5%, or 0.05"),
-        ([*COST, "--fail-if", "total > 5", "--format", "explain"], "nothing is asked"),
+        ([*COST, "--fail-if", "total > 5", "--format", "explain"], "asks nothing"),
         (["timeseries", *DAY, "--fail-if", "total > 5"], "For each bucket: any total > 5"),
         (["values", "modelNam", *DAY], "Did you mean modelName"),
         (["values", *DAY], "FIELD: missing"),

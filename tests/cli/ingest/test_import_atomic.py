@@ -124,7 +124,7 @@ def test_the_same_content_comes_in_once_unless_again(data: Data, csv: Write) -> 
 
     done = data.bring(first, twin)
 
-    assert f"{twin}: imported before, in {first}; --again imports it once more" in done.out
+    assert f"{twin}: imported before, in {first}; --again imports it again" in done.out
     assert len(data.rows()) == 2000
 
     before = data.files()
@@ -166,5 +166,5 @@ def test_a_record_that_cannot_be_read_stops_the_import(data: Data, csv: Write) -
     done = data.bring(csv("CreatedAt\n2026-07-11T00:00Z\n", "b.csv"))
 
     assert done.code == 1
-    assert f"{record} cannot be read, so it is not known what was imported already" in done.err
+    assert f"{record} cannot be read, so what was already imported is unknown" in done.err
     assert len(data.rows()) == 1

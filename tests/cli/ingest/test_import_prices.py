@@ -57,7 +57,7 @@ async def test_a_price_fills_the_cost_that_is_absent(data: Data, csv: Write, ask
         ('[[price]]\nmodel = "x"\ninput = -1\noutput = 1\n', "price 1: input has to be USD"),
         ('[[price]]\nmodel = "x"\ninput = true\noutput = 1\n', "price 1: input has to be USD"),
         ('[[price]]\nmodel = "x"\ninput = nan\noutput = 1\n', "price 1: input has to be USD"),
-        ("[[price]]\ninput = 1\noutput = 1\n", "price 1: model has to be a name or a pattern"),
+        ("[[price]]\ninput = 1\noutput = 1\n", "price 1: model must be a name or a pattern"),
         ('[[price]]\nmodel = "x"\nouput = 1\n', "unknown key ouput. Did you mean output or input?"),
         ("[[price", "cannot be read"),
     ],

@@ -86,7 +86,7 @@ def test_wrong_usage_ends_with_2(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("calls.txt", b"CreatedAt\n", "its name does not tell the format. Give --format"),
+        ("calls.txt", b"CreatedAt\n", "its name does not show the format. Give --format"),
         ("calls.csv", b"", "has no header"),
         ("calls.csv", b"a,a\n1,2\n", 'has two columns "a"'),
         ("calls.csv", b"\xff\xfe\x00", "is not UTF-8 text"),
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_table_is_refused(
 
 
 def test_a_folder_is_no_file(data: Data, tmp_path: Path) -> None:
-    assert "is no file; name files, or a pattern such as" in data.bring(tmp_path).err
+    assert "is not a file; name files, or a pattern such as" in data.bring(tmp_path).err
 
 
 def test_the_format_can_be_told(data: Data, csv: Write) -> None:

@@ -264,10 +264,14 @@ def test_a_link_is_followed(home: Any) -> None:
         ("cursor", '{"mcpServers": {"a": }}', "line 1, column 22: a value is expected"),
         ("cursor", '{"mcpServers": ["a"]}', "line 1, column 16: an object is expected"),
         ("vscode", '{"servers": {} /* open', "line 1, column 16: a comma or } is expected"),
-        ("vscode", '{"servers": {}} more', "line 1, column 17: the file goes on after its end"),
+        (
+            "vscode",
+            '{"servers": {}} more',
+            "line 1, column 17: more text after the end of the document",
+        ),
         ("vscode", '{"inputs": {}, "servers": {}}', "line 1, column 12: an array is expected"),
         ("vscode", '{"servers', "line 1, column 2: this string does not end"),
-        ("vscode", "[" * 5000, "too deep"),
+        ("vscode", "[" * 5000, "nested too deeply"),
     ],
 )
 def test_a_file_that_the_client_cannot_read_is_left_as_it_is(
@@ -314,5 +318,5 @@ def test_an_environment_that_is_none_is_replaced_and_named(env: str, home: Any) 
     code, _, err = home.install("cursor", "--backend", HOST)
 
     assert code == 0
-    assert "not kept of the entry that was there: env" in err or env == "null"
+    assert "dropped from the previous entry: env" in err or env == "null"
     assert entry_of(home, "cursor")["env"] == {"TFY_API_KEY": "${env:TFY_API_KEY}"}

@@ -62,7 +62,7 @@ def test_a_server_that_does_not_start_is_a_failure_and_the_file_stays(home: Any)
     code, _, err = home.install("cursor", "--backend", "demo:", "--uvx", tries=True)
 
     assert code == 1
-    assert "the command is not there" in err
+    assert "the command was not found" in err
     assert home.read("cursor")["mcpServers"]["gateway-metrics"]["command"] == "uvx"
 
 

@@ -151,7 +151,7 @@ def test_what_cannot_be_kept_is_named_and_no_value_shown(flags: tuple[str, ...],
         " TFY_API_KEY, GATEWAY_METRICS_GONE, GATEWAY_METRICS_CALLS\n"
     )
     assert code == 0
-    assert f"not kept of the entry that was there: {said}" in err
+    assert f"dropped from the previous entry: {said}" in err
     assert "planted" not in out + err
     if not flags:
         assert entry_of(home) == {
@@ -167,7 +167,7 @@ def test_the_command_of_something_else_is_named_and_leaves_nothing(home: Any) ->
 
     _, out, err = home.install("cursor", "--backend", "demo:")
 
-    assert "not kept of the entry that was there: command, args\n" in err
+    assert "dropped from the previous entry: command, args\n" in err
     assert "planted" not in out + err
     assert entry_of(home) == {"command": COMMAND, "args": ["--backend", "demo:"], "env": {"A": "1"}}
 
@@ -179,7 +179,7 @@ def test_the_parts_of_a_remote_entry_are_named(flags: tuple[str, ...], home: Any
 
     _, out, err = home.install("claude-code", "--backend", "demo:", *flags)
 
-    assert "not kept of the entry that was there: url, headers\n" in err
+    assert "dropped from the previous entry: url, headers\n" in err
     assert "planted" not in out + err
 
 

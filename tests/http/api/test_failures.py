@@ -58,7 +58,7 @@ class Failing:
         (EngineError("a Parquet file cannot be read"), "engine", "a Parquet file cannot be read"),
         (GatewayMetricsError("strange"), "internal", "strange"),
         (SettingsError("/secret is not there", public="set it up"), "settings", "set it up"),
-        (RuntimeError("secret"), "internal", "a fault of this server; its log says more"),
+        (RuntimeError("secret"), "internal", "an internal error of this server; see its log"),
     ],
     ids=repr,
 )
@@ -110,7 +110,9 @@ async def test_more_rows_than_the_cap_are_400_and_counted(
 
     read = read_error(response)
     assert (response.status_code, read["code"]) == (400, "too_many_rows")
-    assert read["message"].startswith("the answer would have 2 rows, the limit is 1. Ask a shorter")
+    assert read["message"].startswith(
+        "the answer would have 2 rows, the limit is 1. Ask for a shorter"
+    )
 
 
 async def test_a_question_too_large_for_the_engines_memory_is_400_and_says_what_helps(
@@ -147,7 +149,7 @@ async def test_it_lives_whatever_the_backend_does_and_is_ready_when_it_answers(
     ]
     response = await bad.client.get("/readyz")
 
-    reason = "the backend cannot be used (engine); the log says more"
+    reason = "the backend cannot be used (engine); the log has details"
     assert statuses == [200, 200, 200, 503]
     assert response.json() == {"status": "not ready", "reason": reason}
     assert "not ready: no disk" in caplog.text

@@ -92,7 +92,7 @@ async def test_a_body_that_never_ends_is_408(listen: Listen, connect: Connect) -
         answer = await exchange.read_until("}")
 
     assert answer.startswith("HTTP/1.1 408 ")
-    assert '"message":"the body did not come in time"' in answer
+    assert '"message":"the body did not arrive in time"' in answer
 
 
 async def test_a_body_too_large_is_413_before_it_is_sent_whole(
@@ -211,7 +211,7 @@ async def test_a_query_that_takes_too_long_is_504_and_interrupted(
 
     assert response.status_code == 504
     assert response.json()["code"] == "timeout"
-    assert response.json()["message"].startswith("no answer within 0.2 s. Ask a shorter window")
+    assert response.json()["message"].startswith("no answer within 0.2 s. Ask for a shorter window")
     assert backend.ended == ["cancelled"]
 
 

@@ -120,7 +120,7 @@ async def test_what_is_not_plain_json_is_415(
     response = await serve().post(july(), **headers)
 
     assert response.status_code == 415
-    assert read_error(response)["message"] == "the body has to be application/json, not compressed"
+    assert read_error(response)["message"] == "the body must be application/json, not compressed"
 
 
 @pytest.mark.parametrize(

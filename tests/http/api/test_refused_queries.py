@@ -61,21 +61,24 @@ SUM: Final = {"type": "sum", "column": "inputTokens"}
         ({"startTs": "2026-07-01T00:00:00"}, 'startTs: "2026-07-01T00:00:00" is not a time with'),
         ({"endTs": "2026-08-01"}, 'endTs: "2026-08-01" is not a time with an offset'),
         ({"datasource": "toolMetrics"}, 'datasource: "toolMetrics" is unknown'),
-        ({"groupBy": ["toolName"]}, 'groupBy[0]: "toolName" is no group-by field of modelMetrics'),
+        (
+            {"groupBy": ["toolName"]},
+            'groupBy[0]: "toolName" is not a group-by field of modelMetrics',
+        ),
         (
             {"aggregations": [{"type": "sum", "column": "cost"}]},
-            'aggregations[0].column: "cost" is no column of modelMetrics',
+            'aggregations[0].column: "cost" is not a column of modelMetrics',
         ),
         (
             {"filters": [{"fieldName": "toolName", "operator": "EQUAL", "value": "x"}]},
-            'filters[0].fieldName: "toolName" is no filter of modelMetrics',
+            'filters[0].fieldName: "toolName" is not a filter of modelMetrics',
         ),
         ({"limit": 10}, "limit: unknown key"),
-        ({"aggregations": [SUM, SUM]}, 'aggregations[1]: "sum inputTokens" stands here twice'),
-        ({"groupBy": ["team", "modelName", "team"]}, 'groupBy[2]: "team" stands here twice'),
+        ({"aggregations": [SUM, SUM]}, 'aggregations[1]: "sum inputTokens" appears twice'),
+        ({"groupBy": ["team", "modelName", "team"]}, 'groupBy[2]: "team" appears twice'),
         (
             {"groupBy": ["virtualModel", "virtualModelName"]},
-            'groupBy[1]: "virtualModelName" stands here twice',
+            'groupBy[1]: "virtualModelName" appears twice',
         ),
     ],
 )
@@ -194,15 +197,15 @@ async def test_a_value_of_any_kind_anywhere_is_answered_or_400(
     [
         (
             {"groupBy": [f"metadata.{n}" for n in range(101)]},
-            "groupBy: 101 entries, the most are 100",
+            "groupBy: 101 entries, the limit is 100",
         ),
-        ({"groupBy": ["modelNmae"] * 9000}, "groupBy: 9000 entries, the most are 100"),
-        ({"filters": [{}] * 60_000}, "filters: 60000 entries, the most are 100"),
-        ({"aggregations": [{}] * 101}, "aggregations: 101 entries, the most are 100"),
-        ({f"x{n}": n for n in range(9000)}, "body: 9004 keys, the most are 20"),
+        ({"groupBy": ["modelNmae"] * 9000}, "groupBy: 9000 entries, the limit is 100"),
+        ({"filters": [{}] * 60_000}, "filters: 60000 entries, the limit is 100"),
+        ({"aggregations": [{}] * 101}, "aggregations: 101 entries, the limit is 100"),
+        ({f"x{n}": n for n in range(9000)}, "body: 9004 keys, the limit is 20"),
         (
             {"filters": [{f"x{n}": n for n in range(9000)}]},
-            "filters[0]: 9000 keys, the most are 20",
+            "filters[0]: 9000 keys, the limit is 20",
         ),
         (
             {
@@ -210,7 +213,7 @@ async def test_a_value_of_any_kind_anywhere_is_answered_or_400(
                     {"fieldName": "team", "operator": "ARRAY_HAS_ANY", "value": ["x"] * 1001}
                 ]
             },
-            "filters[0].value: 1001 entries, the most are 1000",
+            "filters[0].value: 1001 entries, the limit is 1000",
         ),
         (
             {
@@ -218,7 +221,7 @@ async def test_a_value_of_any_kind_anywhere_is_answered_or_400(
                     {"fieldName": "team", "operator": "ARRAY_HAS_ANY", "value": [["x"] * 1001]}
                 ]
             },
-            "filters[0].value[0]: 1001 entries, the most are 1000",
+            "filters[0].value[0]: 1001 entries, the limit is 1000",
         ),
     ],
     ids=range(8),

@@ -66,7 +66,7 @@ def test_the_command_prints_a_token_once_and_its_entry(
         (["--subject", "x", "--team", "a\udcff"], "teams.0: "),
         (["--subject", "x", "--team", ""], "teams.0: "),
         (["--subject", "x", "--type", "service"], "argument --type: invalid choice"),
-        (["--subject", "x", "--expires", "soon"], "'soon' is no lifetime: give days or hours"),
+        (["--subject", "x", "--expires", "soon"], "'soon' is not a lifetime: give days or hours"),
         (["--subject", "x", "--expires", "0d"], "'0d' is no lifetime"),
         (["--subject", "x", "--expires", "-1d"], "expected one argument"),
         (["--subject", "x", "--expires", "²d"], "'²d' is no lifetime"),
@@ -128,7 +128,9 @@ def test_without_tokens_it_listens_on_loopback_alone(run: Run, directory: Path, 
     code, out, err = run("api", *flags)
 
     assert (code, out) == (1, "")
-    assert err == f"gateway-metrics-mcp: listening on {host} needs --tokens: anyone could ask\n"
+    assert err == (
+        f"gateway-metrics-mcp: listening on {host} needs --tokens: otherwise anyone could query\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ async def test_without_tokens_it_says_that_everyone_is_tenant_admin(
         response = await client.post(server.url + PATH, json=july())
 
     assert response.json() == {"data": {"dataPoints": [{"total": 5}]}}
-    assert "no --tokens: everyone who reaches it is a tenant admin\n" in server.said
+    assert "no --tokens: every caller is a tenant admin\n" in server.said
 
 
 async def test_it_says_nothing_as_it_ends(run_api: RunApi, july: July) -> None:

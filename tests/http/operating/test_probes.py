@@ -49,7 +49,7 @@ async def test_it_is_up_and_not_ready_where_no_gateway_answers(open_server: Serv
     async with open_server(backend=f"http://127.0.0.1:{port}") as server:
         live, ready = await server.bare.get("/livez"), await server.bare.get("/readyz")
 
-    reason = "the backend cannot be used (unreachable); the log says more"
+    reason = "the backend cannot be used (unreachable); the log has details"
     assert live.status_code == 200
     assert (ready.status_code, ready.json()) == (503, {"status": "not ready", "reason": reason})
 
@@ -106,7 +106,7 @@ async def test_a_wrong_set_up_is_not_ready_and_its_paths_are_in_the_log_alone(
     async with open_server(backend=backend) as server:
         ready = await server.bare.get("/readyz")
 
-    reason = "the set-up is wrong; the log says more"
+    reason = "the configuration is wrong; the log has details"
     assert (ready.status_code, ready.json()) == (503, {"status": "not ready", "reason": reason})
     assert f"not ready: {'the data directory' if backend else 'no backend is set'}" in caplog.text
 

@@ -185,7 +185,7 @@ async def test_the_engine_is_given_none_of_our_variables(
 async def test_a_picture_that_takes_too_long_is_given_up() -> None:
     drawn = await ChartRenderer(patience_s=0.01).draw(crowd(20_000))
 
-    assert drawn == "it was not drawn within 0.01 seconds"
+    assert drawn == "it was not rendered within 0.01 seconds"
 
 
 async def test_what_the_engine_refuses_is_said_in_our_words(
@@ -193,7 +193,7 @@ async def test_what_the_engine_refuses_is_said_in_our_words(
 ) -> None:
     reason = await ChartRenderer().draw({**SIMPLE, "mark": "secret-mark"})
 
-    assert reason == "it could not be drawn; the log of this server says more"
+    assert reason == "it could not be drawn; see this server's log"
     assert "a picture could not be drawn" in caplog.text
 
 
@@ -224,7 +224,7 @@ anyio.run(main)
     )
 
     assert done.stdout.splitlines()[1] == (
-        "# no picture: this server has no engine for pictures. Install it with the extra:"
+        "# no picture: this server has no chart renderer. Install it with the extra:"
         ' pip install "gateway-metrics-mcp[charts]"'
     )
     assert "gpt-4o|" in done.stdout

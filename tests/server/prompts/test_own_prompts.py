@@ -88,7 +88,7 @@ CALL: Final = "```json {}\n{}\n```\n"
 FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     "no front matter": ("Hello", 1, "the first line has to be +++"),
     "no end": ("+++\ntitle = 'x'\n", 1, "the front matter has no end"),
-    "no TOML": ("+++\ntitle = 'T'\ndescription = \n+++\nText", 3, "no TOML: "),
+    "no TOML": ("+++\ntitle = 'T'\ndescription = \n+++\nText", 3, "not TOML: "),
     "no title": ("+++\ndescription = 'D'\n+++\nText", 1, "title is missing"),
     "unknown key": (_head('titel = "x"'), 4, 'unknown key "titel". Did you mean title?'),
     "no text": ("+++\ntitle = 'T'\ndescription = 'D'\n+++\n\n", 4, "there is no text after"),
@@ -113,7 +113,11 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     ),
     "no tables": (_head("arguments = 3"), 4, "arguments: expected tables, [[arguments]], got 3"),
     "no table": (_head("arguments = [3]"), 4, "arguments: expected tables, [[arguments]], got 3"),
-    "no name": (_head(argument="x = 1").replace('"team"', '"a b"'), 5, '"a b" is no name: a-z, 0'),
+    "no name": (
+        _head(argument="x = 1").replace('"team"', '"a b"'),
+        5,
+        '"a b" is not a name: a-z, 0',
+    ),
     "no description": (
         _head(argument="required = true").replace('description = "one"\n', ""),
         4,
@@ -124,12 +128,12 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     "long title": (
         _head().replace('"T"', f'"{"x" * 257}"'),
         2,
-        "title: one line of at most 256 letters",
+        "title: one line of at most 256 characters",
     ),
     "twice": (
         _head(argument='kind = "text"\n[[arguments]]\nname = "team"\ndescription = "again"'),
         9,
-        '"team" is there twice',
+        '"team" appears twice',
     ),
     "unknown key of an argument": (
         _head(argument='knid = "text"'),
@@ -171,7 +175,7 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     "end alone": (_head() + "{{end}}", 6, "{{end}} without an {{if}}"),
     "bad if": (_head() + "{{if}} x", 6, "stands alone in its line"),
     "no tool": (_head() + CALL.format("query_costs", "{}"), 6, 'no tool "query_costs". '),
-    "no JSON": (_head() + CALL.format("query_distribution", "{\n'a': 1}"), 8, "no JSON: "),
+    "no JSON": (_head() + CALL.format("query_distribution", "{\n'a': 1}"), 8, "not JSON: "),
     "no such argument of the tool": (
         _head() + CALL.format("query_distribution", '{"group": ["team"]}'),
         6,
@@ -241,10 +245,10 @@ def test_what_is_no_file_is_told_and_not_waited_for(own: Own) -> None:
         build_server(Settings(prompts=folder))
 
     assert str(caught.value).splitlines()[1:] == [
-        f"{folder / 'device.md'}, line 1: cannot be read: no regular file",
-        f"{folder / 'folder.md'}, line 1: cannot be read: no regular file",
+        f"{folder / 'device.md'}, line 1: cannot be read: not a regular file",
+        f"{folder / 'folder.md'}, line 1: cannot be read: not a regular file",
         f"{folder / 'lost.md'}, line 1: cannot be read: No such file or directory",
-        f"{folder / 'pipe.md'}, line 1: cannot be read: no regular file",
+        f"{folder / 'pipe.md'}, line 1: cannot be read: not a regular file",
     ]
 
 
@@ -262,7 +266,7 @@ def test_a_huge_file_is_told_without_being_read(own: Own) -> None:
 
 
 def test_a_folder_that_is_none_or_empty_is_told(tmp_path: Path) -> None:
-    for folder, says in ((tmp_path / "none", "is no directory"), (tmp_path, "has no file")):
+    for folder, says in ((tmp_path / "none", "is not a directory"), (tmp_path, "has no file")):
         with pytest.raises(SettingsError, match=says):
             build_server(Settings(prompts=folder))
 

@@ -203,8 +203,8 @@ REFUSED: Final[tuple[tuple[str, str, dict[str, str], tuple[str, ...]], ...]] = (
     ("unknown prompt", "weekly-cost", {}, ('no prompt "weekly-cost"', "mean weekly-cost-report?")),
     ("missing", "budget-check", {}, ("budget: missing. the budget in USD",)),
     ("misspelt", "budget-check", {"buget": "5"}, ("budget: missing", "Did you mean budget?")),
-    ("no number", "budget-check", {"budget": "a lot"}, ('budget: "a lot" is no number',)),
-    ("infinite", "budget-check", {"budget": "inf"}, ('budget: "inf" is no number',)),
+    ("no number", "budget-check", {"budget": "a lot"}, ('budget: "a lot" is not a number',)),
+    ("infinite", "budget-check", {"budget": "inf"}, ('budget: "inf" is not a number',)),
     (
         "several",
         "why-did-spend-change",
@@ -217,14 +217,14 @@ REFUSED: Final[tuple[tuple[str, str, dict[str, str], tuple[str, ...]], ...]] = (
         ),
     ),
     ("not earlier", "why-did-spend-change", {"compare_to": "next week"}, ("compare_to: ",)),
-    ("control", "weekly-cost-report", {"team": "a\nb"}, ("team: ", "holds a control character")),
-    ("line end", "weekly-cost-report", {"team": "a\u2028b"}, ("holds a control character",)),
-    ("long", "weekly-cost-report", {"team": "x" * 257}, ("team: more than 256 letters",)),
+    ("control", "weekly-cost-report", {"team": "a\nb"}, ("team: ", "contains a control character")),
+    ("line end", "weekly-cost-report", {"team": "a\u2028b"}, ("contains a control character",)),
+    ("long", "weekly-cost-report", {"team": "x" * 257}, ("team: more than 256 characters",)),
     (
         "long key",
         "chargeback-by-team",
         {"metadata_key": "x" * 248},
-        ("metadata_key: more than 247 letters",),
+        ("metadata_key: more than 247 characters",),
     ),
 )
 
@@ -256,7 +256,7 @@ def test_no_text_breaks_out_of_its_place(team: str) -> None:
 
         plain = ask("growth")
         if any(category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in team) and team.strip():
-            with pytest.raises(MCPError, match="holds a control character"):
+            with pytest.raises(MCPError, match="contains a control character"):
                 ask(team)
             return
         text = ask(team)

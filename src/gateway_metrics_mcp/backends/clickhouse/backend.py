@@ -313,5 +313,5 @@ def _open_client(address: Address, password: str, *, timeout_s: float) -> Client
 def _read_bytes(text: str) -> int:
     match = re.fullmatch(r"([\d.]+)\s?([A-Za-z]+)", text)
     if match is None:
-        raise SettingsError(f"{text!r} is no amount of memory. Give one such as 2GB")
+        raise SettingsError(f"{text!r} is not an amount of memory. Give one such as 2GB")
     return int(float(match[1]) * _BYTES[match[2]])

@@ -41,14 +41,14 @@ _TABLES: Final = (60, 81)
 _COLUMNS: Final = (UNKNOWN_IDENTIFIER, 43, 44, 53, 70, 386)
 _SHARDS: Final = (210, 279, 394)
 
-_TOO_LATE: Final = "no answer in time. Ask a shorter window or fewer groups"
+_TOO_LATE: Final = "no answer in time. Ask for a shorter window or fewer groups"
 _TOO_HEAVY: Final = (
-    "the question needs more memory than a query may use. Ask a shorter window, fewer percentiles"
-    " or fewer groups, or raise the memory limit"
+    "the question needs more memory than a query may use. Ask for a shorter window, fewer"
+    " percentiles or fewer groups, or raise the memory limit"
 )
 _TOO_LARGE: Final = (
-    "the question exceeds a limit of the ClickHouse user's profile; the log names it. Ask a shorter"
-    " window or fewer groups"
+    "the question exceeds a limit of the ClickHouse user's profile; the log names it. Ask for a"
+    " shorter window or fewer groups"
 )
 _FORBIDDEN_SETTING: Final = (
     "the ClickHouse user's profile forbids a setting that queries need; the log names it"
@@ -59,13 +59,17 @@ _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]
     (_TIMES, BackendTimeoutError, _TOO_LATE),
     (_MEMORY, QueryTooLargeError, _TOO_HEAVY),
     (_LARGE, QueryTooLargeError, _TOO_LARGE),
-    (_BUSY, RateLimitedError, "ClickHouse takes no more queries just now: too many, or a quota"),
+    (
+        _BUSY,
+        RateLimitedError,
+        "ClickHouse accepts no more queries right now: too many run, or a quota is used up",
+    ),
     (_LOGIN, UnauthorizedError, "ClickHouse does not accept the user or the password"),
     (_ACCESS, ForbiddenError, "the ClickHouse user may not read {table}"),
     (_SETTINGS, SettingsError, _FORBIDDEN_SETTING),
     (_TABLES, EngineError, "the database has no table {table}; docs/clickhouse.md has its DDL"),
     (_COLUMNS, EngineError, _WRONG_COLUMN),
-    (_SHARDS, UnavailableError, "ClickHouse gave the query up, or a shard cannot be reached"),
+    (_SHARDS, UnavailableError, "ClickHouse gave up the query, or a shard cannot be reached"),
 )
 
 
@@ -96,8 +100,8 @@ def _of_connection(error: ClickHouseError) -> GatewayMetricsError:
             " interface: 8123, with TLS 8443)"
         )
     return WrongHostError(
-        "what answered at the backend's address is no HTTP interface of ClickHouse; the log has"
-        " its words"
+        "what answered at the backend's address is not ClickHouse's HTTP interface; the log has"
+        " its answer"
     )
 
 

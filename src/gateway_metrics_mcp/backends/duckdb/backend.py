@@ -53,8 +53,8 @@ def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
         return InternalError("the engine failed; the log has the details")
     if isinstance(error, duckdb.OutOfMemoryException):
         return QueryTooLargeError(
-            "the question needs more memory than the engine may use. Ask a shorter window, fewer"
-            " percentiles or fewer groups, or raise the memory limit"
+            "the question needs more memory than the engine may use. Ask for a shorter window,"
+            " fewer percentiles or fewer groups, or raise the memory limit"
         )
     if isinstance(error, duckdb.DataError | duckdb.BinderException):
         return EngineError(f"a column of {table} is not of the published type; the log names it")
@@ -261,7 +261,7 @@ def _make_spill_directory() -> str:
     try:
         return tempfile.mkdtemp(prefix="gateway-metrics-mcp-")
     except OSError as error:
-        logger.warning("no temporary directory, queries have the memory alone: %s", error)
+        logger.warning("no temporary directory, queries cannot spill to disk: %s", error)
         return ""
 
 
@@ -289,4 +289,4 @@ def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.
 
 
 def _no_table(table: str) -> str:
-    return f"the data directory has no table {table}: nothing of this datasource was ever loaded"
+    return f"the data directory has no table {table}: no data of this datasource was loaded"

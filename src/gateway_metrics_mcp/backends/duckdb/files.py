@@ -29,9 +29,7 @@ _PARTITION: Final = "date="
 _DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
 _LONG_PARTITION: Final = len("date=2026-07-14")
 _GLOB: Final = frozenset("*?[]{}")
-_UNUSABLE: Final = (
-    "the data directory of this server cannot be used: whoever runs it finds the reason in its log"
-)
+_UNUSABLE: Final = "the data directory of this server cannot be used: the reason is in its log"
 _MARGIN: Final = timedelta(days=1)
 """Partitions of other writers may be cut at local midnights; those of `import` are cut in UTC."""
 

@@ -141,7 +141,7 @@ class GatewayBackend:
     def _authorization(self, caller: Caller) -> str:
         if not (caller.has_server_token or caller.token):
             raise UnauthorizedError(
-                "the caller brings no gateway token: each has to bring their own"
+                "the caller sent no gateway token: each caller has to send their own"
             )
         if not (caller.token or self._token):
             raise SettingsError(
@@ -269,7 +269,7 @@ def _read_url(host: str) -> httpx.URL:
             return url
     except (httpx.InvalidURL, ValueError):
         pass
-    raise SettingsError(f"the gateway's host is no address. Give {EXAMPLE_HOST}")
+    raise SettingsError(f"the gateway's host is not an address. Give {EXAMPLE_HOST}")
 
 
 def _parts(response: httpx.Response, limit: int) -> AsyncIterator[bytes]:

@@ -73,12 +73,12 @@ _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
     403: (
         ForbiddenError,
         (
-            "the token may not ask this (403): its user or virtual account needs the right to "
-            "read these metrics, or the question has to stay within its own and its teams' data"
+            "the token may not query this (403): its user or virtual account needs the right to "
+            "read these metrics, or the query must stay within its own and its teams' data"
         ),
     ),
     404: (WrongHostError, f"nothing answers there (404): {WRONG_HOST}"),
-    405: (WrongHostError, f"what answers there takes no queries (405): {WRONG_HOST}"),
+    405: (WrongHostError, f"what answers there accepts no queries (405): {WRONG_HOST}"),
     407: (
         UnreachableError,
         (
@@ -95,7 +95,7 @@ _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
         "the query is too large for the gateway (413): ask with fewer values in its filters",
     ),
     # A web server that takes no POST answers 501, so the address is wrong.
-    501: (WrongHostError, f"what answers there takes no queries (501): {WRONG_HOST}"),
+    501: (WrongHostError, f"what answers there accepts no queries (501): {WRONG_HOST}"),
 }
 
 
@@ -114,8 +114,8 @@ def explain_status(
         is_passing = status in _PASSING
         when = f"after {wait_s} seconds" if is_passing and wait_s is not None else "later"
         return UnavailableError(
-            f"the gateway failed ({status}): ask again {when}; if it stays so, whoever runs the "
-            "gateway has to look into it",
+            f"the gateway failed ({status}): ask again {when}; if it persists, the "
+            "gateway's operator has to look into it",
             is_passing=is_passing,
             wait_s=wait_s,
         )
@@ -176,10 +176,10 @@ _PASSING_CODES: Final = ("502", "503", "504")
 _BY_VERDICT: Final = {
     9: (
         "the gateway's certificate is not valid yet, by this machine's clock: set the clock right, "
-        "or ask whoever runs the gateway"
+        "or ask the gateway's operator"
     ),
     10: (
-        "the gateway's certificate has expired, by this machine's clock: whoever runs the gateway "
+        "the gateway's certificate has expired, by this machine's clock: the gateway's operator "
         "has to renew it, unless the clock here is wrong"
     ),
     62: (
@@ -201,7 +201,7 @@ def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
     _LOG.debug("no answer from the gateway: %s %s", type(error).__name__, "; ".join(reasons))
     if isinstance(error, httpx.ConnectTimeout):
         return BackendTimeoutError(
-            "no connection to the gateway came about in time: if it stays so, check its address, "
+            "no connection to the gateway came about in time: if it persists, check its address, "
             "the firewall and HTTPS_PROXY"
         )
     if isinstance(error, TimeoutError | httpx.TimeoutException):
@@ -213,9 +213,9 @@ def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
     if isinstance(error, httpx.ConnectError | httpx.ProxyError):
         return _explain_connection(error, causes)
     if isinstance(error, httpx.LocalProtocolError):
-        return InternalError("the request to the gateway could not be put into HTTP")
+        return InternalError("the request to the gateway could not be encoded as HTTP")
     return UnavailableError(
-        "the gateway broke off the connection before its answer was complete: ask again later",
+        "the gateway closed the connection before its answer was complete: ask again later",
         is_passing=True,
     )
 
@@ -223,7 +223,7 @@ def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
 def explain_timeout(timeout_s: float) -> BackendTimeoutError:
     """The error for an answer that exceeds the time limit of all attempts together."""
     return BackendTimeoutError(
-        f"the gateway gave no whole answer within {timeout_s:g} seconds: ask for a shorter "
+        f"the gateway gave no complete answer within {timeout_s:g} seconds: ask for a shorter "
         "time range or fewer groups, or set a longer time limit"
     )
 
@@ -247,7 +247,8 @@ def _explain_connection(error: Exception, causes: list[BaseException]) -> Unreac
     if isinstance(error, httpx.ProxyError):
         status = str(error)[:3]
         return UnreachableError(
-            f"the proxy refuses the way to the gateway{f' ({status})' if status.isdigit() else ''}"
+            "the proxy refuses to connect to the gateway"
+            f"{f' ({status})' if status.isdigit() else ''}"
             ": check HTTPS_PROXY and its credentials, or name the gateway's host in NO_PROXY",
             is_passing=status in _PASSING_CODES,
         )

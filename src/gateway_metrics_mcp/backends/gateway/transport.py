@@ -83,14 +83,14 @@ async def unpack(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> Asy
         UnreadableResponseError: if the encoding is unknown, damaged or cut short.
     """
     if encoding not in ("identity", "gzip"):
-        raise UnreadableResponseError("the gateway's answer is packed in a way nobody asked for")
+        raise UnreadableResponseError("the gateway's answer has an encoding that was not requested")
     unpacker = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
     size = 0
     async for chunk in chunks:
         try:
             part = chunk if unpacker is None else unpacker.decompress(chunk, limit - size + 1)
         except zlib.error:
-            raise UnreadableResponseError("the gateway's answer is no sound gzip") from None
+            raise UnreadableResponseError("the gateway's answer is not valid gzip") from None
         size += len(part)
         if size > limit:
             raise ResponseTooLargeError(
@@ -99,6 +99,6 @@ async def unpack(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> Asy
             )
         yield part
         if unpacker is not None and unpacker.unused_data:
-            raise UnreadableResponseError("the gateway's answer goes on after its gzip end")
+            raise UnreadableResponseError("the gateway's answer continues after its gzip data ends")
     if unpacker is not None and not unpacker.eof:
-        raise UnreadableResponseError("the gateway's answer ends before its gzip does")
+        raise UnreadableResponseError("the gateway's answer ends before its gzip data does")

@@ -68,13 +68,13 @@ class SqlEngine(ABC):
 
     def _refuse_rows(self, count: int) -> TooManyRowsError:
         return TooManyRowsError(
-            f"the answer would have {count} rows, the limit is {self._row_cap}. Ask a shorter"
+            f"the answer would have {count} rows, the limit is {self._row_cap}. Ask for a shorter"
             " window, a longer interval, fewer group-by fields, or filter"
         )
 
     def _give_up(self) -> BackendTimeoutError:
         return BackendTimeoutError(
-            f"no answer within {self._timeout_s:g} s. Ask a shorter window or fewer groups"
+            f"no answer within {self._timeout_s:g} s. Ask for a shorter window or fewer groups"
         )
 
 

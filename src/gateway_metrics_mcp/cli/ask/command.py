@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     except Exception:
         # A traceback can hold names from the data and ends up in CI logs: only at DEBUG.
         logger.debug("ask failed", exc_info=True)
-        _tell(f"{PROGRAM}: a fault of this program; --log-level DEBUG says where")
+        _tell(f"{PROGRAM}: internal error; --log-level DEBUG shows where")
         return FAILED
 
 
@@ -153,7 +153,7 @@ def _validate(
         except ValueError as error:
             problems.append(f"--fail-if {json.dumps(text)}: {error}")
     if order.limits and order.format == "explain":
-        problems.append("--fail-if: nothing is asked with --format explain")
+        problems.append("--fail-if: not with --format explain, which asks nothing")
     question = None
     try:
         question = TOOLS[order.tool].read(wording.raw, context.options, context.clock())

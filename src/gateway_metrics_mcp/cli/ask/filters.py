@@ -105,7 +105,7 @@ def read_filters(words: Sequence[str], datasource: object, catalog: Catalog) -> 
     if operator == "IS_NULL":
         is_negated = "not" in spelling.lower()
         if values and (is_negated or values[0].lower() not in ("true", "false")):
-            raise ValueError(f"nothing follows {spelling.lower()}, got {quote(values[0])}")
+            raise ValueError(f"{spelling.lower()} takes no value, got {quote(values[0])}")
         values = values or ["false" if is_negated else "true"]
     if not values:
         raise ValueError("the value is missing")
@@ -145,8 +145,8 @@ def _explain_operator(spelling: str) -> str:
     signs = "".join(spelling.split())
     meant = _FOREIGN_SIGNS.get(signs)
     choice = f"Did you mean {meant}?" if meant else did_you_mean(signs, _OFFERED)
-    quotes = "" if signs.strip("=<>!~") else " A value that begins with a sign stands in quotes"
-    return f"{quote(spelling)} is no operator. {choice}{quotes}"
+    quotes = "" if signs.strip("=<>!~") else " Quote a value that begins with a sign"
+    return f"unknown operator {quote(spelling)}. {choice}{quotes}"
 
 
 def _fit_operator(operator: Operator, name: str, datasource: object, catalog: Catalog) -> Operator:
@@ -200,7 +200,7 @@ def _read_values(text: str, operator: Operator, fitting: Operator) -> list[str]:
     if "" in parts:
         raise ValueError(f"a value is missing in {quote(text)}")
     if any(_QUOTE.search(part) and _unquote(part) == part for part in parts):
-        raise ValueError(f"{quote(text)} is no list of values, such as a, b or 'a, b', c")
+        raise ValueError(f"{quote(text)} is not a list of values, such as a, b or 'a, b', c")
     return [_unquote(part) for part in parts]
 
 

@@ -48,7 +48,7 @@ _HELP: Final[Mapping[str, str]] = {
     "--by": "split by a field; repeat, or separate by commas",
     "--where": "a filter: 'modelName = openai/gpt-4o', 'team in a, b', 'latencyMs > 500',"
     " 'modelName contains gpt', 'virtualModelName is not null'; repeat: all must hold",
-    "--filter": "the same as words that the shell tells apart: --filter team in a b; for scripts",
+    "--filter": "the same as separate shell words: --filter team in a b; for scripts",
     "--range": "a period: today, 'last 7 days', 'last month', 2026-07, 2026-07-14, now-7d",
     "--start": "the same, or ISO 8601; without --end a date reaches to now",
     "--limit": "rows (of a timeseries: series) to show",
@@ -69,7 +69,7 @@ _METAVARS: Final[Mapping[str, str | tuple[str, str]]] = {
 _MEASURE: Final = "a measure: errorRate, costPerRequest, share, ...; repeat, or separate by commas"
 _SHOWN: Final = ("backend", "token_file", "catalog", "budget", "all_row", "hide_emails", "timeout")
 _EPILOG: Final = (
-    "Exit codes: 0 answered; 1 failed; 2 wrong usage or question; 3 a --fail-if limit is passed;"
+    "Exit codes: 0 answered; 1 failed; 2 wrong usage or question; 3 a --fail-if condition holds;"
     " 4 no rows, with --fail-if-empty. Every other setting of the server is a flag here too."
 )
 
@@ -166,9 +166,7 @@ def _build_parser(name: str) -> Parser:
     text = f"one of {', '.join(_FORMATS[name])} (default: table, aligned in a terminal)"
     answer.add_argument("--format", default="table", metavar="FORMAT", help=text)
     if name in ("distribution", "timeseries"):
-        text = (
-            "exit with 3 where it holds, such as 'sumCostInUSD > 100': of ALL, with `any` of rows"
-        )
+        text = "exit with 3 if it holds, such as 'sumCostInUSD > 100': of ALL, with `any` of rows"
         answer.add_argument("--fail-if", action="append", metavar="LIMIT", help=text)
     if name != "fields":
         text = "exit with 4 if there are no rows"

@@ -121,7 +121,7 @@ def settle_limit(limit: Limit, question: ReportRequest) -> tuple[Limit, Value]:
     value = columns.get(limit.name) or columns.get(_spell(limit.name))
     if value is None:
         choice = did_you_mean(limit.name, columns)
-        raise ValueError(f"{quote(limit.name)} is no value of this answer. {choice}")
+        raise ValueError(f"unknown value {quote(limit.name)}. {choice}")
     if question.query.interval is not None and not limit.is_any:
         raise ValueError(f"a timeseries has no ALL row. For each bucket: any {limit.text}")
     if limit.is_percent and value.unit not in _PARTS:
@@ -131,7 +131,7 @@ def settle_limit(limit: Limit, question: ReportRequest) -> tuple[Limit, Value]:
         # `errorRate > 5` would never hold, so 5 % is meant: a limit must not pass by a mistake.
         if not limit.is_percent and abs(number) >= 1:
             other = f"{number * 100:g}%" if abs(number) == 1 else f"{number / 100:g}"
-            raise ValueError(f"{value.name} is a part of 1. Write {number:g}%, or {other}")
+            raise ValueError(f"{value.name} is a fraction of 1. Write {number:g}%, or {other}")
         number = number / 100 if limit.is_percent else number
     return Limit(limit.text, value.name, limit.comparison, number, False, limit.is_any), value
 

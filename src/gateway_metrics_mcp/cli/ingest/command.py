@@ -240,7 +240,7 @@ def _build_parser() -> Parser:
     add("--prices", type=Path, metavar="FILE", help="a TOML file of prices, for rows without cost")
     add("--format", choices=("csv", "jsonl", "parquet"), help="default: by the files' names")
     add("--strict", action="store_true", help="import nothing if any row is refused")
-    add("--again", action="store_true", help="import files that were imported before once more")
-    add("--memory", default="1GB", metavar="SIZE", help="most memory to use (default: 1GB)")
+    add("--again", action="store_true", help="import files again that were imported before")
+    add("--memory", default="1GB", metavar="SIZE", help="memory limit (default: 1GB)")
     add("--threads", type=int, default=2, metavar="N", help="threads to use (default: 2)")
     return parser

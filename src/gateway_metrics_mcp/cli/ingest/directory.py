@@ -51,7 +51,7 @@ class DataDirectory:
                 found |= {source["sha256"]: record.parent.name for source in sources}
             except (OSError, ValueError, LookupError, TypeError):
                 raise EngineError(
-                    f"{record} cannot be read, so it is not known what was imported already."
+                    f"{record} cannot be read, so what was already imported is unknown."
                     " Restore it, or remove its folder and import that run's files again"
                 ) from None
         return found
@@ -102,7 +102,7 @@ def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[Data
         path.mkdir(parents=True, exist_ok=True)
         directory = read_directory(path)
         if (directory / table).exists() and not (directory / table).is_dir():
-            raise SettingsError(f"{directory / table} is in the way: it has to be a folder")
+            raise SettingsError(f"{directory / table} exists and is not a folder")
         working = directory / _WORKING
         working.mkdir(exist_ok=True)
         lock = (working / "lock").open("ab")
@@ -111,7 +111,7 @@ def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[Data
         raise SettingsError(f"{path} cannot be used as a data directory: {reason}") from None
     with lock:
         if not _lock(lock.fileno(), is_patient=False):
-            print(f"another import into {path} is at work: waiting", file=messages, flush=True)
+            print(f"another import into {path} is running: waiting", file=messages, flush=True)
             _lock(lock.fileno(), is_patient=True)
         for leftover in working.iterdir():
             if IMPORT_RUN.fullmatch(leftover.name):

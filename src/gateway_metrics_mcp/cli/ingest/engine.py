@@ -271,7 +271,7 @@ def open_database(
         connection.execute("SET VARIABLE zone = $zone::VARCHAR", {"zone": zone})
         yield connection
     except duckdb.OutOfMemoryException:
-        raise EngineError(f"{memory} of memory do not suffice. Give more with --memory") from None
+        raise EngineError(f"{memory} of memory is not enough. Give more with --memory") from None
     except duckdb.Error as error:
         raise EngineError(_first_line(error)) from error
     except RuntimeError as error:

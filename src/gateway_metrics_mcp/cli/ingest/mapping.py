@@ -142,7 +142,7 @@ def match_columns(
         by_column = {t: n for t, n in named.items() if t not in assignments.constants} | by_column
     elif missing := [name for name in preset.needed if name not in columns]:
         raise SettingsError(
-            f"{file} has no column {missing[0]}, so it is no file of {preset.title}."
+            f"{file} has no column {missing[0]}, so it is not a file of {preset.title}."
             f" It has {', '.join(columns)}"
         )
     wanted = {*by_column.values(), *(_names(preset) if preset else ())}

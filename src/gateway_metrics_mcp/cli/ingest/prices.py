@@ -50,16 +50,16 @@ def find_price(model: str, prices: tuple[Price, ...]) -> Price | None:
 
 def _read_price(place: str, entry: Any) -> Price:
     if not isinstance(entry, dict):
-        raise SettingsError(f"{place}: has to be a table [[price]]")
+        raise SettingsError(f"{place}: must be a table [[price]]")
     for name in entry:
         if name not in _KEYS:
             raise SettingsError(f"{place}: unknown key {name}. {did_you_mean(name, _KEYS)}")
     model = entry.get("model")
     if not isinstance(model, str) or not model:
-        raise SettingsError(f'{place}: model has to be a name or a pattern such as "gpt-4o*"')
+        raise SettingsError(f'{place}: model must be a name or a pattern such as "gpt-4o*"')
     for name in ("input", "output"):
         value = entry.get(name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= entry[name] < math.inf:
-            raise SettingsError(f"{place}: {name} has to be USD per million tokens, 0 or more")
+            raise SettingsError(f"{place}: {name} must be USD per million tokens, 0 or more")
     return Price(model, float(entry["input"]), float(entry["output"]))

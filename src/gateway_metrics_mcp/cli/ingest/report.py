@@ -33,7 +33,7 @@ class Report:
     def lines(self) -> Iterator[str]:
         """The report, line by line."""
         for source, place in self.known:
-            yield f"{source.path}: imported before, in {place}; --again imports it once more"
+            yield f"{source.path}: imported before, in {place}; --again imports it again"
         if not self.sources:
             yield "nothing new to import"
             return

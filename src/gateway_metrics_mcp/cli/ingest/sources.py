@@ -85,7 +85,9 @@ def _match(pattern: Path) -> list[str]:
 def _read_source(path: Path, format_: Format | None) -> SourceFile:
     try:
         if not path.is_file():
-            raise SettingsError(f"{path} is no file; name files, or a pattern such as '{path}/*'")
+            raise SettingsError(
+                f"{path} is not a file; name files, or a pattern such as '{path}/*'"
+            )
         format_ = format_ or _format_of(path)
         stamp = _stamp_of(path)
         with path.open("rb") as stream:
@@ -108,7 +110,7 @@ def _format_of(path: Path) -> Format:
     for ending, format_ in _FORMATS.items():
         if name.endswith(ending):
             return format_
-    raise SettingsError(f"{path}: its name does not tell the format. Give --format")
+    raise SettingsError(f"{path}: its name does not show the format. Give --format")
 
 
 def _read_header(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -126,7 +128,7 @@ def _read_header(path: Path) -> tuple[str, tuple[str, ...]]:
     delimiter = max(_DELIMITERS, key=first.count)
     header = tuple(next(csv.reader(io.StringIO(start), delimiter=delimiter), ()))
     if not any(header):
-        raise SettingsError(f"{path} has no header: its first line has to name the columns")
+        raise SettingsError(f"{path} has no header: its first line must name the columns")
     twice = next((name for name in header if header.count(name) > 1), None)
     if twice is not None:
         raise SettingsError(f'{path} has two columns "{twice}"')

@@ -90,14 +90,14 @@ def _install(arguments: Mapping[str, Any], machine: Machine) -> int:
         entry, way_back = _put_entry(client, options, arguments, machine)
     _advise(entry, machine, client.title)
     if is_temporary(sys.prefix) and not options.uses_uvx:
-        _say("the entry starts uvx: this installation is a passing one")
+        _say("the entry starts uvx: this installation is temporary")
     if arguments["no_try"] or arguments["dry_run"]:
         return 0
     is_good = _run_smoke_test(client, entry, machine.environ)
     if is_good and client.after:
         _say(client.after)
     if not is_good and way_back is not None:
-        _say(f"the entry is written all the same. To go back, {way_back}")
+        _say(f"the entry is written anyway. To undo, {way_back}")
     return 0 if is_good else 1
 
 
@@ -119,12 +119,12 @@ def _put_entry(
     _explain_preserved(before, entry, options, preserved, client)
     backup = _apply(edit, is_dry=is_dry, is_private=entry.holds_secret)
     if entry.holds_secret and not is_dry:
-        _say(f"{file.path} holds the secret itself: keep it to yourself")
+        _say(f"{file.path} contains the secret itself: keep it private")
     if not edit.is_any:
         return entry, None
     if before is None:
         return entry, "give the same command with --remove"
-    return entry, f"put {backup} in the place of {file.path}"
+    return entry, f"replace {file.path} with {backup}"
 
 
 def _explain_preserved(
@@ -138,7 +138,7 @@ def _explain_preserved(
     given = {*options.given, *SECRETS, "token_file"} if options.has_secret else options.given
     dropped = list_dropped(before, entry.to_json(client), given)
     if dropped:
-        _say(f"not kept of the entry that was there: {', '.join(dropped)}")
+        _say(f"dropped from the previous entry: {', '.join(dropped)}")
     if options.has_secret or preserved.backend in (None, options.backend):
         return
     for name, value in preserved.secrets.items():
@@ -170,8 +170,8 @@ def _apply(edit: ConfigEdit, *, is_dry: bool, is_private: bool) -> Path | None:
     backup = edit.file.replace(edit.new.text, is_private=is_private)
     _say(f"{edit.file.path}: {edit.what}")
     if backup is not None:
-        secret = ", and holds the secret that stood there" if edit.had_secret else ""
-        _say(f"the file as it was is in {backup}{secret}")
+        secret = ", and contains the secret that was there" if edit.had_secret else ""
+        _say(f"the previous file is in {backup}{secret}")
     return backup
 
 
@@ -308,9 +308,9 @@ def _build_parser() -> Parser:
     add = parser.add_argument
     add("--client", required=True, choices=tuple(CLIENTS), help="print: the snippet for others")
     add("--name", default="gateway-metrics", help="the server's name there (%(default)s)")
-    add("--file", type=Path, metavar="FILE", help="another file than the client's usual one")
+    add("--file", type=Path, metavar="FILE", help="a file other than the client's usual one")
     add("--dry-run", action="store_true", help="show the change, without secrets; write nothing")
-    add("--remove", action="store_true", help="take the entry out again")
+    add("--remove", action="store_true", help="remove the entry")
     add("--no-try", action="store_true", help="do not start the server to try it")
     add("--uvx", action="store_true", help="start it by uvx, not from this installation")
     add(

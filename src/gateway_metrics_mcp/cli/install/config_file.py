@@ -108,7 +108,7 @@ class ConfigFile:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(self.content)
             return path
-        raise SettingsError(f"{self.path} has too many backups beside it: take some away")
+        raise SettingsError(f"{self.path} has too many backups beside it: delete some")
 
     def _check_unchanged(self) -> None:
         """Refuse if the file changed since it was read: clients write their files too.

@@ -108,7 +108,7 @@ def plan_edit(file: ConfigFile, client: Client, name: str, entry: ServerEntry | 
             new = _drop_input(new, ids[1])
     except JsoncError as error:
         raise _refusal(file, error) from None
-    what = f"{'added' if before is None else 'updated'} {name}" if entry else f"took {name} out"
+    what = f"{'added' if before is None else 'updated'} {name}" if entry else f"removed {name}"
     ours = (place, *((_INPUTS, each) for each in ids))
     shown = {*ids, *(_find_shown(entry) if entry else ())}
     return ConfigEdit(file, old, new, what, _has_secret(before), ours, shown)

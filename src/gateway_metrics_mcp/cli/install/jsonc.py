@@ -78,7 +78,7 @@ class _Reader:
         root = self._read(self._skip(0), 0)
         end = self._skip(root.end)
         if end != len(self._text):
-            self._fail("the file goes on after its end", end)
+            self._fail("more text after the end of the document", end)
         return root
 
     def _fail(self, reason: str, at: int) -> NoReturn:
@@ -92,7 +92,7 @@ class _Reader:
 
     def _read(self, at: int, depth: int) -> Node:
         if depth > _DEEPEST:
-            self._fail("too deep", at)
+            self._fail("nested too deeply", at)
         first = self._text[at : at + 1]
         if first in ("{", "["):
             return self._read_entries(at, depth, is_object=first == "{")
@@ -100,7 +100,7 @@ class _Reader:
             value, end = _DECODER.raw_decode(self._text, at)
         except ValueError:
             is_string = first == '"'
-            what = "this string does not end, or is none of JSON"
+            what = "this string does not end, or is not JSON"
             self._fail(what if is_string else "a value is expected", at)
         return Node(value, at, end)
 
@@ -117,7 +117,7 @@ class _Reader:
             comma = entry.comma
             at = self._skip(entry.value.end if comma is None else comma + 1)
         if entries and comma is not None and not self._is_lenient:
-            self._fail("this client's file takes no comma after the last", comma)
+            self._fail("this client's file takes no trailing comma", comma)
         values = [entry.value.value for entry in entries]
         keys = [str(entry.key) for entry in entries]
         value = dict(zip(keys, values, strict=True)) if is_object else values

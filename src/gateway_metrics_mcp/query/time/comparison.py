@@ -82,15 +82,15 @@ def read_earlier(text: object, window: Window, *, now: datetime) -> Window:
         )
     given = tidy(text)
     if not given or len(given) > LONGEST:
-        wrong = f"longer than {LONGEST} letters" if given else "the text is empty"
+        wrong = f"longer than {LONGEST} characters" if given else "the text is empty"
         raise ValueError(f"{wrong}. {EARLIER}")
     clock = Clock(now.astimezone(UTC).replace(microsecond=0), window.zone)
     try:
         earlier = _read(given, window, clock)
     except OverflowError:
-        raise ValueError(f"{quote(given)} leads to before {FIRST_YEAR}") from None
+        raise ValueError(f"{quote(given)} goes back before {FIRST_YEAR}") from None
     if earlier.start.year < FIRST_YEAR:
-        raise ValueError(f"{quote(given)} leads to before {FIRST_YEAR}")
+        raise ValueError(f"{quote(given)} goes back before {FIRST_YEAR}")
     if earlier.start >= window.start:
         raise ValueError(
             f"{quote(given)} is from {format_minute(earlier.start)}, which is not earlier than the"
@@ -126,7 +126,7 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
     if shift is not None:
         count = int(shift[1]) if shift[1].isdigit() else NUMBER_WORDS.index(shift[1]) + 1
         if count == 0:
-            raise ValueError(f"{quote(text)} is no time at all. {EARLIER}")
+            raise ValueError(f"{quote(text)} is not a time. {EARLIER}")
         return _shift(window, count, shift[2])
     ends = _read_ends(text, clock)
     if ends is not None:
@@ -141,7 +141,7 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
         meant = _respell(words)
         message = error.problems[0].message.replace(STARTS, EARLIER)
         if meant is not None:
-            message = f'{quote(text)} is no earlier time. Did you mean "{meant}"? {EARLIER}'
+            message = f'{quote(text)} is not an earlier time. Did you mean "{meant}"? {EARLIER}'
         raise ValueError(message) from None
 
 

@@ -49,12 +49,12 @@ def read_date(text: str) -> date | None:
         return None
     year, month, day = (int(part) for part in match.groups())
     if not year:
-        raise ValueError(f"{quote(text)} is no date: there is no year 0000")
+        raise ValueError(f"{quote(text)} is not a date: there is no year 0000")
     if not 1 <= month <= _MONTHS:
-        raise ValueError(f"{quote(text)} is no date: months are 01 to 12, in the middle")
+        raise ValueError(f"{quote(text)} is not a date: months are 01 to 12, in the middle")
     last = monthrange(year, month)[1]
     if not 1 <= day <= last:
-        raise ValueError(f"{quote(text)} is no date: {year:04}-{month:02} has {last} days")
+        raise ValueError(f"{quote(text)} is not a date: {year:04}-{month:02} has {last} days")
     return date(year, month, day)
 
 
@@ -151,13 +151,13 @@ def _spell(text: str, fiscal: str, letter: str) -> str:
     """The unit letter in Grafana's case: only `m` and `M` are two units, `d` and `D` are one."""
     if fiscal:
         raise ValueError(
-            f"{quote(text)}: fiscal units are not known here. Give dates, "
+            f"{quote(text)}: fiscal units are not supported. Give dates, "
             'such as "2026-04-01..2026-06-30"'
         )
     spelt = letter if letter in UNIT_LETTERS else letter.swapcase()
     if spelt not in UNIT_LETTERS:
         allowed = ", ".join(f"{key} ({unit})" for key, unit in UNIT_LETTERS.items())
-        raise ValueError(f"{quote(text)}: {quote(letter)} is no unit. Allowed: {allowed}")
+        raise ValueError(f"{quote(text)}: unknown unit {quote(letter)}. Allowed: {allowed}")
     return spelt
 
 
@@ -290,7 +290,7 @@ def _read_last(words: str, clock: Clock) -> Span | None:
     else:
         count = int(number) if number.isdigit() else NUMBER_WORDS.index(number) + 1
     if count == 0:
-        raise ValueError(f'{quote(words)} is empty: the least is 1, such as "last 1 {unit}"')
+        raise ValueError(f'{quote(words)} is empty: the minimum is 1, such as "last 1 {unit}"')
     # Hours and minutes roll up to now; calendar units are whole ones before the current one.
     if unit in CLOCK_UNITS:
         return Span(clock.now - CLOCK_LENGTHS[cast("ClockUnit", unit)] * count, clock.now)
@@ -317,16 +317,16 @@ def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
         raise OverflowError
     if month is not None:
         if not 1 <= month <= _MONTHS:
-            raise ValueError(f"{quote(name)} is no month: they are 01 to {_MONTHS}")
+            raise ValueError(f"{quote(name)} is not a month: months are 01 to {_MONTHS}")
         return date(year, month, 1), "month"
     if week is not None:
         weeks = date(year, 12, 28).isocalendar().week  # 28 December is in the last ISO week
         if not 1 <= week <= weeks:
-            raise ValueError(f"{quote(name)} is no week: {year} has W01 to W{weeks}")
+            raise ValueError(f"{quote(name)} is not a week: {year} has W01 to W{weeks}")
         return date.fromisocalendar(year, week, 1), "week"
     if quarter is not None:
         if not 1 <= quarter <= _QUARTERS:
-            raise ValueError(f"{quote(name)} is no quarter: they are Q1 to Q{_QUARTERS}")
+            raise ValueError(f"{quote(name)} is not a quarter: quarters are Q1 to Q{_QUARTERS}")
         return date(year, quarter * 3 - 2, 1), "quarter"
     return date(year, 1, 1), "year"
 

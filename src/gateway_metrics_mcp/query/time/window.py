@@ -82,13 +82,13 @@ def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str) -> _T:
     if found is not None:
         return found
     if is_ahead(text):
-        raise ValueError(f"{quote(text)} is in the future, where there are no data. {forms}")
+        raise ValueError(f"{quote(text)} is in the future, where there is no data. {forms}")
     epoch = explain_epoch(text)
     if epoch is not None:
         raise ValueError(f"{quote(text)} is {epoch}. {forms}")
     meant = next((near for near in respell(text) if _reads(near, clock, reader)), None)
     hint = "" if meant is None else f'Did you mean "{meant}"? '
-    raise ValueError(f"{quote(text)} is not a time that is known here. {hint}{forms}")
+    raise ValueError(f"{quote(text)} is not a known time. {hint}{forms}")
 
 
 def _text(value: object, forms: str) -> str:
@@ -103,7 +103,7 @@ def _text(value: object, forms: str) -> str:
     if not text:
         raise ValueError(f"the text is empty. {forms}")
     if len(text) > LONGEST:
-        raise ValueError(f"{len(text)} letters are more than the {LONGEST} of a time. {forms}")
+        raise ValueError(f"{len(text)} characters, the limit of a time is {LONGEST}. {forms}")
     return text
 
 
@@ -136,7 +136,7 @@ def _end(text: str, clock: Clock) -> datetime | None:
         if not span.is_point:
             start, end = format_minute(span.start), format_minute(span.end)
             raise ValueError(
-                f"{quote(text)} is a stretch of time, from {start} to {end}, and an end is an "
+                f"{quote(text)} is a period, from {start} to {end}, and endTs is an "
                 "instant. Give it as startTs and leave endTs out, or give one of the two"
             )
         instant = span.start
@@ -242,7 +242,11 @@ def _find_emptiness(
     start_text, end_text = texts
     start, now = format_minute(span.start), format_minute(clock.now)
     if span.start >= clock.now:
-        when = f"in the future: now is {now}" if span.start > clock.now else "now: nothing follows"
+        when = (
+            f"in the future: now is {now}"
+            if span.start > clock.now
+            else "now: the window would be empty"
+        )
         return Problem("startTs", f"{quote(start_text)}, {start}, is {when}. {STARTS}")
     if end is None:
         if span.end > span.start:

@@ -74,7 +74,7 @@ def read_zone(value: object) -> ZoneInfo:
         )
     name = value.strip()
     if len(name) > LONGEST:
-        raise ValueError(f"longer than {LONGEST} letters. Give {_EXAMPLE}")
+        raise ValueError(f"longer than {LONGEST} characters. Give {_EXAMPLE}")
     if name.upper() == "UTC":
         return ZoneInfo("UTC")
     _refuse_lookalikes(name)
@@ -99,7 +99,7 @@ def _refuse_lookalikes(name: str) -> None:
     """Refuse texts that only look like a zone: `local`, an abbreviation, an offset."""
     if name.lower() in ("local", "localtime"):
         raise ValueError(
-            f"{quote(name)} is not a time zone: no local one is known. Give {_EXAMPLE}"
+            f"{quote(name)} is not a time zone: your local zone is unknown here. Give {_EXAMPLE}"
         )
     place = _ABBREVIATIONS.get(name.upper())
     if place is not None:

@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 PATIENCE_S: Final = 20.0
 _ENGINE: Final = "gateway_metrics_mcp.rendering.charts.worker"
 ABSENT: Final = (
-    "this server has no engine for pictures. Install it with the extra:"
+    "this server has no chart renderer. Install it with the extra:"
     ' pip install "gateway-metrics-mcp[charts]"'
 )
-_FAILED: Final = "it could not be drawn; the log of this server says more"
+_FAILED: Final = "it could not be drawn; see this server's log"
 _LARGE: Final = "it would be too large"
 
 
@@ -63,7 +63,7 @@ class ChartRenderer:
             with anyio.fail_after(self.patience_s):
                 image = await self._limiter.run_in_thread(work)
         except (TimeoutError, subprocess.TimeoutExpired):
-            return f"it was not drawn within {self.patience_s:g} seconds"
+            return f"it was not rendered within {self.patience_s:g} seconds"
         except OSError:
             logger.exception("the process that draws pictures could not be started")
             return _FAILED

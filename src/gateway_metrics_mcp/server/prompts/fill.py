@@ -92,8 +92,8 @@ def _find_wrong(argument: Argument, value: object) -> str | None:
     if not isinstance(value, str):
         return f"expected text, got {quote(value)}"
     if len(value) > MOST_LETTERS:
-        return f"more than {MOST_LETTERS} letters"
-    return None if is_plain(value) else f"{quote(value)} holds a control character"
+        return f"more than {MOST_LETTERS} characters"
+    return None if is_plain(value) else f"{quote(value)} contains a control character"
 
 
 def datasource_of(template: Template, values: Mapping[str, str]) -> DatasourceName:
@@ -189,20 +189,20 @@ class _Checker:
         if field not in known and not is_key and not self.options.allow_unknown:
             name = datasource_of(self.template, self.values)
             choice = did_you_mean(value, (*known, f"{METADATA_PREFIX}<key>"))
-            raise ValueError(f"{quote(value)} is no group-by field of {name}. {choice}")
+            raise ValueError(f"{quote(value)} is not a group-by field of {name}. {choice}")
 
 
 def _check_number(value: str) -> None:
     number = parse_number(value)
     if number is None or not math.isfinite(number) or number < 0:
-        raise ValueError(f"{quote(value)} is no number, such as 500 or 0.25")
+        raise ValueError(f"{quote(value)} is not a number, such as 500 or 0.25")
 
 
 def _check_key(value: str) -> None:
     # In calls the key is a field `metadata.<key>`, which the limit on arguments covers too.
     most = MOST_LETTERS - len(METADATA_PREFIX)
     if len(value) > most:
-        raise ValueError(f"more than {most} letters")
+        raise ValueError(f"more than {most} characters")
 
 
 _MISSING: Final = object()

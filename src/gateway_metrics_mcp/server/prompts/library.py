@@ -88,7 +88,7 @@ class Prompts:
             raise MCPError(INTERNAL_ERROR, mask.hide(error.public)) from None
         except Exception:
             logger.exception("prompt %s failed", quote(name))
-            said = "a fault of this server; its log says more"
+            said = "an internal error of this server; see its log"
             raise MCPError(INTERNAL_ERROR, said) from None
         content = TextContent(type="text", text=mask.hide(text))
         return GetPromptResult(
@@ -124,7 +124,7 @@ def _list_own(folder: Path | None) -> list[Path]:
     if folder is None:
         return []
     if not folder.is_dir():
-        raise SettingsError(f"the prompts folder {folder} is no directory")
+        raise SettingsError(f"the prompts folder {folder} is not a directory")
     paths = sorted(folder.glob("*.md"))
     if not paths:
         raise SettingsError(f"the prompts folder {folder} has no file <name>.md")
@@ -153,7 +153,7 @@ def _read_folder(
 def _read_file(path: Path, faults: list[Fault]) -> str | None:
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would block for a writer
-            faults.append(Fault(1, "cannot be read: no regular file"))
+            faults.append(Fault(1, "cannot be read: not a regular file"))
             return None
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)

@@ -60,7 +60,7 @@ accepts, `field` a group-by field, `key` a metadata key, `value` a value of a fi
 
 def _check_line(text: str) -> str:
     if len(text) > MOST_LETTERS or not text.isprintable():
-        raise ValueError(f"one line of at most {MOST_LETTERS} letters")
+        raise ValueError(f"one line of at most {MOST_LETTERS} characters")
     return text
 
 
@@ -170,10 +170,10 @@ def read_template(name: str, text: str, faults: list[Fault]) -> Template | None:
     All problems are appended to `faults`, so that one run reports every one of them.
     """
     if NAME.fullmatch(name) is None:
-        faults.append(Fault(1, f"{quote(name)} is no name: a-z, 0-9 and -, from a letter on"))
+        faults.append(Fault(1, f"{quote(name)} is not a name: a-z, 0-9 and -, from a letter on"))
     lines = text.replace("\r\n", "\n").split("\n")
     if lines[0].strip() != _FENCE:
-        said = f"the first line has to be {_FENCE}, then TOML, then {_FENCE} again"
+        said = f"the first line must be {_FENCE}, then TOML, then {_FENCE} again"
         faults.append(Fault(1, said))
         return None
     end = next((n for n, line in enumerate(lines[1:], 1) if line.strip() == _FENCE), None)
@@ -193,7 +193,7 @@ def _read_front(head: list[str], faults: list[Fault]) -> FrontMatter | None:
     except tomllib.TOMLDecodeError as error:
         match = _TOML_LINE.search(str(error))
         line = len(head) + 1 if match is None or match[1] is None else int(match[1]) + 1
-        faults.append(Fault(line, f"no TOML: {_TOML_LINE.sub('', str(error))}"))
+        faults.append(Fault(line, f"not TOML: {_TOML_LINE.sub('', str(error))}"))
         return None
     try:
         front = FrontMatter.model_validate(raw)
@@ -248,7 +248,7 @@ def _explain(wrong: Any) -> str:
         case "value_error":
             return f"{key}: {wrong['ctx']['error']}"
         case "string_pattern_mismatch" if key == "name":
-            return f"{value} is no name: a-z, 0-9 and _"
+            return f"{value} is not a name: a-z, 0-9 and _"
         case _:
             return f"{key}: expected {_EXPECTED.get(key, 'text')}, got {value}"
 
@@ -259,14 +259,14 @@ def _check_relations(arguments: Sequence[Argument]) -> Iterator[tuple[int, str, 
     sources = [a.name for a in arguments if a.kind in ("key", "field")]
     for entry, one in enumerate(arguments):
         if one.name in names[:entry]:
-            yield entry, "name", f"{quote(one.name)} is there twice"
+            yield entry, "name", f"{quote(one.name)} appears twice"
         if one.is_required and one.default is not None:
-            yield entry, "default", "an argument is required, or has a default"
+            yield entry, "default", "a required argument cannot have a default"
         if (one.kind == "choice") != bool(one.choices):
             yield entry, "choices", 'kind = "choice" and choices go together'
         elif one.choices and one.default not in (None, *one.choices):
             choice = did_you_mean(str(one.default), one.choices)
-            yield entry, "default", f"{quote(one.default)} is no choice. {choice}"
+            yield entry, "default", f"{quote(one.default)} is not one of the choices. {choice}"
         if (one.kind == "value") != ((one.field is None) != (one.of is None)):
             yield entry, "kind", 'kind = "value" needs either field, or of; no other kind has them'
         elif one.of is not None and one.of not in sources:
@@ -327,17 +327,20 @@ class _BodyReader:
         match = _IF.fullmatch(line)
         if match is None:
             forms = "{{if name}} or {{if name = value}}"
-            self._fault(f"{quote(line)} stands alone in its line, as {forms}")
+            self._fault(f"{quote(line)} must be alone on its line, as {forms}")
             return
         if self._condition is not None:
-            said = f"an {{{{if}}}} in the one of line {self._condition.line}: they do not nest"
+            said = (
+                f"an {{{{if}}}} inside the one of line {self._condition.line}: they"
+                f" cannot be nested"
+            )
             self._fault(said)
         self._condition = Condition(self._next, match[1], match[2])
         argument = self._find_argument(match[1])
         choices = () if argument is None else argument.choices
         if match[2] and choices and match[2] not in choices:
             choice = did_you_mean(match[2], choices)
-            self._fault(f"{match[1]} is never {quote(match[2])}. {choice}")
+            self._fault(f"{match[1]} can never be {quote(match[2])}. {choice}")
 
     def _check_places(self, line: str) -> None:
         """Report places of unknown arguments, and of optional ones outside of their `{{if}}`."""
@@ -364,7 +367,7 @@ class _BodyReader:
         try:
             arguments = json.loads("\n".join(self._lines[begun:end]))
         except json.JSONDecodeError as error:
-            self._fault(f"no JSON: {error.msg}", begun + error.lineno)
+            self._fault(f"not JSON: {error.msg}", begun + error.lineno)
             return None
         if not isinstance(arguments, dict):
             self._fault("the arguments of a tool are one JSON object", begun)
