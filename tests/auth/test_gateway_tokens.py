@@ -139,7 +139,7 @@ async def test_a_header_that_stands_there_twice_is_refused(
         response = await client.post("/mcp", json={}, headers=twice)
 
     assert response.status_code == 400
-    assert response.json()["error_description"] == "the header X-TFY-API-Key stands there twice"
+    assert response.json()["error_description"] == "the header X-TFY-API-Key appears twice"
     assert knowing.asked_with == []
 
 

@@ -186,7 +186,7 @@ def test_a_wrong_file_of_subjects_is_explained_without_its_values(
     ("text", "error"),
     [
         ("[subjects.a]", "give either token_file or token_env"),
-        ('[subjects.a]\ntoken_file = "x"\ntoken_env = "Y"', "give token_file or token_env"),
+        ('[subjects.a]\ntoken_file = "x"\ntoken_env = "Y"', "give either token_file or token_env"),
         ('[subjects.a]\ntoken_file = "nowhere"', "its token_file cannot be read"),
         ('[subjects.a]\ntoken_env = "NOT_SET_ANYWHERE"', "there is no token"),
         ('[subjects.a]\nsubject = "x"', "an unknown key, or one for another kind of backend"),
@@ -250,4 +250,4 @@ async def test_the_api_takes_the_providers_tokens_too(
         [{"total": 3}],
         [{"total": 6}],
     ]
-    assert answers[2].json()["message"].startswith("the token is good, but its subject has no")
+    assert answers[2].json()["message"].startswith("the token is valid, but its subject has no")

@@ -173,11 +173,11 @@ async def test_the_tokens_file_is_read_again_on_a_hangup(
         before = [await running.ping(authorization=f"Bearer {t}") for t in (first, second)]
         file.write_text(new.to_toml(), "utf-8")
         running.process.send_signal(signal.SIGHUP)
-        await running.wait_for("tokens.toml again")
+        await running.wait_for("reloaded ")
         after = [await running.ping(authorization=f"Bearer {t}") for t in (first, second)]
         file.write_text("broken", "utf-8")
         running.process.send_signal(signal.SIGHUP)
-        await running.wait_for("the tokens stay as they were")
+        await running.wait_for("the tokens stay unchanged")
         still = await running.ping(authorization=f"Bearer {second}")
 
     assert (before, after, still) == ([200, 401], [401, 200], 200)

@@ -29,7 +29,7 @@ Gateway = Callable[..., GatewayBackend]
     [
         (400, errors.RefusedQueryError, "without a documented reason"),
         (401, errors.UnauthorizedError, "TFY_API_KEY"),
-        (403, errors.ForbiddenError, "may not ask this"),
+        (403, errors.ForbiddenError, "may not query this"),
         (404, errors.WrongHostError, "control plane"),
         (405, errors.WrongHostError, "control plane"),
         (407, errors.UnreachableError, "HTTPS_PROXY"),
@@ -38,7 +38,7 @@ Gateway = Callable[..., GatewayBackend]
         (422, errors.RefusedQueryError, "without a documented reason"),
         (429, errors.RateLimitedError, "in a minute"),
         (500, errors.UnavailableError, "ask again later"),
-        (501, errors.WrongHostError, "takes no queries"),
+        (501, errors.WrongHostError, "accepts no queries"),
         (502, errors.UnavailableError, "ask again later"),
         (504, errors.UnavailableError, "ask again later"),
     ],

@@ -147,8 +147,8 @@ def test_a_wrong_variable_is_explained(run: Run, variables: dict[str, str], erro
 
 def test_check_says_what_works(run: Run, directory: Path) -> None:
     code, out, err = run("check", "--backend", str(directory))
-    absent = "0 rows in the last 24 hours (the data directory has no table {}: nothing of this"
-    absent += " datasource was ever loaded)"
+    absent = "0 rows in the last 24 hours (the data directory has no table {}: no data of this"
+    absent += " datasource was loaded)"
     mcp, guardrail, config, agent = (
         absent.format(f"gateway_{kind}_metrics")
         for kind in ("mcp", "guardrail", "config", "request")

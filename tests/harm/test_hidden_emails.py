@@ -354,7 +354,7 @@ async def test_one_note_says_what_the_hashes_are(call: Call) -> None:
         "query_distribution", {"groupBy": ["team"], "compareTo": "previous", **WEEK}
     )
 
-    assert text.count("# e-mail addresses are hidden: a user-… stands for one") == 1
+    assert text.count("# e-mail addresses are masked: user-… stands for one") == 1
 
 
 PARTS: Final = st.text("abcXYZ019._+-", min_size=1, max_size=12).filter(lambda t: t.strip("._+-"))

@@ -1,4 +1,4 @@
-"""What is no query is refused with every reason and the nearest right spelling."""
+"""What is no query is refused with every reason and the closest correct spelling."""
 
 from __future__ import annotations
 

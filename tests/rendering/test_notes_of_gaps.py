@@ -106,7 +106,7 @@ async def test_a_negative_filter_says_what_it_leaves_in_or_out(
 
 async def test_a_metadata_key_that_no_row_has_is_said(ask: Ask) -> None:
     question = {**WEEK, "groupBy": ["metadata.Customer"]}
-    said = "# no row has the metadata key Customer(case-sensitive)"
+    said = "# no row has the metadata key Customer (case-sensitive)"
 
     absent = await ask([{"metadata.Customer": None, "total": 5}], question)
     present = await ask([{"metadata.Customer": key, "total": 5} for key in ("a", None)], question)
@@ -227,7 +227,7 @@ async def test_an_empty_answer_names_the_metadata_key_that_comes_near(ask: Ask) 
             ' match metadata.env IN ["prod"]; without the filters 5 do'
         ),
         "# no row has the metadata key env: did you mean environment?",
-        "# next: the same with a metadata key that exists(case-sensitive)",
+        "# next: the same with a metadata key that exists (case-sensitive)",
     ]
 
 

@@ -195,7 +195,7 @@ async def test_the_keys_of_the_metadata_are_listed(ask: Call) -> None:
 async def test_a_metadata_key_that_no_row_has_is_said(ask: Call) -> None:
     text, _ = await ask(TOOL, {"field": "metadata.Env"})
 
-    assert "\n# no row has the metadata key Env(case-sensitive)\n" in text
+    assert "\n# no row has the metadata key Env (case-sensitive)\n" in text
     assert text.endswith(f"\nnull|{len(NAMES)}")
 
 
@@ -242,7 +242,7 @@ async def test_a_field_that_can_only_be_filtered_is_refused(
         assert is_error
         assert text == (
             f'Invalid arguments for {TOOL}:\n- field: "{field}" can be filtered but not grouped,'
-            f" so its values have no list. Fields with one: {', '.join(known.group_by)},"
+            f" so its values cannot be listed. Fields that can: {', '.join(known.group_by)},"
             " metadata.<key>, metadata"
         )
     assert sent == []

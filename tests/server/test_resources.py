@@ -260,8 +260,8 @@ async def test_what_holds_no_query_has_no_rows(client: Client, query: str) -> No
 
     assert code == INVALID
     assert message == (
-        "Error (unknown_resource): no rows have this URI: give one whole, as the last line of an"
-        " answer has it"
+        "Error (unknown_resource): not a rows URI: copy the whole URI from the last line"
+        " of an answer"
     )
 
 

@@ -67,7 +67,7 @@ def describe_key(report: Report, field: str) -> str:
     near = report.near_keys.get(field, ())
     if field.removeprefix(METADATA_PREFIX) in near:
         return f"none of these rows has the metadata key {key}; others do"
-    meant = f": did you mean {' or '.join(map(quote_text, near))}?" if near else "(case-sensitive)"
+    meant = f": did you mean {' or '.join(map(quote_text, near))}?" if near else " (case-sensitive)"
     return f"no row has the metadata key {key}{meant}"
 
 
@@ -361,7 +361,7 @@ def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
     if not shown_filters(report):
         return "a wider window"
     if any(report.near_keys.values()):
-        return "the same with a metadata key that exists(case-sensitive)"
+        return "the same with a metadata key that exists (case-sensitive)"
     if any(one.near for one in unmatched):
         return "the same with a value that exists: values match exactly, case-sensitive"
     if unmatched:

@@ -157,7 +157,7 @@ def _list_notes(listing: Listing, result: Result) -> list[Note]:
         )
     if listing.field.startswith(METADATA_PREFIX) and keys == {None}:
         key = quote_text(listing.field.removeprefix(METADATA_PREFIX))
-        notes.append(Note("unmatched", f"no row has the metadata key {key}(case-sensitive)"))
+        notes.append(Note("unmatched", f"no row has the metadata key {key} (case-sensitive)"))
     notes += [Note("window", text) for text in listing.window.notes]
     notes += [Note("source", text) for text in result.notes]
     return [*notes, *(Note("age", text) for text in describe_age(result))]

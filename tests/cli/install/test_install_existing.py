@@ -153,7 +153,7 @@ def test_an_entry_of_a_remote_server_keeps_nothing_of_the_way_there(client: str,
         "disabled": True,
     }
     assert TOKEN not in home.file(client).read_text()
-    assert "holds the secret that stood there" in err
+    assert "contains the secret that was there" in err
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_a_backup_that_may_hold_a_secret_is_named_so(
     code, _, err = home.install("cursor", *flags)
 
     assert code == 0
-    assert "the file as it was is in " in err
-    assert ("holds the secret that stood there" in err) is is_said
+    assert "the previous file is in " in err
+    assert ("contains the secret that was there" in err) is is_said
 
 
 def test_an_input_that_something_else_refers_to_stays(home: Any) -> None:

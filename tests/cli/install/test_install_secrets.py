@@ -100,7 +100,7 @@ def test_the_token_itself_is_written_when_said_for_its_owner_alone(
     assert code == 0
     assert entry_of(home, client)["env"] == {"TFY_API_KEY": TOKEN}
     assert path.stat().st_mode & 0o777 == 0o600
-    assert "holds the secret itself" in err
+    assert "contains the secret itself" in err
     assert TOKEN not in out + err
 
 
@@ -121,7 +121,7 @@ def test_a_written_token_gives_way_to_its_file_and_is_named_in_the_backup(home: 
     )
 
     assert [*entry_of(home, "claude-desktop")["env"]] == ["GATEWAY_METRICS_TOKEN_FILE"]
-    assert "holds the secret that stood there" in err
+    assert "contains the secret that was there" in err
     backup = home.file("claude-desktop").with_name("claude_desktop_config.json.bak")
     assert backup.stat().st_mode & 0o777 == 0o600
 

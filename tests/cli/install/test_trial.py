@@ -127,7 +127,7 @@ def test_an_interrupt_of_the_trial_is_quiet_and_the_file_is_whole(
     assert (process.returncode, out) == (130, "")
     assert [line.partition(":")[0].partition(" is in ")[0] for line in err.splitlines()] == [
         str(path),
-        *(["the file as it was"] if before else []),
+        *(["the previous file"] if before else []),
     ]
     after = json.loads(path.read_text())
     assert [*after.pop("mcpServers")] == ["gateway-metrics"]
@@ -162,7 +162,7 @@ def test_after_a_failed_trial_the_way_back_is_said(home: Any) -> None:
     code, _, err = home.install("cursor", *flags, tries=True)
 
     assert code == 1
-    (backup,) = re.findall(r"To go back, put (\S+) in the place of ", err)
+    (backup,) = re.findall(r"To undo, replace \S+ with (\S+)", err)
     assert Path(backup).read_text() == good
 
     code, _, err = home.install("cursor", *flags, tries=True)

@@ -67,9 +67,9 @@ def test_the_command_prints_a_token_once_and_its_entry(
         (["--subject", "x", "--team", ""], "teams.0: "),
         (["--subject", "x", "--type", "service"], "argument --type: invalid choice"),
         (["--subject", "x", "--expires", "soon"], "'soon' is not a lifetime: give days or hours"),
-        (["--subject", "x", "--expires", "0d"], "'0d' is no lifetime"),
+        (["--subject", "x", "--expires", "0d"], "'0d' is not a lifetime"),
         (["--subject", "x", "--expires", "-1d"], "expected one argument"),
-        (["--subject", "x", "--expires", "²d"], "'²d' is no lifetime"),
+        (["--subject", "x", "--expires", "²d"], "'²d' is not a lifetime"),
     ],
 )
 def test_a_wrong_token_command_is_explained(
@@ -119,7 +119,7 @@ def test_the_command_stands_before_its_flags(run: Run) -> None:
     code, out, err = run("--config", "x.toml", "token")
 
     assert (code, out) == (2, "")
-    assert "gateway-metrics-mcp: token has flags of its own: it stands first" in err
+    assert "gateway-metrics-mcp: token must come first: it has flags of its own" in err
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])  # noqa: S104 - refused

@@ -237,7 +237,7 @@ def test_a_file_that_became_wrong_leaves_the_old_tokens(
 
     assert book.current.find_caller(f"Bearer {token}", NOW) == entry.caller
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
-    assert "the tokens stay as they were" in caplog.text
+    assert "the tokens stay unchanged" in caplog.text
 
 
 async def test_a_hangup_reads_the_tokens_again(run_api: RunApi, july: July, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ async def test_a_hangup_reads_the_tokens_again(run_api: RunApi, july: July, tmp_
         await ask()
         await anyio.Path(file).write_text("[[tokens", "utf-8")
         server.process.send_signal(signal.SIGHUP)
-        await server.wait_for("the tokens stay as they were")
+        await server.wait_for("the tokens stay unchanged")
         await ask()
 
     assert statuses == [200, 401, 200, 401, 401, 200, 401, 200]

@@ -86,7 +86,7 @@ def _head(*lines: str, argument: str = "") -> str:
 
 CALL: Final = "```json {}\n{}\n```\n"
 FAULTS: Final[dict[str, tuple[str, int, str]]] = {
-    "no front matter": ("Hello", 1, "the first line has to be +++"),
+    "no front matter": ("Hello", 1, "the first line must be +++"),
     "no end": ("+++\ntitle = 'x'\n", 1, "the front matter has no end"),
     "no TOML": ("+++\ntitle = 'T'\ndescription = \n+++\nText", 3, "not TOML: "),
     "no title": ("+++\ndescription = 'D'\n+++\nText", 1, "title is missing"),
@@ -98,7 +98,7 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     "no choice": (
         _head(argument='kind = "choice"\nchoices = ["a", "b"]\ndefault = "c"'),
         9,
-        '"c" is no choice. Allowed: a, b',
+        '"c" is not one of the choices. Allowed: a, b',
     ),
     "bad default": (
         _head(argument='kind = "range"\ndefault = "lst week"'),
@@ -149,7 +149,7 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     "nested": (
         _head(argument='kind = "text"') + "{{if team}}\n{{if team}}\n{{end}}",
         11,
-        "an {{if}} in the one of line 10: they do not nest",
+        "an {{if}} inside the one of line 10: they cannot be nested",
     ),
     "no object": (_head() + CALL.format("list_fields", "[]"), 6, "one JSON object"),
     "bad datasource of a call": (
@@ -162,7 +162,7 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
         8,
         'no argument "tema". ',
     ),
-    "both": (_head(argument='required = true\ndefault = "x"'), 8, "is required, or has a default"),
+    "both": (_head(argument='required = true\ndefault = "x"'), 8, "cannot have a default"),
     "no field": (_head(argument='kind = "value"'), 7, 'kind = "value" needs either field, or of'),
     "of nothing": (_head(argument='kind = "value"\nof = "x"'), 8, "of: an argument of kind key"),
     "no argument": (_head() + "Of {{tema}}.", 6, 'no argument "tema". Nothing is allowed here'),
@@ -173,7 +173,7 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     ),
     "no end of if": (_head(argument='kind = "text"') + "{{if team}}\nx", 10, "has no {{end}}"),
     "end alone": (_head() + "{{end}}", 6, "{{end}} without an {{if}}"),
-    "bad if": (_head() + "{{if}} x", 6, "stands alone in its line"),
+    "bad if": (_head() + "{{if}} x", 6, "must be alone on its line"),
     "no tool": (_head() + CALL.format("query_costs", "{}"), 6, 'no tool "query_costs". '),
     "no JSON": (_head() + CALL.format("query_distribution", "{\n'a': 1}"), 8, "not JSON: "),
     "no such argument of the tool": (
