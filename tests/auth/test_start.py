@@ -54,7 +54,10 @@ FILE: Final = "/nowhere/tokens.toml"
                 " authenticate callers: choose one"
             ),
         ),
-        ({"backend": "demo:", **OAUTH, "tokens": FILE}, "--oauth-issuer and --tokens are ways"),
+        (
+            {"backend": "demo:", **OAUTH, "tokens": FILE},
+            ("--oauth-issuer and --tokens are alternative ways"),
+        ),
         (
             {"backend": "demo:", **OAUTH, "oauth_issuer": "http://idp.example.com"},
             "--oauth-issuer must be an https:// address",

@@ -265,7 +265,7 @@ def certify(path: Path, name: str, first: datetime, last: datetime) -> ssl.SSLCo
 @pytest.mark.parametrize(
     ("name", "days", "is_trusted", "reason"),
     [
-        ("localhost", (-1, 1), False, "could not be verified: if it is of a private authority"),
+        ("localhost", (-1, 1), False, "could not be verified: if it is from a private authority"),
         ("localhost", (-9, -1), True, "has expired, by this machine's clock"),
         ("localhost", (1, 9), True, "is not valid yet, by this machine's clock"),
         ("other.example.com", (-1, 1), True, "is for another host name"),

@@ -237,7 +237,7 @@ async def test_a_body_at_the_limit_is_read_and_one_byte_more_is_not(
     [
         (httpx.ConnectTimeout("?"), errors.BackendTimeoutError, "check its address"),
         (httpx.PoolTimeout("?"), errors.BackendTimeoutError, "shorter time range"),
-        (httpx.LocalProtocolError(f"bad {TOKEN}"), errors.InternalError, "could not be put"),
+        (httpx.LocalProtocolError(f"bad {TOKEN}"), errors.InternalError, "could not be encoded"),
         (httpx.WriteError("?"), errors.UnavailableError, "ask again later"),
     ],
 )

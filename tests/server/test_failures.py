@@ -183,7 +183,7 @@ async def test_a_question_too_large_for_the_engine_is_said_with_what_helps(
 
     assert (is_error, small_failed) == (True, False)
     assert text == (
-        "Error (query_too_large): the question needs more memory than the engine may use. Ask a"
+        "Error (query_too_large): the question needs more memory than the engine may use. Ask for a"
         " shorter window, fewer percentiles or fewer groups, or raise the memory limit"
     )
 

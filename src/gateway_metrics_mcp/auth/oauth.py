@@ -158,7 +158,7 @@ class OAuthPolicy(AuthPolicy):
         if claims is None:
             raise RefusedCallerError(
                 "the token is not valid here: it must be from the right issuer, for this server,"
-                " in force, and rightly signed",
+                " not expired, and correctly signed",
                 error="invalid_token",
             )
         scopes = _read_scopes(claims)
@@ -217,7 +217,7 @@ def _check_address(address: str, flag: str) -> AnyHttpUrl:
         SettingsError: if it is not https, or http on loopback.
     """
     if not is_safe(address):
-        raise SettingsError(f"{flag} must be an https:// address (http:// on loopback alone)")
+        raise SettingsError(f"{flag} must be an https:// address (http:// on loopback only)")
     try:
         return _URL.validate_python(address)
     except ValidationError:

@@ -27,7 +27,7 @@ _OF_GATEWAY: Final = (
 )
 _IN_QUERY: Final = (
     "the backend's address has a ?query that may contain a secret. Give the address alone"
-    " (clickhouse:// takes ?secure=true), and passwords and tokens apart"
+    " (clickhouse:// takes ?secure=true), and passwords and tokens separately"
 )
 
 
@@ -150,7 +150,8 @@ def read_host(text: str) -> str:
         raise SettingsError("the gateway's host has a query or a fragment: give the address alone")
     if "@" in text:
         raise SettingsError(
-            "the gateway's host contains a user name: give the address alone, and the token apart"
+            "the gateway's host contains a user name: give the address alone, and the"
+            " token separately"
         )
     parts = _split(text)
     if parts.scheme == "http" and not is_loopback(parts.hostname):

@@ -36,9 +36,7 @@ _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
     "array": "Array(Text)",
 }
 # What a model reads of a broken catalog file: the full text names a path.
-_UNUSABLE: Final = (
-    "the catalog file of this server cannot be used: the reason is in its log"
-)
+_UNUSABLE: Final = "the catalog file of this server cannot be used: the reason is in its log"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+ -]{0,79}")
 _UNIT: Final = re.compile(r"[A-Za-z0-9%/$ ]{0,20}")
 _KINDS: Final = ("columns", "groupBy", "filters")

@@ -151,8 +151,8 @@ def _read_field(
     other = _other_use(given, catalog, datasource)
     if other is not None:
         message = (
-            f"{quote(given)} can be {other} but not grouped, so its values have no list."
-            f" Fields with one: {', '.join(listed)}"
+            f"{quote(given)} can be {other} but not grouped, so its values cannot be listed."
+            f" Fields that can: {', '.join(listed)}"
         )
     elif options.allow_unknown and field:
         return field

@@ -42,7 +42,7 @@ TEXT = "timestamp,tokens,model\n2026-07-10T00:00Z,5,m\n"
             "the file has timestamp, tokens, model. Did you mean --map CreatedAt=timestamp?",
         ),
         (["--timezone", "CET"], '--timezone: "CET" is an abbreviation'),
-        (["--preset", "litellm"], "has no column startTime, so it is no file of LiteLLM's"),
+        (["--preset", "litellm"], "has no column startTime, so it is not a file of LiteLLM's"),
         (["--preset", "otel-genai"], "--preset otel-genai reads jsonl"),
         (
             ["--preset", "litellm", "--table", "gateway_mcp_metrics"],

@@ -72,7 +72,7 @@ def test_remove_leaves_the_rest_byte_for_byte(client: str, home: Any, existing: 
     code, _, err = home.install(client, "--remove")
 
     assert (code, path.read_bytes().decode()) == (0, existing(client)[0])
-    assert "took gateway-metrics out" in err
+    assert "removed gateway-metrics" in err
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -154,7 +154,7 @@ def test_after_a_failed_trial_the_way_back_is_said(home: Any) -> None:
     code, _, err = home.install("cursor", *flags, tries=True)
 
     assert code == 1
-    assert "To go back, give the same command with --remove\n" in err
+    assert "To undo, give the same command with --remove\n" in err
 
     home.install("cursor", "--remove")
     home.install("cursor", "--backend", "demo:")

@@ -172,11 +172,11 @@ PLANTED: Final = "gmm_planted-token-1234"
         (f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\ntype = "service"', "token 1: type: "),
         (
             f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\nadmin = true',
-            "token 1: an unknown key",
+            "token 1: unknown key",
         ),
         (
             f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\n{PLANTED} = 1',
-            "token 1: an unknown key",
+            "token 1: unknown key",
         ),
         (
             f'[[tokens]]\nsha256 = "{DIGEST}"\nsubject = "x"\ntenant_admin = "yes"',
@@ -260,7 +260,7 @@ async def test_a_hangup_reads_the_tokens_again(run_api: RunApi, july: July, tmp_
         await anyio.Path(file).write_text(second[1].to_toml(), "utf-8")
         await ask()
         server.process.send_signal(signal.SIGHUP)
-        await server.wait_for(f"read {file} again")
+        await server.wait_for(f"reloaded {file}")
         await ask()
         await anyio.Path(file).write_text("[[tokens", "utf-8")
         server.process.send_signal(signal.SIGHUP)

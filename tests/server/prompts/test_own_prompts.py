@@ -144,7 +144,7 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
         _head(argument='kind = "choice"\nchoices = ["chat", "full"]')
         + "{{if team = ful}}\n{{end}}",
         11,
-        'team is never "ful". Did you mean full?',
+        'team can never be "ful". Did you mean full?',
     ),
     "nested": (
         _head(argument='kind = "text"') + "{{if team}}\n{{if team}}\n{{end}}",

@@ -185,7 +185,7 @@ async def test_what_is_asked_stands_in_text_and_calls(connect: Connect, mode: st
     async with connect(mode) as client:
         text = await render(client, "weekly-cost-report", asked)
 
-    assert 'It is about the team "a \\"b\\"\\\\ {{range}}" alone.' in text
+    assert 'Only the team "a \\"b\\"\\\\ {{range}}".' in text
     for _, call in calls_of(text):
         assert call["filters"][0]["value"] == [asked["team"]]
         assert (call["startTs"], call["timezone"]) == ("last month", "Asia/Kolkata")
@@ -273,7 +273,7 @@ async def test_addresses_are_hidden_in_prompts_and_in_what_is_refused(connect: C
             await client.get_prompt("weekly-cost-report", {"range": "of ada@example.com"})
 
     assert "ada@" not in text
-    assert re.search(r'the team "user-[0-9a-f]{10}" alone', text)
+    assert re.search(r'Only the team "user-[0-9a-f]{10}"', text)
     assert "ada@" not in caught.value.message
     assert "user-" in caught.value.message
 

@@ -233,8 +233,8 @@ def _explain_tls(error: ssl.SSLError) -> TlsError:
         if error.verify_code in _BY_VERDICT:
             return TlsError(_BY_VERDICT[error.verify_code])
         return TlsError(
-            "the gateway's certificate could not be verified: if it is of a private authority, or "
-            "a proxy puts in its own, set SSL_CERT_FILE to the authority's certificate; otherwise "
+            "the gateway's certificate could not be verified: if it is from a private authority,"
+            " or a proxy inserts its own, set SSL_CERT_FILE to the authority's certificate; otherwise "
             "check the address and whether the certificate has expired"
         )
     return TlsError(
