@@ -234,8 +234,8 @@ def _explain_tls(error: ssl.SSLError) -> TlsError:
             return TlsError(_BY_VERDICT[error.verify_code])
         return TlsError(
             "the gateway's certificate could not be verified: if it is from a private authority,"
-            " or a proxy inserts its own, set SSL_CERT_FILE to the authority's certificate; otherwise "
-            "check the address and whether the certificate has expired"
+            " or a proxy inserts its own, set SSL_CERT_FILE to the authority's certificate;"
+            " otherwise check the address and whether the certificate has expired"
         )
     return TlsError(
         "no TLS connection to the gateway came about: check that the address and its port speak "
