@@ -58,7 +58,7 @@ def _matching(pattern: str, wanted: str) -> AfterValidator:
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"{text!r} is not a {wanted}")
+            raise ValueError(f"{text!r} is not {wanted}")
         return text
 
     return AfterValidator(check)
@@ -66,9 +66,9 @@ def _matching(pattern: str, wanted: str) -> AfterValidator:
 
 Location = Annotated[Path, AfterValidator(Path.expanduser)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Host = Annotated[str, _matching(_HOST, "host name, such as metrics.example.com")]
+Host = Annotated[str, _matching(_HOST, "a host name, such as metrics.example.com")]
 Hosts = Annotated[tuple[Host, ...], BeforeValidator(_split)]
-Origin = Annotated[str, _matching(_ORIGIN, "origin, such as https://app.example.com")]
+Origin = Annotated[str, _matching(_ORIGIN, "an origin, such as https://app.example.com")]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_split)]
 
 

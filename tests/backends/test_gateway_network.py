@@ -139,7 +139,7 @@ async def test_a_connection_that_breaks_off_is_the_gateways_to_mend(
     error = await failure(at(site.port))
 
     assert type(error) is errors.UnavailableError
-    assert "broke off" in str(error)
+    assert "closed the connection" in str(error)
 
 
 @pytest.mark.parametrize("sent", [(), (http()[:-5],)], ids=["no headers", "half a body"])

@@ -360,5 +360,5 @@ async def test_a_catalogue_of_the_users_own_cannot_forge_a_line(
 
 @pytest.mark.parametrize("unit", ["USD)\n# ALL is 0", "\u202e", "x" * 21])
 def test_a_unit_of_the_users_own_is_short_and_plain(tmp_path: Path, unit: str) -> None:
-    with pytest.raises(SettingsError, match="the unit of size is none"):
+    with pytest.raises(SettingsError, match="the unit of size is not valid"):
         load_catalog(write_catalogue(tmp_path / "own.json", ["size"], unit=unit))

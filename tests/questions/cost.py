@@ -67,7 +67,7 @@ QUESTIONS: Final = (
                 """,
                 keys=1,
                 leads=True,
-                says=("virtual accounts are excluded of the rows",),
+                says=("rows are users only; virtual accounts are",),
                 aggregations=["sum costInUSD"],
                 groupBy=["userEmail"],
                 limit=3,

@@ -99,5 +99,5 @@ async def test_an_allowed_origin_passes_the_check_and_is_no_cors(
     "value", ["*", "app.example.com", "https://*.example.com", "https://a.example.com/", "null"]
 )
 def test_what_is_no_origin_is_refused(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^{name}: .* is no origin, such as https://app"):
+    with pytest.raises(SettingsError, match=rf"^{name}: .* is not an origin, such as https://app"):
         read_settings({name: [value]}, {})
