@@ -123,6 +123,21 @@ async def test_an_allowed_host_and_its_origins_pass_and_no_other(listen: Listen)
     assert statuses == [200, 200, 200, 200, 421, 421, 403]
 
 
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_a_host_is_the_same_in_capitals(listen: Listen, transport: str) -> None:
+    ask = STATUSES[transport]
+    async with _open(listen, transport, allowed_host=("Metrics.Example.com",)) as client:
+        with anyio.fail_after(60):
+            statuses = [
+                await ask(client, host="metrics.example.com"),
+                await ask(client, host="METRICS.EXAMPLE.COM:8000"),
+                await ask(client, origin="https://metrics.example.com"),
+                await ask(client, host="EVIL.example.com"),
+            ]
+
+    assert statuses == [200, 200, 200, 421]
+
+
 @pytest.mark.parametrize("build", BUILDERS.values())
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.0.10", "metrics.example.com"])  # noqa: S104 - refused
 def test_listening_elsewhere_than_on_loopback_needs_an_allowed_host(

@@ -210,6 +210,9 @@ class HostOriginMiddleware:
         """Refuse, or pass on."""
         wrong = None
         if scope["type"] == "http":
+            # Host names are case-insensitive; the SDK's check, here and in its transports, is not.
+            headers = [(k, v.lower() if k == b"host" else v) for k, v in scope["headers"]]
+            scope = {**scope, "headers": headers}
             wrong = await self._check.validate_request(Request(scope))
         if wrong is None:
             await self._app(scope, receive, send)
@@ -233,7 +236,7 @@ def read_security(settings: Settings) -> TransportSecuritySettings:
                 " such as --allowed-host metrics.example.com"
             )
         own = LOOPBACK_HOSTS[0]  # clients do not call an address such as 0.0.0.0 by that name
-    hosts = dict.fromkeys((*LOOPBACK_HOSTS, own, *settings.allowed_host))
+    hosts = dict.fromkeys(name.lower() for name in (*LOOPBACK_HOSTS, own, *settings.allowed_host))
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[form for host in hosts for form in (host, f"{host}:*")],

@@ -60,6 +60,8 @@ async def test_who_may_ask_comes_before_what_is_asked(serve: Serve, book: Any) -
         ("[::1]:8000", 200),
         ("metrics.example.com", 200),
         ("metrics.example.com:443", 200),
+        ("LocalHost:8000", 200),
+        ("METRICS.example.com", 200),
         ("evil.example.com", 421),
         ("localhost.evil.example.com", 421),
         ("127.0.0.1.evil.example.com:8000", 421),
