@@ -55,6 +55,14 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
         {"aggregations": ["sum cost"]},
         ['aggregations[0].column: "cost" is not a column of modelMetrics. Did you mean costInUSD'],
     ),
+    "an unknown order beside an unknown filter": (
+        {
+            "orderBy": "sumCost",
+            "aggregations": ["sum costInUSD"],
+            "filters": [{**EQUAL, "fieldName": "modelNam"}],
+        },
+        ['filters[0].fieldName: "modelNam" is ', 'orderBy: unknown column "sumCost"'],
+    ),
     "a column without a function": (
         {"aggregations": ["costInUSD"]},
         ["aggregations[0].type: missing. Allowed: sum, "],

@@ -19,7 +19,6 @@ from gateway_metrics_mcp.query import (
     quote,
 )
 from gateway_metrics_mcp.query.model import value_key
-from gateway_metrics_mcp.query.result import key_names_of
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.time.interval import LocalDays, choose_interval, localise
 from gateway_metrics_mcp.query.time.window import read_window
@@ -116,18 +115,9 @@ def read_distribution(
     if window is not None and earlier is not None:
         earlier = cut_to_elapsed(window, earlier)
     request = _read_request(arguments, options, window, problems, earlier=earlier)
-    order, is_descending = arguments.order_by, True
-    if request is not None and order is not None:
-        order, is_descending = _read_order(order, request, problems)
     if request is None or problems:
         raise InvalidQueryError(problems)
-    return replace(
-        request,
-        limit=arguments.limit,
-        offset=arguments.offset,
-        order_by=order,
-        is_descending=is_descending,
-    )
+    return replace(request, limit=arguments.limit, offset=arguments.offset)
 
 
 def read_timeseries(raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> ReportRequest:
@@ -178,7 +168,7 @@ def _read_request(
     *,
     earlier: Window | None = None,
 ) -> ReportRequest | None:
-    """The request without order, limit and offset; None after adding problems.
+    """The request without limit and offset; None after adding problems.
 
     The rest is checked even without a window, so that one refusal lists all problems (R20).
     """
@@ -191,14 +181,19 @@ def _read_request(
     interval = _read_interval(arguments, window, problems)
     sources = read_sources(arguments.aggregations, parts)
     group_by = parts.read_group_by(arguments.group_by)
+    has_columns = len(problems) == found
     filters = parts.read_filters(arguments.filters)
     # Only of valid parts: after a misspelt field the check would report what it caused.
     if len(problems) == found:
         problems += _check_subjects(group_by, filters)
-    if len(problems) > found or name is None or window is None:
+    if name is None:
         return None
     datasource = options.catalog.datasources[name]
     values = list_values(sources, datasource)
+    # The columns are known beside a wrong filter or window, but not beside a wrong aggregation.
+    order = _read_order(arguments, group_by, values, datasource, problems) if has_columns else None
+    if len(problems) > found or window is None or order is None:
+        return None
     query = Query(
         datasource=name,
         type="distribution" if parts.is_distribution else "timeseries",
@@ -209,15 +204,26 @@ def _read_request(
         filters=filters,
         interval=interval,
     )
+    request = _scope_request(query, datasource, window, arguments.format, values)
+    return replace(request, earlier=earlier, order_by=order[0], is_descending=order[1])
+
+
+def _scope_request(
+    query: Query,
+    datasource: Datasource,
+    window: Window,
+    format_: Format,
+    values: tuple[Value, ...],
+) -> ReportRequest:
+    """The request, limited to one side of virtual models where the datasource has them."""
     scoped = apply_scope(query, datasource)
     return ReportRequest(
         scoped.query,
         datasource,
         window,
         scoped.phrase,
-        arguments.format,
+        format_,
         values,
-        earlier,
         scope_filter=scoped.added,
     )
 
@@ -281,16 +287,20 @@ def _check_subjects(group_by: Sequence[str], filters: Sequence[Filter]) -> list[
 
 
 def _read_order(
-    order: object, request: ReportRequest, problems: Problems
+    arguments: QueryArguments,
+    group_by: Sequence[str],
+    values: Sequence[Value],
+    datasource: Datasource,
+    problems: Problems,
 ) -> tuple[str | None, bool]:
     """The column to sort by, and whether descending; `-column` is ascending."""
-    values = request.values
-    if request.earlier is not None:
-        values = tuple(column for value in values for column in compared(value))
-    columns = (
-        *key_names_of(request.query, request.datasource),
-        *(value.name for value in values),
-    )
+    if not isinstance(arguments, DistributionArguments) or arguments.order_by is None:
+        return None, True
+    order: object = arguments.order_by
+    if arguments.compare_to is not None:
+        values = [column for value in values for column in compared(value)]
+    keys = dict.fromkeys(datasource.response_key(field) for field in group_by)
+    columns = (*keys, *(value.name for value in values))
     if not isinstance(order, str) or not order.strip():
         problems.add("orderBy", f"unknown column {quote(order)}. Allowed: {', '.join(columns)}")
         return None, True
@@ -298,7 +308,7 @@ def _read_order(
     wanted = order.strip().removeprefix("-").strip()
     type_, column = split_aggregation(wanted)
     spelt = value_key(type_ or "", column or "")
-    for name in (wanted, spelt, request.datasource.response_key(wanted)):
+    for name in (wanted, spelt, datasource.response_key(wanted)):
         if name in columns:
             return name, is_descending
     choice = did_you_mean(wanted, columns)
