@@ -7,6 +7,7 @@ The types follow `Query`'s fields in the form that models get right most often: 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -103,8 +104,12 @@ class Arguments(BaseModel):
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
+    @cache
     def schema_for_clients(cls) -> dict[str, Any]:
-        """The JSON schema in the subset that every client accepts: one `type` per property."""
+        """The JSON schema in the subset that every client accepts: one `type` per property.
+
+        Cached, and shared by all servers of a process: not to be changed.
+        """
         properties = cls.model_json_schema()["properties"]
         flat = {name: _flatten(schema) for name, schema in properties.items()}
         schema: dict[str, Any] = {"type": "object", "properties": flat}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,8 +57,9 @@ class Prompts:
     def __init__(self, context: ToolContext) -> None:
         self._context = context
         faults: list[str] = []
-        own = _read_folder(_list_own(context.settings.prompts), context, faults)
-        ours = _read_folder(find_templates(), context, faults, is_ours=True)
+        own = _read_folder(_list_own(context.settings.prompts), faults, context)
+        ours, our_faults = _read_built_in()
+        faults += our_faults
         if faults:
             raise SettingsError("\n".join(["the prompts:", *cut_lines(faults)]))
         self.templates = {**own, **{name: ours[name] for name in ours if name not in own}}
@@ -133,10 +135,17 @@ def _list_own(folder: Path | None) -> list[Path]:
     return paths
 
 
+@cache
+def _read_built_in() -> tuple[Mapping[str, Template], Sequence[str]]:
+    """The built-in templates, which a test checks for use, and their faults."""
+    faults: list[str] = []
+    return _read_folder(find_templates(), faults), faults
+
+
 def _read_folder(
-    paths: Sequence[Path], context: ToolContext, faults: list[str], *, is_ours: bool = False
+    paths: Sequence[Path], faults: list[str], context: ToolContext | None = None
 ) -> dict[str, Template]:
-    """The templates by name. Built-in ones are checked for use by a test, not at each start."""
+    """The templates by name; with a context, each is checked for use."""
     found: dict[str, Template] = {}
     for path in paths:
         wrong: list[Fault] = []
@@ -144,7 +153,7 @@ def _read_folder(
         template = None if text is None else read_template(path.stem, text, wrong)
         if template is not None:
             found[path.stem] = template
-            if not (wrong or is_ours):
+            if not wrong and context is not None:
                 wrong += _check_use(template, context)
         faults += [f"{path}, line {one.line}: {one.message}" for one in wrong]
     return found
