@@ -6,7 +6,6 @@ import fcntl
 import gc
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,16 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import duckdb
 import pytest
-import uvicorn
 from hypothesis import HealthCheck, settings
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters
 from mcp_types import CallToolResult, TextContent
 from starlette.applications import Starlette
+from tests import loopback
 
 import gateway_metrics_mcp
 from gateway_metrics_mcp.backends.base import Backend
@@ -173,23 +171,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PYTHONPATH": str(SOURCES), "PATH": os.environ["PATH"], "HOME": home}
 
 
-@asynccontextmanager
-async def _listen(app: Starlette) -> AsyncIterator[int]:
-    """The port of an app served on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as group:
-            group.start_soon(server.serve, [listener])
-            try:
-                yield listener.getsockname()[1]
-            finally:
-                server.should_exit = True
-
-
 @pytest.fixture(scope="session")
 def listen() -> Listen:
-    return _listen
+    """Serve an app on loopback; its port."""
+    return loopback.listen
 
 
 @pytest.fixture(scope="session")
@@ -211,7 +196,7 @@ def connect(directory: Path, environment: dict[str, str]) -> Connect:
                 yield client
             return
         build = build_http_app if transport == "http" else build_sse_app
-        async with _listen(build(server, settings)) as port:
+        async with loopback.listen(build(server, settings)) as port:
             url = f"http://127.0.0.1:{port}"
             where = f"{url}/mcp" if transport == "http" else sse_client(f"{url}/sse")
             async with Client(where, mode=mode) as client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,8 +18,8 @@ import anyio
 import anyio.abc
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
+from tests import loopback
 
 import gateway_metrics_mcp
 from gateway_metrics_mcp.auth.policies import OpenPolicy, TokenFilePolicy
@@ -260,20 +259,6 @@ async def serve(directory: Path, catalog: Catalog) -> AsyncIterator[Serve]:
         await backend.aclose()
 
 
-@asynccontextmanager
-async def open_port(app: Starlette) -> AsyncIterator[int]:
-    """The port of an application served on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        async with anyio.create_task_group() as group:
-            group.start_soon(server.serve, [listener])
-            try:
-                yield listener.getsockname()[1]
-            finally:
-                server.should_exit = True
-
-
 Listen = Callable[..., AbstractAsyncContextManager[int]]
 
 
@@ -290,7 +275,7 @@ def listen(directory: Path, catalog: Catalog) -> Listen:
         **options: Any,
     ) -> AsyncIterator[int]:
         backend = backend or DuckDBBackend(at, catalog)
-        async with open_port(build_api(backend, book, **options)) as port:
+        async with loopback.listen(build_api(backend, book, **options)) as port:
             yield port
 
     return listen

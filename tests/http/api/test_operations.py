@@ -10,7 +10,8 @@ from typing import Any, Final
 import anyio
 import httpx
 import pytest
-from tests.http.api.conftest import NOW, Book, open_port
+from tests import loopback
+from tests.http.api.conftest import NOW, Book
 from tests.http.api.test_http import Gate
 
 from gateway_metrics_mcp.auth.policies import OpenPolicy
@@ -141,7 +142,7 @@ async def test_a_query_that_outlasts_the_drain_is_told_that_the_server_stops(
     api = MetricsApi(settings, backend=gate, clock=lambda: NOW)
     answers = []
     async with (
-        open_port(build_api_app(api, settings, OpenPolicy())) as port,
+        loopback.listen(build_api_app(api, settings, OpenPolicy())) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
 

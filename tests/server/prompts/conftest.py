@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
 import pytest
-import uvicorn
 from mcp.client import Client
-from starlette.applications import Starlette
 
 from gateway_metrics_mcp.backends.demo.backend import DemoBackend
 from gateway_metrics_mcp.query.catalog import load_catalog
@@ -24,27 +20,6 @@ NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 MODES: Final = ("legacy", "2026-07-28")
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
-Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
-
-
-@pytest.fixture(scope="session")
-def listen() -> Listen:
-    """Serve an app on loopback; its port."""
-
-    @asynccontextmanager
-    async def listen(app: Starlette) -> AsyncIterator[int]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = uvicorn.Server(
-                uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
-            )
-            async with anyio.create_task_group() as group:
-                group.start_soon(server.serve, [listener])
-                try:
-                    yield listener.getsockname()[1]
-                finally:
-                    server.should_exit = True
-
-    return listen
 
 
 @pytest.fixture(params=MODES)
