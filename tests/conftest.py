@@ -6,13 +6,15 @@ import fcntl
 import gc
 import os
 import signal
+import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import certifi
 import duckdb
 import pytest
 from hypothesis import HealthCheck, settings
@@ -54,6 +56,25 @@ NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 for _name in [*os.environ]:
     if _name.startswith(("GATEWAY_METRICS_", "TFY_")) or _name.lower().endswith("_proxy"):
         del os.environ[_name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One certificate authority is trusted, not the machine's: each HTTP client would read them.
+
+    That takes 20 ms of a processor; hardly a client of the tests uses TLS.
+    """
+    end = "-----END CERTIFICATE-----\n"
+    file = tmp_path_factory.mktemp("authorities") / "one.pem"
+    file.write_text(Path(certifi.where()).read_text("ascii").partition(end)[0] + end, "ascii")
+    default = ssl.get_default_verify_paths()
+    paths = default._replace(openssl_cafile=str(file), openssl_capath=str(file.with_name("none")))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            patch.delenv(name, raising=False)
+        patch.setattr(certifi, "where", lambda: str(file))
+        patch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+        yield
 
 
 Once = Callable[[str, Callable[[Path], object]], Path]
