@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Two processes halve the time: much of it is waiting for servers and starting programs.
-PYTEST := -m pytest --numprocesses 2 --dist worksteal
+# Three keep two processors busy: much of the time is waiting for servers, programs and disks.
+WORKERS ?= 3
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint check golden verify browser conformance versions lowest newest \
