@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.client import Client
 from mcp_types import CallToolResult
@@ -172,9 +172,12 @@ async def crowd(
         yield crowd
 
 
+EXAMPLES: Final = settings().max_examples if settings().max_examples >= 500 else 7
+"""Of each of the three crowds."""
 asked = st.tuples(st.sampled_from(sorted(RIGHTS)), st.integers(0, len(QUESTIONS) - 1))
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.lists(asked, min_size=2, max_size=6))
 async def test_however_callers_ask_at_once_each_is_told_what_it_is_told_alone(
     crowd: Crowd, questions: list[tuple[str, int]]

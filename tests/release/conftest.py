@@ -26,6 +26,10 @@ ROOT: Final = Path(__file__).parents[2]
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted
 QUESTION: Final = {"startTs": "2026-03-01", "endTs": "2026-03-02"}
 _ROWS: Final = {"data": {"dataPoints": [{"total": 1234}]}}
+# Read before the tests narrow the authorities that are trusted: uv goes to a package index.
+NETWORK: Final = {
+    name: value for name, value in os.environ.items() if name.startswith(("UV_", "SSL"))
+}
 _START_TIMEOUT_S: Final = 120
 
 Ask = Callable[..., Awaitable[str]]
@@ -65,8 +69,7 @@ def fresh(tmp_path: Path, uv: str) -> dict[str, str]:
     """The environment of a user who has uv and an empty home."""
     home = tmp_path / "home"
     home.mkdir()
-    network = {name: value for name, value in os.environ.items() if name.startswith(("UV_", "SSL"))}
-    return {**network, "HOME": str(home), "PATH": os.pathsep.join((uv, os.environ["PATH"]))}
+    return {**NETWORK, "HOME": str(home), "PATH": os.pathsep.join((uv, os.environ["PATH"]))}
 
 
 @dataclass

@@ -12,12 +12,14 @@ from typing import Any, Final
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_metrics_mcp.cli.ingest.command import main
 
 Row = dict[str, Any]
+EXAMPLES: Final = settings().max_examples if settings().max_examples >= 500 else 10
+"""Of each format: each is a whole import."""
 COLUMNS: Final = (
     "TraceId",
     "ModelName",
@@ -50,6 +52,7 @@ values = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl"])
+@settings(max_examples=EXAMPLES)
 @given(rows=st.lists(values, min_size=1, max_size=12))
 def test_rows_come_back_as_they_were(format_: str, rows: list[dict[str, Any]]) -> None:
     numbered = [row | {"TraceId": f"row-{number}"} for number, row in enumerate(rows)]
