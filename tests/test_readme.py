@@ -13,7 +13,6 @@ import pytest
 
 from gateway_metrics_mcp.query.catalog import (
     SHARE,
-    SHARE_FORMULA,
     load_catalog,
     load_measures,
     measures_of,
@@ -79,7 +78,8 @@ def measures_table() -> str:
         lacking = [n for n in measure.datasources if measure.name not in measures_of(n, catalog)]
         where = [f"{n}{' (own catalog)' if n in lacking else ''}" for n in measure.datasources]
         lines.append(f"| `{measure.name}` | {measure.formula}; {unit} | {', '.join(where)} |")
-    lines.append(f"| `{SHARE}` | {SHARE_FORMULA}; in percent | all |")
+    share = "the row's part of ALL, of the additive value before it"
+    lines.append(f"| `{SHARE}` | {share}; in percent | all |")
     return "\n".join(lines)
 
 

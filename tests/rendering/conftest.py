@@ -205,7 +205,7 @@ def make_asked() -> MakeAsked:
         question = read(arguments, ParserOptions(load_catalog()), NOW)
         answers = {QueryRole(): _read(question, rows)}
         if totals is not None:
-            answers[QueryRole(is_all=True)] = _read(ungrouped(question), [totals])
+            answers[QueryRole(is_ungrouped=True)] = _read(ungrouped(question), [totals])
         values = choose_values(question, [answers[QueryRole()]])
         sheet = assemble(question, answers, values)
         result = replace(sheet.result, **facts)

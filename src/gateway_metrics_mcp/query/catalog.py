@@ -245,8 +245,6 @@ def _expand(names: str | Iterable[str], sets: Mapping[str, list[str]]) -> Iterab
 SHARE: Final = "share"
 """A row's fraction, 0 to 1, of the ALL row in the additive value before it."""
 
-SHARE_FORMULA: Final = "the row's part of ALL, of the additive value before it"
-
 
 class _MeasureEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -292,9 +290,9 @@ class Rows(_MeasureEntry):
     spelling: ValueSet | None = None
 
     @property
-    def is_all(self) -> bool:
-        """Whether these are all rows of the query."""
-        return not self.filters and self.spelling is None
+    def has_conditions(self) -> bool:
+        """Whether only some rows count, so that the term needs a query of its own."""
+        return bool(self.filters) or self.spelling is not None
 
 
 class Term(_MeasureEntry):

@@ -258,6 +258,12 @@ def _read_start(row: Mapping[str, Any]) -> datetime:
 FLOAT_NOISE: Final = 1e-12
 """Relative to the larger value. Engines add floats in varying order, so equal sums differ by it."""
 
+NOT_COMPUTABLE: Final = math.nan
+"""A value that exists but that the results do not tell; shown as n/a, while None is shown as null.
+
+NaN, because arithmetic carries it on and no backend returns it (R22).
+"""
+
 
 def add_up(values: Iterable[Number | None]) -> Number | None:
     """The sum, exact for integers; None if all values are null."""
@@ -283,10 +289,13 @@ def subtract(now: Number | None, before: Number | None) -> Number | None:
 
 
 def ratio_of(upper: Number | None, lower: Number | None, scale: int = 1) -> Number | None:
-    """`upper * scale / lower`; None if either is None or `lower` is 0, NaN if it overflows."""
+    """`upper * scale / lower`; None if either is None or `lower` is 0.
+
+    Not computable if it overflows.
+    """
     if upper is None or lower is None or lower == 0:
         return None
     try:
         return upper * scale / lower
     except OverflowError:
-        return math.nan
+        return NOT_COMPUTABLE

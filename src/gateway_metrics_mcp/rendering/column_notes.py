@@ -128,7 +128,7 @@ def null_notes(report: Report) -> list[str]:
         places = [names.index(n) for n in (value.name, value.name + BEFORE) if n in names]
         if any(row[i] is not None for row in rows for i in places):
             continue
-        if isinstance(source, Measure) and any(not term.rows.is_all for term in source.terms):
+        if isinstance(source, Measure) and any(term.rows.has_conditions for term in source.terms):
             undivided[value.name] = None
         else:
             found[source.column if isinstance(source, Aggregation) else value.name] = None

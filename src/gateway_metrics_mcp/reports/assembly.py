@@ -6,7 +6,6 @@ decided in plan.py, which notes an answer needs in rendering/.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,7 +22,14 @@ from gateway_metrics_mcp.query import (
     add_up,
 )
 from gateway_metrics_mcp.query.catalog import Rows, Term
-from gateway_metrics_mcp.query.result import Identity, identify, identify_each, ratio_of, subtract
+from gateway_metrics_mcp.query.result import (
+    NOT_COMPUTABLE,
+    Identity,
+    identify,
+    identify_each,
+    ratio_of,
+    subtract,
+)
 from gateway_metrics_mcp.query.vocabulary import PERCENTILES
 from gateway_metrics_mcp.reports.columns import (
     TOTAL_VALUE,
@@ -33,7 +39,7 @@ from gateway_metrics_mcp.reports.columns import (
     value_of_aggregation,
 )
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS, join, list_seen
-from gateway_metrics_mcp.reports.plan import ALL_ROWS, QueryRole
+from gateway_metrics_mcp.reports.plan import QueryRole
 from gateway_metrics_mcp.reports.request import ReportRequest
 
 FEW: Final = 100
@@ -98,18 +104,18 @@ def assemble(
 ) -> WindowRows:
     """The rows of one window, from the results of its queries.
 
-    A cell is None for null and NaN for a value that cannot be computed (shown as n/a).
+    A cell is None for null, and NOT_COMPUTABLE for a value that the results do not tell.
     """
     # Queries of both windows ran side by side.
     mine = {role: result for role, result in results.items() if role.is_before == is_before}
-    raw, whole = mine[QueryRole(is_before)], mine.get(QueryRole(is_before, is_all=True))
+    raw, whole = mine[QueryRole(is_before)], mine.get(QueryRole(is_before, is_ungrouped=True))
     is_series = request.query.interval is not None
     grouped = _Computation(
         raw,
         {
             role.rows: _match(result, role.rows, len(raw.key_names))
             for role, result in mine.items()
-            if not role.is_all and role.rows != ALL_ROWS
+            if role.rows is not None and not role.is_ungrouped
         },
     )
     of_all = None
@@ -187,7 +193,7 @@ def _match_all(
     is_whole = TOTAL in whole.value_names and is_partition(
         request, grouped.raw, add_up(whole.column(TOTAL))
     )
-    asked = {role.rows: result for role, result in results.items() if role.is_all}
+    asked = {role.rows: result for role, result in results.items() if role.is_ungrouped}
     found: dict[Rows, _Matched | None] = {}
     for rows, matched in grouped.matched.items():
         if rows in asked:
@@ -241,9 +247,9 @@ class _Computation:
         return found
 
     def plain(self, name: str) -> list[Number | None]:
-        """A raw column; NaN, which no backend returns (R22), in place of a missing one."""
+        """A raw column; not computable if the results lack it."""
         if name not in self.raw.value_names:
-            return [math.nan] * len(self.raw.points)
+            return [NOT_COMPUTABLE] * len(self.raw.points)
         return list(self.raw.column(name))
 
     def _column(self, value: Value, of_all: _Computation | None) -> list[Number | None]:
@@ -262,12 +268,12 @@ class _Computation:
         as in R1.
         """
         names = [aggregation.key for aggregation in term.aggregations] or [TOTAL]
-        if term.rows.is_all:
+        if not term.rows.has_conditions:
             return [add_up(cells) for cells in zip(*map(self.plain, names), strict=True)]
         matched = self.matched.get(term.rows)
         is_known = matched is not None and (matched.spelt is None or matched.spelt.is_known)
         if matched is None or not is_known or not set(names) <= set(matched.names):
-            return [math.nan] * len(self.raw.points)
+            return [NOT_COMPUTABLE] * len(self.raw.points)
         positions = [matched.names.index(name) for name in names]
         none: Number | None = None if term.aggregations else 0
         found: list[Number | None] = []
@@ -280,11 +286,14 @@ class _Computation:
         """Each row's fraction of ALL; in a timeseries, of ALL in its bucket."""
         parts = self.plain(share.of)
         if of_all is None:
-            return [math.nan if self.raw.key_names else ratio_of(part, part) for part in parts]
+            # Without group-by the only row is ALL.
+            if self.raw.key_names:
+                return [NOT_COMPUTABLE] * len(parts)
+            return [ratio_of(part, part) for part in parts]
         starts = [point.start for point in of_all.raw.points]
         wholes = dict(zip(starts, of_all.plain(share.of), strict=True))
         rows = zip(self.raw.points, parts, strict=True)
-        return [ratio_of(part, wholes.get(point.start, math.nan)) for point, part in rows]
+        return [ratio_of(part, wholes.get(point.start, NOT_COMPUTABLE)) for point, part in rows]
 
 
 def find_seen(
@@ -424,7 +433,7 @@ def _compare_rows(values: Sequence[Value], now: tuple[Row, Row], before: tuple[R
         difference = subtract(our, their)
         percent: Number | None = None
         if difference is not None and their is not None:
-            # A change from 0 has no percentage: NaN is shown as n/a, null would mean no data.
-            percent = math.nan if their == 0 else difference / abs(their) * 100
+            # A change from 0 has no percentage; null would mean that there is no data.
+            percent = NOT_COMPUTABLE if their == 0 else difference / abs(their) * 100
         cells += [our, their, difference, percent]
     return tuple(cells)

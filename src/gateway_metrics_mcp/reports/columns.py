@@ -224,7 +224,7 @@ def list_aggregations(
     for value in values:
         if isinstance(value.source, Measure):
             for term in value.source.terms:
-                if term.rows.is_all:
+                if not term.rows.has_conditions:
                     needed |= dict.fromkeys(term.aggregations)
     # Calls without a price make spend a lower bound, so the answer states their share.
     counted = [COST] if asks_cost(values) else []

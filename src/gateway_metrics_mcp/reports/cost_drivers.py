@@ -22,6 +22,7 @@ from gateway_metrics_mcp.query import (
     Window,
     add_up,
 )
+from gateway_metrics_mcp.query.catalog import Rows
 from gateway_metrics_mcp.query.result import FLOAT_NOISE, Identity, identify
 from gateway_metrics_mcp.reports.assembly import WindowRows, is_partition
 from gateway_metrics_mcp.reports.columns import COST, TOKENS, asks_cost
@@ -143,6 +144,7 @@ def _number(point: DataPoint, position: int) -> Number:
 
 
 _COSTED: Final = Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
+_COSTED_ROWS: Final = Rows(filters=(_COSTED,))
 _COUNT: Final = Aggregation(type="count", column=COST).key
 
 
@@ -214,8 +216,8 @@ def _find_costed(
     """The calls with a price, if a measure's query (`costPerMillionTokens`) has them already."""
     wanted = {aggregation.key for aggregation in NEEDED} - {_COUNT} | {TOTAL}
     for role, result in results.items():
-        is_mine = role.is_before == is_before and role.is_all != is_grouped
-        if is_mine and role.rows.filters == (_COSTED,) and wanted <= set(result.value_names):
+        is_mine = role.is_before == is_before and role.is_ungrouped != is_grouped
+        if is_mine and role.rows == _COSTED_ROWS and wanted <= set(result.value_names):
             return result
     return None
 

@@ -94,9 +94,6 @@ MOST_CALLS: Final = 6
 _KEPT_FOR_SPLIT: Final = 2
 """Calls reserved for the cost drivers, which need two if some model calls have no price."""
 
-ALL_ROWS: Final = Rows()
-"""The rows of the request itself, rather than those of a measure."""
-
 
 @dataclass(frozen=True, slots=True)
 class QueryRole:
@@ -104,9 +101,10 @@ class QueryRole:
 
     is_before: bool = False
     """For the earlier window."""
-    is_all: bool = False
-    """Without group-by: the ALL row, or ALL of each bucket."""
-    rows: Rows = ALL_ROWS
+    is_ungrouped: bool = False
+    """For the ALL row, or for ALL of each bucket."""
+    rows: Rows | None = None
+    """The rows of a measure; None for those of the request itself."""
     is_coverage: bool = False
     """Only to find out when the rows of the window begin."""
     present: str = ""
@@ -144,12 +142,14 @@ def plan_queries(
         planned[QueryRole(is_before)] = bucketed(query) if is_before else query
         if needs_all:
             whole = _whole(query)
-            planned[QueryRole(is_before, is_all=True)] = bucketed(whole) if is_spread else whole
+            planned[QueryRole(is_before, is_ungrouped=True)] = (
+                bucketed(whole) if is_spread else whole
+            )
         for rows, aggregations in extras.items():
             planned[QueryRole(is_before, rows=rows)] = _choose_rows(query, rows, aggregations)
             if needs_all and query.interval is None:
                 whole = _choose_rows(_ungrouped(query), rows, aggregations)
-                optional[QueryRole(is_before, is_all=True, rows=rows)] = whole
+                optional[QueryRole(is_before, is_ungrouped=True, rows=rows)] = whole
     count = count_queries(planned)
     if count > most:
         raise InvalidQueryError([_too_many(request, count, most)])
@@ -231,7 +231,7 @@ def _rows_of_measures(request: ReportRequest) -> dict[Rows, tuple[Aggregation, .
     for value in request.values:
         if isinstance(value.source, Measure):
             for term in value.source.terms:
-                if not term.rows.is_all:
+                if term.rows.has_conditions:
                     needed.setdefault(term.rows, {}).update(dict.fromkeys(term.aggregations))
     return {rows: tuple(aggregations) for rows, aggregations in needed.items()}
 
@@ -362,15 +362,15 @@ def _reason(aggregation: Aggregation) -> str:
 
 def _describe(role: QueryRole) -> str:
     """The purpose of a call, in words."""
-    what = "ALL, asked without group-by" if role.is_all else "the rows"
+    what = "ALL, asked without group-by" if role.is_ungrouped else "the rows"
     parts = [what]
     if role.is_coverage:
         return "when the rows of the window begin"
     if role.present:
         parts = [f"which of the filtered values of {role.present} have rows"]
-    if role.rows.spelling is not None:
+    if role.rows is not None and role.rows.spelling is not None:
         parts.append(f"by {role.rows.spelling.field}, for a measure of some of its values")
-    if role.rows.filters:
+    if role.rows is not None and role.rows.filters:
         parts.append("with the filter of a measure")
     if role.is_before:
         parts.append("in the window to compare with")

@@ -127,7 +127,7 @@ def is_empty(report: Report) -> bool:
 
 
 def _is_same(one: Number | None, other: Number | None) -> bool:
-    """Whether two values are equal up to float noise; NaN equals NaN."""
+    """Whether two values are equal up to float noise; not computable equals itself."""
     if not (isinstance(one, float) and isinstance(other, float)):
         return one == other
     is_close = math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
-from gateway_metrics_mcp.backends.clickhouse.tables import create_distributed, create_table, fits
+from gateway_metrics_mcp.backends.clickhouse.tables import create_table, fits
 from gateway_metrics_mcp.backends.sql.compiler import compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import Layout, published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError, TooManyRowsError
@@ -327,7 +327,10 @@ def test_the_document_shows_the_recommended_table() -> None:
     text = DOCUMENT.read_text("utf-8")
 
     assert create_table("gateway_mcp_metrics", published_tables()["gateway_mcp_metrics"]) in text
-    assert create_distributed("gateway_mcp_metrics", "metrics", "gateway_mcp_metrics_local") in text
+    assert (
+        "CREATE TABLE gateway_mcp_metrics AS gateway_mcp_metrics_local\n"
+        "ENGINE = Distributed(metrics, currentDatabase(), gateway_mcp_metrics_local, rand())"
+    ) in text
 
 
 def test_questions_of_any_size_are_answered(

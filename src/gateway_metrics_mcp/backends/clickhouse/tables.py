@@ -60,14 +60,6 @@ def create_table(table: str, columns: Mapping[str, str]) -> str:
     )
 
 
-def create_distributed(table: str, cluster: str, local: str) -> str:
-    """The DDL of a Distributed table over a cluster whose shards have the table `local`."""
-    return (
-        f"CREATE TABLE {table} AS {local}\n"
-        f"ENGINE = Distributed({cluster}, currentDatabase(), {local}, rand())"
-    )
-
-
 def _type(name: str, published: str) -> str:
     if name in _OWN_VALUES:
         return "Nullable(String)"
