@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.model import Aggregation, Filter
+from gateway_metrics_mcp.query.model import Aggregation, Filter, Frozen
 from gateway_metrics_mcp.query.vocabulary import (
     METADATA_PREFIX,
     AggregationType,
@@ -39,17 +38,11 @@ _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
 _UNUSABLE: Final = "the catalog file of this server cannot be used: the reason is in its log"
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+ -]{0,79}")
 _UNIT: Final = re.compile(r"[A-Za-z0-9%/$ ]{0,20}")
-_KINDS: Final = ("columns", "groupBy", "filters")
 AliasKind = Literal["columns", "groupBy", "filters"]
+_KINDS: Final[tuple[AliasKind, ...]] = get_args(AliasKind)
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True
-    )
-
-
-class Column(_Entry):
+class Column(Frozen):
     """A column that can be aggregated, and the functions it takes."""
 
     type: FieldType = "number"
@@ -59,7 +52,7 @@ class Column(_Entry):
     description: str = ""
 
 
-class Dimension(_Entry):
+class Dimension(Frozen):
     """A field to group by; `response_key` is its name in the gateway's rows (R6, R7)."""
 
     type: FieldType = "string"
@@ -67,7 +60,7 @@ class Dimension(_Entry):
     table_column: str
 
 
-class FilterField(_Entry):
+class FilterField(Frozen):
     """A field to filter by.
 
     `operators` are those of the current API documentation, `legacy` those that only its older
@@ -88,7 +81,7 @@ class FilterField(_Entry):
         return (*self.operators, *self.legacy, *null)
 
 
-class Datasource(_Entry):
+class Datasource(Frozen):
     """One kind of metric rows.
 
     `rows` says what one row counts, `traps` lists common misreadings, and `requires` names a
@@ -111,7 +104,7 @@ class Datasource(_Entry):
         return dimension if known is None else known.response_key
 
 
-class Catalog(_Entry):
+class Catalog(Frozen):
     """All datasources, and aliases for names that the API spells in two ways."""
 
     datasources: dict[DatasourceName, Datasource]
@@ -135,18 +128,15 @@ class Catalog(_Entry):
 
     def table_type(self, table: str, column: str) -> TableType:
         """The type of a column that the vendor's layout does not list, from how it is used."""
-        for datasource in self.datasources.values():
-            if datasource.table != table:
-                continue
-            entries: Iterable[Column | Dimension | FilterField] = (
-                *datasource.columns.values(),
-                *datasource.filters.values(),
-                *datasource.group_by.values(),
-            )
-            for entry in entries:
-                if entry.table_column == column:
-                    return _TABLE_TYPES[entry.type]
-        return "TEXT"
+        entries: Iterator[Column | Dimension | FilterField] = (
+            entry
+            for datasource in self.datasources.values()
+            if datasource.table == table
+            for kind in (datasource.columns, datasource.filters, datasource.group_by)
+            for entry in kind.values()
+        )
+        used = (entry.type for entry in entries if entry.table_column == column)
+        return _TABLE_TYPES[next(used, "string")]
 
 
 @cache
@@ -246,11 +236,7 @@ SHARE: Final = "share"
 """A row's fraction, 0 to 1, of the ALL row in the additive value before it."""
 
 
-class _MeasureEntry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ValueSet(_MeasureEntry):
+class ValueSet(Frozen):
     """The rows whose field has one of these words, in any case.
 
     The API does not document how it spells such values (a cache hit, a guardrail's result). A
@@ -269,10 +255,10 @@ class ValueSet(_MeasureEntry):
         Only nulls leave it unknown; no values at all count as known.
         """
         seen = list(values)
-        texts = [value.strip().casefold() for value in seen if isinstance(value, str)]
+        texts = [value for value in seen if isinstance(value, str)]
         if not texts:
             return not seen
-        return any(t in self.words for t in texts) or all(t in self.others for t in texts)
+        return any(map(self.takes, texts)) or all(map(self.leaves, texts))
 
     def takes(self, value: object) -> bool:
         """Whether a value of the field matches one of the words."""
@@ -283,7 +269,7 @@ class ValueSet(_MeasureEntry):
         return isinstance(value, str) and value.strip().casefold() in self.others
 
 
-class Rows(_MeasureEntry):
+class Rows(Frozen):
     """The rows of a query that a term counts; all of them by default."""
 
     filters: tuple[Filter, ...] = ()
@@ -295,7 +281,7 @@ class Rows(_MeasureEntry):
         return bool(self.filters) or self.spelling is not None
 
 
-class Term(_MeasureEntry):
+class Term(Frozen):
     """One side of a ratio: a sum of aggregations over some rows.
 
     Without aggregations it is the number of rows.
@@ -305,7 +291,7 @@ class Term(_MeasureEntry):
     rows: Rows = Rows()
 
 
-class Measure(_MeasureEntry):
+class Measure(Frozen):
     """A ratio of two terms times `scale`; null if the denominator is 0 or null.
 
     It is a ratio of sums, never a mean of ratios, so it is also correct for the ALL row.
@@ -323,39 +309,6 @@ class Measure(_MeasureEntry):
     def terms(self) -> tuple[Term, Term]:
         """The numerator and the denominator."""
         return (self.numerator, self.denominator)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, raw: Any) -> Any:
-        """Expand the file's short form: a measure's filters apply to both terms."""
-        shared = raw.pop("filters", [])
-        for side in ("numerator", "denominator"):
-            raw[side] = _read_term(raw[side], shared)
-        return raw
-
-
-def _read_term(raw: dict[str, Any], shared: list[Any]) -> Term:
-    columns = [("sum", name) for name in raw.get("sum", [])]
-    columns += [("count", raw["count"])] if "count" in raw else []
-    filters = [
-        Filter(field_name=f["fieldName"], operator=f["operator"], value=_freeze(f["value"]))
-        for f in (*shared, *raw.get("filters", []))
-    ]
-    spelling = raw.get("spelling")
-    return Term(
-        aggregations=tuple(
-            Aggregation.model_validate({"type": type_, "column": column})
-            for type_, column in columns
-        ),
-        rows=Rows(
-            filters=tuple(filters),
-            spelling=None if spelling is None else ValueSet.model_validate(spelling),
-        ),
-    )
-
-
-def _freeze(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 @cache

@@ -37,7 +37,7 @@ Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 FilterValue = Scalar | tuple[Scalar, ...]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     """camelCase on the wire, snake_case in Python, unknown keys refused."""
 
     model_config = ConfigDict(
@@ -50,7 +50,7 @@ def value_key(type_: str, column: str) -> str:
     return f"{type_}{column[:1].upper()}{column[1:]}"
 
 
-class Aggregation(_Frozen):
+class Aggregation(Frozen):
     """A function and its column: `sum` of `costInUSD`."""
 
     type: AggregationType
@@ -75,7 +75,7 @@ class Aggregation(_Frozen):
         return self.type in ("sum", "count", "countDistinct")
 
 
-class Filter(_Frozen):
+class Filter(Frozen):
     """One condition; all filters of a query must hold.
 
     `field_name` is a filter field of the datasource or `metadata.<key>`. `value` is a scalar,
@@ -112,7 +112,7 @@ class Filter(_Frozen):
         return {**field, "operator": self.operator, "value": value}
 
 
-class Query(_Frozen):
+class Query(Frozen):
     """One question to one backend: a datasource over the window [start_ts, end_ts), in UTC.
 
     A `QueryValidator` checks its parts against the catalog. A timeseries has an interval, a
