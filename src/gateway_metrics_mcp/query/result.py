@@ -217,13 +217,9 @@ def _has_key(row: Mapping[str, Any], name: str) -> bool:
 def _read_key(row: Mapping[str, Any], name: str) -> Key:
     if type(value := row.get(name)) is str:  # fast path for nearly every key
         return value
-    for place, key in _metadata_places(row, name):
-        if key in place:
-            value = place[key]
-            if value is None or isinstance(value, str | int | float | bool):
-                return value
-            return str(value)
-    return None
+    found = (place[key] for place, key in _metadata_places(row, name) if key in place)
+    value = next(found, None)
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def _read_number(value: object, name: str) -> Number | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 FLOOR: Final = 0.6
@@ -95,9 +96,7 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
     if not wanted or _HASH.fullmatch(value):
         return ()
     scored = []
-    for order, candidate in enumerate(candidates):
-        if order == _MOST_COMPARED:
-            break
+    for order, candidate in enumerate(islice(candidates, _MOST_COMPARED)):
         parts = (candidate, *_PARTS.split(candidate)) if len(candidate) <= _LONGEST else ()
         score = max((_likeness_of_value(wanted, fold(part)) for part in parts), default=0)
         if score >= FLOOR:

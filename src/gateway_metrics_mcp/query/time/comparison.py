@@ -13,6 +13,7 @@ from gateway_metrics_mcp.query.suggestions import closest_matches, quote
 from gateway_metrics_mcp.query.time.period import (
     NUMBER_WORDS,
     Period,
+    read_count,
     read_date_maths,
     read_instant,
     read_period,
@@ -41,7 +42,6 @@ EARLIER: Final = (
 )
 """The forms of `compareTo`, for messages."""
 
-_DATE_LETTERS: Final = len("2026-06-01")
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
 _SHIFT: Final = re.compile(rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?")
 _LOOSE_SHIFT: Final = re.compile(
@@ -124,7 +124,7 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
         return _find_previous(window)
     shift = _SHIFT.fullmatch(words)
     if shift is not None:
-        count = int(shift[1]) if shift[1].isdigit() else NUMBER_WORDS.index(shift[1]) + 1
+        count = read_count(shift[1])
         if count == 0:
             raise ValueError(f"{quote(text)} is not a time. {EARLIER}")
         return _shift(window, count, shift[2])
@@ -148,7 +148,7 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
 def _read_ends(text: str, clock: Clock) -> tuple[datetime, datetime] | None:
     """The instants of `2026-06-01T00:00Z..2026-06-15T09:30Z`; None for two dates, a period."""
     first, _, last = (part.strip() for part in text.partition(".."))
-    if min(len(first), len(last)) <= _DATE_LETTERS:
+    if min(len(first), len(last)) <= len("2026-06-01"):
         return None
     start, end = read_instant(first, clock.zone), read_instant(last, clock.zone)
     if start is None or end is None:

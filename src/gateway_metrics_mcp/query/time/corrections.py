@@ -50,6 +50,12 @@ _SAID: Final = {
     "right now": "now",
     "wtd": "this week",
     "ytd": "this year",
+    **{
+        f"{unit}{before}to{after}date": f"this {unit}"
+        for unit in CALENDAR_UNITS
+        for before in " -"
+        for after in " -"
+    },
 }
 _FILLERS: Final = frozenset(
     ("calendar", "complete", "during", "far", "for", "full", "in", "of", "over", "so", "the")
@@ -58,11 +64,7 @@ _MONTH_NAMES: Final = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
-_LETTERS_OF_A_MONTH: Final = 3
-_DIGITS_OF_A_YEAR: Final = 4
-_DIGITS_OF_A_DAY: Final = 2
 
-_TO_DATE: Final = re.compile(rf"({'|'.join(CALENDAR_UNITS)})[ -]to[ -]date")
 _LENGTH: Final = re.compile(r"(now)? ?([+-])? ?([0-9]{1,9}) ?([A-Za-z]+)( ago)?")
 _DATE: Final = re.compile(
     r"([0-9]{4})(?:([-/. ])([0-9]{1,2})\2([0-9]{1,2})|([0-9]{2})([0-9]{2}))(?:[t ,_-]+(.*)|t(.*))?"
@@ -72,12 +74,15 @@ _MONTHS: Final = re.compile(r"([0-9]{4})-([0-9]{2}) ?(?:\.\.+|to|/) ?([0-9]{4})-
 _WEEK: Final = re.compile(r"([0-9]{4})[- ]?w(?:eek)? ?([0-9]{1,2})(?:-?([1-7]))?")
 _QUARTER: Final = re.compile(r"(?:q([1-4])[-/ ]?([0-9]{4})|([0-9]{4})[-/ ]?q([1-4]))")
 _DATES: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PARTS_OF_A_DATE: Final = 3
 
 # The number of digits tells an epoch number's unit, for the years 1973 to 5138.
 _EPOCH: Final = re.compile(r"([0-9]{9,20})(?:\.[0-9]*)?")
-_EPOCH_UNITS: Final = ((11, 1, "seconds"), (14, 10**3, "milliseconds"), (17, 10**6, "microseconds"))
-_NANOSECONDS: Final = (20, 10**9, "nanoseconds")
+_EPOCH_UNITS: Final = (
+    (11, 1, "seconds"),
+    (14, 10**3, "milliseconds"),
+    (17, 10**6, "microseconds"),
+    (20, 10**9, "nanoseconds"),
+)
 
 
 def is_ahead(text: str) -> bool:
@@ -91,8 +96,7 @@ def explain_epoch(text: str) -> str | None:
     match = _EPOCH.fullmatch(text)
     if match is None:
         return None
-    fits = (unit for unit in _EPOCH_UNITS if len(match[1]) <= unit[0])
-    _, parts, name = next(fits, _NANOSECONDS)
+    _, parts, name = next(unit for unit in _EPOCH_UNITS if len(match[1]) <= unit[0])
     try:
         instant = datetime.fromtimestamp(int(match[1]) // parts, UTC)
     except (ValueError, OverflowError, OSError):
@@ -105,9 +109,6 @@ def respell(text: str) -> Iterator[str]:
     words = text.lower()
     if words in _SAID:
         yield _SAID[words]
-    to_date = _TO_DATE.fullmatch(words)
-    if to_date is not None:
-        yield f"this {to_date[1]}"
     yield from _lengths(text)
     yield from _dates(words)
     yield from _by_month_name(words)
@@ -165,15 +166,15 @@ def _week(year: int, week: int, weekday: str | None) -> str:
 def _by_month_name(words: str) -> Iterator[str]:
     """`july 2026`, `july 1st, 2026`, `1 jul 2026`."""
     parts = re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[0-9])(?:st|nd|rd|th)\b", "", words))
-    years = [part for part in parts if len(part) == _DIGITS_OF_A_YEAR and part.isdigit()]
-    days = [part for part in parts if len(part) <= _DIGITS_OF_A_DAY and part.isdigit()]
+    years = [part for part in parts if len(part) == 4 and part.isdigit()]
+    days = [part for part in parts if len(part) <= 2 and part.isdigit()]
     months = [
         number
         for number, name in enumerate(_MONTH_NAMES, 1)
         for part in parts
-        if len(part) >= _LETTERS_OF_A_MONTH and name.startswith(part)
+        if len(part) >= 3 and name.startswith(part)
     ]
-    if len(years) != 1 or len(months) != 1 or len(parts) > _PARTS_OF_A_DATE:
+    if len(years) != 1 or len(months) != 1 or len(parts) > 3:
         return
     month = f"{years[0]}-{months[0]:02}"
     yield f"{month}-{int(days[0]):02}" if days else month

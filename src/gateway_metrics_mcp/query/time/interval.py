@@ -241,10 +241,8 @@ class LocalDays(Interval):
         None if not even quarters of an hour do.
         """
         inside = [bucket for bucket in self.buckets(start, end) if bucket >= start]
-        for step in STEPS:
-            if all(step.floor(bucket) == bucket for bucket in inside):
-                return step
-        return None
+        aligned = (one for one in STEPS if all(one.floor(bucket) == bucket for bucket in inside))
+        return next(aligned, None)
 
     @property
     def _days(self) -> int:
@@ -294,7 +292,5 @@ INTERVALS: Final = tuple(
 
 def choose_interval(start: datetime, end: datetime, most: int = BUCKETS_BY_DEFAULT) -> Interval:
     """The narrowest default interval with at most `most` buckets in the window."""
-    for interval in INTERVALS:
-        if interval.count_buckets(start, end) <= most:
-            return interval
-    return Interval(10, "year")
+    fits = (interval for interval in INTERVALS if interval.count_buckets(start, end) <= most)
+    return next(fits, Interval(10, "year"))

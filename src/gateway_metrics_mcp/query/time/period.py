@@ -33,9 +33,6 @@ _ISO: Final = re.compile(
     r" ?(?P<offset>Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)?)?",
     re.IGNORECASE,
 )
-_MIDNIGHT_OF_NEXT: Final = 24
-_MINUTES: Final = 60
-_FARTHEST: Final = 14
 
 
 def read_date(text: str) -> date | None:
@@ -50,7 +47,7 @@ def read_date(text: str) -> date | None:
     year, month, day = (int(part) for part in match.groups())
     if not year:
         raise ValueError(f"{quote(text)} is not a date: there is no year 0000")
-    if not 1 <= month <= _MONTHS:
+    if not 1 <= month <= 12:
         raise ValueError(f"{quote(text)} is not a date: months are 01 to 12, in the middle")
     last = monthrange(year, month)[1]
     if not 1 <= day <= last:
@@ -77,7 +74,7 @@ def read_instant(text: str, zone: ZoneInfo) -> datetime | None:
 
 def _time(text: str, day: date, match: re.Match[str]) -> time:
     hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
-    if hour == _MIDNIGHT_OF_NEXT and not minute and not second:
+    if hour == 24 and not minute and not second:
         raise ValueError(
             f'{quote(text)}: hours are 00 to 23. Did you mean "{day + timedelta(days=1)}T00:00'
             f'{match["offset"] or ""}"?'
@@ -97,7 +94,7 @@ def _offset(text: str, offset: str | None) -> tzinfo | None:
     if offset[0] not in "+-":
         return UTC
     hours, minutes = int(offset[1:3]), int(offset[3:].lstrip(":") or 0)
-    if hours > _FARTHEST or minutes >= _MINUTES:
+    if hours > 14 or minutes >= 60:
         raise ValueError(f"{quote(text)} has no such offset: its hours are 00 to 14")
     ahead = timedelta(hours=hours, minutes=minutes)
     return timezone(ahead if offset[0] == "+" else -ahead)
@@ -199,20 +196,23 @@ PRESENT: Final[dict[CalendarUnit, str]] = {
     "year": "this year",
 }
 
+
+def read_count(text: str) -> int:
+    """The number that digits or one of NUMBER_WORDS name."""
+    return int(text) if text.isdigit() else NUMBER_WORDS.index(text) + 1
+
+
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
 _LAST: Final = re.compile(
     rf"(?:the )?(?:last|past|previous) (?:([0-9]+|{'|'.join(NUMBER_WORDS)}) )?({_UNITS})(s?)"
 )
-_PRESENT: Final = re.compile(rf"this ({'|'.join(CALENDAR_UNITS)})")
-_ROUNDED: Final = re.compile(r"now/1?([dwMQy])")
-_ROUNDED_UNITS: Final[dict[str, CalendarUnit]] = {unit[0]: unit for unit in CALENDAR_UNITS} | {
-    "M": "month",
-    "Q": "quarter",
+_RUNNING: Final[dict[str, CalendarUnit]] = {
+    **{name: unit for unit in CALENDAR_UNITS for name in (f"this {unit}", PRESENT[unit])},
+    **{f"now/{n}{letter}": unit for letter, unit in _CALENDAR_LETTERS.items() for n in ("", "1")},
 }
+"""The names of the periods that are in progress."""
 _NAMED: Final = re.compile(r"([0-9]{4})(?:-(?:([0-9]{2})|w([0-9]{2})|q([0-9])))?")
 _RANGE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ?\.\. ?([0-9]{4}-[0-9]{2}-[0-9]{2})")
-_MONTHS: Final = 12
-_QUARTERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,25 +249,16 @@ def read_period(text: str, clock: Clock) -> Span | None:
         OverflowError: outside the supported years.
     """
     words = text.lower()
-    present = _read_present(text, words)
-    if present is not None:
-        return _whole_units(clock, present, 0, is_point=words == "today")
+    # Date maths tells `m` from `M`.
+    running = _RUNNING.get(text if "/" in text else words)
+    if running is not None:
+        return _whole_unit(clock, running, 0, is_point=words == "today")
     if words == "yesterday":
-        return _whole_units(clock, "day", -1, is_point=True)
+        return _whole_unit(clock, "day", -1, is_point=True)
     return _read_last(words, clock) or _read_named(words, clock) or _read_range(words, clock)
 
 
-def _read_present(text: str, words: str) -> CalendarUnit | None:
-    if words == "today":
-        return "day"
-    rounded = _ROUNDED.fullmatch(text)
-    if rounded is not None:
-        return _ROUNDED_UNITS[rounded[1]]
-    match = _PRESENT.fullmatch(words)
-    return None if match is None else cast("CalendarUnit", match[1])
-
-
-def _whole_units(clock: Clock, unit: CalendarUnit, first: int, *, is_point: bool = False) -> Span:
+def _whole_unit(clock: Clock, unit: CalendarUnit, first: int, *, is_point: bool = False) -> Span:
     """One whole unit; `first` counts from the current one."""
     start, end = clock.start_of(unit, first), clock.start_of(unit, first + 1)
     return Span(start, end, unit, is_point=is_point)
@@ -285,10 +276,7 @@ def _read_last(words: str, clock: Clock) -> Span | None:
             f'{quote(words)} can mean two things: "last {unit}" is the whole {unit} before this'
             f' one, "now-1{rolling}" the time up to now'
         )
-    if number is None:
-        count = 1
-    else:
-        count = int(number) if number.isdigit() else NUMBER_WORDS.index(number) + 1
+    count = 1 if number is None else read_count(number)
     if count == 0:
         raise ValueError(f'{quote(words)} is empty: the minimum is 1, such as "last 1 {unit}"')
     # Hours and minutes roll up to now; calendar units are whole ones before the current one.
@@ -316,8 +304,8 @@ def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
     if year is None or not FIRST_YEAR <= year <= LAST_YEAR:
         raise OverflowError
     if month is not None:
-        if not 1 <= month <= _MONTHS:
-            raise ValueError(f"{quote(name)} is not a month: months are 01 to {_MONTHS}")
+        if not 1 <= month <= 12:
+            raise ValueError(f"{quote(name)} is not a month: months are 01 to 12")
         return date(year, month, 1), "month"
     if week is not None:
         weeks = date(year, 12, 28).isocalendar().week  # 28 December is in the last ISO week
@@ -325,8 +313,8 @@ def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
             raise ValueError(f"{quote(name)} is not a week: {year} has W01 to W{weeks}")
         return date.fromisocalendar(year, week, 1), "week"
     if quarter is not None:
-        if not 1 <= quarter <= _QUARTERS:
-            raise ValueError(f"{quote(name)} is not a quarter: quarters are Q1 to Q{_QUARTERS}")
+        if not 1 <= quarter <= 4:
+            raise ValueError(f"{quote(name)} is not a quarter: quarters are Q1 to Q4")
         return date(year, quarter * 3 - 2, 1), "quarter"
     return date(year, 1, 1), "year"
 

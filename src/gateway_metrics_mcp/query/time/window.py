@@ -48,30 +48,17 @@ _T = TypeVar("_T")
 _Reader = Callable[[str, Clock], _T | None]
 
 
-def read_start(value: object, clock: Clock) -> Span:
-    """The period that `startTs` names; an instant starts a period up to now.
-
-    Raises:
-        ValueError: with a message for the user, if it names neither.
-    """
-    return _read(value, clock, _start, STARTS)
-
-
-def read_end(value: object, clock: Clock) -> datetime:
-    """The instant, in UTC, that `endTs` names; a calendar period (`2026-07`) means its start.
-
-    Raises:
-        ValueError: with a message for the user, if it names no instant.
-    """
-    return _read(value, clock, _end, ENDS)
-
-
 def tidy(value: object) -> str:
     """Text with single spaces, none at the ends; empty for other types."""
     return " ".join(value.split()) if isinstance(value, str) else ""
 
 
 def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str) -> _T:
+    """The time that a value names.
+
+    Raises:
+        ValueError: with a message for the user, if it names none.
+    """
     text = _text(value, forms)
     try:
         found = reader(text, clock)
@@ -117,6 +104,7 @@ def _reads(text: str, clock: Clock, reader: _Reader[_T]) -> bool:
 
 
 def _start(text: str, clock: Clock) -> Span | None:
+    """The period that `startTs` names; an instant starts a period up to now."""
     span = read_period(text, clock)
     if span is None:
         instant = _instant(text, clock, is_end=False)
@@ -127,6 +115,7 @@ def _start(text: str, clock: Clock) -> Span | None:
 
 
 def _end(text: str, clock: Clock) -> datetime | None:
+    """The instant, in UTC, that `endTs` names; a calendar period (`2026-07`) means its start."""
     # Before periods, because `now/d` as an end is the end of the day, as in Grafana.
     instant = _instant(text, clock, is_end=True)
     if instant is None:
@@ -155,8 +144,6 @@ def _check_year(instant: datetime) -> None:
 
 
 _DAY: Final = timedelta(days=1)
-_FEWEST_DAYS: Final = 2
-"""A length of at least so many days reads in days and hours, a shorter one in hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,44 +181,39 @@ def read_window(
     zone = problems.attempt("timezone", read_zone, default_zone if timezone is None else timezone)
     utc = now.astimezone(UTC).replace(microsecond=0)
     clock = Clock(utc, zone or ZoneInfo("UTC"))
-    span = problems.attempt("startTs", read_start, start_ts, clock)
-    end = None if end_ts is None else problems.attempt("endTs", read_end, end_ts, clock)
+    span = problems.attempt("startTs", _read, start_ts, clock, _start, STARTS)
+    end = None
+    if end_ts is not None:
+        end = problems.attempt("endTs", _read, end_ts, clock, _end, ENDS)
     if problems or span is None:
         raise InvalidQueryError(problems)
     problem = _find_emptiness(span, end, (tidy(start_ts), tidy(end_ts)), clock)
     if problem is not None:
         raise InvalidQueryError([problem])
-    return _whole(span, clock) if end is None else _free(span, end, clock)
+    return _cut(span, end, clock)
 
 
-def _whole(span: Span, clock: Clock) -> Window:
-    """The window of a period without an endTs, cut to now if it is still running."""
-    note = span.running_note if span.end > clock.now else span.note
+def _cut(span: Span, end: datetime | None, clock: Clock) -> Window:
+    """The window of a period, or of its start and a given end, cut to now.
+
+    With an end it has a period only if the two enclose exactly one.
+    """
+    now = clock.now
+    note = span.running_note if span.end > now else span.note
+    if end is not None:
+        cut = f"endTs {format_minute(end)} is in the future: cut to now, {format_minute(now)}"
+        note = cut if end > now else ""
+    last = span.end if end is None else end
+    period = None
+    if span.unit is not None and min(last, now) == min(span.end, now):
+        period = Period(span.unit, span.count, span.end > now)
     return Window(
         start=span.start,
-        end=min(span.end, clock.now),
+        end=min(last, now),
         zone=clock.zone,
         notes=(note,) if note else (),
-        is_to_now=span.end >= clock.now,
-        period=_period(span, clock),
-    )
-
-
-def _period(span: Span, clock: Clock) -> Period | None:
-    return None if span.unit is None else Period(span.unit, span.count, span.end > clock.now)
-
-
-def _free(span: Span, end: datetime, clock: Clock) -> Window:
-    """The window between two given times, with its period if they enclose exactly one."""
-    cut = f"endTs {format_minute(end)} is in the future: cut to now, {format_minute(clock.now)}"
-    is_whole = min(end, clock.now) == min(span.end, clock.now)
-    return Window(
-        start=span.start,
-        end=min(end, clock.now),
-        zone=clock.zone,
-        notes=(cut,) if end > clock.now else (),
-        is_to_now=end >= clock.now,
-        period=_period(span, clock) if is_whole else None,
+        is_to_now=last >= now,
+        period=period,
     )
 
 
@@ -286,7 +268,7 @@ def format_window(window: Window) -> str:
 def format_length(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     """`7 days`, `6 h 30 min`, `about 19 days 14 h`; days are local days."""
     days, rest = _whole_days(start, end, zone)
-    if rest and days < _FEWEST_DAYS:
+    if rest and days < 2:
         # In hours, because across a clock change 24 hours are not a local day.
         days, rest = 0, end - start
     seconds = int(rest.total_seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
@@ -22,8 +23,6 @@ _OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])([0-9]{1,2})(?::?([0-9]{2}))?"
 _EXAMPLE: Final = 'an IANA name, such as "Europe/Berlin" or "UTC"'
 # The tz database's placeholder for a machine whose zone was never set.
 _NO_ZONES: Final = frozenset(("Factory",))
-_WESTERNMOST: Final = 12
-_EASTERNMOST: Final = 14
 
 # Abbreviations are refused even if the tz database has them: its EST has no daylight saving time,
 # but the user's probably has.
@@ -117,7 +116,8 @@ def _refuse_lookalikes(name: str) -> None:
 def _fixed(offset: re.Match[str]) -> str:
     """The zone of a whole-hour offset; POSIX signs: `Etc/GMT-2` is two hours ahead of UTC."""
     hours, is_east = int(offset[2]), offset[1] == "+"
-    if int(offset[3] or 0) or not 0 < hours <= (_EASTERNMOST if is_east else _WESTERNMOST):
+    # The tz database has Etc/GMT+12 to Etc/GMT-14.
+    if int(offset[3] or 0) or not 0 < hours <= (14 if is_east else 12):
         return ""
     return f', or "Etc/GMT{"-" if is_east else "+"}{hours}" for UTC{offset[1]}{hours} all year'
 
@@ -162,7 +162,6 @@ LAST_YEAR: Final = 2999
 
 _DAYS: Final[dict[CalendarUnit, int]] = {"day": 1, "week": 7}
 _MONTHS: Final[dict[CalendarUnit, int]] = {"month": 1, "quarter": 3, "year": 12}
-_SECOND: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +204,17 @@ def resolve_local(wall: datetime) -> datetime:
 
 def _end_of_gap(wall: datetime) -> datetime:
     """The change of offset, found by bisection between a skipped time's two readings."""
-    before, after = wall.replace(fold=1).astimezone(UTC), wall.astimezone(UTC)
+    # Offsets change at whole seconds.
+    before = wall.replace(fold=1, microsecond=0).astimezone(UTC)
+    after = wall.replace(microsecond=0).astimezone(UTC)
     offset = after.astimezone(wall.tzinfo).utcoffset()
-    while after - before > _SECOND:
-        middle = before + (after - before) / 2
-        if middle.astimezone(wall.tzinfo).utcoffset() == offset:
-            after = middle
-        else:
-            before = middle
-    return after.replace(microsecond=0)
+
+    def is_after(second: int) -> bool:
+        instant = before + timedelta(seconds=second)
+        return instant.astimezone(wall.tzinfo).utcoffset() == offset
+
+    seconds = range(int((after - before).total_seconds()))
+    return before + timedelta(seconds=bisect_left(seconds, True, key=is_after))
 
 
 def floor_local(wall: datetime, unit: CalendarUnit) -> datetime:
