@@ -1,4 +1,4 @@
-"""Validates the parts of a query against the catalog, and chooses the side of virtual models.
+"""Validates the parts of a query against the catalog, and the sizes of what a client sends.
 
 Request bodies and tool arguments share these checks; their own readers take them apart.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
@@ -17,7 +16,6 @@ from gateway_metrics_mcp.query.model import (
     Aggregation,
     Filter,
     FilterValue,
-    Query,
     Scalar,
     is_text,
     parse_json,
@@ -29,7 +27,6 @@ from gateway_metrics_mcp.query.vocabulary import (
     DATASOURCES,
     LIST_OPERATORS,
     METADATA_PREFIX,
-    NEGATIVE_OPERATORS,
     OPERATORS,
     RATE_TYPES,
     DatasourceName,
@@ -280,7 +277,11 @@ class QueryValidator:
         operator = self._read_operator(item.get("operator"), name, field, f"{place}.operator")
         if operator is None:
             return None
-        value = self._read_value(item.get("value"), operator, field, f"{place}.value")
+        value = item.get("value")
+        if self._reads_text and value is not None:
+            value = _respell(value, operator, field)
+        place = f"{place}.value"
+        value = self.problems.attempt(place, _read_value, value, operator, field, place)
         if name is None or value is None:
             return None
         return Filter(field_name=name, operator=operator, value=value)
@@ -322,69 +323,68 @@ class QueryValidator:
         self.problems.add(place, f"{wrong}. {did_you_mean(str(value or ''), allowed)}")
         return operator
 
-    def _read_value(
-        self, value: object, operator: Operator, field: FilterField | None, place: str
-    ) -> FilterValue | None:
-        """The value in the operator's shape: a scalar, a tuple, or a boolean for IS_NULL."""
-        type_ = None if field is None else field.type
-        if operator == "IS_NULL":
-            type_ = "boolean"
-        if self._reads_text and value is not None:
-            value = _respell(value, type_, is_list=operator in (*LIST_OPERATORS, "BETWEEN"))
-        if value is None:
-            self.problems.add(place, "missing")
-        elif operator == "IS_NULL":
-            if isinstance(value, bool):
-                return value
-            wrong = f"IS_NULL takes true (is null) or false (is not null), got {quote(value)}"
-            self.problems.add(place, wrong)
-        elif operator == "BETWEEN":
-            return self._read_range(value, type_, place)
-        elif operator in LIST_OPERATORS:
-            if isinstance(value, list | tuple) and value:
-                return self._read_items(value, type_, place)
-            wrong = f"{operator} takes a list of at least one value, got {quote(value)}"
-            self.problems.add(place, wrong)
-        elif isinstance(value, list | tuple):
-            # Not every field takes IN.
-            several = ". For several use IN" if field is None or "IN" in field.allowed else ""
-            self.problems.add(place, f"{operator} takes one value, got {quote(value)}{several}")
-        else:
-            return self._read_scalar(value, type_, place)
-        return None
 
-    def _read_range(self, value: object, type_: FieldType | None, place: str) -> FilterValue | None:
-        """`[low, high]`, both ends included; low above high is a problem (R11)."""
-        if not isinstance(value, list | tuple) or len(value) != 2:
-            wrong = f"BETWEEN takes a list of two, [low, high], got {quote(value)}"
-            self.problems.add(place, wrong)
-            return None
-        items = self._read_items(value, type_, place)
-        if items is None:
-            return None
-        low, high = items
-        # Without a known type the ends may differ, and Python cannot compare text with numbers.
-        if isinstance(low, str) is not isinstance(high, str):
-            self.problems.add(place, f"low and high are of different types: {quote(value)}")
-            return None
-        if low > high:  # type: ignore[operator]  # both text or both numbers, checked above
-            self.problems.add(
-                place, f"low {quote(low)} is above high {quote(high)}: give [low, high]"
+def _read_value(
+    value: object, operator: Operator, field: FilterField | None, place: str
+) -> FilterValue:
+    """The value in the operator's shape: a scalar, a tuple, or a boolean for IS_NULL.
+
+    Raises:
+        ValueError: with a message for the user.
+        InvalidQueryError: with the problems of a list's entries, at their places.
+    """
+    type_ = None if field is None else field.type
+    if value is None:
+        raise ValueError("missing")
+    if operator == "IS_NULL":
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"IS_NULL takes true (is null) or false (is not null), got {quote(value)}"
             )
-            return None
-        return items
+        return value
+    if operator == "BETWEEN":
+        return _read_range(value, type_, place)
+    if operator in LIST_OPERATORS:
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError(f"{operator} takes a list of at least one value, got {quote(value)}")
+        return _read_items(value, type_, place)
+    if not isinstance(value, list | tuple):
+        return _read_scalar(value, type_)
+    # Not every field takes IN.
+    several = ". For several use IN" if field is None or "IN" in field.allowed else ""
+    raise ValueError(f"{operator} takes one value, got {quote(value)}{several}")
 
-    def _read_items(
-        self, value: Sequence[object], type_: FieldType | None, place: str
-    ) -> tuple[Scalar, ...] | None:
-        items = [self._read_scalar(v, type_, f"{place}[{i}]") for i, v in enumerate(value)]
-        return None if None in items else tuple(cast("list[Scalar]", items))
 
-    def _read_scalar(self, value: object, type_: FieldType | None, place: str) -> Scalar | None:
-        if _fits(value, type_):
-            return cast("Scalar", value)
-        self.problems.add(place, f"expected {_EXPECTED[type_]}, got {quote(value)}")
-        return None
+def _read_range(value: object, type_: FieldType | None, place: str) -> tuple[Scalar, ...]:
+    """`[low, high]`, both ends included; low above high is a problem (R11)."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"BETWEEN takes a list of two, [low, high], got {quote(value)}")
+    low, high = _read_items(value, type_, place)
+    # Without a known type the ends may differ, and Python cannot compare text with numbers.
+    if isinstance(low, str) is not isinstance(high, str):
+        raise ValueError(f"low and high are of different types: {quote(value)}")
+    if low > high:  # type: ignore[operator]  # both text or both numbers, checked above
+        raise ValueError(f"low {quote(low)} is above high {quote(high)}: give [low, high]")
+    return low, high
+
+
+def _read_items(
+    values: Sequence[object], type_: FieldType | None, place: str
+) -> tuple[Scalar, ...]:
+    problems = Problems()
+    items = [
+        problems.attempt(f"{place}[{index}]", _read_scalar, value, type_)
+        for index, value in enumerate(values)
+    ]
+    if problems:
+        raise InvalidQueryError(problems)
+    return tuple(cast("list[Scalar]", items))
+
+
+def _read_scalar(value: object, type_: FieldType | None) -> Scalar:
+    if not _fits(value, type_):
+        raise ValueError(f"expected {_EXPECTED[type_]}, got {quote(value)}")
+    return cast("Scalar", value)
 
 
 def _fits(value: object, type_: FieldType | None) -> bool:
@@ -397,14 +397,16 @@ def _fits(value: object, type_: FieldType | None) -> bool:
     return isinstance(value, float) and math.isfinite(value) and type_ in ("number", None)
 
 
-def _respell(value: object, type_: FieldType | None, *, is_list: bool) -> object:
+def _respell(value: object, operator: Operator, field: FilterField | None) -> object:
     """A tool's filter value in the API's shape; unchanged if it cannot be converted.
 
     The tools publish a value as a list of text, the form that every model gets right.
     """
+    type_ = "boolean" if operator == "IS_NULL" else None if field is None else field.type
     parsed = parse_json(value)
     items = parsed if isinstance(parsed, list | tuple) else [value]
     values = [_respell_scalar(item, type_) for item in items]
+    is_list = operator in (*LIST_OPERATORS, "BETWEEN")
     return values if is_list or len(values) != 1 else values[0]
 
 
@@ -421,56 +423,3 @@ def _respell_scalar(value: object, type_: FieldType | None) -> object:
         if isinstance(value, int | float):
             return str(value)
     return value
-
-
-# A request to a virtual model leaves one row for it and one for each real model tried. A query over
-# both would count the request twice, so each query gets one side.
-FIELD: Final = "virtualModelName"
-COLUMN: Final = "virtualModel"
-
-REAL: Final = "models only, virtual-model rows excluded"
-VIRTUAL: Final = "virtual models only, their model calls excluded"
-VIRTUAL_ROWS: Final = "requests to virtual models"
-"""What a row of the virtual side counts."""
-
-NEITHER: Final = "no rows: the filters on virtualModelName exclude each other"
-
-
-@dataclass(frozen=True, slots=True)
-class Scoped:
-    """A query restricted to real or to virtual models."""
-
-    query: Query
-    phrase: str | None
-    """Which side; None if the datasource has no virtual models."""
-    added: Filter | None = None
-    """The filter that was added, which is the query's last; None if none was."""
-
-
-def apply_scope(query: Query, datasource: Datasource) -> Scoped:
-    """The query with one side of virtual models chosen; the caller's own filter is kept."""
-    if not datasource.has_virtual_models:
-        return Scoped(query, None)
-    given = [f for f in query.filters if f.field_name == FIELD]
-    if given:
-        phrase, wants_none = _phrase(given), False
-        # Real-model rows have null there. Whether a gateway's negative operators match null is not
-        # documented; if they do, a negative filter alone would count both sides.
-        if any(f.operator not in NEGATIVE_OPERATORS for f in given):
-            return Scoped(query, phrase)
-    else:
-        # A query that groups by or aggregates virtual models asks about that side.
-        columns = {*query.group_by, *(aggregation.column for aggregation in query.aggregations)}
-        wants_none = COLUMN not in columns
-        phrase = REAL if wants_none else VIRTUAL
-    side = Filter(field_name=FIELD, operator="IS_NULL", value=wants_none)
-    scoped = query.model_copy(update={"filters": (*query.filters, side)})
-    return Scoped(scoped, phrase, side)
-
-
-def _phrase(given: list[Filter]) -> str:
-    """Which side the caller's own filters choose: only IS_NULL true matches null (R9)."""
-    wants_none = {f.operator == "IS_NULL" and f.value is True for f in given}
-    if len(wants_none) > 1:
-        return NEITHER
-    return REAL if wants_none.pop() else VIRTUAL

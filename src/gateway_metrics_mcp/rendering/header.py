@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway_metrics_mcp.query import Filter, format_instant
-from gateway_metrics_mcp.query.validation import FIELD, VIRTUAL, VIRTUAL_ROWS
+from gateway_metrics_mcp.query.scope import FIELD, VIRTUAL, VIRTUAL_ROWS
 from gateway_metrics_mcp.rendering.cells import quote_text
 from gateway_metrics_mcp.rendering.document import Header
 from gateway_metrics_mcp.reports.report import Report

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from gateway_metrics_mcp.query import METADATA, METADATA_PREFIX, TOTAL, Number, Query, add_up
-from gateway_metrics_mcp.query.validation import FIELD
+from gateway_metrics_mcp.query.scope import FIELD
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.rendering.cells import (
     NOT_APPLICABLE,

@@ -22,8 +22,8 @@ from gateway_metrics_mcp.query import (
     Result,
     add_up,
 )
+from gateway_metrics_mcp.query.scope import FIELD
 from gateway_metrics_mcp.query.suggestions import find_near_values
-from gateway_metrics_mcp.query.validation import FIELD
 from gateway_metrics_mcp.query.vocabulary import Operator
 from gateway_metrics_mcp.reports.request import ReportRequest
 

@@ -23,7 +23,8 @@ from gateway_metrics_mcp.query import (
     did_you_mean,
     quote,
 )
-from gateway_metrics_mcp.query.validation import apply_scope, read_choice
+from gateway_metrics_mcp.query.scope import apply_scope
+from gateway_metrics_mcp.query.validation import read_choice
 from gateway_metrics_mcp.reports.arguments import ListValuesArguments, read_arguments
 from gateway_metrics_mcp.reports.request import ParserOptions, read_times
 

@@ -25,8 +25,8 @@ from gateway_metrics_mcp.query import (
     add_up,
 )
 from gateway_metrics_mcp.query.catalog import Rows
+from gateway_metrics_mcp.query.scope import FIELD
 from gateway_metrics_mcp.query.time.interval import choose_interval
-from gateway_metrics_mcp.query.validation import FIELD
 from gateway_metrics_mcp.reports.columns import COST, Share, asks_spend
 from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
 from gateway_metrics_mcp.reports.request import ReportRequest

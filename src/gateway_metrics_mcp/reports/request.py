@@ -19,10 +19,11 @@ from gateway_metrics_mcp.query import (
     quote,
 )
 from gateway_metrics_mcp.query.model import value_key
+from gateway_metrics_mcp.query.scope import apply_scope
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.time.interval import LocalDays, choose_interval, localise
 from gateway_metrics_mcp.query.time.window import read_window
-from gateway_metrics_mcp.query.validation import QueryValidator, apply_scope
+from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.reports.arguments import (
     DistributionArguments,

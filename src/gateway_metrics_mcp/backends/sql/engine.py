@@ -18,7 +18,7 @@ from gateway_metrics_mcp.query import (
     Result,
     format_instant,
 )
-from gateway_metrics_mcp.query.validation import apply_scope
+from gateway_metrics_mcp.query.scope import apply_scope
 
 
 class SqlEngine(ABC):
