@@ -33,6 +33,11 @@ class Scoped:
     """The filter that was added, which is the query's last; None if none was."""
 
 
+def is_scope(filter_: Filter) -> bool:
+    """Whether a filter chooses one side of virtual models."""
+    return filter_.field_name == FIELD and filter_.operator == "IS_NULL"
+
+
 def apply_scope(query: Query, datasource: Datasource) -> Scoped:
     """The query with one side of virtual models chosen; the caller's own filter is kept."""
     if not datasource.has_virtual_models:

@@ -21,7 +21,7 @@ from gateway_metrics_mcp.query import (
     Measure,
     quote,
 )
-from gateway_metrics_mcp.query.catalog import lacking_fields, load_measures, measures_of
+from gateway_metrics_mcp.query.catalog import Term, lacking_fields, load_measures, measures_of
 from gateway_metrics_mcp.query.suggestions import closest_matches, fold
 from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, PERCENTILES, AggregationType
@@ -221,11 +221,9 @@ def list_aggregations(
     """
     sources = [value.source for value in values]
     needed = dict.fromkeys(source for source in sources if isinstance(source, Aggregation))
-    for value in values:
-        if isinstance(value.source, Measure):
-            for term in value.source.terms:
-                if not term.rows.has_conditions:
-                    needed |= dict.fromkeys(term.aggregations)
+    for term in list_terms(values):
+        if not term.rows.has_conditions:
+            needed |= dict.fromkeys(term.aggregations)
     # Calls without a price make spend a lower bound, so the answer states their share.
     counted = [COST] if asks_cost(values) else []
     counted += [a.column for a in needed if a.type in PERCENTILES]
@@ -246,17 +244,17 @@ def _allowed(
     ]
 
 
-def asks_cost(values: Iterable[Value]) -> bool:
+def list_terms(values: Iterable[Value]) -> list[Term]:
+    """Both terms of each measure among the values."""
+    return [term for v in values if isinstance(v.source, Measure) for term in v.source.terms]
+
+
+def asks_cost(values: Sequence[Value]) -> bool:
     """Whether some value is a cost, which calls without a price make too low."""
-    for value in values:
-        source = value.source
-        if isinstance(source, Aggregation) and source.column == COST and source.type != "count":
-            return True
-        if isinstance(source, Measure) and any(
-            aggregation.column == COST for term in source.terms for aggregation in term.aggregations
-        ):
-            return True
-    return False
+    own = [value.source for value in values if isinstance(value.source, Aggregation)]
+    summed = [one for one in own if one.type != "count"]
+    of_measures = [one for term in list_terms(values) for one in term.aggregations]
+    return any(one.column == COST for one in (*summed, *of_measures))
 
 
 def asks_spend(values: Iterable[Value]) -> bool:

@@ -14,7 +14,6 @@ from typing import Final
 from gateway_metrics_mcp.query import (
     TOTAL,
     Aggregation,
-    DataPoint,
     Filter,
     Number,
     Query,
@@ -92,38 +91,30 @@ def read_spend(result: Result, *, is_grouped: bool) -> dict[Identity, Spend] | N
     positions = [result.value_names.index(key) for key in keys]
     found: dict[Identity, Spend] = {}
     for point in result.points:
-        cost, calls, *tokens = (_number(point, i) for i in positions)
+        cost, calls, *tokens = (point.values[i] or 0 for i in positions)
         group = identify(point.keys if is_grouped else ())
         found[group] = found.get(group, Spend()) + Spend(calls, sum(tokens), cost)
     return found
 
 
-def split_results(ours: Result, theirs: Result, *, is_grouped: bool) -> CostDecomposition | None:
-    """The split of the change from `theirs`, the earlier result, to `ours`; None if unknown."""
-    now = read_spend(ours, is_grouped=is_grouped)
-    before = read_spend(theirs, is_grouped=is_grouped)
-    return None if now is None or before is None else split_change(now, before)
-
-
-def split_change(
-    now: Mapping[Identity, Spend], before: Mapping[Identity, Spend]
-) -> CostDecomposition | None:
-    """The split of the change; None if a window has no call with a price.
+def split_change(current: Result, earlier: Result, *, is_grouped: bool) -> CostDecomposition | None:
+    """The split of the change; None if a column is missing or a window has no call with a price.
 
     If no group is in both windows, the split has new and vanished groups alone.
     """
+    now = read_spend(current, is_grouped=is_grouped)
+    before = read_spend(earlier, is_grouped=is_grouped)
+    if now is None or before is None:
+        return None
     # A group without priced calls in a window has no price there: it counts as new or vanished.
     both = [g for g in now if g in before and now[g].calls and before[g].calls]
     new = _sum(spend for group, spend in now.items() if group not in both)
     vanished = _sum(spend for group, spend in before.items() if group not in both)
     ours, theirs = _sum(now[g] for g in both), _sum(before[g] for g in both)
     if not ours.calls:
-        is_told = new.calls and vanished.calls
-        return (
-            CostDecomposition(ours, theirs, 0, None, 0, new.cost, -vanished.cost)
-            if is_told
-            else None
-        )
+        if not (new.calls and vanished.calls):
+            return None
+        return CostDecomposition(ours, theirs, 0, None, 0, new.cost, -vanished.cost)
     of_calls = (ours.calls - theirs.calls) * theirs.cost / theirs.calls
     of_tokens = None
     if ours.tokens and theirs.tokens:
@@ -136,11 +127,6 @@ def split_change(
 
 def _sum(spends: Iterable[Spend]) -> Spend:
     return sum(spends, Spend())
-
-
-def _number(point: DataPoint, position: int) -> Number:
-    value = point.values[position]
-    return 0 if value is None else value
 
 
 _COSTED: Final = Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
@@ -215,11 +201,9 @@ def _find_costed(
 ) -> Result | None:
     """The calls with a price, if a measure's query (`costPerMillionTokens`) has them already."""
     wanted = {aggregation.key for aggregation in NEEDED} - {_COUNT} | {TOTAL}
-    for role, result in results.items():
-        is_mine = role.is_before == is_before and role.is_ungrouped != is_grouped
-        if is_mine and role.rows == _COSTED_ROWS and wanted <= set(result.value_names):
-            return result
-    return None
+    role = QueryRole(is_before, is_ungrouped=not is_grouped, rows=_COSTED_ROWS)
+    result = results.get(role)
+    return result if result is not None and wanted <= set(result.value_names) else None
 
 
 def costed_queries(request: ReportRequest, earlier: Window, *, is_grouped: bool) -> list[Query]:

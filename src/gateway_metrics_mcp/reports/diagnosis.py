@@ -7,7 +7,7 @@ without the filters tells them apart.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -22,24 +22,21 @@ from gateway_metrics_mcp.query import (
     Result,
     add_up,
 )
-from gateway_metrics_mcp.query.scope import FIELD
+from gateway_metrics_mcp.query.scope import is_scope
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.query.vocabulary import Operator
 from gateway_metrics_mcp.reports.request import ReportRequest
+from gateway_metrics_mcp.reports.time_buckets import count_query
 
 _WHOLE: Final[frozenset[Operator]] = frozenset(("EQUAL", "IN", "ARRAY_HAS_ANY"))
-_PARTS: Final[dict[Operator, str]] = {
-    "STRING_CONTAINS": "__contains__",
-    "STRING_STARTS_WITH": "startswith",
-    "STRING_ENDS_WITH": "endswith",
+_PARTS: Final[dict[Operator, Callable[[str, str], bool]]] = {
+    "STRING_CONTAINS": str.__contains__,
+    "STRING_STARTS_WITH": str.startswith,
+    "STRING_ENDS_WITH": str.endswith,
 }
 SUBJECT_KINDS: Final = {"userEmail": "user", "virtualaccount": "virtualaccount"}
 _KIND: Final = "createdBySubjectType"
 _SUBJECT_GROUPS: Final = (*SUBJECT_KINDS, _KIND)
-_TEAM: Final = "team"
-Span = tuple[datetime, datetime]
-"""[start, end)."""
-
 _MOST_FIELDS: Final = 2
 """The most fields that a probe groups by, to keep it cheap."""
 
@@ -85,8 +82,8 @@ def probed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filte
     return list(found.values())[:_MOST_FIELDS]
 
 
-def list_spans(request: ReportRequest) -> list[Span]:
-    """The windows of the request, the later one first; touching windows are joined."""
+def list_spans(request: ReportRequest) -> list[tuple[datetime, datetime]]:
+    """The windows [start, end) of the request, the later one first; touching windows are joined."""
     now = (request.query.start_ts, request.query.end_ts)
     earlier = request.earlier
     if earlier is None:
@@ -105,15 +102,16 @@ def probe_queries(request: ReportRequest, fields: Sequence[str]) -> list[Query]:
     group_by: dict[str, None] = {}
     for field in fields:
         group_by |= dict.fromkeys(_SUBJECT_GROUPS if field in SUBJECT_KINDS else (field,))
-    update = {"filters": _kept(request), "group_by": tuple(group_by)}
-    return [_count(request, span).model_copy(update=update) for span in list_spans(request)]
+    return _count_rows(request, filters=_kept(request), group_by=tuple(group_by))
 
 
-def _count(request: ReportRequest, span: Span) -> Query:
-    """A query for the number of rows alone."""
-    start, end = span
-    update = {"start_ts": start, "end_ts": end, "interval": None, "aggregations": ()}
-    return request.query.model_copy(update={"type": "distribution", **update})
+def _count_rows(request: ReportRequest, **update: object) -> list[Query]:
+    """A query per window for the number of rows alone, with these parts replaced."""
+    query = count_query(request).model_copy(update=update)
+    return [
+        query.model_copy(update={"start_ts": start, "end_ts": end})
+        for start, end in list_spans(request)
+    ]
 
 
 def join(results: Sequence[Result]) -> Result:
@@ -124,7 +122,7 @@ def join(results: Sequence[Result]) -> Result:
 
 def _kept(request: ReportRequest) -> tuple[Filter, ...]:
     filters = request.query.filters
-    sides = tuple(f for f in filters if f.field_name == FIELD and f.operator == "IS_NULL")
+    sides = tuple(filter(is_scope, filters))
     if len(sides) == len(filters) or len({side.value for side in sides}) > 1:
         return ()  # the side is the only filter; or both sides are required, and no row has both
     return sides
@@ -152,7 +150,7 @@ def read_probe(
     kept = _kept(request)
     has_one_side = bool(kept) or not request.datasource.has_virtual_models
     # By team, or over both sides of virtual models, one request counts in several rows.
-    is_exact = _TEAM not in fields and has_one_side
+    is_exact = "team" not in fields and has_one_side
     is_virtual_side = any(side.value is False for side in kept)
     return Probe(total, is_exact, fields, tuple(unmatched), is_virtual_side, is_later_alone)
 
@@ -186,13 +184,10 @@ def find_unmatched(
     filter_: Filter, seen: Mapping[str, Number], known: Collection[str] | None
 ) -> Iterator[Unmatched]:
     """The filter's values that are not in `seen`, each with similar values from `known`."""
-    method = _PARTS.get(filter_.operator)
+    matches = _PARTS.get(filter_.operator)
     for value in _wanted(filter_):
-        if method is None:
-            is_there = value in seen
-        else:
-            is_there = any(getattr(name, method)(value) for name in seen)
-        if not is_there:
+        is_seen = value in seen if matches is None else any(matches(one, value) for one in seen)
+        if not is_seen:
             is_elsewhere = known is not None and value in known
             near = None if known is None else find_near_values(value, known)
             yield Unmatched(filter_.field_name, value, near, is_elsewhere)
@@ -209,8 +204,7 @@ def listed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filte
 
 def presence_queries(request: ReportRequest, field: str) -> list[Query]:
     """A query per window for the values of a field in the rows that match all filters."""
-    update = {"group_by": (field,)}
-    return [_count(request, span).model_copy(update=update) for span in list_spans(request)]
+    return _count_rows(request, group_by=(field,))
 
 
 def absent_keys(result: Result) -> list[str]:
@@ -224,6 +218,4 @@ def absent_keys(result: Result) -> list[str]:
 
 def _wanted(filter_: Filter) -> tuple[str, ...]:
     """The texts that a filter looks for; empty if it excludes or compares."""
-    if filter_.operator not in _WHOLE and filter_.operator not in _PARTS:
-        return ()
-    return filter_.texts
+    return filter_.texts if filter_.operator in (*_WHOLE, *_PARTS) else ()

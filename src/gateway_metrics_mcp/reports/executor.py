@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +13,7 @@ from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.query import METADATA_PREFIX, TOTAL, Caller, Catalog, Query, Result
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.reports.assembly import (
+    Results,
     WindowRows,
     assemble_windows,
     choose_values,
@@ -25,7 +26,7 @@ from gateway_metrics_mcp.reports.cost_drivers import (
     costed_queries,
     find_costs,
     list_priced,
-    split_results,
+    split_change,
 )
 from gateway_metrics_mcp.reports.diagnosis import (
     Unmatched,
@@ -65,7 +66,6 @@ from gateway_metrics_mcp.reports.time_buckets import (
 )
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 
-Results = Mapping[QueryRole, Result]
 Gaps = dict[bool, MissingStart | None]
 """The start without rows of the earlier window (True) and the current one (False), if queried."""
 
@@ -276,7 +276,7 @@ class QueryExecutor:
                 )
             costs = await self._query_all(queries)
         size = sum(len(result.points) for result in costs)
-        split = await run_in_thread_if_large(size, split_results, *costs, is_grouped=is_grouped)
+        split = await run_in_thread_if_large(size, split_change, *costs, is_grouped=is_grouped)
         return split, ""
 
     # --- queries ---

@@ -17,7 +17,6 @@ from gateway_metrics_mcp.query import (
     TOTAL,
     Aggregation,
     DataPoint,
-    Filter,
     Measure,
     Number,
     Query,
@@ -25,9 +24,9 @@ from gateway_metrics_mcp.query import (
     add_up,
 )
 from gateway_metrics_mcp.query.catalog import Rows
-from gateway_metrics_mcp.query.scope import FIELD
+from gateway_metrics_mcp.query.scope import FIELD, is_scope
 from gateway_metrics_mcp.query.time.interval import choose_interval
-from gateway_metrics_mcp.reports.columns import COST, Share, asks_spend
+from gateway_metrics_mcp.reports.columns import COST, Share, asks_spend, list_terms
 from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
 from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.reports.time_buckets import choose_step, count_query, needs_group_count
@@ -57,11 +56,6 @@ def bucketed(query: Query) -> Query:
         return query
     interval = choose_interval(query.start_ts, query.end_ts, _BUCKETS)
     return query.model_copy(update={"type": "timeseries", "interval": interval})
-
-
-def coverage_query(query: Query) -> Query:
-    """The cheapest query that shows when the rows begin: their number by bucket."""
-    return bucketed(query.model_copy(update={"group_by": (), "aggregations": (), "interval": None}))
 
 
 def fold(query: Query, result: Result) -> Result:
@@ -187,8 +181,10 @@ def _add_checks(
         told = {role.is_before for role, query in planned.items() if query.interval is not None}
     for is_before in _dated(request):
         if is_before not in told and count_queries(planned) < most:
-            covering = coverage_query(_in_window(request, is_before=is_before))
-            planned[QueryRole(is_before, is_coverage=True)] = covering
+            # Their number by bucket is the cheapest query that shows when the rows begin.
+            counted = {"group_by": (), "aggregations": (), "interval": None}
+            query = _in_window(request, is_before=is_before).model_copy(update=counted)
+            planned[QueryRole(is_before, is_coverage=True)] = bucketed(query)
     kept = _KEPT_FOR_SPLIT if request.earlier is not None and asks_spend(request.values) else 0
     left = max(most - count_queries(planned) - kept, 0)
     for field in present[: left // len(list_spans(request))]:
@@ -228,11 +224,9 @@ def count_queries(planned: Mapping[QueryRole, Query]) -> int:
 def _rows_of_measures(request: ReportRequest) -> dict[Rows, tuple[Aggregation, ...]]:
     """The rows that measures need a separate query for, with its aggregations."""
     needed: dict[Rows, dict[Aggregation, None]] = {}
-    for value in request.values:
-        if isinstance(value.source, Measure):
-            for term in value.source.terms:
-                if term.rows.has_conditions:
-                    needed.setdefault(term.rows, {}).update(dict.fromkeys(term.aggregations))
+    for term in list_terms(request.values):
+        if term.rows.has_conditions:
+            needed.setdefault(term.rows, {}).update(dict.fromkeys(term.aggregations))
     return {rows: tuple(aggregations) for rows, aggregations in needed.items()}
 
 
@@ -283,8 +277,6 @@ def _too_many(request: ReportRequest, count: int, most: int) -> Problem:
 
 # --- the plan in words, for `format: explain` ---
 
-_SIDE: Final = "virtual-model rows and the rows under them would count twice"
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -321,7 +313,7 @@ def _step(request: ReportRequest, role: QueryRole, query: Query) -> Step:
 def list_later_calls(request: ReportRequest, left: int) -> list[str]:
     """The calls that depend on results, in words, if `left` calls suffice for them."""
     later = []
-    filtered = sum(not _is_scope(filter_) for filter_ in request.query.filters)
+    filtered = sum(not is_scope(filter_) for filter_ in request.query.filters)
     filtered *= len(list_spans(request))
     if left and filtered:
         most = min(left, filtered)
@@ -344,12 +336,9 @@ def list_added(request: ReportRequest) -> list[str]:
     ]
     ours = request.scope_filter
     if ours is not None:
-        added.append(f"filter {FIELD} IS_NULL {str(ours.value).lower()}: {_SIDE}")
+        side = f"filter {FIELD} IS_NULL {str(ours.value).lower()}"
+        added.append(f"{side}: virtual-model rows and the rows under them would count twice")
     return added
-
-
-def _is_scope(filter_: Filter) -> bool:
-    return filter_.field_name == FIELD and filter_.operator == "IS_NULL"
 
 
 def _reason(aggregation: Aggregation) -> str:
@@ -362,8 +351,7 @@ def _reason(aggregation: Aggregation) -> str:
 
 def _describe(role: QueryRole) -> str:
     """The purpose of a call, in words."""
-    what = "ALL, asked without group-by" if role.is_ungrouped else "the rows"
-    parts = [what]
+    parts = ["ALL, asked without group-by" if role.is_ungrouped else "the rows"]
     if role.is_coverage:
         return "when the rows of the window begin"
     if role.present:

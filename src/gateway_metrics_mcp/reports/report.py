@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from gateway_metrics_mcp.query import TOTAL, Interval, Key, Number, Result
 from gateway_metrics_mcp.reports.assembly import ValueMatch
@@ -15,8 +14,6 @@ from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCov
 from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched
 from gateway_metrics_mcp.reports.plan import MissingStart
 from gateway_metrics_mcp.reports.request import ReportRequest
-
-_TEAM: Final = "team"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +104,9 @@ class Report:
 
         A caller can be in several teams, so any two teams can share calls.
         """
-        if _TEAM not in self.request.query.group_by or _TEAM not in self.result.key_names:
+        if "team" not in self.request.query.group_by or "team" not in self.result.key_names:
             return False
-        position = self.result.key_names.index(_TEAM)
+        position = self.result.key_names.index("team")
         teams = {point.keys[position] for point in self.result.points}
         return len(teams - {None}) > 1
 

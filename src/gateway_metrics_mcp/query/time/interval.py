@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -200,11 +200,8 @@ class LocalDays(Interval):
 
     def number_of(self, instant: datetime) -> int:
         """The number of the bucket that holds the instant."""
-        day = instant.astimezone(self.zone).date()
-        if self.unit in UNIT_MONTHS:
-            number = ((day.year - FIRST_YEAR) * 12 + day.month - 1) // self.months
-        else:
-            number = (day - self.origin.date()).days // self._days
+        # A local time taken for UTC has the number of its local day.
+        number = self.in_utc.number_of(instant.astimezone(self.zone).replace(tzinfo=UTC))
         # Clocks set back over midnight repeat the previous day; a skipped day never shows.
         while self.start_of(number + 1) <= instant:
             number += 1
@@ -212,14 +209,10 @@ class LocalDays(Interval):
 
     def start_of(self, number: int) -> datetime:
         """The first instant of a bucket; for an empty bucket, the start of the next."""
-        if self.unit in UNIT_MONTHS:
-            years, month = divmod(number * self.months, 12)
-            day = date(FIRST_YEAR + years, month + 1, 1)
-        else:
-            day = self.origin.date() + timedelta(days=number * self._days)
-        midnight = datetime.combine(day, time(), self.zone)
+        midnight = self.in_utc.start_of(number).replace(tzinfo=self.zone)
         # resolve_local refuses such years; only the bucket that contains 1970 can start so early.
-        return midnight.astimezone(UTC) if day.year < FIRST_YEAR - 1 else resolve_local(midnight)
+        is_early = midnight.year < FIRST_YEAR - 1
+        return midnight.astimezone(UTC) if is_early else resolve_local(midnight)
 
     def count_buckets(self, start: datetime, end: datetime) -> int:
         """How many buckets the window [start, end) touches."""
@@ -243,10 +236,6 @@ class LocalDays(Interval):
         inside = [bucket for bucket in self.buckets(start, end) if bucket >= start]
         aligned = (one for one in STEPS if all(one.floor(bucket) == bucket for bucket in inside))
         return next(aligned, None)
-
-    @property
-    def _days(self) -> int:
-        return self.count * UNIT_SECONDS[self.unit] // UNIT_SECONDS["day"]
 
 
 def localise(interval: Interval | None, zone: ZoneInfo) -> LocalDays | None:
