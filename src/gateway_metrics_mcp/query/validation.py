@@ -175,7 +175,7 @@ class QueryValidator:
         known_type = read_choice(
             f"{place}.type", type_, AGGREGATION_TYPES, self.problems, offered=types
         )
-        name = self._read_name("columns", f"{place}.column", column)
+        name = self.problems.attempt(f"{place}.column", self._read_name, "columns", column)
         if known_type is None or name is None:
             return None
         known = None if self._fields is None else self._fields.columns.get(name)
@@ -206,18 +206,21 @@ class QueryValidator:
 
     def _read_dimension(self, place: str, item: object) -> str | None:
         if not isinstance(item, str) or not item.startswith(METADATA_PREFIX):
-            return self._read_name("groupBy", place, item)
+            return self.problems.attempt(place, self._read_name, "groupBy", item)
         if item == METADATA_PREFIX:
             self.problems.add(place, 'the key is missing. Give "metadata.<key>"')
         elif not is_text(item):
             self.problems.add(place, f"{quote(item)} contains characters that cannot be sent")
         return item
 
-    def _read_name(self, kind: AliasKind, place: str, value: object) -> str | None:
-        """The gateway's spelling of a column or dimension; None after adding a problem."""
+    def _read_name(self, kind: AliasKind, value: object) -> str:
+        """The gateway's spelling of a column or dimension.
+
+        Raises:
+            ValueError: with a message for the user, if it is unknown.
+        """
         if not isinstance(value, str) or not value or not is_text(value):
-            self.problems.add(place, f"expected a name, got {json_type(value)}")
-            return None
+            raise ValueError(f"expected a name, got {json_type(value)}")
         name = self.catalog.canonical(kind, value)
         fields = self._fields
         if fields is None:
@@ -233,8 +236,7 @@ class QueryValidator:
         if kind != "columns" and is_key:
             choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
         choice = f"{self._explain_place(kind, name, fields)}{choice}"
-        self.problems.add(place, f"{quote(value)} is not a {what} of {self.datasource}. {choice}")
-        return None
+        raise ValueError(f"{quote(value)} is not a {what} of {self.datasource}. {choice}")
 
     def _explain_place(self, kind: AliasKind, name: str, datasource: Datasource) -> str:
         """Where a misplaced name would be valid: another datasource, or group-by."""
@@ -265,7 +267,7 @@ class QueryValidator:
             self.problems.add(place, wrong)
             return None
         self._check_keys(item, _FILTER_KEYS, place)
-        name = self._read_filter_name(item, place)
+        name = self.problems.attempt(place, self._read_filter_name, item, place)
         field = None
         if name is not None and self.datasource is not None:
             field = self.catalog.filter_field(self.datasource, name)
@@ -286,23 +288,26 @@ class QueryValidator:
             return None
         return Filter(field_name=name, operator=operator, value=value)
 
-    def _read_filter_name(self, item: Mapping[str, object], place: str) -> str | None:
+    def _read_filter_name(self, item: Mapping[str, object], place: str) -> str:
+        """The gateway's spelling of the field, `metadata.<key>` for a key.
+
+        Raises:
+            ValueError: with a message for the user; InvalidQueryError if it is one key's problem.
+        """
         name, key = item.get("fieldName"), item.get("metadataKey")
         if (name is None) == (key is None):
-            self.problems.add(
-                place, "give fieldName, or metadataKey for a key of the metadata (one of the two)"
+            raise ValueError(
+                "give fieldName, or metadataKey for a key of the metadata (one of the two)"
             )
-            return None
         if key is not None:
-            if not isinstance(key, str) or not key or not is_text(key):
-                wrong = f"expected the name of a metadata key, got {quote(key)}"
-                self.problems.add(f"{place}.metadataKey", wrong)
-                return None
-            return METADATA_PREFIX + key
-        if not isinstance(name, str) or name in ("", METADATA_PREFIX) or not is_text(name):
-            self.problems.add(f"{place}.fieldName", f"expected a name, got {quote(name)}")
-            return None
-        return self.catalog.canonical("filters", name)
+            if isinstance(key, str) and key and is_text(key):
+                return METADATA_PREFIX + key
+            wrong = f"expected the name of a metadata key, got {quote(key)}"
+            raise InvalidQueryError([Problem(f"{place}.metadataKey", wrong)])
+        if isinstance(name, str) and name not in ("", METADATA_PREFIX) and is_text(name):
+            return self.catalog.canonical("filters", name)
+        wrong = f"expected a name, got {quote(name)}"
+        raise InvalidQueryError([Problem(f"{place}.fieldName", wrong)])
 
     def _read_operator(
         self, value: object, name: str | None, field: FilterField | None, place: str

@@ -144,11 +144,6 @@ class _Matched:
     groups: Mapping[Identity, Sequence[DataPoint]]
     spelt: ValueMatch | None = None
 
-    def as_one_group(self) -> _Matched:
-        """All groups as one; correct only if no row is in two groups."""
-        rows = [point for group in self.groups.values() for point in group]
-        return _Matched(self.names, {(identify(()), None): rows}, self.spelt)
-
 
 def _match(result: Result, rows: Rows, key_count: int) -> _Matched:
     """The rows of a measure's own query, whose keys follow those of the request.
@@ -196,10 +191,12 @@ def _match_all(
     asked = {role.rows: result for role, result in results.items() if role.is_ungrouped}
     found: dict[Rows, _Matched | None] = {}
     for rows, matched in grouped.matched.items():
+        found[rows] = None
         if rows in asked:
             found[rows] = _match(asked[rows], rows, 0)
-        else:
-            found[rows] = matched.as_one_group() if matched is not None and is_whole else None
+        elif matched is not None and is_whole:
+            points = [point for group in matched.groups.values() for point in group]
+            found[rows] = replace(matched, groups={(identify(()), None): points})
     return found
 
 

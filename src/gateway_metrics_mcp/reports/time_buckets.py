@@ -288,10 +288,8 @@ def _find_better(request: ReportRequest, groups: int) -> ReportRequest | None:
     for interval in INTERVALS:
         query = request.query.model_copy(update={"interval": interval})
         better = replace(request, query=query, local=localise(interval, request.window.zone))
-        buckets = better.buckets
-        window = (better.query.start_ts, better.query.end_ts)
-        is_usual = buckets is not None and buckets.count_buckets(*window) <= BUCKETS_BY_DEFAULT
-        if is_usual and _find_obstacle(better, groups) is None:
+        count = (better.local or interval).count_buckets(query.start_ts, query.end_ts)
+        if count <= BUCKETS_BY_DEFAULT and _find_obstacle(better, groups) is None:
             return better
     return None
 

@@ -187,9 +187,7 @@ def read_window(
         end = problems.attempt("endTs", _read, end_ts, clock, _end, ENDS)
     if problems or span is None:
         raise InvalidQueryError(problems)
-    problem = _find_emptiness(span, end, (tidy(start_ts), tidy(end_ts)), clock)
-    if problem is not None:
-        raise InvalidQueryError([problem])
+    _refuse_emptiness(span, end, (tidy(start_ts), tidy(end_ts)), clock)
     return _cut(span, end, clock)
 
 
@@ -217,10 +215,14 @@ def _cut(span: Span, end: datetime | None, clock: Clock) -> Window:
     )
 
 
-def _find_emptiness(
+def _refuse_emptiness(
     span: Span, end: datetime | None, texts: tuple[str, str], clock: Clock
-) -> Problem | None:
-    """Why the window is empty, with a correction; None if it is not (R18)."""
+) -> None:
+    """Refuse an empty window (R18).
+
+    Raises:
+        InvalidQueryError: with the reason and a correction.
+    """
     start_text, end_text = texts
     start, now = format_minute(span.start), format_minute(clock.now)
     if span.start >= clock.now:
@@ -229,16 +231,16 @@ def _find_emptiness(
             if span.start > clock.now
             else "now: the window would be empty"
         )
-        return Problem("startTs", f"{quote(start_text)}, {start}, is {when}. {STARTS}")
-    if end is None:
-        if span.end > span.start:
-            return None
-        skipped = f"{quote(start_text)} is empty: the clocks of {clock.zone.key} skipped it"
-        return Problem("startTs", skipped)
-    if end > span.start:
-        return None
-    wrong = f"{quote(end_text)}, {format_minute(end)}, is not after startTs, {start}"
-    return Problem("endTs", f"{wrong}. {_correct(span, end, texts, clock)}")
+        place, wrong = "startTs", f"{quote(start_text)}, {start}, is {when}. {STARTS}"
+    elif end is None and span.end <= span.start:
+        skipped = f"is empty: the clocks of {clock.zone.key} skipped it"
+        place, wrong = "startTs", f"{quote(start_text)} {skipped}"
+    elif end is not None and end <= span.start:
+        after = f"{quote(end_text)}, {format_minute(end)}, is not after startTs, {start}"
+        place, wrong = "endTs", f"{after}. {_correct(span, end, texts, clock)}"
+    else:
+        return
+    raise InvalidQueryError([Problem(place, wrong)])
 
 
 def _correct(span: Span, end: datetime, texts: tuple[str, str], clock: Clock) -> str:
