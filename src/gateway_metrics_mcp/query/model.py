@@ -61,6 +61,9 @@ class Aggregation(Frozen):
         """The name of its value in a row: `sumCostInUSD`."""
         return value_key(self.type, self.column)
 
+    def __str__(self) -> str:
+        return f"{self.type} {self.column}"
+
     @property
     def is_additive(self) -> bool:
         """Whether values of disjoint groups or buckets may be added up.
@@ -171,14 +174,14 @@ def is_text(value: str) -> bool:
     return _NO_TEXT.search(value) is None
 
 
-def parse_number(text: str) -> int | float | None:
-    """The number in a text; None if it has another form."""
+def parse_number(text: str) -> int | float | str:
+    """The number in a text; the text unchanged if it has another form."""
     for read in (int, float):
         try:
             return read(text)
         except ValueError:
             continue
-    return None
+    return text
 
 
 def parse_json(value: object) -> object:

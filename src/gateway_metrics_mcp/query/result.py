@@ -229,8 +229,7 @@ def _read_number(value: object, name: str) -> Number | None:
     ):
         return value  # fast path for nearly every value
     if isinstance(value, str):
-        number = parse_number(value)
-        value = value if number is None else number
+        value = parse_number(value)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     # True is an int in Python, but no number in JSON.

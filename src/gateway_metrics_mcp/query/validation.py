@@ -418,8 +418,7 @@ def _respell(value: object, operator: Operator, field: FilterField | None) -> ob
 def _respell_scalar(value: object, type_: FieldType | None) -> object:
     """Text as a number or boolean if the field is one, and the reverse for a text field."""
     if type_ == "number" and isinstance(value, str):
-        number = parse_number(value)
-        return value if number is None else number
+        return parse_number(value)
     if type_ == "boolean" and isinstance(value, str):
         return _BOOLEANS.get(value.strip().lower(), value)
     if type_ in ("string", "array"):

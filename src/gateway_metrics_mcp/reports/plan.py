@@ -330,7 +330,7 @@ def list_added(request: ReportRequest) -> list[str]:
     """What was added to the request, and why."""
     report = {value.source for value in request.values if isinstance(value.source, Aggregation)}
     added = [
-        f"{aggregation.type} {aggregation.column}: {_reason(aggregation)}"
+        f"{aggregation}: {_reason(aggregation)}"
         for aggregation in request.query.aggregations
         if aggregation not in report
     ]

@@ -23,7 +23,6 @@ from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query import Aggregation, Filter, Window, did_you_mean, parse_json, quote
 from gateway_metrics_mcp.query.time.period import read_instant
 from gateway_metrics_mcp.query.time.zone import format_minute
-from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import (
     ParserOptions,
     ReportRequest,
@@ -175,9 +174,13 @@ def _arguments(request: ReportRequest) -> dict[str, Any]:
     query, zone = request.query, request.window.zone
     # Reading the arguments adds the scope's filter again.
     filters = query.filters if request.scope_filter is None else query.filters[:-1]
+    aggregations = [
+        str(value.source) if isinstance(value.source, Aggregation) else value.name
+        for value in request.values[1:]
+    ]
     given: dict[str, Any] = {
         "datasource": query.datasource,
-        "aggregations": [_spell(value) for value in request.values[1:]],
+        "aggregations": aggregations,
         "groupBy": list(query.group_by),
         "filters": [_as_argument(one, request) for one in filters],
         "startTs": _format(query.start_ts, zone),
@@ -193,12 +196,6 @@ def _arguments(request: ReportRequest) -> dict[str, Any]:
         given["interval"] = query.interval.wire
     usual = {"datasource": "modelMetrics", "timezone": "UTC"}
     return {name: value for name, value in given.items() if value not in ([], usual.get(name))}
-
-
-def _spell(value: Value) -> str:
-    if isinstance(value.source, Aggregation):
-        return f"{value.source.type} {value.source.column}"
-    return value.name
 
 
 def _as_argument(one: Filter, request: ReportRequest) -> dict[str, Any]:

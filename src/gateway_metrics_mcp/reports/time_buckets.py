@@ -82,12 +82,12 @@ def find_obstacle(query: Query, local: LocalDays) -> tuple[str, str] | None:
     if choose_step(query, local) is not None or can_run_each(query, local):
         return None
     zone, utc = local.zone.key, 'timezone "UTC"'
-    rates = [f"{a.type} {a.column}" for a in query.aggregations if a.type in RATE_TYPES]
+    rates = [str(a) for a in query.aggregations if a.type in RATE_TYPES]
     if rates:
         wrong = f"rates come in UTC buckets only, not in the {local.unit}s of {zone}"
         return f"{', '.join(rates)}: {wrong}", f"Ask sum instead, or give {utc}"
     count = local.count_buckets(query.start_ts, query.end_ts)
-    others = [f"{a.type} {a.column}" for a in query.aggregations if not a.is_additive]
+    others = [str(a) for a in query.aggregations if not a.is_additive]
     why = (
         f"{', '.join(others)} cannot be added up from UTC buckets"
         if others

@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
-from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.suggestions import closest_matches, quote
@@ -233,23 +232,21 @@ def _shift(window: Window, count: int, unit: str) -> Window:
 
 def _make(window: Window, start: datetime, end: datetime, like: Period | None = None) -> Window:
     """An earlier window, with its period if that is of the same kind as `like`."""
+    period = None
+    if (
+        like is not None
+        and resolve_local(floor_local(to_local(start, window.zone), like.unit)) == start
+        and shift_instant(start, like.unit, like.count, window.zone) == end
+    ):
+        period = Period(like.unit, like.count, is_running=False)
     return Window(
         start=start,
         end=end,
         zone=window.zone,
         notes=(),
         is_to_now=False,
-        period=_find_period(start, end, window.zone, like),
+        period=period,
     )
-
-
-def _find_period(
-    start: datetime, end: datetime, zone: ZoneInfo, like: Period | None
-) -> Period | None:
-    if like is None or resolve_local(floor_local(to_local(start, zone), like.unit)) != start:
-        return None
-    is_whole = shift_instant(start, like.unit, like.count, zone) == end
-    return Period(like.unit, like.count, is_running=False) if is_whole else None
 
 
 def _end_as_long(start: datetime, window: Window) -> datetime:

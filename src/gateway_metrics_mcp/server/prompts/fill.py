@@ -194,7 +194,7 @@ class _Checker:
 
 def _check_number(value: str) -> None:
     number = parse_number(value)
-    if number is None or not math.isfinite(number) or number < 0:
+    if isinstance(number, str) or not math.isfinite(number) or number < 0:
         raise ValueError(f"{quote(value)} is not a number, such as 500 or 0.25")
 
 
