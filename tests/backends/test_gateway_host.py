@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway_metrics_mcp.backends.address import read_host
+from gateway_metrics_mcp.backends.gateway.address import read_host
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.catalog import Catalog

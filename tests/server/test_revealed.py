@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.backends.address import find_embedded_credentials
+from gateway_metrics_mcp.backends.credentials import find_embedded_credentials
 
 SECRET: Final = "hush-71c0"  # noqa: S105 - planted
 """Nothing may show it."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.to_thread
 
-from gateway_metrics_mcp.backends.address import SCHEMES
 from gateway_metrics_mcp.backends.base import Backend, Engine
+from gateway_metrics_mcp.backends.clickhouse.address import SCHEMES
 from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.backends.address import describe_proxy
 from gateway_metrics_mcp.backends.factory import open_backend
+from gateway_metrics_mcp.backends.gateway.address import describe_proxy
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     GatewayMetricsError,

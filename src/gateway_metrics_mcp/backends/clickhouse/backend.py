@@ -24,7 +24,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from clickhouse_connect.driver.httputil import get_pool_manager
 
-from gateway_metrics_mcp.backends.address import Address
+from gateway_metrics_mcp.backends.clickhouse.address import Address
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
 from gateway_metrics_mcp.backends.clickhouse.tables import fits

@@ -20,7 +20,7 @@ import httpx
 from pydantic_core import from_json, to_json
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.backends.address import EXAMPLE_HOST, find_proxy, read_host
+from gateway_metrics_mcp.backends.gateway.address import EXAMPLE_HOST, find_proxy, read_host
 from gateway_metrics_mcp.backends.gateway.errors import WRONG_HOST, explain_failure, explain_status
 from gateway_metrics_mcp.backends.gateway.transport import (
     KEEPALIVE_S,

@@ -18,7 +18,7 @@ from typing import Final
 import httpx
 from pydantic_core import from_json
 
-from gateway_metrics_mcp.backends.address import EXAMPLE_HOST
+from gateway_metrics_mcp.backends.gateway.address import EXAMPLE_HOST
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     ForbiddenError,

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from gateway_metrics_mcp.backends.address import find_proxy, read_host
+from gateway_metrics_mcp.backends.gateway.address import find_proxy, read_host
 from gateway_metrics_mcp.backends.gateway.errors import explain_failure
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 from gateway_metrics_mcp.query.vocabulary import API_PATH

@@ -28,7 +28,7 @@ _FORMAT_WORDS: Final[Mapping[str, Sequence[object]]] = {
     "password": (True, False),
 }
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 Span = tuple[int, int, str]
 
 
@@ -41,7 +41,7 @@ class ConfigEdit:
     new: Text
     what: str
     had_secret: bool
-    ours: Collection[Path]
+    ours: Collection[KeyPath]
     """Paths to our entry and inputs: all strings elsewhere are hidden."""
     shown: Collection[str]
     """The strings that we wrote: no others are shown."""
@@ -118,7 +118,7 @@ def _refusal(file: ConfigFile, error: JsoncError) -> SettingsError:
     return SettingsError(f"{file.path} is left as it is: {error}")
 
 
-def _put_entry(text: Text, place: Path, before: object, entry: dict[str, Any]) -> Text:
+def _put_entry(text: Text, place: KeyPath, before: object, entry: dict[str, Any]) -> Text:
     """Write the entry part by part, so that comments and parts that the user added stay."""
     if not isinstance(before, dict):
         return text.set(place, entry)
@@ -131,7 +131,7 @@ def _put_entry(text: Text, place: Path, before: object, entry: dict[str, Any]) -
     return text
 
 
-def _put_env(text: Text, where: Path, before: Mapping[str, Any], env: Mapping[str, str]) -> Text:
+def _put_env(text: Text, where: KeyPath, before: Mapping[str, Any], env: Mapping[str, str]) -> Text:
     for name in before:
         if name.startswith(OUR_VARIABLES) and name not in env:
             text = text.remove((*where, name))
@@ -193,7 +193,7 @@ def _find_shown(entry: ServerEntry) -> Iterator[str]:
     yield from (value for name, value in entry.env.items() if not is_secret(name, value))
 
 
-def _strings(node: Node, ours: Collection[Path], shown: Collection[str]) -> Iterator[Span]:
+def _strings(node: Node, ours: Collection[KeyPath], shown: Collection[str]) -> Iterator[Span]:
     """The spans of strings to hide; `ours` are paths relative to `node`."""
     if () in ours and node.entries:
         yield from _secrets(node, shown)
