@@ -35,7 +35,7 @@ stack trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, ParamSpec, TypeVar
 
@@ -280,3 +280,12 @@ class ExpiredTokenError(RefusedCallerError):
     """Get a new token: this one has expired."""
 
     code = "token_expired"
+
+
+def list_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from, and what it was raised while handling."""
+    if error is not None:
+        yield error
+        yield from list_causes(error.__cause__)
+        if error.__context__ is not error.__cause__:
+            yield from list_causes(error.__context__)

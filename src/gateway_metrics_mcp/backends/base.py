@@ -14,7 +14,6 @@ class Backend(Protocol):
     @property
     def description(self) -> str:
         """What it is, for operators; without tokens or credentials."""
-        ...
 
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query, restricted to those the caller may see (R23).
@@ -22,11 +21,9 @@ class Backend(Protocol):
         Raises:
             GatewayMetricsError: of the class that says who must act (errors.py).
         """
-        ...
 
     def explain(self, query: Query, caller: Caller) -> str:
         """The request body or SQL that `query` would send; no address, path or token."""
-        ...
 
     async def metadata_keys(
         self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller
@@ -39,11 +36,9 @@ class Backend(Protocol):
         Raises:
             GatewayMetricsError: as `query` does.
         """
-        ...
 
     async def aclose(self) -> None:
         """Release connections and threads; do not use the backend afterwards."""
-        ...
 
 
 class Engine(Backend, Protocol):
@@ -52,4 +47,3 @@ class Engine(Backend, Protocol):
     @property
     def most_queries(self) -> int:
         """How many queries run at once; others wait inside, within their own time limit."""
-        ...

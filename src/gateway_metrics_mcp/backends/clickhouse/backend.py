@@ -29,7 +29,7 @@ from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
 from gateway_metrics_mcp.backends.clickhouse.tables import fits
 from gateway_metrics_mcp.backends.sql.compiler import Statement, read_rows
-from gateway_metrics_mcp.backends.sql.dialect import SLUG_COLUMN, SUBJECT_TYPE_COLUMN, Layout
+from gateway_metrics_mcp.backends.sql.dialect import SLUG_COLUMN, SUBJECT_TYPE_COLUMN
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     EngineError,
@@ -101,7 +101,6 @@ class ClickHouseBackend(SqlEngine):
     """
 
     _dialect = ClickHouseDialect()
-    most_queries = CONCURRENCY
 
     def __init__(
         self,
@@ -115,9 +114,7 @@ class ClickHouseBackend(SqlEngine):
         connect: Callable[[], Client] | None = None,
     ) -> None:
         self._address = Address.read(url)
-        self._layout = Layout.of(catalog)
-        self._timeout_s = timeout_s
-        self._row_cap = row_cap
+        super().__init__(catalog, timeout_s, row_cap, CONCURRENCY)
         self._memory_bytes = _read_bytes(memory_limit)
         self._limiter = ConcurrencyLimiter(CONCURRENCY)
         self._opening = threading.Lock()
@@ -258,19 +255,15 @@ class ClickHouseBackend(SqlEngine):
             "readonly": "1",
         }
         own = client.server_settings.get("readonly")
-        if (
-            own is not None and own.value != "0"
-        ):  # a read-only profile cannot be changed, not even to readonly
-            del wanted["readonly"]
+        if own is not None and own.value != "0":
+            del wanted["readonly"]  # a read-only profile cannot be changed, not even to this
         return _allowed(client, wanted)
 
     def _kill(self, call: _Call) -> None:
         """Ask the server to kill the query, which also ends its thread's wait."""
-        client = self._client
-        if client is None:
-            return
         try:
-            client.command(_KILL, {"id": call.query_id})
+            if self._client is not None:
+                self._client.command(_KILL, {"id": call.query_id})
         except ClickHouseError as error:
             logger.info("query %s was not killed: %s", call.query_id, error)
 

@@ -16,7 +16,6 @@ import platformdirs
 from gateway_metrics_mcp.backends.demo.data import make_demo_data
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
-from gateway_metrics_mcp.backends.sql.dialect import Layout
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import Caller, Catalog, Query, Result
@@ -56,17 +55,15 @@ class DemoBackend(SqlEngine):
         *,
         cache: Path | None = None,
         clock: Callable[[], datetime] | None = None,
-        threads: int = 2,
+        timeout_s: float = 60,
         row_cap: int = 100_000,
+        threads: int = 2,
         **engine: Any,
     ) -> None:
+        super().__init__(catalog, timeout_s, row_cap, threads)
         self._seed = seed
-        self._catalog = catalog
-        self._layout = Layout.of(catalog)
         self._cache = cache or find_cache()
         self._clock = clock or (lambda: datetime.now(UTC))
-        self.most_queries = threads
-        self._row_cap = row_cap
         self._engine = engine
         self._day: date | None = None
         self._backend: DuckDBBackend | None = None
@@ -107,7 +104,8 @@ class DemoBackend(SqlEngine):
         directory = make_demo_data(self._cache, seed=self._seed, end_day=day)
         return DuckDBBackend(
             directory,
-            self._catalog,
+            self._layout.catalog,
+            timeout_s=self._timeout_s,
             threads=self.most_queries,
             row_cap=self._row_cap,
             until=self._clock,

@@ -96,16 +96,13 @@ class DuckDBBackend(SqlEngine):
         until: Callable[[], datetime] | None = None,
     ) -> None:
         self._directory = read_directory(directory)
-        self._layout = Layout.of(catalog)
-        self._timeout_s = timeout_s
-        self._row_cap = row_cap
+        super().__init__(catalog, timeout_s, row_cap, threads)
         self._until = until
         # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
         self._spill = _make_spill_directory()
         self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
         self._memory_limit = memory_limit
-        self.most_queries = threads
         self._connection = self._connect()
 
     @property
@@ -184,17 +181,16 @@ class DuckDBBackend(SqlEngine):
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
             raise self._refuse_rows(count)
         is_absent = not files and not (self._directory / table).is_dir()
-        notes = (_no_table(table),) if is_absent else ()
+        notes = result.notes
+        if is_absent:
+            notes += (
+                f"the data directory has no table {table}: no data of this datasource was loaded",
+            )
         if (first := find_late_start(files, query.start_ts)) is not None:
-            notes = (
+            notes += (
                 f"the data of this window begin on {first}: it has no files of the days before",
             )
-        return replace(
-            result,
-            points=DataPoints(points),
-            is_absent=is_absent,
-            notes=(*result.notes, *notes),
-        )
+        return replace(result, points=DataPoints(points), is_absent=is_absent, notes=notes)
 
     def _compile_over(
         self, files: list[str], query: Query, caller: Caller, *, are_whole: bool
@@ -286,7 +282,3 @@ def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _no_table(table: str) -> str:
-    return f"the data directory has no table {table}: no data of this datasource was loaded"

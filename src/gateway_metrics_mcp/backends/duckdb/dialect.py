@@ -25,6 +25,8 @@ _DUCK_TYPES: Final = {
 }
 _DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
 _TEAM: Final = "unnested_team"
+_DISTINCT: Final = 'list_distinct("Teams")'
+_IS_TEAMED: Final = f"len({_DISTINCT}) > 0"
 FILES: Final = "files"
 """The name of the files' rows in a statement."""
 _KEY: Final = "unnested_key"
@@ -124,7 +126,7 @@ class DuckDialect:
         return _TEAM
 
     def count_teamed(self) -> str:
-        return f"count(*) FILTER (WHERE {self._is_teamed()})"
+        return f"count(*) FILTER (WHERE {_IS_TEAMED})"
 
     def distinct_teams(self) -> str:
         listed = 'list(DISTINCT "Teams") FILTER (WHERE "Teams" IS NOT NULL)'
@@ -142,11 +144,5 @@ class DuckDialect:
         )
         return (
             f'unnest(CASE WHEN {is_plain} THEN "Teams" WHEN len("Teams") > 0 AND'
-            f" {self._is_teamed()} THEN {self._distinct()} ELSE [NULL] END)"
+            f" {_IS_TEAMED} THEN {_DISTINCT} ELSE [NULL] END)"
         )
-
-    def _distinct(self) -> str:
-        return 'list_distinct("Teams")'
-
-    def _is_teamed(self) -> str:
-        return f"len({self._distinct()}) > 0"

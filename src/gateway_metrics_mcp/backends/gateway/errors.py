@@ -31,6 +31,7 @@ from gateway_metrics_mcp.errors import (
     UnavailableError,
     UnreachableError,
     WrongHostError,
+    list_causes,
 )
 from gateway_metrics_mcp.query.vocabulary import OPERATORS
 
@@ -42,7 +43,6 @@ WRONG_HOST: Final = (
 _LOG: Final = logging.getLogger(__name__)
 _LONGEST_LOG: Final = 1_000
 _LONGEST_WAIT_S: Final = 86_400
-_MOST_REASONS: Final = 5
 
 # A field name in a documented message, bounded in form so that no prose of a row or page passes.
 _FIELD: Final = r"([A-Za-z]\w{0,63}(?:\.[\w-]{1,64})?)"
@@ -58,9 +58,7 @@ _DOCUMENTED: Final = (
         "Unsupported gateway config filter name: {}",
     ),
 )
-_TOO_MANY: Final = 429
-_FAILED: Final = 500
-_PASSING: Final = (502, 503, 504)
+_PASSING: Final = ("502", "503", "504")
 _BY_STATUS: Final[dict[int, tuple[type[GatewayMetricsError], str]]] = {
     401: (
         UnauthorizedError,
@@ -106,12 +104,12 @@ def explain_status(
     text = body.decode("utf-8", "replace").replace(token, "[token]")  # before the cut
     _LOG.debug("the gateway answered %d: %s", status, ascii(text[:_LONGEST_LOG]))
     wait_s = _read_wait(retry_after)
-    if status == _TOO_MANY:
+    if status == 429:
         when = "in a minute or later" if wait_s is None else f"after {wait_s} seconds"
         text = f"the gateway asks for fewer requests (429): ask again {when}"
         return RateLimitedError(text, is_passing=True, wait_s=wait_s)
-    if status >= _FAILED and status not in _BY_STATUS:
-        is_passing = status in _PASSING
+    if status >= 500 and status not in _BY_STATUS:
+        is_passing = str(status) in _PASSING
         when = f"after {wait_s} seconds" if is_passing and wait_s is not None else "later"
         return UnavailableError(
             f"the gateway failed ({status}): ask again {when}; if it persists, the "
@@ -132,16 +130,24 @@ def _read_wait(retry_after: str | None) -> int | None:
         if re.fullmatch(r"[0-9]{1,9}", text):
             wait_s = int(text)
         else:
-            date = parsedate_to_datetime(text)
-            date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
-            wait_s = ceil((date - datetime.now(UTC)).total_seconds())
+            wait_s = ceil((read_date(text) - datetime.now(UTC)).total_seconds())
     except (ValueError, OverflowError):
         return None
     return wait_s if 0 < wait_s <= _LONGEST_WAIT_S else None
 
 
+def read_date(text: str) -> datetime:
+    """The instant of an HTTP date.
+
+    Raises:
+        ValueError, OverflowError: if it is not one.
+    """
+    date = parsedate_to_datetime(text)
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date
+
+
 def _explain_refusal(status: int, text: str) -> str:
-    reasons = list(dict.fromkeys(_documented_reasons(text)))[:_MOST_REASONS]
+    reasons = list(dict.fromkeys(_documented_reasons(text)))[:5]
     if reasons:
         return f"the gateway refuses the query ({status}): {'; '.join(reasons)}"
     return (
@@ -172,7 +178,6 @@ def _messages(text: str) -> list[str]:
     return [item for item in items if isinstance(item, str)]
 
 
-_PASSING_CODES: Final = ("502", "503", "504")
 _BY_VERDICT: Final = {
     9: (
         "the gateway's certificate is not valid yet, by this machine's clock: set the clock right, "
@@ -196,7 +201,7 @@ _BY_VERDICT: Final = {
 
 def explain_failure(error: Exception, timeout_s: float) -> GatewayMetricsError:
     """Our error for one of httpx's, or of the time limit."""
-    causes = list(_chain(error))
+    causes = list(list_causes(error))
     reasons = [repr(cause) for cause in causes if isinstance(cause, OSError)]
     _LOG.debug("no answer from the gateway: %s %s", type(error).__name__, "; ".join(reasons))
     if isinstance(error, httpx.ConnectTimeout):
@@ -250,7 +255,7 @@ def _explain_connection(error: Exception, causes: list[BaseException]) -> Unreac
             "the proxy refuses to connect to the gateway"
             f"{f' ({status})' if status.isdigit() else ''}"
             ": check HTTPS_PROXY and its credentials, or name the gateway's host in NO_PROXY",
-            is_passing=status in _PASSING_CODES,
+            is_passing=status in _PASSING,
         )
     nameless = [cause for cause in causes if isinstance(cause, socket.gaierror)]
     if nameless:
@@ -265,9 +270,3 @@ def _explain_connection(error: Exception, causes: list[BaseException]) -> Unreac
         "this machine's network, HTTPS_PROXY and NO_PROXY",
         is_passing=True,
     )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

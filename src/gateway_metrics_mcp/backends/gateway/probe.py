@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import aclosing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Final
 
 import anyio
@@ -13,13 +12,11 @@ import anyio.to_thread
 import httpx
 
 from gateway_metrics_mcp.backends.gateway.address import find_proxy, read_host
-from gateway_metrics_mcp.backends.gateway.errors import explain_failure
+from gateway_metrics_mcp.backends.gateway.errors import explain_failure, read_date
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 from gateway_metrics_mcp.query.vocabulary import API_PATH
 
 _TIMEOUT_S: Final = 3
-_NO_SUCH_METHOD: Final = 501
-"""Some servers answer 501 to HEAD and still take a POST."""
 
 
 class GatewayProbe:
@@ -36,7 +33,7 @@ class GatewayProbe:
             GatewayMetricsError: if there is no response, or a 5xx other than 501.
         """
         status, _ = await self._try()
-        if status >= 500 and status != _NO_SUCH_METHOD:
+        if status >= 500 and status != 501:  # some answer 501 to HEAD and still take a POST
             raise UnavailableError(f"the gateway fails ({status})")
 
     async def read_clock(self) -> datetime | None:
@@ -46,7 +43,10 @@ class GatewayProbe:
             GatewayMetricsError: if there is no response.
         """
         _, date = await self._try()
-        return _read_date(date)
+        try:
+            return read_date(date)
+        except (ValueError, OverflowError):
+            return None
 
     async def _try(self) -> tuple[int, str]:
         """The response's status and Date header.
@@ -71,11 +71,3 @@ class GatewayProbe:
             response = await transport.handle_async_request(request)
             async with aclosing(response):
                 return response.status_code, response.headers.get("date", "")
-
-
-def _read_date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date

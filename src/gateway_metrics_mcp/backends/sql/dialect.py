@@ -27,62 +27,48 @@ class Dialect(Protocol):
 
     def placeholder(self, name: str, value: object) -> str:
         """The placeholder of a bound value."""
-        ...
 
     def finite(self, number: str) -> str:
         """The number, or null where it is NaN or infinite (R22)."""
-        ...
 
     def as_float(self, number: str) -> str:
         """An integer as a double, to compare it with doubles."""
-        ...
 
     def has_text(self, place: TextPlace, text: str, part: str) -> str:
         """Whether the text contains, starts or ends with the part; no wildcards (R10)."""
-        ...
 
     def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:
         """The aggregate of the non-null values; of none null, but 0 for counts (R1)."""
-        ...
 
     def bucket(self, interval: Interval) -> str:
         """The number of the row's bucket, equal to `Interval.number_of` (R4)."""
-        ...
 
     def percentiles(self, number: str, fractions: Sequence[float]) -> str:
         """A list of exact, linearly interpolated percentiles (R12)."""
-        ...
 
     def metadata(self, key: str) -> str:
         """The value of a metadata key; null if the row lacks the key (R6)."""
-        ...
 
     def has_team(self, team: str) -> str:
         """Whether the row's teams include the team; false for a row without teams."""
-        ...
 
     def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
         """The SQL after FROM: the rows that meet the condition.
 
         With `by_team` one row per team (R5), with `by_key` one per metadata key.
         """
-        ...
 
     def metadata_key(self) -> str:
         """The metadata key of a row by key; a row without keys is dropped."""
-        ...
 
     def team(self) -> str:
         """The team of a row by team; null if it has none (R5)."""
-        ...
 
     def count_teamed(self) -> str:
         """The number of rows with at least one team (R24)."""
-        ...
 
     def distinct_teams(self) -> str:
         """The number of distinct teams in the rows (R24)."""
-        ...
 
 
 TIME_COLUMN: Final = "CreatedAt"

@@ -13,6 +13,7 @@ from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
 from gateway_metrics_mcp.query import (
     METADATA,
     Caller,
+    Catalog,
     DatasourceName,
     Query,
     Result,
@@ -25,9 +26,12 @@ class SqlEngine(ABC):
     """The base class of engines that answer with SQL."""
 
     _dialect: ClassVar[Dialect]
-    _layout: Layout
-    _row_cap: int
-    _timeout_s: float
+
+    def __init__(self, catalog: Catalog, timeout_s: float, row_cap: int, most_queries: int) -> None:
+        self._layout = Layout.of(catalog)
+        self._timeout_s = timeout_s
+        self._row_cap = row_cap
+        self.most_queries = most_queries
 
     @abstractmethod
     async def query(self, query: Query, caller: Caller) -> Result:
