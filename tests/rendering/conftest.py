@@ -28,8 +28,7 @@ from gateway_metrics_mcp.reports.request import (
     read_timeseries,
 )
 from gateway_metrics_mcp.server.app import build_server
-from gateway_metrics_mcp.server.context import ToolContext
-from gateway_metrics_mcp.server.tools import answer_call
+from gateway_metrics_mcp.server.tools import ToolContext, answer_call
 from gateway_metrics_mcp.settings import Settings
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)

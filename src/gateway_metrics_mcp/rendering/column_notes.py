@@ -17,7 +17,6 @@ from gateway_metrics_mcp.rendering.cells import (
     list_some,
     quote_text,
 )
-from gateway_metrics_mcp.rendering.header import shown_filters
 from gateway_metrics_mcp.reports.assembly import ValueMatch
 from gateway_metrics_mcp.reports.columns import BEFORE, RATIO, SPEND, Share, Value
 from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage, Spend
@@ -208,7 +207,7 @@ def _missing_start_notes(report: Report) -> list[str]:
     gap = report.earlier_gap
     if gap is None or not report.result.points:
         return []
-    rows = "rows that match" if shown_filters(report) else "rows"
+    rows = "rows that match" if report.request.shown_filters else "rows"
     lacking = f"the earlier window has no {rows} at all"
     if gap.until is not None:
         share = format_value(gap.share, RATIO)

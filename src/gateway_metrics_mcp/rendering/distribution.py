@@ -100,7 +100,7 @@ class _Table:
         rows = room.take_rows(self._rows(first))
         link: list[Note] = []
         if len(rows) < count:
-            link = note_link(f"all {count_rows(count)}", self._report.link, budget)
+            link = note_link(f"all {count_rows(count)}", self._document.link, budget)
             # Reserve the longest possible `other` row and continuation: both depend on how many
             # rows fit, which is not known yet.
             tail = [self._document.continue_at(count - 1), *link]

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from gateway_metrics_mcp.query import Filter, Window
 from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.rendering.cells import describe_filters, keep_on_line
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 NoteKind = Literal[
     "age",  # how old a cached answer is
@@ -179,6 +180,8 @@ class Words:
     list_fields: str = "ask list_fields"
     exact: str = "format exact"
     go_on: Callable[[Mapping[str, Any]], str] = _as_arguments
+    link: Callable[[ReportRequest], str | None] = lambda _: None
+    """The URI of all rows of a report, for an answer that omits some; None if there is none."""
 
 
 TOOL_WORDS: Final = Words()

@@ -17,7 +17,7 @@ from gateway_metrics_mcp.rendering.document import (
     TokenBudget,
     write_lines,
 )
-from gateway_metrics_mcp.rendering.header import describe_coverage
+from gateway_metrics_mcp.rendering.report_document import describe_coverage
 from gateway_metrics_mcp.reports.plan import Step, list_added, list_later_calls
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.request import ReportRequest

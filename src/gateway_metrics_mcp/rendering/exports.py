@@ -13,9 +13,8 @@ from gateway_metrics_mcp.query import DataPoint, Key, format_instant
 from gateway_metrics_mcp.rendering.cells import add_unit, keep_on_line
 from gateway_metrics_mcp.rendering.document import Column, TokenBudget, estimate_tokens, note_link
 from gateway_metrics_mcp.rendering.grid import Series
-from gateway_metrics_mcp.rendering.header import pin_window
 from gateway_metrics_mcp.rendering.notes import count_cut_notes
-from gateway_metrics_mcp.rendering.report_document import ReportDocument
+from gateway_metrics_mcp.rendering.report_document import ReportDocument, pin_window
 from gateway_metrics_mcp.reports.report import Report
 
 # The gateway's own limit on a metadata value.
@@ -73,8 +72,8 @@ def write_json(document: ReportDocument, budget: int) -> str:
     room.take(_dump(body))
     rows = take(document, room)
     # The link takes room from the rows, so they are fitted again with it in place.
-    if len(rows.shown) < rows.count and note_link("", report.link, budget):
-        body["csv"] = report.link
+    if len(rows.shown) < rows.count and note_link("", document.link, budget):
+        body["csv"] = document.link
         room = TokenBudget(budget - following)
         room.take(_dump(body))
         rows = take(document, room)

@@ -32,7 +32,6 @@ from gateway_metrics_mcp.rendering.column_notes import (
     run_rate_notes,
 )
 from gateway_metrics_mcp.rendering.document import Note, NoteKind, TokenBudget, Words, explain
-from gateway_metrics_mcp.rendering.header import name_rows, shown_filters
 from gateway_metrics_mcp.reports.columns import RATIO
 from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched, absent_keys
 from gateway_metrics_mcp.reports.report import Report
@@ -296,7 +295,7 @@ def explain_empty(report: Report, words: Words) -> list[Note]:
     """Why an answer is empty, which filter values match nothing, and what to ask next."""
     outside = _count_outside(report)
     if outside:
-        counted = f"(rows are {name_rows(report.request)})"
+        counted = f"(rows are {report.request.counted})"
         verdict = f"no groups: none of the {outside} rows here {counted} has the group-by fields"
         return [Note("verdict", verdict)]
     probe = report.probe
@@ -311,7 +310,7 @@ def _explain_silence(report: Report) -> list[Note]:
     """The notes if the window has no rows even without filters, as far as the caller sees."""
     request = report.request
     wider = "a wider window" if request.window.is_to_now else "a wider or a later window"
-    counted = f"(rows are {name_rows(request)})"
+    counted = f"(rows are {request.counted})"
     where = _where(report)
     if report.is_restricted:
         verdict = f"no rows {where} {counted} are visible to this token"
@@ -330,8 +329,8 @@ def _explain_silence(report: Report) -> list[Note]:
 def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[Note]:
     """The notes if there are rows, but none match the filters."""
     request = report.request
-    filters = " AND ".join(describe_filters(shown_filters(report))) or (request.scope or "these")
-    counted = f"(rows are {name_rows(request)})"
+    filters = " AND ".join(describe_filters(request.shown_filters)) or (request.scope or "these")
+    counted = f"(rows are {request.counted})"
     verdict, following = explain(
         f"no rows {_where(report)} {counted} match {filters}{_describe_rest(probe)}",
         _next_step(report, probe, words),
@@ -358,7 +357,8 @@ def _describe_rest(probe: Probe | None) -> str:
 
 def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
     unmatched = () if probe is None else probe.unmatched
-    if not shown_filters(report):
+    filters = report.request.shown_filters
+    if not filters:
         return "a wider window"
     if any(report.near_keys.values()):
         return "the same with a metadata key that exists (case-sensitive)"
@@ -371,9 +371,9 @@ def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
     twice = _filtered_twice(report)
     if twice is not None:
         return f"{quote_text(twice)} cannot match all its filters at once: keep one"
-    if probe is not None and 1 < len(probe.fields) == len(shown_filters(report)):
+    if probe is not None and 1 < len(probe.fields) == len(filters):
         return "each value exists, but not together with the other filters: drop one of them"
-    if probe is not None and 0 < len(probe.fields) < len(shown_filters(report)):
+    if probe is not None and 0 < len(probe.fields) < len(filters):
         listed = ", ".join(map(quote_text, probe.fields))
         return f"the values of {listed} exist: drop one of the other filters (not checked)"
     return "drop a filter or widen the window"
@@ -381,7 +381,7 @@ def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
 
 def _filtered_twice(report: Report) -> str | None:
     """A single-valued field with several EQUAL or IN filters, which can exclude each other."""
-    names = [f.field_name for f in shown_filters(report) if f.operator in ("EQUAL", "IN")]
+    names = [f.field_name for f in report.request.shown_filters if f.operator in ("EQUAL", "IN")]
     return next((name for name in names if names.count(name) > 1), None)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gateway_metrics_mcp.query import DataPoint, Key
+from gateway_metrics_mcp.query import DataPoint, Key, format_instant
 from gateway_metrics_mcp.query.time.interval import zone_of
+from gateway_metrics_mcp.rendering.cells import quote_text
 from gateway_metrics_mcp.rendering.document import (
     TOOL_WORDS,
     Column,
@@ -19,9 +20,9 @@ from gateway_metrics_mcp.rendering.document import (
     Words,
 )
 from gateway_metrics_mcp.rendering.grid import Grid, describe_order, sort_points
-from gateway_metrics_mcp.rendering.header import describe_coverage, pin_window
 from gateway_metrics_mcp.rendering.notes import explain_empty, list_notes
 from gateway_metrics_mcp.reports.report import Report, is_empty
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class ReportDocument:
             *(Column(name, "value", report.value(name).unit) for name in result.value_names),
         ]
 
+    @property
+    def link(self) -> str | None:
+        """The URI of all rows; None if there is none."""
+        return self.words.link(self.report.request)
+
     def continue_at(self, offset: int) -> Continuation:
         """How to continue from a row; a window that ends now is pinned."""
         request = self.report.request
@@ -121,3 +127,34 @@ def describe_report(report: Report, words: Words = TOOL_WORDS) -> ReportDocument
         None if buckets is None or nothing else Grid(report, buckets),
         words,
     )
+
+
+def describe_coverage(report: Report) -> Header:
+    """The header of the report's answer: the resolved window, filters, scope and row meaning."""
+    request = report.request
+    query = request.query
+    kind = " timeseries" if query.interval is not None else ""
+    by = f" by {', '.join(map(quote_text, query.group_by))}" if query.group_by else ""
+    # A gateway restricts rows to the token's rights and does not say how.
+    sight = "" if report.result.is_by_rulings else ", visible to this token"
+    return Header(
+        f"{query.datasource}{kind}{by}",
+        request.window,
+        request.earlier,
+        tuple(request.shown_filters),
+        request.scope,
+        f"{request.counted}{sight}",
+    )
+
+
+def pin_window(request: ReportRequest) -> dict[str, str]:
+    """The window as arguments of a call that must see the same window.
+
+    Pins the comparison window too: `previous` of a running month is the same part of the month
+    before, but of two instants only the time before them.
+    """
+    query, earlier = request.query, request.earlier
+    pinned = {"startTs": format_instant(query.start_ts), "endTs": format_instant(query.end_ts)}
+    if earlier is not None:
+        pinned["compareTo"] = "..".join(map(format_instant, (earlier.start, earlier.end)))
+    return pinned

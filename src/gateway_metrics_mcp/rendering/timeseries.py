@@ -35,9 +35,8 @@ from gateway_metrics_mcp.rendering.grid import (
     label_of,
     merge_series,
 )
-from gateway_metrics_mcp.rendering.header import pin_window
 from gateway_metrics_mcp.rendering.notes import fit_notes
-from gateway_metrics_mcp.rendering.report_document import ReportDocument
+from gateway_metrics_mcp.rendering.report_document import ReportDocument, pin_window
 
 # With this many series or fewer, buckets are dropped instead of series.
 _FEWEST_SERIES: Final = 3
@@ -73,7 +72,7 @@ class _Search:
             same = f"{', '.join(map(quote_text, equal))} equals total everywhere"
             self._notes.append(Note("columns", same))
         self._notes += grid.notes()
-        self._link = note_link("all buckets of all series", report.link, budget)
+        self._link = note_link("all buckets of all series", document.link, budget)
         # The search formats the same columns again for every number of series it tries.
         self._column = cache(lambda i, position: self._cells(grid.series[position], i))
 

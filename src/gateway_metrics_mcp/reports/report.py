@@ -57,8 +57,6 @@ class Report:
     """By metadata field that no row has: similar keys, if the backend can list keys."""
     is_restricted: bool = False
     """Whether our rules restrict the caller's rows (R23); a gateway restricts by token."""
-    link: str | None = None
-    """The URI of all rows, for an answer that has to omit some."""
 
     @property
     def totals(self) -> tuple[Number | None, ...] | None:

@@ -19,7 +19,13 @@ from gateway_metrics_mcp.query import (
     quote,
 )
 from gateway_metrics_mcp.query.model import value_key
-from gateway_metrics_mcp.query.scope import apply_scope
+from gateway_metrics_mcp.query.scope import (
+    FIELD,
+    VIRTUAL,
+    VIRTUAL_ROWS,
+    apply_scope,
+    is_scope,
+)
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.time.interval import LocalDays, choose_interval, localise
 from gateway_metrics_mcp.query.time.window import read_window
@@ -97,6 +103,22 @@ class ReportRequest:
     def windows(self) -> tuple[bool, ...]:
         """One `is_before` flag per window: False for the current one, True for the earlier."""
         return (False,) if self.earlier is None else (False, True)
+
+    @property
+    def shown_filters(self) -> list[Filter]:
+        """The filters, without the one that `scope` states."""
+        return [f for f in self.query.filters if self.scope is None or not is_scope(f)]
+
+    @property
+    def counted(self) -> str:
+        """What a row counts; a virtual model's row stands for all attempts under it."""
+        rows = self.datasource.rows
+        # `MCP requests of all methods` is no longer true once a filter is set.
+        if any(f.field_name != FIELD for f in self.query.filters):
+            rows = rows.partition(" of all ")[0]
+        if self.scope != VIRTUAL:
+            return rows
+        return VIRTUAL_ROWS + rows.removeprefix("model calls").partition(",")[0]
 
 
 def read_distribution(

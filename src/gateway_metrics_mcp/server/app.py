@@ -56,7 +56,6 @@ from gateway_metrics_mcp.runtime.logs import watch_call
 from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.server.completions import Completer
-from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import EmailMask, hide_uris, read_hiding_key
 from gateway_metrics_mcp.server.prompts.library import Prompts
 from gateway_metrics_mcp.server.resources import (
@@ -66,7 +65,7 @@ from gateway_metrics_mcp.server.resources import (
     list_templates,
 )
 from gateway_metrics_mcp.server.texts import list_problems, read_prompt
-from gateway_metrics_mcp.server.tools import TOOLS, answer_call
+from gateway_metrics_mcp.server.tools import TOOLS, ToolContext, answer_call
 from gateway_metrics_mcp.server.view_page import VIEW_META, VIEW_URI, offer_view
 from gateway_metrics_mcp.settings import Settings
 
@@ -106,6 +105,7 @@ class MetricsServer(MCPServer[None]):
         self._completer = Completer(context, self.prompts.templates)
         self._has_view = context.settings.ui
         self._tools = [tool.publish(has_view=self._has_view) for tool in TOOLS.values()]
+        hiding = [] if context.hiding_key is None else [hide_uris(context.hiding_key)]
         super().__init__(
             NAME,
             title="Gateway metrics",
@@ -117,7 +117,7 @@ class MetricsServer(MCPServer[None]):
             subscriptions=False,
             # Public: the lists are the same for all callers.
             cache_hints=dict.fromkeys(_LISTS, CacheHint(ttl_ms=_LISTS_FRESH_MS, scope="public")),
-            middleware=[_remember_request, hide_uris(context.hiding_key)],
+            middleware=[_remember_request, *hiding],
             extensions=[offer_view()] if self._has_view else [],
         )
         self.completion()(self._complete)  # type: ignore[no-untyped-call]  # the SDK has none

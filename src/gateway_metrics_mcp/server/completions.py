@@ -34,11 +34,11 @@ from gateway_metrics_mcp.query import (
 )
 from gateway_metrics_mcp.query.time.zone import zone_names
 from gateway_metrics_mcp.reports.listing import fetch_values, read_listing
-from gateway_metrics_mcp.server.context import ToolContext
-from gateway_metrics_mcp.server.masking import EmailMask, mask_backend
+from gateway_metrics_mcp.server.masking import EmailMask
 from gateway_metrics_mcp.server.prompts.fill import datasource_of, is_plain, known_values
 from gateway_metrics_mcp.server.prompts.template import MOST_LETTERS, Argument, Template
 from gateway_metrics_mcp.server.resources import CATALOG_OF
+from gateway_metrics_mcp.server.tools import ToolContext
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Completer:
         if template is None or argument is None:
             return []
         mask = EmailMask(self._context.hiding_key)
-        context = mask_backend(self._context, mask)
+        context = self._context.masked_by(mask)
         search = _Search(template, argument, mask.read(asked.value), mask.read(raw), context)
         recent = map(mask.hide, await search.fetch_recent(caller))
         values = [value for value in (*search.list_known(), *recent) if is_plain(value)]

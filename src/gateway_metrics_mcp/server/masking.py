@@ -12,7 +12,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -47,10 +47,8 @@ from gateway_metrics_mcp.query import (
 )
 from gateway_metrics_mcp.query.model import Scalar
 from gateway_metrics_mcp.query.result import Row
-from gateway_metrics_mcp.rendering.answer import Answer
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
-from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.settings import Settings
 
 _DIGITS: Final = 10
@@ -166,45 +164,13 @@ class EmailMask:
         return name
 
 
-async def answer_masked(
-    context: ToolContext, raw: Any, work: Callable[[ToolContext, Any], Awaitable[Answer]]
-) -> Answer:
-    """Run `work` on masked arguments and a masking backend, and mask its answer.
-
-    Raises:
-        GatewayMetricsError: what `work` raises, with its texts masked.
-    """
-    if context.hiding_key is None:
-        return await work(context, raw)
-    mask = EmailMask(context.hiding_key)
-    try:
-        answer = await work(mask_backend(context, mask), mask.read(raw))
-    except GatewayMetricsError as error:
-        mask.hide_error(error)
-        raise
-    # Rows and arguments are masked already. This covers whatever else a text is made of.
-    notes = [*map(mask.hide, answer.notes)]
-    return replace(answer, text=mask.hide(answer.text), notes=notes, view=mask.read(answer.view))
-
-
-def mask_backend(context: ToolContext, mask: EmailMask) -> ToolContext:
-    """The context of one call, with a backend that returns hashes instead of addresses."""
-    if mask.key is None:
-        return context
-
-    async def open_masked() -> Backend:
-        return MaskingBackend(await context.backend(), mask, context.options.catalog)
-
-    return replace(context, backend=open_masked)
-
-
-def hide_uris(key: bytes | None) -> ServerMiddleware[Any]:
+def hide_uris(key: bytes) -> ServerMiddleware[Any]:
     """Middleware that masks URIs in responses: the SDK repeats a resource's URI as requested."""
     mask = EmailMask(key)
 
     async def hide(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         result = await call_next(ctx)
-        if key is None or ctx.method != "resources/read" or not isinstance(result, dict):
+        if ctx.method != "resources/read" or not isinstance(result, dict):
             return result
         contents = [{**one, "uri": mask.hide_uri(one["uri"])} for one in result["contents"]]
         return {**result, "contents": contents}

@@ -25,8 +25,7 @@ from gateway_metrics_mcp.reports.executor import QueryExecutor
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.reports.rows_uri import ROWS, TEMPLATE, read_link, read_linked
 from gateway_metrics_mcp.runtime.logs import describe_call, trace_step
-from gateway_metrics_mcp.server.context import ToolContext
-from gateway_metrics_mcp.server.masking import answer_masked
+from gateway_metrics_mcp.server.tools import ToolContext
 
 CATALOG: Final = "gateway-metrics://catalog"
 CATALOG_OF: Final = f"{CATALOG}/{{datasource}}"
@@ -62,9 +61,7 @@ class Found:
         Raises:
             GatewayMetricsError: if the URI is invalid or the backend fails.
         """
-        return await answer_masked(
-            context, self.raw, lambda ours, raw: self.reader(ours, raw, caller)
-        )
+        return await context.answer(self.raw, lambda ours, raw: self.reader(ours, raw, caller))
 
 
 def find_resource(uri: str) -> Found:

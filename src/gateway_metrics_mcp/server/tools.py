@@ -1,4 +1,4 @@
-"""The tool registry: each tool's name, arguments, annotations and answer.
+"""The tool registry: each tool's name, arguments, annotations and answer; and what calls share.
 
 Descriptions for models are in prompts/tools/. `ask` uses the same registry.
 """
@@ -6,7 +6,7 @@ Descriptions for models are in prompts/tools/. `ask` uses the same registry.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -14,13 +14,22 @@ from typing import Any, Final
 from mcp_types import Tool as PublishedTool
 from mcp_types import ToolAnnotations
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problems, UnknownToolError
+from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.errors import (
+    GatewayMetricsError,
+    InvalidQueryError,
+    Problems,
+    UnknownToolError,
+)
 from gateway_metrics_mcp.query import DATASOURCES, Caller, DatasourceName, did_you_mean, quote
+from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.validation import check_size, read_choice
-from gateway_metrics_mcp.rendering.answer import Answer
+from gateway_metrics_mcp.rendering.answer import Answer, Writer, write_answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
-from gateway_metrics_mcp.rendering.charts.renderer import illustrate
+from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer, illustrate
+from gateway_metrics_mcp.rendering.document import Words
 from gateway_metrics_mcp.rendering.explain import describe_plan
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.rendering.value_list import describe_values
 from gateway_metrics_mcp.reports.arguments import (
     Arguments,
@@ -43,10 +52,80 @@ from gateway_metrics_mcp.reports.request import (
 from gateway_metrics_mcp.reports.rows_uri import write_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import describe_call, trace_step
-from gateway_metrics_mcp.server.context import ToolContext
-from gateway_metrics_mcp.server.masking import answer_masked
+from gateway_metrics_mcp.server.masking import EmailMask, MaskingBackend
 from gateway_metrics_mcp.server.texts import read_prompt
 from gateway_metrics_mcp.server.view_page import link_view
+from gateway_metrics_mcp.settings import Settings
+
+_WORDS: Final = Words(link=write_link)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What tools, prompts, resources and completions need, built once per server.
+
+    A call's caller is passed beside it.
+    """
+
+    settings: Settings
+    backend: Callable[[], Awaitable[Backend]]
+    """Returns the open backend; the first call opens it."""
+    clock: Callable[[], datetime]
+    hiding_key: bytes | None = field(default=None, repr=False)
+    """The key of the e-mail mask; None if addresses are not masked."""
+    charts: ChartRenderer = field(default_factory=ChartRenderer)
+    words: Words = _WORDS
+    """The terms in which answers name the next request, and the resource with all rows."""
+    write: Writer = write_answer
+    """Turns a document into an answer; the command `ask` has formats of its own."""
+
+    @property
+    def options(self) -> ParserOptions:
+        """The options for parsing arguments.
+
+        Raises:
+            SettingsError: if the operator's catalog file is invalid. Calls report it, because most
+                clients show nothing of a server that fails to start.
+        """
+        return ParserOptions(
+            catalog=load_catalog(self.settings.catalog),
+            default_zone=self.settings.timezone,
+            allow_unknown=self.settings.unknown_fields == "pass" and self.settings.is_remote,
+        )
+
+    async def answer(
+        self, raw: Any, work: Callable[[ToolContext, Any], Awaitable[Answer]]
+    ) -> Answer:
+        """The answer of `work` to the caller's arguments, with addresses masked if configured.
+
+        `work` gets masked arguments and a masking backend.
+
+        Raises:
+            GatewayMetricsError: what `work` raises, with its texts masked.
+        """
+        if self.hiding_key is None:
+            return await work(self, raw)
+        mask = EmailMask(self.hiding_key)
+        try:
+            answer = await work(self.masked_by(mask), mask.read(raw))
+        except GatewayMetricsError as error:
+            mask.hide_error(error)
+            raise
+        # Rows and arguments are masked already. This covers whatever else a text is made of.
+        notes = [*map(mask.hide, answer.notes)]
+        return replace(
+            answer, text=mask.hide(answer.text), notes=notes, view=mask.read(answer.view)
+        )
+
+    def masked_by(self, mask: EmailMask) -> ToolContext:
+        """The context of one call, with a backend that returns hashes instead of addresses."""
+        if mask.key is None:
+            return self
+
+        async def open_masked() -> Backend:
+            return MaskingBackend(await self.backend(), mask, self.options.catalog)
+
+        return replace(self, backend=open_masked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +183,7 @@ async def answer_call(
         return await tool.answer(context, question, caller, now)
 
     # The tool's name is masked too: it is text of the client, and errors repeat it.
-    return await answer_masked(context, (name, raw), work)
+    return await context.answer((name, raw), work)
 
 
 async def _answer_query(
@@ -126,15 +205,19 @@ async def _answer_query(
     report = await executor.run(request)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
-        if context.has_links:
-            report = replace(report, link=write_link(report.request))
+        words, write = context.words, context.write
+        if request.format != "chart" and not settings.ui:
+            return await run_in_thread_if_large(
+                len(report.result.points),
+                lambda: write(describe_report(report, words), settings.budget),
+            )
         return await illustrate(
             report,
             settings.budget,
             context.charts,
             has_view=settings.ui,
-            words=context.words,
-            write=context.write,
+            words=words,
+            write=write,
         )
 
 

@@ -43,9 +43,8 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.value_list import ValueList
 from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import read_hiding_key
-from gateway_metrics_mcp.server.tools import TOOLS, answer_call
+from gateway_metrics_mcp.server.tools import TOOLS, ToolContext, answer_call
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +93,6 @@ def _run(order: AskOptions) -> int:
             opening.get,
             clock,
             read_hiding_key(settings),
-            has_links=False,
             write=partial(_write, order),
         )
         wording = Wording.read(order, context.options.catalog)

@@ -17,12 +17,12 @@ from typing import Any, Final
 import anyio
 from pydantic_core import to_json
 
-from gateway_metrics_mcp.rendering.answer import Answer, Writer, write_answer
+from gateway_metrics_mcp.rendering.answer import Answer, Writer
 from gateway_metrics_mcp.rendering.charts.bars import choose_bars
 from gateway_metrics_mcp.rendering.charts.chart import Chart
 from gateway_metrics_mcp.rendering.charts.lines import choose_lines
 from gateway_metrics_mcp.rendering.charts.vega import MOST_BYTES, specify
-from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Note, Words
+from gateway_metrics_mcp.rendering.document import Note, Words
 from gateway_metrics_mcp.rendering.report_document import ReportDocument, describe_report
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, run_in_thread_if_large
@@ -105,8 +105,8 @@ async def illustrate(
     painter: ChartRenderer,
     *,
     has_view: bool,
-    words: Words = TOOL_WORDS,
-    write: Writer = write_answer,
+    words: Words,
+    write: Writer,
 ) -> Answer:
     """Answer with the text, the chart if requested, and the view's specification.
 
@@ -117,10 +117,6 @@ async def illustrate(
     if is_picture:
         # The text beside the chart is that of `table`, also in what it says of rounded figures.
         report = replace(report, request=replace(report.request, format="table"))
-    if not is_picture and not has_view:
-        return await run_in_thread_if_large(
-            rows, lambda: write(describe_report(report, words), budget)
-        )
     document = await run_in_thread_if_large(rows, describe_report, report, words)
     chart = await run_in_thread_if_large(rows, choose_chart, document)
     specification = None if chart is None else specify(chart)

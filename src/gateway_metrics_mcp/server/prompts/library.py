@@ -16,7 +16,6 @@ from mcp_types import PromptArgument as PublishedArgument
 
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
 from gateway_metrics_mcp.query import DATASOURCES, SHARE, did_you_mean, quote
-from gateway_metrics_mcp.server.context import ToolContext
 from gateway_metrics_mcp.server.masking import EmailMask
 from gateway_metrics_mcp.server.prompts.fill import fill, fill_call, read_values
 from gateway_metrics_mcp.server.prompts.template import (
@@ -28,7 +27,7 @@ from gateway_metrics_mcp.server.prompts.template import (
     read_template,
 )
 from gateway_metrics_mcp.server.texts import cut_lines, find_templates, list_problems
-from gateway_metrics_mcp.server.tools import TOOLS
+from gateway_metrics_mcp.server.tools import TOOLS, ToolContext
 
 logger = logging.getLogger(__name__)
 
