@@ -178,9 +178,9 @@ async def test_one_row_too_large_is_shown_with_its_names_cut(ask: Ask) -> None:
 def test_room_is_what_is_left() -> None:
     room = TokenBudget(10, bytes=100)
 
-    assert room.fits("one two three")
-    assert not room.fits("four five six seven eight nine")
-    assert room.fits("four")
+    assert room.take_if_fits("one two three")
+    assert not room.take_if_fits("four five six seven eight nine")
+    assert room.take_if_fits("four")
     assert not room.is_overspent
     room.take("what must be said is said")
     assert room.is_overspent

@@ -14,12 +14,11 @@ from gateway_metrics_mcp.rendering.document import (
     Page,
     TokenBudget,
     estimate_tokens,
-    write_lines,
     write_text,
 )
 from gateway_metrics_mcp.rendering.exports import write_json
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
-from gateway_metrics_mcp.rendering.timeseries import fit_buckets
+from gateway_metrics_mcp.rendering.timeseries import BucketSearch
 from gateway_metrics_mcp.rendering.value_list import ValueList
 
 # A bare page is a document that is the same for every budget, such as the catalog.
@@ -66,7 +65,7 @@ def fit(document: Document, budget: int) -> Page:
     if document.is_empty:
         page = _fit_empty(document, budget)
     elif document.grid is not None and buckets is not None:
-        page = fit_buckets(document, document.grid, buckets, budget)
+        page = BucketSearch(document, document.grid, buckets, budget).fit()
     else:
         page = fit_rows(document, budget)
     # The note on the picture goes first: the last line is reserved for the continuation.
@@ -79,8 +78,7 @@ def _fit_empty(document: ReportDocument, budget: int) -> Page:
     # The verdict and the next step are always shown; notes take only what they leave.
     verdict, *others = document.verdict
     following = others[-1:]
-    room = TokenBudget(budget)
-    room.take(*write_lines(Page(header, [verdict, *following])))
+    room = TokenBudget.beside(Page(header, [verdict, *following]), budget)
     between = [*document.notes, *others[:-1]]
-    shown = [note for note in between if room.fits(f"# {note.text}")]
+    shown = [note for note in between if room.take_if_fits(f"# {note.text}")]
     return Page(header, [verdict, *shown, *following])

@@ -28,9 +28,8 @@ from gateway_metrics_mcp.rendering.document import (
     TokenBudget,
     describe_extent,
     note_link,
-    write_lines,
 )
-from gateway_metrics_mcp.rendering.grid import equal_to_total, label_of
+from gateway_metrics_mcp.rendering.grid import choose_values, label_of
 from gateway_metrics_mcp.rendering.notes import fit_notes
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.columns import CHANGE
@@ -54,8 +53,7 @@ def fit_rows(document: ReportDocument, budget: int) -> Page:
     for longest in (LONGEST_NAME, SHORT_NAME):
         if document.is_one_row:
             page = _list_values(document, notes, longest)
-            room = TokenBudget(budget)
-            room.take(*write_lines(page))
+            room = TokenBudget.beside(page, budget)
         else:
             page, room = _Table(document, notes, longest).fit(budget)
         if not room.is_overspent:
@@ -81,22 +79,16 @@ class _Table:
         self._report = report = document.report
         self._points = document.points
         self._keys = keys = arrange_keys(report, self._points, longest)
-        equal = equal_to_total(report)
-        self._shown = [(i, n) for i, n in enumerate(report.result.value_names) if n not in equal]
+        self._shown, equal = choose_values(report, "in every row")
         self._formats = [(i, cell_formatter(report, name)) for i, name in self._shown]
         self._heading = [*keys.names, *(label_of(report, name) for _, name in self._shown)]
-        facts = [*keys.facts]
-        if equal:
-            facts.append(f"{', '.join(map(quote_text, equal))} equals total in every row")
-        self._notes = [*notes, *(Note("columns", fact) for fact in facts)]
+        self._notes = [*notes, *(Note("columns", fact) for fact in keys.facts), *equal]
 
     def fit(self, budget: int) -> tuple[Page, TokenBudget]:
         """The page, and what remains of the budget."""
         count, offset = len(self._points), self._report.request.offset
         first = min(offset, count)
-        room = TokenBudget(budget)
-        # Everything but the rows is measured by the text writer itself, so the two cannot differ.
-        room.take(*write_lines(self._page(count, count, [])))
+        room = TokenBudget.beside(self._page(count, count, []), budget)
         rows = room.take_rows(self._rows(first))
         link: list[Note] = []
         if len(rows) < count:
@@ -104,8 +96,7 @@ class _Table:
             # Reserve the longest possible `other` row and continuation: both depend on how many
             # rows fit, which is not known yet.
             tail = [self._document.continue_at(count - 1), *link]
-            room = TokenBudget(budget)
-            room.take(*write_lines(self._page(count, count, [], self._points, tail)))
+            room = TokenBudget.beside(self._page(count, count, [], self._points, tail), budget)
             room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
             rows = room.take_rows(rows)
             if room.is_overspent:  # the first row is shown even if it does not fit, the link is not

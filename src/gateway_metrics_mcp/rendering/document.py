@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from gateway_metrics_mcp.query import Filter, Window
 from gateway_metrics_mcp.query.time.window import format_window
@@ -166,8 +166,7 @@ class Page:
 
 
 def _as_arguments(arguments: Mapping[str, Any]) -> str:
-    changes = ", ".join(f"{name}={value}" for name, value in arguments.items())
-    return f"same arguments with {changes}"
+    return "same arguments with " + ", ".join(f"{n}={value}" for n, value in arguments.items())
 
 
 # Hints are written in the reader's terms from the start: replacing names in finished text would
@@ -261,9 +260,6 @@ MOST_BYTES: Final = 32_000
 # The budget of an answer for programs and files.
 UNLIMITED: Final = 10**9
 
-# A link to all rows may take a fifth of the budget: it must not displace the rows.
-_MOST_FOR_LINK: Final = 5
-
 
 @dataclass(slots=True)
 class TokenBudget:
@@ -285,6 +281,13 @@ class TokenBudget:
         if self.is_unlimited:
             self.bytes = max(self.bytes, self.tokens)
 
+    @classmethod
+    def beside(cls, page: Page, tokens: int) -> Self:
+        """What remains of `tokens` beside a page, as the text writer writes it."""
+        room = cls(tokens)
+        room.take(*write_lines(page))
+        return room
+
     @property
     def is_overspent(self) -> bool:
         """Whether more was spent than the budget held."""
@@ -299,7 +302,7 @@ class TokenBudget:
         for line in lines:
             self._spend(line, _size(line))
 
-    def fits(self, line: str) -> bool:
+    def take_if_fits(self, line: str) -> bool:
         """Spend the line if it fits; whether it did."""
         size = _size(line)
         if size > self.bytes:
@@ -315,7 +318,7 @@ class TokenBudget:
         taken: list[Sequence[str]] = []
         for cells in rows:
             line = "|".join(cells)
-            if not self.fits(line):
+            if not self.take_if_fits(line):
                 if len(taken) >= least:
                     break
                 self.take(line)
@@ -340,7 +343,8 @@ class TokenBudget:
 def note_link(rows: str, link: str | None, budget: int) -> list[Note]:
     """The resource with all rows, for a cut answer; empty without a link or if it is too long."""
     note = Note("link", f"{rows} as CSV: resource {link}")
-    is_short = estimate_tokens(f"# {note.text}") * _MOST_FOR_LINK <= budget
+    # It may take a fifth of the budget: it must not displace the rows.
+    is_short = estimate_tokens(f"# {note.text}") * 5 <= budget
     return [note] if link is not None and is_short else []
 
 

@@ -52,13 +52,12 @@ def describe_plan(
     ]
     header = describe_coverage(report).show("not run")
     blocks: list[Block] = [Note("plan", text) for text in said]
-    room = TokenBudget(budget)
-    room.take(*write_lines(Page(header, blocks)))
+    room = TokenBudget.beside(Page(header, blocks), budget)
     for number, step in enumerate(steps, 1):
         times = f" ({step.times} times)" if step.times > 1 else ""
         title = f"{number}. {keep_on_line(step.purpose)}{times}"
         section = Section(title, [show(step.query)])
-        is_shown = room.fits("\n".join(write_lines(Page(None, [section]))))
+        is_shown = room.take_if_fits("\n".join(write_lines(Page(None, [section]))))
         blocks.append(section if is_shown else Section(f"{title}: too long to show"))
     return Page(header, blocks)
 

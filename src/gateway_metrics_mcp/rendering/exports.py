@@ -120,7 +120,7 @@ def _groups(document: ReportDocument, room: TokenBudget) -> _Rows:
     rows = _Rows(len(points), facts={"offset": request.offset})
     for point in points[first:last]:
         row = _row(point, room)
-        if not room.fits(_dump(row)) and rows.shown:
+        if not room.take_if_fits(_dump(row)) and rows.shown:
             break
         rows.shown.append(row)
     reached = first + len(rows.shown)
@@ -156,7 +156,7 @@ def _cut_buckets(
             for one in series
             if start in one.values
         ]
-        if not room.fits(_dump(added)) and (rows.shown or not must_get_on):
+        if not room.take_if_fits(_dump(added)) and (rows.shown or not must_get_on):
             interval = report.request.query.interval
             rows.following = pin_window(report.request) | {"startTs": format_instant(start)}
             rows.following |= {} if interval is None else {"interval": interval.wire}

@@ -365,19 +365,23 @@ def label_of(report: Report, name: str) -> str:
     return add_unit(name, report.value(name).unit)
 
 
-def equal_to_total(report: Report) -> list[str]:
-    """Requested counts that equal `total` in every row and in ALL; a note replaces them."""
+def choose_values(report: Report, where: str) -> tuple[list[tuple[int, str]], list[Note]]:
+    """The values to show, with their positions, and a note on those that are left out.
+
+    Requested counts that equal `total` in every row and in ALL are left out; `where` says so.
+    """
     names = report.result.value_names
-    if TOTAL not in names:
-        return []
-    position = names.index(TOTAL)
     rows = [point.values for point in report.result.points]
-    if report.totals is not None:
-        rows.append(report.totals)
-    return [
+    rows += [] if report.totals is None else [report.totals]
+    position = names.index(TOTAL) if TOTAL in names else None
+    equal = [
         value.name
         for value in report.values
-        if isinstance(value.source, Aggregation)
+        if position is not None
+        and isinstance(value.source, Aggregation)
         and value.source.type == "count"
         and all(row[names.index(value.name)] == row[position] for row in rows)
     ]
+    shown = [(i, name) for i, name in enumerate(names) if name not in equal]
+    fact = f"{', '.join(map(quote_text, equal))} equals total {where}"
+    return shown, [Note("columns", fact)] if equal else []

@@ -127,7 +127,7 @@ def fit_notes(notes: Sequence[Note], budget: int) -> list[Note]:
         line = f"# {note.text}"
         if len(shown) < _FEWEST_NOTES:
             room.take(line)
-        elif not room.fits(line):
+        elif not room.take_if_fits(line):
             break  # not `continue`: the notes are in order of importance
         shown.append(note)
     rest = len(notes) - len(shown)

@@ -17,7 +17,6 @@ from gateway_metrics_mcp.rendering.cells import (
     NULL,
     SHORT_NAME,
     cell_formatter,
-    quote_text,
 )
 from gateway_metrics_mcp.rendering.document import (
     Continuation,
@@ -26,12 +25,11 @@ from gateway_metrics_mcp.rendering.document import (
     Table,
     TokenBudget,
     note_link,
-    write_lines,
 )
 from gateway_metrics_mcp.rendering.grid import (
     Grid,
     Series,
-    equal_to_total,
+    choose_values,
     label_of,
     merge_series,
 )
@@ -48,12 +46,7 @@ _FEWEST_BUCKETS: Final = 2
 _LEAST_NAME: Final = 4
 
 
-def fit_buckets(document: ReportDocument, grid: Grid, buckets: Interval, budget: int) -> Page:
-    """The page within the budget: all buckets, and as many series as then fit."""
-    return _Search(document, grid, buckets, budget).search()
-
-
-class _Search:
+class BucketSearch:
     """Finds how many series and buckets fit the budget."""
 
     def __init__(
@@ -65,23 +58,19 @@ class _Search:
         self._budget = budget
         self._grid = grid
         self._count = len(grid.starts)
-        equal = equal_to_total(report)
-        self._shown = [(i, n) for i, n in enumerate(report.result.value_names) if n not in equal]
-        self._notes = fit_notes(document.notes, budget)
-        if equal:
-            same = f"{', '.join(map(quote_text, equal))} equals total everywhere"
-            self._notes.append(Note("columns", same))
-        self._notes += grid.notes()
+        self._shown, equal = choose_values(report, "everywhere")
+        self._notes = [*fit_notes(document.notes, budget), *equal, *grid.notes()]
         self._link = note_link("all buckets of all series", document.link, budget)
         # The search formats the same columns again for every number of series it tries.
         self._column = cache(lambda i, position: self._cells(grid.series[position], i))
 
-    def search(self) -> Page:
+    def fit(self) -> Page:
+        """The page within the budget: all buckets, and as many series as then fit."""
         grid = self._grid
         if grid.is_ungrouped:
             heading = [label_of(self._report, name) for _, name in self._shown]
             columns = [self._column(i, 0) for i, _ in self._shown]
-            return self._fit([self._table(heading, columns)], [])[0]
+            return self._fit_buckets([self._table(heading, columns)], [])[0]
         asked_for = min(self._report.request.limit or len(grid.series), len(grid.series))
         most = min(asked_for, max(self._most_series(), _FEWEST_SERIES))
         page, shown = self._fit_series(most, asked_for)
@@ -116,10 +105,12 @@ class _Search:
         self, count: int, asked_for: int, longest: int = LONGEST_NAME
     ) -> tuple[Page, int]:
         """The page with the `count` largest series, and how many buckets fit."""
-        cut = [] if count == asked_for else [_note_cut(count, asked_for)]
+        way = "a longer interval or a shorter window leaves room for more"
+        fact = f"only {count} of the {asked_for} requested series fit: {way}"
+        cut = [] if count == asked_for else [Note("cut", fact)]
         link = [] if count == len(self._grid.series) else self._link
         part = self._grid.describe_cut(count, [name for _, name in self._shown])
-        return self._fit(self._tables(count, longest), [part], cut, link)
+        return self._fit_buckets(self._tables(count, longest), [part], cut, link)
 
     def _tables(self, count: int, longest: int) -> list[Table]:
         """A table per value, of the largest `count` series and the rest."""
@@ -149,7 +140,7 @@ class _Search:
         rows = map(series.values.get, self._grid.starts)
         return [gap if row is None else form(row[i]) for row in rows]
 
-    def _fit(
+    def _fit_buckets(
         self,
         tables: Sequence[Table],
         parts: Sequence[str],
@@ -160,16 +151,16 @@ class _Search:
         # A bucket is one row in every table, so all of its rows are measured together.
         by_bucket = zip(*(table.rows for table in tables), strict=True)
         rows = [["\n".join(map("|".join, row))] for row in by_bucket]
-        room = TokenBudget(self._budget)
-        room.take(*write_lines(self._page(tables, 0, parts, [*cut, *link])))
-        fitting = len(room.take_rows(rows, least=0))
+
+        def count_fitting(tail: Sequence[Note]) -> int:
+            room = TokenBudget.beside(self._page(tables, 0, parts, tail), self._budget)
+            return len(room.take_rows(rows, least=0))
+
         tail = [*cut, *link]
+        fitting = count_fitting(tail)
         # The continuation takes room from the buckets, so they are fitted again beside it.
         if fitting < len(rows) > 1:
-            room = TokenBudget(self._budget)
-            tail = [*cut, self._continue(1), *self._link]
-            room.take(*write_lines(self._page(tables, 0, parts, tail)))
-            fitting = len(room.take_rows(rows, least=0))
+            fitting = count_fitting([*cut, self._continue(1), *self._link])
             tail = [*cut, self._continue(max(fitting, 1)), *self._link]
         return self._page(tables, max(fitting, 1), parts, tail), fitting
 
@@ -195,8 +186,3 @@ class _Search:
             " or a longer interval"
         )
         return Continuation("more", text, arguments)
-
-
-def _note_cut(count: int, asked_for: int) -> Note:
-    way = "a longer interval or a shorter window leaves room for more"
-    return Note("cut", f"only {count} of the {asked_for} requested series fit: {way}")

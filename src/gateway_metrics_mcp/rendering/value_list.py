@@ -28,7 +28,6 @@ from gateway_metrics_mcp.rendering.document import (
     Words,
     describe_extent,
     explain,
-    write_lines,
 )
 from gateway_metrics_mcp.rendering.grid import rank_key, sort_rows
 from gateway_metrics_mcp.reports.listing import Listing
@@ -90,9 +89,8 @@ class ValueList:
 
     def _measure(self, budget: int, *tail: Note) -> TokenBudget:
         """The budget that remains for rows beside header, notes and continuation."""
-        count, room = len(self._rows), TokenBudget(budget)
-        room.take(*write_lines(self._page(count, count, [], tail)))
-        return room
+        count = len(self._rows)
+        return TokenBudget.beside(self._page(count, count, [], tail), budget)
 
     def _page(
         self, first: int, last: int, rows: Sequence[Sequence[str]], tail: Sequence[Note]
