@@ -61,11 +61,10 @@ def fit(document: Document, budget: int) -> Page:
     note = document.picture
     if note is not None:
         budget -= estimate_tokens(f"# {note.text}") + 1
-    buckets = document.report.buckets
     if document.is_empty:
         page = _fit_empty(document, budget)
-    elif document.grid is not None and buckets is not None:
-        page = BucketSearch(document, document.grid, buckets, budget).fit()
+    elif document.grid is not None:
+        page = BucketSearch(document, document.grid, budget).fit()
     else:
         page = fit_rows(document, budget)
     # The note on the picture goes first: the last line is reserved for the continuation.

@@ -296,7 +296,7 @@ class Grid:
 
     def __init__(self, report: Report, buckets: Interval) -> None:
         self._report = report
-        self._buckets = buckets
+        self.buckets = buckets
         query = report.request.query
         # `came`: the starts of buckets that have rows; the API omits empty ones (R3).
         came = {point.start for point in report.result.points if point.start is not None}
@@ -321,18 +321,18 @@ class Grid:
                 "the gateway's buckets are aligned differently: only those with rows are shown"
             )
         else:
-            facts += partial_notes(report, self.starts, self._buckets)
+            facts += partial_notes(report, self.starts, self.buckets)
             if self._missing:
                 facts.append(f"{self._missing} of {len(self.starts)} buckets had no rows at all")
-        facts += explain_zone(self._buckets, report.request.window.zone.key)
+        facts += explain_zone(self.buckets, report.request.window.zone.key)
         return [Note("buckets", fact) for fact in facts]
 
     def describe_buckets(self) -> str:
         """The number of buckets, their width, and how they are labelled."""
         count = len(self.starts)
         return (
-            f"{count} bucket{'s' if count > 1 else ''} of {self._buckets}, labelled by start,"
-            f" {zone_of(self._buckets).key}{explain_labels(self.labels)}"
+            f"{count} bucket{'s' if count > 1 else ''} of {self.buckets}, labelled by start,"
+            f" {zone_of(self.buckets).key}{explain_labels(self.labels)}"
         )
 
     def describe_cut(self, most: int, names: Iterable[str] | None = None) -> str:

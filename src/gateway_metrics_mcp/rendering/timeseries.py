@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from gateway_metrics_mcp.query import Interval, format_instant
+from gateway_metrics_mcp.query import format_instant
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NULL,
@@ -49,12 +49,9 @@ _LEAST_NAME: Final = 4
 class BucketSearch:
     """Finds how many series and buckets fit the budget."""
 
-    def __init__(
-        self, document: ReportDocument, grid: Grid, buckets: Interval, budget: int
-    ) -> None:
+    def __init__(self, document: ReportDocument, grid: Grid, budget: int) -> None:
         self._document = document
         self._report = report = document.report
-        self._buckets = buckets
         self._budget = budget
         self._grid = grid
         self._count = len(grid.starts)
@@ -179,7 +176,7 @@ class BucketSearch:
         arguments = {
             "startTs": format_instant(starts[shown]),
             "endTs": pin_window(self._report.request)["endTs"],
-            "interval": str(self._buckets),
+            "interval": str(self._grid.buckets),
         }
         text = (
             f"{rest} more bucket{'s' if rest > 1 else ''}: {self._document.words.go_on(arguments)};"

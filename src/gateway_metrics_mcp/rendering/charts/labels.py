@@ -1,4 +1,4 @@
-"""Names, title and subtitle of a chart: as the answer writes them, short, no two names alike."""
+"""The names of a chart's series and groups: as the answer writes them, short, no two alike."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from functools import cache
 from typing import Final
 
 from gateway_metrics_mcp.query import Key
-from gateway_metrics_mcp.query.time.comparison import explain_earlier
-from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.rendering.cells import (
-    add_unit,
-    describe_filters,
     format_key,
-    quote_column,
-    quote_text,
 )
-from gateway_metrics_mcp.rendering.charts.chart import Drawn, name_unit
-from gateway_metrics_mcp.rendering.report_document import ReportDocument
-from gateway_metrics_mcp.reports.report import Report
 
 _CUT: Final = "…"
 
@@ -54,11 +45,6 @@ def cut_middle(text: str, longest: int) -> str:
         return text
     tail = (longest - 1) // 2
     return f"{text[: longest - 1 - tail]}{_CUT}{text[len(text) - tail :]}"
-
-
-def cut_end(text: str, longest: int) -> str:
-    """The text, with its end replaced by `…` if it is too long."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}{_CUT}"
 
 
 def _are_apart(names: Sequence[str], cuts: Sequence[str]) -> bool:
@@ -231,41 +217,3 @@ def _share_room(lengths: Sequence[int], room: int) -> list[int]:
         rooms[i] = min(lengths[i], room // (len(lengths) - done))
         room -= rooms[i]
     return rooms
-
-
-_LONGEST_TITLE: Final = 84
-
-# Characters of a subtitle line: more would be wider than the image.
-_LONGEST_LINE: Final = 118
-
-
-def write_title(report: Report, drawn: Sequence[Drawn]) -> str:
-    """`sumCostInUSD by modelName`, with units unless the names include them."""
-    values = ", ".join(map(_label, drawn))
-    groups = ", ".join(map(quote_text, report.request.query.group_by))
-    title = f"{values} by {groups}" if groups else values
-    return cut_end(title, _LONGEST_TITLE)
-
-
-def write_subtitle(document: ReportDocument, *facts: str) -> tuple[str, ...]:
-    """Lines with the datasource and window, the filters and scope, and `facts`."""
-    report, header = document.report, document.header
-    request, earlier = report.request, header.earlier
-    lines = [f"{request.query.datasource}, {format_window(header.window)}"]
-    if request.query.interval is not None:
-        lines[0] += f", buckets of {report.buckets}"
-    if earlier is not None:
-        lines.append(f"compared with {format_window(earlier)}")
-        lines += explain_earlier(header.window, earlier)
-    filters = " AND ".join(describe_filters(header.filters))
-    limits = [part for part in (filters, header.scope) if part]
-    lines += ["; ".join(limits)] if limits else []
-    lines += [note.text for note in document.notes if note.kind == "rows"]
-    lines += [fact for fact in facts if fact]
-    return tuple(cut_end(line, _LONGEST_LINE) for line in lines)
-
-
-def _label(one: Drawn) -> str:
-    name = quote_column(one.name)
-    is_said = add_unit(one.name, one.value.unit) == name
-    return name if is_said else f"{name} ({name_unit(one.value)})"

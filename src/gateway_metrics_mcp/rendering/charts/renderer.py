@@ -18,12 +18,10 @@ import anyio
 from pydantic_core import to_json
 
 from gateway_metrics_mcp.rendering.answer import Answer, Writer
-from gateway_metrics_mcp.rendering.charts.bars import choose_bars
-from gateway_metrics_mcp.rendering.charts.chart import Chart
-from gateway_metrics_mcp.rendering.charts.lines import choose_lines
+from gateway_metrics_mcp.rendering.charts.chart import Chart, choose_chart
 from gateway_metrics_mcp.rendering.charts.vega import MOST_BYTES, specify
 from gateway_metrics_mcp.rendering.document import Note, Words
-from gateway_metrics_mcp.rendering.report_document import ReportDocument, describe_report
+from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, run_in_thread_if_large
 from gateway_metrics_mcp.settings import OUR_VARIABLES
@@ -128,20 +126,6 @@ async def illustrate(
     answer = await run_in_thread_if_large(rows, write, document, budget)
     view = specification if has_view and chart is not None and _is_small(chart) else None
     return replace(answer, image=image, view=view)
-
-
-def choose_chart(document: ReportDocument) -> Chart | None:
-    """The chart of a document; None if it has no rows or no value to draw."""
-    report, grid = document.report, document.grid
-    is_past = report.request.offset >= len(report.result.points)
-    if document.is_empty or is_past or not report.result.value_names:
-        return None
-    if grid is not None and report.buckets is not None:
-        chart = choose_lines(document, grid, report.buckets)
-    else:
-        chart = choose_bars(document)
-    has_value = any(mark.value is not None for panel in chart.panels for mark in panel.marks)
-    return chart if has_value else None
 
 
 def _is_small(chart: Chart) -> bool:
