@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Final
 
 from gateway_metrics_mcp.query import Filter, Key, Number, Result
@@ -24,20 +25,12 @@ LONGEST_NAME: Final = 80
 # Names are cut to this where the budget does not fit even one row with `LONGEST_NAME`.
 SHORT_NAME: Final = 8
 
-# Units shown in percent, and the factor that makes a percentage of the value.
-_PARTS: Final = {"ratio": 100, "pp": 100, "%": 1}
-
-# Smaller percentages do not round to 1.0, so they get two significant digits.
-_FEW_PERCENT: Final = 0.995
-
-_MOST_DECIMALS: Final = 12
-_MOST_VALUES: Final = 10
-_FEW_VALUES: Final = 2
+# Units shown in percent: the factor that makes a percentage of the value, and the sign.
+_PARTS: Final = {"ratio": (100, "%"), "pp": (100, "pp"), "%": (1, "%")}
 
 # Of all filters together: the caller knows what was sent, and rows need the space.
 _MOST_LETTERS: Final = 600
 
-_PART_SIGNS: Final = {"ratio": "%", "pp": "pp", "%": "%"}
 # Names equal to one of these are quoted: bare, they would read as our own labels.
 _OUR_WORDS: Final = frozenset(("null", "true", "false", "all", "other", "n/a", "nan", "time"))
 _BARE: Final = re.compile(r"[^\W_][\w./:@+-]*(?: [\w./:@+-]+){0,2}")
@@ -85,7 +78,8 @@ def format_value(
     if value is None or not math.isfinite(value):
         return format_number(value)
     if unit in _PARTS:
-        text = _format_percent(value * _PARTS[unit], exact=exact) + _PART_SIGNS[unit]
+        factor, sign = _PARTS[unit]
+        text = _format_percent(value * factor, exact=exact) + sign
     else:
         text = format_number(value, unit, exact=exact)
     return f"+{text}" if signed and value > 0 else text
@@ -114,10 +108,13 @@ def _format_percent(value: Number, *, exact: bool) -> str:
     """One decimal; below 1 % two significant digits, so that a nonzero share never shows as 0."""
     if exact:
         return json.dumps(value)
-    if value == 0 or abs(value) >= _FEW_PERCENT:
-        return f"{value:.1f}" if value else "0"
+    if value == 0:
+        return "0"
+    # Smaller percentages do not round to 1.0, so they get two significant digits.
+    if abs(value) >= 0.995:
+        return f"{value:.1f}"
     decimals = 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{decimals}f}" if decimals < _MOST_DECIMALS else f"{value:.1e}"
+    return f"{value:.{decimals}f}" if decimals < 12 else f"{value:.1e}"
 
 
 def format_key(key: Key, longest: int = LONGEST_NAME) -> str:
@@ -210,16 +207,11 @@ def _escape(letter: str) -> str:
 
 def describe_filters(filters: Sequence[Filter]) -> list[str]:
     """Each filter as sent, such as `modelName IN ["a", "b"]`; long lists are cut and counted."""
-    texts = [_describe(f, _MOST_VALUES) for f in filters]
+    texts = [_describe(f, 10) for f in filters]
     if sum(map(len, texts)) > _MOST_LETTERS:
-        texts = [_describe(f, _FEW_VALUES) for f in filters]
-    shown: list[str] = []
-    room = _MOST_LETTERS
-    for text in texts:
-        room -= len(text)
-        if room < 0 and shown:
-            break
-        shown.append(text)
+        texts = [_describe(f, 2) for f in filters]
+    fitting = sum(size <= _MOST_LETTERS for size in accumulate(map(len, texts)))
+    shown = texts[: max(fitting, 1)]
     rest = len(texts) - len(shown)
     return [*shown, f"…(+{rest} filters)"] if rest else shown
 

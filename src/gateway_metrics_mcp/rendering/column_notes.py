@@ -24,9 +24,6 @@ from gateway_metrics_mcp.reports.plan import is_extrapolated
 from gateway_metrics_mcp.reports.report import Report
 
 _MOST_VALUES: Final = 5
-_MOST_GROUPS: Final = 3
-_LONGEST_GROUP: Final = 40
-_MILLION: Final = 1_000_000
 
 
 def measure_notes(report: Report) -> list[str]:
@@ -218,8 +215,8 @@ def _missing_start_notes(report: Report) -> list[str]:
 
 
 def _list_groups(groups: Sequence[tuple[Key, ...]]) -> str:
-    names = [" / ".join(format_key(key, _LONGEST_GROUP) for key in keys) for keys in groups]
-    return list_some(names, _MOST_GROUPS)
+    names = [" / ".join(format_key(key, 40) for key in keys) for keys in groups]
+    return list_some(names, 3)
 
 
 def _describe_split(split: CostDecomposition) -> str:
@@ -275,5 +272,5 @@ def _describe(spend: Spend) -> str:
     if not spend.tokens:
         return calls
     per_call = format_number(spend.tokens / spend.calls)
-    price = format_number(spend.cost / spend.tokens * _MILLION, "USD")
+    price = format_number(spend.cost / spend.tokens * 1_000_000, "USD")
     return f"{calls} x {per_call} tokens x {price} USD per million"

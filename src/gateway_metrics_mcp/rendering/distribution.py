@@ -37,13 +37,6 @@ from gateway_metrics_mcp.reports.report import Report
 
 ALL: Final = "ALL"
 
-# A sum of some rows can print longer than the sum of all, whose length is reserved (0.1 + 0.2).
-_LONGER_SUM_TOKENS: Final = 4
-
-# From so many rows on, a domain shared by all e-mail addresses is stated once. That saves a
-# tenth of the tokens.
-_FEWEST_ROWS: Final = 20
-
 _DOMAIN: Final = re.compile(r"[^@]+(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 
 
@@ -97,7 +90,8 @@ class _Table:
             # rows fit, which is not known yet.
             tail = [self._document.continue_at(count - 1), *link]
             room = TokenBudget.beside(self._page(count, count, [], self._points, tail), budget)
-            room.reserve(_LONGER_SUM_TOKENS * len(self._shown))
+            # A sum of some rows can print longer than the sum of all (0.1 + 0.2).
+            room.tokens -= 4 * len(self._shown)
             rows = room.take_rows(rows)
             if room.is_overspent:  # the first row is shown even if it does not fit, the link is not
                 link = []
@@ -215,7 +209,8 @@ def _find_domains(
     """The domain shared by all addresses of a key column, by position, where stating it pays."""
     request = report.request
     shown = points[request.offset :][: request.limit]
-    if len(shown) < _FEWEST_ROWS or request.format == "exact":
+    # From 20 rows on it saves a tenth of the tokens.
+    if len(shown) < 20 or request.format == "exact":
         return {}
     found = {}
     for i in positions:

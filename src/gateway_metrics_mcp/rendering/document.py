@@ -293,10 +293,6 @@ class TokenBudget:
         """Whether more was spent than the budget held."""
         return self.bytes < 0 or not self._has(0)
 
-    def reserve(self, tokens: int) -> None:
-        """Set tokens aside for text that is not written yet."""
-        self.tokens -= tokens
-
     def take(self, *lines: str) -> None:
         """Spend lines that are shown whether or not they fit, such as the header."""
         for line in lines:

@@ -24,17 +24,7 @@ _LONGEST: Final = 128
 # caller knows what was sent.
 _MOST_OF_BUDGET: Final = 0.6
 
-_MOST_NOTES: Final = 5
-_FEW_NOTES: Final = 3
-_NO_REQUEST: Final = "the request is too long to be shown"
-_SHORT_REQUEST: Final = "of the request the window, the datasource and the filters are shown"
 _SHOWN: Final = ("startTs", "endTs", "datasource", "filters")
-
-# Tokens reserved for `next`, the arguments that continue.
-_NEXT_TOKENS: Final = 60
-
-# Tokens reserved for the comparison window in `next`.
-_EARLIER_TOKENS: Final = 45
 
 
 @dataclass(slots=True)
@@ -67,22 +57,28 @@ def write_json(document: ReportDocument, budget: int) -> str:
     if estimate_tokens(_dump(body)) > budget * _MOST_OF_BUDGET:
         body |= _shorten(body, budget)
     take = _groups if report.buckets is None else _buckets
-    following = _NEXT_TOKENS + (_EARLIER_TOKENS if request.earlier is not None else 0)
-    room = TokenBudget(budget - following)
-    room.take(_dump(body))
-    rows = take(document, room)
+
+    def fit_rows() -> _Rows:
+        # What `next` takes, the arguments that continue, and its comparison window.
+        room = TokenBudget(budget - 60 - (45 if request.earlier is not None else 0))
+        room.take(_dump(body))
+        return take(document, room)
+
+    rows = fit_rows()
     # The link takes room from the rows, so they are fitted again with it in place.
     if len(rows.shown) < rows.count and note_link("", document.link, budget):
         body["csv"] = document.link
-        room = TokenBudget(budget - following)
-        room.take(_dump(body))
-        rows = take(document, room)
-    body |= rows.facts
-    body["rowCount"] = rows.count
-    body["isComplete"] = len(rows.shown) == rows.count
-    body["next"] = rows.following
-    body["rows"] = rows.shown
-    return _dump(body)
+        rows = fit_rows()
+    return _dump(
+        body
+        | rows.facts
+        | {
+            "rowCount": rows.count,
+            "isComplete": len(rows.shown) == rows.count,
+            "next": rows.following,
+            "rows": rows.shown,
+        }
+    )
 
 
 def _describe_reading(document: ReportDocument) -> dict[str, Any]:
@@ -102,8 +98,9 @@ def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
     """Cut the request, then the notes, until both fit; window and filters are kept longest."""
     request, notes = body["request"], body["notes"]
     part = {name: request[name] for name in _SHOWN if name in request}
-    ways = ((part, _SHORT_REQUEST, _MOST_NOTES), (part, _SHORT_REQUEST, _FEW_NOTES))
-    for shown, said, most in (*ways, (None, _NO_REQUEST, _MOST_NOTES)):
+    said_short = "of the request the window, the datasource and the filters are shown"
+    said_none = "the request is too long to be shown"
+    for shown, said, most in ((part, said_short, 5), (part, said_short, 3), (None, said_none, 5)):
         rest = len(notes) - most
         more = [count_cut_notes(rest).text] if rest > 0 else []
         short = {"request": shown, "notes": [said, *notes[:most], *more]}

@@ -31,7 +31,7 @@ from gateway_metrics_mcp.query.time.interval import (
     end_of,
     zone_of,
 )
-from gateway_metrics_mcp.rendering.cells import add_unit, format_key, quote_column, quote_text
+from gateway_metrics_mcp.rendering.cells import add_unit, format_key, quote_text
 from gateway_metrics_mcp.rendering.document import Note
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.runtime.concurrency import T
@@ -78,16 +78,6 @@ def sort_points(report: Report) -> Sequence[DataPoint]:
     )
     missing = [row for cell, row in cells if _is_missing(cell)]
     return DataPoints([*(row for _, row in ranked), *missing])
-
-
-def describe_order(report: Report) -> str:
-    """`sorted by size of sumCostInUSD_change desc`; empty if rows are ordered by keys alone."""
-    column = report.order_column
-    if column is None:
-        return ""
-    direction = "desc" if report.request.is_descending else "asc"
-    size = "size of " if report.is_by_size else ""
-    return f"sorted by {size}{quote_column(column)} {direction}"
 
 
 def _is_missing(cell: Key) -> bool:

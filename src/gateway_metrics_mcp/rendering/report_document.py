@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway_metrics_mcp.query import DataPoint, Key, format_instant
 from gateway_metrics_mcp.query.time.interval import zone_of
-from gateway_metrics_mcp.rendering.cells import quote_text
+from gateway_metrics_mcp.rendering.cells import quote_column, quote_text
 from gateway_metrics_mcp.rendering.document import (
     TOOL_WORDS,
     Column,
@@ -19,7 +19,7 @@ from gateway_metrics_mcp.rendering.document import (
     Note,
     Words,
 )
-from gateway_metrics_mcp.rendering.grid import Grid, describe_order, sort_points
+from gateway_metrics_mcp.rendering.grid import Grid, sort_points
 from gateway_metrics_mcp.rendering.notes import explain_empty, list_notes
 from gateway_metrics_mcp.reports.report import Report, is_empty
 from gateway_metrics_mcp.reports.request import ReportRequest
@@ -58,8 +58,14 @@ class ReportDocument:
 
     @property
     def order(self) -> str:
-        """What the rows are sorted by; empty for a timeseries."""
-        return describe_order(self.report) if self.report.buckets is None else ""
+        """`sorted by size of costInUSD_change desc`; empty for a timeseries, and by keys alone."""
+        report, column = self.report, self.report.order_column
+        if column is None or report.buckets is not None:
+            return ""
+        direction = "desc" if report.request.is_descending else "asc"
+        return (
+            f"sorted by {'size of ' if report.is_by_size else ''}{quote_column(column)} {direction}"
+        )
 
     @property
     def remarks(self) -> list[str]:

@@ -39,12 +39,6 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument, pin_wi
 # With this many series or fewer, buckets are dropped instead of series.
 _FEWEST_SERIES: Final = 3
 
-# With fewer buckets than this, series are dropped after all.
-_FEWEST_BUCKETS: Final = 2
-
-# Names are cut to this if even `SHORT_NAME` does not fit: an escaped character takes six.
-_LEAST_NAME: Final = 4
-
 
 class BucketSearch:
     """Finds how many series and buckets fit the budget."""
@@ -85,10 +79,12 @@ class BucketSearch:
             else:
                 high = middle - 1
         ways = [(count, LONGEST_NAME) for count in range(fewest, 0, -1)]
-        shorter = [(1, SHORT_NAME), (1, _LEAST_NAME)]
+        # An escaped character takes six, so that even `SHORT_NAME` may not fit.
+        shorter = [(1, SHORT_NAME), (1, 4)]
         for count, longest in [*ways, *shorter] if ways else []:
             page, shown = self._fit_series(count, asked_for, longest)
-            enough = _FEWEST_BUCKETS if longest == LONGEST_NAME else 1
+            # With a single bucket, series are dropped after all, and then letters.
+            enough = 2 if longest == LONGEST_NAME else 1
             if shown >= min(enough, self._count):
                 break
         return page

@@ -13,14 +13,8 @@ from gateway_metrics_mcp.rendering.cells import (
 
 _CUT: Final = "…"
 
-# Cut names should differ by this many letters if the whole names do: enough to read a word.
-_ENOUGH: Final = 8
-
 # With less, `…` at both ends would leave nothing to read.
 _LEAST_ROOM: Final = 5
-
-# A shorter piece says nothing: its letters go beside the difference instead.
-_SHORTEST_PIECE: Final = 3
 
 
 def cut_apart(names: Sequence[str], longest: int) -> list[str]:
@@ -31,7 +25,8 @@ def cut_apart(names: Sequence[str], longest: int) -> list[str]:
     cut around the part in which any two differ.
     """
     cuts: list[str] = []
-    for fewest in (min(_ENOUGH, longest // 2), 1):
+    # Cut names should differ by 8 letters if the whole names do: enough to read a word.
+    for fewest in (min(8, longest // 2), 1):
         cuts = _cut_look_alikes(names, longest, fewest)
         if _are_apart(names, cuts):
             return cuts
@@ -133,13 +128,11 @@ def _cut_beside(name: str, start: int, end: int, differing: int, longest: int) -
 def _share(room: int) -> tuple[int, int]:
     """Split the room: letters for the far end of the name, and beside its own part."""
     far = room // 2
-    return (far, room - far) if far >= _SHORTEST_PIECE else (0, room)
+    # A shorter piece says nothing: its letters go beside the difference instead.
+    return (far, room - far) if far >= 3 else (0, room)
 
 
 LONGEST: Final = 34
-# Far longer than in cells: `shorten` cuts names later, where they do not differ.
-_LONGEST_KEY: Final = 2_000
-_EMPTY: Final = "all"
 _BETWEEN: Final = ", "
 
 # Properties of every JavaScript object: Vega fails on groups with these names.
@@ -164,7 +157,8 @@ def name_groups(groups: Sequence[Sequence[Key]]) -> list[str]:
     width = len(groups[0]) if groups else 0
     kinds = [{(type(keys[i]), keys[i]) for keys in groups} for i in range(width)]
     told = [i for i in range(width) if len(kinds[i]) > 1] or list(range(width))
-    rows = [[format_key(keys[i], _LONGEST_KEY) for i in told] for keys in groups]
+    # Far longer than in cells: `shorten` cuts names later, where they do not differ.
+    rows = [[format_key(keys[i], 2_000) for i in told] for keys in groups]
     if len(told) == 1:
         return shorten([_name(row) for row in rows])
     names = _shorten_keys(rows)
@@ -188,7 +182,7 @@ def shorten(names: Sequence[str], longest: int = LONGEST) -> list[str]:
 
 
 def _name(keys: Sequence[str]) -> str:
-    name = _BETWEEN.join(keys) or _EMPTY
+    name = _BETWEEN.join(keys) or "all"
     return f'"{name}"' if name in _PROPERTIES else name
 
 

@@ -29,7 +29,6 @@ from gateway_metrics_mcp.settings import OUR_VARIABLES
 logger = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 20.0
-_ENGINE: Final = "gateway_metrics_mcp.rendering.charts.worker"
 ABSENT: Final = (
     "this server has no chart renderer. Install it with the extra:"
     ' pip install "gateway-metrics-mcp[charts]"'
@@ -75,8 +74,8 @@ def _draw(specification: dict[str, Any], patience_s: float) -> bytes:
     # The process gets none of our variables, which hold tokens. `-P` keeps the working directory
     # off its path: a file there must not be imported in place of a module.
     env = {n: text for n, text in os.environ.items() if not n.startswith(OUR_VARIABLES)}
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-P", "-m", _ENGINE],
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "gateway_metrics_mcp.rendering.charts.worker"],
         input=to_json(specification),
         capture_output=True,
         check=False,
@@ -89,12 +88,6 @@ def _draw(specification: dict[str, Any], patience_s: float) -> bytes:
     # At DEBUG only: the engine's messages can repeat names from the data.
     logger.debug("the engine said: %s", ascii(done.stderr.decode("utf-8", "replace")[-1000:]))
     return b""
-
-
-# Marks of a view: about 600 kB in the result, which the host keeps in memory.
-_MOST_MARKS: Final = 4_000
-
-_NOTHING: Final = "the answer has no value to draw"
 
 
 async def illustrate(
@@ -120,16 +113,16 @@ async def illustrate(
     specification = None if chart is None else specify(chart)
     image = None
     if is_picture:
-        drawn = _NOTHING if specification is None else await painter.draw(specification)
+        drawn: bytes | str = "the answer has no value to draw"
+        if specification is not None:
+            drawn = await painter.draw(specification)
         image = drawn if isinstance(drawn, bytes) else None
         document = replace(document, picture=_describe(chart, drawn))
     answer = await run_in_thread_if_large(rows, write, document, budget)
-    view = specification if has_view and chart is not None and _is_small(chart) else None
+    marks = 0 if chart is None else sum(len(panel.marks) for panel in chart.panels)
+    # 4,000 marks of a view take about 600 kB in the result, which the host keeps in memory.
+    view = specification if has_view and marks <= 4_000 else None
     return replace(answer, image=image, view=view)
-
-
-def _is_small(chart: Chart) -> bool:
-    return sum(len(panel.marks) for panel in chart.panels) <= _MOST_MARKS
 
 
 def _describe(chart: Chart | None, drawn: bytes | str) -> Note | None:

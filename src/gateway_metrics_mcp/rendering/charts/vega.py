@@ -26,12 +26,6 @@ WIDTH: Final = 820
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 
 REST_COLOUR: Final = "#8C8C8C"
-EARLIER_COLOUR: Final = "#B5BDC6"
-SOLID: Final = (1, 0)
-DASHED: Final = (7, 3)
-
-# The dash of a line's stretch to or from a partial bucket.
-PARTIAL: Final = (2, 3)
 
 CONFIG: Final[dict[str, Any]] = {
     "font": "sans-serif",
@@ -69,50 +63,15 @@ CONFIG: Final[dict[str, Any]] = {
 }
 
 
-def colour_series(series: Sequence[str], rest: str | None) -> list[str]:
-    """A colour per series; from the eighth on colours repeat, and `dash_series` dashes them."""
-    return [
-        REST_COLOUR if name == rest else COLOURS[i % len(COLOURS)] for i, name in enumerate(series)
-    ]
-
-
-def dash_series(series: Sequence[str], rest: str | None) -> list[list[int]]:
-    """A dash pattern per series, so that two series of one colour differ."""
-    return [
-        list(SOLID if i < len(COLOURS) or name == rest else DASHED) for i, name in enumerate(series)
-    ]
-
-
 Spec = dict[str, Any]
 
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
-_LETTER_WIDTH: Final = 7.0
-_LEGEND_MARGIN: Final = 46
 _AXIS_WIDTH: Final = 74
-_HEIGHTS: Final = {1: 300, 2: 210, 3: 170}
-_BAR: Final = 26
-_PAIR: Final = 44
 _BAR_MARGIN: Final = 40
-_BAR_LABEL: Final = {
-    "type": "text",
-    "align": "left",
-    "baseline": "middle",
-    "dx": 5,
-    "fontSize": 12,
-}
 _MOST_TICKS: Final = 8
-
-# Up to this many buckets each figure of a line has a dot.
-_MOST_DOTTED: Final = 40
 
 # Overrides for a whole bucket's row that is repeated as the end of a dotted stretch.
 _END: Final[Spec] = {"part": "partial", "dot": False, "text": ""}
-
-_SHORT_FROM: Final = 10_000
-
-# An expression over the tick's own number, without any text from the data. SI writes G for 10^9,
-# where people expect B for billion.
-_SHORT: Final = "datum.value === 0 ? '0' : replace(datum.label, 'G', 'B')"
 
 _MIDNIGHT: Final = "T00:00:00Z"
 
@@ -125,12 +84,11 @@ def specify(chart: Chart) -> Spec:
         else _bar_panel(chart, panel, is_first=i == 0)
         for i, panel in enumerate(chart.panels)
     ]
-    title: Spec = {"text": chart.title, "subtitle": list(chart.subtitle)}
     return {
         "$schema": SCHEMA,
         "background": "white",
         "padding": 14,
-        "title": title,
+        "title": {"text": chart.title, "subtitle": list(chart.subtitle)},
         "config": CONFIG,
         "vconcat": panels,
         "spacing": 18,
@@ -140,14 +98,13 @@ def specify(chart: Chart) -> Spec:
 
 
 def _line_panel(chart: Chart, panel: Panel, *, is_first: bool, is_last: bool) -> Spec:
-    has_legend = _has_names(panel) and (is_first or panel.series != chart.panels[0].series)
-    width = WIDTH - _AXIS_WIDTH - _legend_width(chart)
+    has_legend = any(panel.series) and (is_first or panel.series != chart.panels[0].series)
     series = _series_channel(panel, chart.rest, has_legend=has_legend)
-    is_dotted = len(chart.places) <= _MOST_DOTTED
     return {
-        "width": width,
-        "height": _HEIGHTS[len(chart.panels)],
-        "data": {"values": _line_rows(panel, is_dotted=is_dotted)},
+        "width": WIDTH - _AXIS_WIDTH - _legend_width(chart),
+        "height": {1: 300, 2: 210, 3: 170}[len(chart.panels)],
+        # Up to 40 buckets each figure of a line has a dot.
+        "data": {"values": _line_rows(panel, is_dotted=len(chart.places) <= 40)},
         "encoding": {
             "x": _time_channel(chart, has_title=is_last),
             "y": _value_channel(panel),
@@ -161,7 +118,7 @@ def _line_panel(chart: Chart, panel: Panel, *, is_first: bool, is_last: bool) ->
             },
             {
                 "transform": [{"filter": {"field": "part", "equal": "partial"}}],
-                "mark": {"type": "line", "strokeWidth": 2, "strokeDash": list(PARTIAL)},
+                "mark": {"type": "line", "strokeWidth": 2, "strokeDash": [2, 3]},
                 "encoding": {"detail": {"field": "stretch", "type": "nominal"}},
             },
             {
@@ -256,39 +213,45 @@ def _number_axis(panel: Panel) -> Spec:
     if panel.unit == "ratio":
         return {"format": "~%"}
     largest = max((abs(mark.value) for mark in panel.marks if mark.value is not None), default=0)
-    if largest < _SHORT_FROM:
+    if largest < 10_000:
         return {"format": ",~r"}
-    return {"format": "~s", "labelExpr": _SHORT}
+    # An expression over the tick's own number, without any text from the data. SI writes G for
+    # 10^9, where people expect B for billion.
+    return {
+        "format": "~s",
+        "labelExpr": "datum.value === 0 ? '0' : replace(datum.label, 'G', 'B')",
+    }
 
 
 def _series_channel(panel: Panel, rest: str | None, *, has_legend: bool) -> Spec:
-    legend: Spec | None = (
-        {"orient": "right", "title": None, "symbolType": "stroke"} if has_legend else None
-    )
-    colours = colour_series(panel.series, rest)
+    """The colour per series; from the eighth on colours repeat, and `_dash_channel` dashes them."""
+    colours = [
+        REST_COLOUR if name == rest else COLOURS[i % len(COLOURS)]
+        for i, name in enumerate(panel.series)
+    ]
     return {
         "field": "series",
         "type": "nominal",
         "scale": {"domain": list(panel.series), "range": colours},
-        "legend": legend if has_legend else None,
+        "legend": {"orient": "right", "title": None, "symbolType": "stroke"}
+        if has_legend
+        else None,
     }
 
 
 def _dash_channel(panel: Panel, rest: str | None, series: Mapping[str, Any]) -> Spec:
     """The dash channel; Vega merges its legend with the colours' since both show one field."""
-    dashes = dash_series(panel.series, rest)
+    dashes = [
+        [1, 0] if i < len(COLOURS) or name == rest else [7, 3]
+        for i, name in enumerate(panel.series)
+    ]
     return {**series, "scale": {"domain": list(panel.series), "range": dashes}}
-
-
-def _has_names(panel: Panel) -> bool:
-    """Whether the panel's lines have names; a single line of a group has one too."""
-    return any(panel.series)
 
 
 def _legend_width(chart: Chart) -> int:
     """The legend's width in pixels, by the longest name of all panels, so that they align."""
-    names = [name for panel in chart.panels if _has_names(panel) for name in panel.series]
-    return _width(names) + _LEGEND_MARGIN if names else 0
+    names = [name for panel in chart.panels for name in panel.series if name]
+    return _width(names) + 46 if names else 0
 
 
 def _bar_panel(chart: Chart, panel: Panel, *, is_first: bool) -> Spec:
@@ -309,13 +272,19 @@ def _bar_panel(chart: Chart, panel: Panel, *, is_first: bool) -> Spec:
         encoding["yOffset"] = {"field": "series", "type": "nominal", "scale": {"domain": series}}
     return {
         "width": WIDTH - names_width - labels_width - _BAR_MARGIN,
-        "height": len(places) * (_PAIR if is_pair else _BAR),
+        "height": len(places) * (44 if is_pair else 26),
         "data": {"values": [_bar_row(mark, chart.rest) for mark in panel.marks]},
         "encoding": encoding,
         "layer": [
             {"mark": {"type": "bar"}},
             {
-                "mark": _BAR_LABEL,
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "baseline": "middle",
+                    "dx": 5,
+                    "fontSize": 12,
+                },
                 "encoding": {
                     "x": {**x, "field": "end"},
                     "text": {"field": "label", "type": "nominal"},
@@ -347,11 +316,11 @@ def _bar_colours(panel: Panel, *, has_legend: bool) -> Spec:
     return {
         "field": "series",
         "type": "nominal",
-        "scale": {"domain": list(panel.series), "range": [COLOURS[0], EARLIER_COLOUR]},
+        "scale": {"domain": list(panel.series), "range": [COLOURS[0], "#B5BDC6"]},
         "legend": {"orient": "top", "title": None, "symbolSize": 140} if has_legend else None,
     }
 
 
 def _width(texts: Sequence[str]) -> int:
     """The estimated width of the widest text, in pixels."""
-    return int(max(map(len, texts), default=0) * _LETTER_WIDTH)
+    return int(max(map(len, texts), default=0) * 7)
