@@ -101,8 +101,7 @@ def _shorten(body: dict[str, Any], budget: int) -> dict[str, Any]:
     said_short = "of the request the window, the datasource and the filters are shown"
     said_none = "the request is too long to be shown"
     for shown, said, most in ((part, said_short, 5), (part, said_short, 3), (None, said_none, 5)):
-        rest = len(notes) - most
-        more = [count_cut_notes(rest).text] if rest > 0 else []
+        more = [note.text for note in count_cut_notes(len(notes) - most)]
         short = {"request": shown, "notes": [said, *notes[:most], *more]}
         if estimate_tokens(_dump(body | short)) <= budget * _MOST_OF_BUDGET:
             break

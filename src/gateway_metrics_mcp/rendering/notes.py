@@ -6,6 +6,7 @@ They are computed from the report alone; notes on single columns are in column_n
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
@@ -82,23 +83,31 @@ def _describe_unmatched(one: Unmatched, where: str) -> str:
     return f"{wrong}: did you mean {' or '.join(format_key(near) for near in one.near)}?"
 
 
-# Rows this young may still be missing: the API does not say up to when its data are complete.
-STILL_FILLING: Final = timedelta(minutes=10)
-
-_FILLING: Final = "the window touches now: its last minutes may still be filling"
-_ROUNDED: Final = "decimals rounded ({}: all digits)"
-_MOST_OF_BUDGET: Final = 0.5
-_FEWEST_NOTES: Final = 3
-# The two queries run side by side: rows that arrive between them make a gap of less than this.
-_NEW_DATA_SHARE: Final = 0.01
-# A smaller share would print as 0.0%.
-_LEAST_SHARE: Final = 0.0005
 _OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"}
-_RULE_FIELDS: Final = frozenset(("loadbalanceRuleId", "ratelimitRuleId", "budgetRuleId"))
+# By datasource: the filters (a pattern) and the group-by field that avoid the trap, and its note.
+_TRAPS: Final = {
+    "agentMetrics": (
+        r"agent.*",
+        "",
+        "all gateway requests are counted, not only agents: filter agentName for those",
+    ),
+    "mcpMetrics": (
+        r"method|toolName",
+        "method",
+        'MCP requests of all methods: for tool calls filter method IN ["tools/call"]',
+    ),
+    "configMetrics": (
+        r"(loadbalance|ratelimit|budget)RuleId",
+        "configType",
+        "load-balance, rate-limit and budget rules are mixed: group by configType",
+    ),
+}
 
 
 def list_notes(report: Report, words: Words) -> list[Note]:
     """All notes of a report, those that prevent the worst misreading first."""
+    filling = "the window touches now: its last minutes may still be filling"
+    rounded = f"decimals rounded ({words.exact}: all digits)"
     found: tuple[tuple[NoteKind, Iterable[str]], ...] = (
         ("rows", describe_rows(report)),
         ("filter", _filter_notes(report)),
@@ -113,30 +122,29 @@ def list_notes(report: Report, words: Words) -> list[Note]:
         ("source", (*report.notes, *report.result.notes)),
         ("run_rate", run_rate_notes(report)),
         ("age", describe_age(report.result)),
-        ("filling", [_FILLING] if is_still_filling(report) else []),
-        ("rounded", [_ROUNDED.format(words.exact)] if _has_rounded(report) else []),
+        ("filling", [filling] if is_still_filling(report) else []),
+        ("rounded", [rounded] if _has_rounded(report) else []),
     )
     return [Note(kind, text) for kind, texts in found for text in texts]
 
 
 def fit_notes(notes: Sequence[Note], budget: int) -> list[Note]:
     """The notes that fit half of the budget, at least three; dropped ones are counted."""
-    room = TokenBudget(int(budget * _MOST_OF_BUDGET))
+    room = TokenBudget(budget // 2)
     shown: list[Note] = []
     for note in notes:
         line = f"# {note.text}"
-        if len(shown) < _FEWEST_NOTES:
+        if len(shown) < 3:
             room.take(line)
         elif not room.take_if_fits(line):
             break  # not `continue`: the notes are in order of importance
         shown.append(note)
-    rest = len(notes) - len(shown)
-    return [*shown, count_cut_notes(rest)] if rest else shown
+    return [*shown, *count_cut_notes(len(notes) - len(shown))]
 
 
-def count_cut_notes(rest: int) -> Note:
+def count_cut_notes(rest: int) -> list[Note]:
     """The note that counts dropped notes."""
-    return Note("cut", f"and {rest} more notes (token budget too small)")
+    return [Note("cut", f"and {rest} more notes (token budget too small)")] if rest > 0 else []
 
 
 def describe_rows(report: Report) -> list[str]:
@@ -147,7 +155,8 @@ def describe_rows(report: Report) -> list[str]:
 
 def is_still_filling(report: Report) -> bool:
     """Whether the window ends so close to now that rows may still arrive."""
-    return report.request.query.end_ts > report.now - STILL_FILLING
+    # The API does not say up to when its data are complete.
+    return report.request.query.end_ts > report.now - timedelta(minutes=10)
 
 
 def _has_rounded(report: Report) -> bool:
@@ -206,19 +215,12 @@ def _filter_notes(report: Report) -> list[str]:
 
 
 def _datasource_notes(query: Query) -> list[str]:
-    """Traps of a datasource, if this query runs into them."""
-    filtered = {f.field_name for f in query.filters}
-    if query.datasource == "agentMetrics" and not any(n.startswith("agent") for n in filtered):
-        return ["all gateway requests are counted, not only agents: filter agentName for those"]
-    if query.datasource == "mcpMetrics" and not filtered & {"method", "toolName"}:
-        if "method" in query.group_by:
-            return []
-        return ['MCP requests of all methods: for tool calls filter method IN ["tools/call"]']
-    if query.datasource == "configMetrics" and not filtered & _RULE_FIELDS:
-        if "configType" in query.group_by:
-            return []
-        return ["load-balance, rate-limit and budget rules are mixed: group by configType"]
-    return []
+    """The trap of a datasource, if this query runs into it."""
+    if query.datasource not in _TRAPS:
+        return []
+    filters, field, note = _TRAPS[query.datasource]
+    is_filtered = any(re.fullmatch(filters, f.field_name) for f in query.filters)
+    return [] if is_filtered or field in query.group_by else [note]
 
 
 def _gap_notes(report: Report) -> list[str]:
@@ -238,7 +240,8 @@ def _gap_notes(report: Report) -> list[str]:
     if (
         is_still_filling(report)
         and not _structural(report)
-        and all(_is_new_data(gap, total) for _, gap, total in gaps)
+        # The two queries run side by side: rows that arrive between them make a small gap.
+        and all(abs(gap) < abs(total) / 100 for _, gap, total in gaps)
     ):
         return ["rows and ALL differ by new data that arrived between the two calls"]
     listed = ", ".join(_describe_gap(report, *gap) for gap in gaps)
@@ -252,14 +255,11 @@ def _differ(rows: Number, total: Number) -> bool:
     return not math.isclose(rows, total, rel_tol=1e-9, abs_tol=1e-12)
 
 
-def _is_new_data(gap: Number, total: Number) -> bool:
-    return abs(gap) < _NEW_DATA_SHARE * abs(total)
-
-
 def _describe_gap(report: Report, name: str, gap: Number, total: Number) -> str:
     amount = format_cell(report, abs(gap), name)
     part = abs(gap) / abs(total) if total else None
-    share = "" if part is None else f" ({part:.1%})" if part >= _LEAST_SHARE else " (<0.1%)"
+    # A smaller share would print as 0.0%.
+    share = "" if part is None else f" ({part:.1%})" if part >= 0.0005 else " (<0.1%)"
     return f"{amount} {name}{share} {'more' if gap > 0 else 'less'}"
 
 
@@ -310,19 +310,18 @@ def _explain_silence(report: Report) -> list[Note]:
     """The notes if the window has no rows even without filters, as far as the caller sees."""
     request = report.request
     wider = "a wider window" if request.window.is_to_now else "a wider or a later window"
-    counted = f"(rows are {request.counted})"
     where = _where(report)
     if report.is_restricted:
-        verdict = f"no rows {where} {counted} are visible to this token"
+        verdict = f"no rows {where} are visible to this token"
         own = "it sees its own calls and those of its teams"
         return explain(f"{verdict}: {own}", f"{wider}, or a token that sees more")
     if report.probe is not None and report.probe.is_virtual_side:
-        verdict = f"no rows {where} {counted} match {request.scope}"
+        verdict = f"no rows {where} match {request.scope}"
         return explain(f"{verdict}, with or without the other filters", wider)
     if not report.result.is_by_rulings:
-        verdict = f"no traffic {where} {counted}, or none that this token may see"
+        verdict = f"no traffic {where}, or none that this token may see"
         return explain(verdict, f"{wider}, another datasource, or a token that sees more")
-    verdict = f"no traffic {where} {counted}: filters are not the reason"
+    verdict = f"no traffic {where}: filters are not the reason"
     return explain(verdict, f"{wider}, or another datasource")
 
 
@@ -330,9 +329,8 @@ def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[
     """The notes if there are rows, but none match the filters."""
     request = report.request
     filters = " AND ".join(describe_filters(request.shown_filters)) or (request.scope or "these")
-    counted = f"(rows are {request.counted})"
     verdict, following = explain(
-        f"no rows {_where(report)} {counted} match {filters}{_describe_rest(probe)}",
+        f"no rows {_where(report)} match {filters}{_describe_rest(probe)}",
         _next_step(report, probe, words),
     )
     unmatched = describe_unmatched(report, () if probe is None else probe.unmatched)
@@ -340,7 +338,8 @@ def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[
 
 
 def _where(report: Report) -> str:
-    return "in this window" if report.request.earlier is None else "in either window"
+    where = "in this window" if report.request.earlier is None else "in either window"
+    return f"{where} (rows are {report.request.counted})"
 
 
 def _describe_rest(probe: Probe | None) -> str:

@@ -1,7 +1,14 @@
 """E-mail masking: within a call, a keyed hash replaces every e-mail address.
 
-Arguments are masked on the way in, rows as they come from the backend, and every text on the way
-out. Only `MaskingBackend` restores addresses, in the queries it sends. Not an access control.
+- `EmailMask` masks texts, arguments, errors, URIs and the keys of rows, and remembers their
+  addresses for the call.
+- `MaskingBackend` masks rows as they come from a backend. It alone restores addresses, in the
+  queries it sends.
+- `hide_uris` masks the URIs that the SDK repeats in responses.
+- `read_hiding_key` reads the key of the hashes, or makes it.
+
+`ToolContext.answer` masks a call with them: arguments on the way in, every text on the way out. It
+is not an access control.
 """
 
 from __future__ import annotations
@@ -58,7 +65,6 @@ installations."""
 _SUBJECTS: Final = frozenset(("userEmail", "virtualaccount", "createdBySubjectSlug"))
 # Operators that compare whole values, so they tell nothing of a part of an address.
 _WHOLE: Final = ("EQUAL", "NOT_EQUAL", "IN", "NOT_IN", "ARRAY_HAS_ANY", "ARRAY_HAS_NONE", "IS_NULL")
-_NOTE: Final = "e-mail addresses are masked: user-… stands for one, in filters too"
 _AT: Final = re.compile("[@\ufe6b\uff20]|%40", re.IGNORECASE)
 
 # Runs are possessive (no backtracking), so matching takes linear time on hostile text. An escape
@@ -241,11 +247,12 @@ class MaskingBackend:
             )
             has_hidden = has_hidden or keys != point.keys
             rows.append((keys, point.values, point.start))
+        note = "e-mail addresses are masked: user-… stands for one, in filters too"
         return replace(
             result,
             key_names=tuple(map(self._mask.hide, result.key_names)),
             points=DataPoints(rows),
-            notes=(*map(self._mask.hide, result.notes), *((_NOTE,) if has_hidden else ())),
+            notes=(*map(self._mask.hide, result.notes), *((note,) if has_hidden else ())),
         )
 
     def _check_filters(self, query: Query) -> None:
@@ -303,8 +310,7 @@ class MaskingBackend:
         return one.model_copy(update={"field_name": name, "value": value})
 
 
-_LEAST: Final = 16
-_NAME: Final = "hidden-emails.key"
+_KEY_FILE: Final = "hidden-emails.key"
 _MAKE: Final = "Make one: openssl rand -hex 32 > FILE"
 
 
@@ -328,20 +334,20 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
         key = path.read_bytes().strip()
     except OSError as error:
         reason = error.strerror or "not possible"
-        where = f"the key file of hidden addresses {path or _NAME}"
+        where = f"the key file of hidden addresses {path or _KEY_FILE}"
         raise SettingsError(f"{where} cannot be read or made: {reason}. {_MAKE}") from None
-    if len(key) < _LEAST:
-        raise SettingsError(f"the key file {path} has fewer than {_LEAST} bytes. {_MAKE}")
+    if len(key) < 16:
+        raise SettingsError(f"the key file {path} has fewer than 16 bytes. {_MAKE}")
     return key
 
 
 def _make_key(directory: Path) -> Path:
     """The path of the key file; created if missing, by the first of concurrent processes."""
-    kept = directory / _NAME
+    kept = directory / _KEY_FILE
     if kept.exists():
         return kept
     directory.mkdir(parents=True, exist_ok=True)
-    made = directory / f"{_NAME}.{os.getpid()}.{secrets.token_hex(4)}"
+    made = directory / f"{_KEY_FILE}.{os.getpid()}.{secrets.token_hex(4)}"
     with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f"{secrets.token_hex(32)}\n")
     with suppress(FileExistsError):

@@ -38,8 +38,6 @@ MOST_BYTES: Final = 5_000_000
 
 _TEXT: Final = "text/markdown"
 _CSV: Final = "text/csv"
-_UNKNOWN: Final = "unknown"
-_READABLE: Final = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), TEMPLATE)
 
 Reader = Callable[[ToolContext, Any, Caller], Awaitable[Answer]]
 
@@ -74,7 +72,7 @@ def find_resource(uri: str) -> Found:
     linked = read_link(uri)
     if linked is not None:
         return Found("rows", _CSV, _read_rows, linked)
-    return Found(_UNKNOWN, _TEXT, _refuse, uri)
+    return Found("unknown", _TEXT, _refuse, uri)
 
 
 def list_resources() -> list[PublishedResource]:
@@ -86,7 +84,17 @@ def list_resources() -> list[PublishedResource]:
         description="every datasource with its columns, measures, fields, filters and traps",
         mime_type=_TEXT,
     )
-    return [whole, *map(_publish_datasource, DATASOURCES)]
+    parts = [
+        PublishedResource(
+            name=f"catalog-{name}",
+            title=f"Catalog of {name}",
+            uri=f"{CATALOG}/{name}",
+            description=f"{name}: columns, measures, group-by fields, filters and traps",
+            mime_type=_TEXT,
+        )
+        for name in DATASOURCES
+    ]
+    return [whole, *parts]
 
 
 def list_templates() -> list[ResourceTemplate]:
@@ -107,16 +115,6 @@ def list_templates() -> list[ResourceTemplate]:
             mime_type=_CSV,
         ),
     ]
-
-
-def _publish_datasource(name: str) -> PublishedResource:
-    return PublishedResource(
-        name=f"catalog-{name}",
-        title=f"Catalog of {name}",
-        uri=f"{CATALOG}/{name}",
-        description=f"{name}: columns, measures, group-by fields, filters and traps",
-        mime_type=_TEXT,
-    )
 
 
 async def _read_catalog(context: ToolContext, _raw: Any, _caller: Caller) -> Answer:
@@ -176,4 +174,5 @@ async def _refuse(_context: ToolContext, raw: Any, _caller: Caller) -> Answer:
         raise UnknownResourceError(
             "not a rows URI: copy the whole URI from the last line of an answer"
         )
-    raise UnknownResourceError(f"no resource {quote(raw)}. {did_you_mean(raw, _READABLE)}")
+    readable = (CATALOG, *(f"{CATALOG}/{name}" for name in DATASOURCES), TEMPLATE)
+    raise UnknownResourceError(f"no resource {quote(raw)}. {did_you_mean(raw, readable)}")

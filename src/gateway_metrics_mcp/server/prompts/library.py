@@ -65,7 +65,22 @@ class Prompts:
 
     def publish(self) -> list[PublishedPrompt]:
         """The prompts for `prompts/list`, always in the same order."""
-        return [_publish(template) for template in self.templates.values()]
+        return [
+            PublishedPrompt(
+                name=template.name,
+                title=template.front.title,
+                description=template.front.description,
+                arguments=[
+                    PublishedArgument(
+                        name=argument.name,
+                        description=_describe(argument),
+                        required=argument.is_required,
+                    )
+                    for argument in template.arguments
+                ],
+            )
+            for template in self.templates.values()
+        ]
 
     def get(self, name: str, raw: Mapping[str, Any]) -> GetPromptResult:
         """Fill in a prompt, as one message of the user.
@@ -96,22 +111,6 @@ class Prompts:
             description=template.front.description,
             messages=[PromptMessage(role="user", content=content)],
         )
-
-
-def _publish(template: Template) -> PublishedPrompt:
-    return PublishedPrompt(
-        name=template.name,
-        title=template.front.title,
-        description=template.front.description,
-        arguments=[
-            PublishedArgument(
-                name=argument.name,
-                description=_describe(argument),
-                required=argument.is_required,
-            )
-            for argument in template.arguments
-        ],
-    )
 
 
 def _describe(argument: Argument) -> str:
