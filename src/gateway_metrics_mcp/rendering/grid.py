@@ -133,14 +133,12 @@ def label_buckets(starts: Sequence[datetime], buckets: Interval) -> list[str]:
 
     Labels without the repeated date cut the tokens of 168 hourly buckets by two thirds.
     """
-    if isinstance(buckets, LocalDays):
-        return _label_dates([start.astimezone(buckets.zone) for start in starts], buckets)
-    in_utc = [_in_utc(start) for start in starts]
-    if _is_by_date(in_utc, buckets):
-        return _label_dates(in_utc, buckets)
-    form = "%H:%M:%S" if any(start.second for start in in_utc) else "%H:%M"
+    local = [start.astimezone(zone_of(buckets)) for start in starts]
+    if isinstance(buckets, LocalDays) or _is_by_date(local, buckets):
+        return _label_dates(local, buckets)
+    form = "%H:%M:%S" if any(start.second for start in local) else "%H:%M"
     labels, day = [], None
-    for start in in_utc:
+    for start in local:
         time = start.strftime(form)
         labels.append(time if start.date() == day else f"{start:%Y-%m-%d} {time}")
         day = start.date()
@@ -191,11 +189,7 @@ def partial_notes(report: Report, starts: Sequence[datetime], buckets: Interval)
 
 
 def _clock(instant: datetime) -> str:
-    return _in_utc(instant).strftime("%Y-%m-%dT%H:%M:%SZ").replace(":00Z", "Z")
-
-
-def _in_utc(instant: datetime) -> datetime:
-    return instant.astimezone(UTC)
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").replace(":00Z", "Z")
 
 
 def _is_by_date(in_utc: Sequence[datetime], buckets: Interval) -> bool:
@@ -235,7 +229,12 @@ def rank_series(report: Report) -> tuple[Sequence[Series], str]:
     Ranked by the sum of the first value if it is additive, else by the number of rows, or by the
     highest bucket if the source does not count rows.
     """
-    series = _gather(report)
+    # Duplicate rows of a group and bucket become series of their own.
+    gathered: dict[Identity, tuple[tuple[Key, ...], dict[datetime, Sequence[Number | None]]]] = {}
+    for identity, point in identify_each(report.result.points):
+        if point.start is not None:
+            gathered.setdefault(identity, (point.keys, {}))[1][point.start] = point.values
+    series = [Series(keys, values) for keys, values in gathered.values()]
     series.sort(key=lambda one: tuple(map(rank_key, one.keys)))
     names = report.result.value_names
     name = report.first_value
@@ -253,15 +252,6 @@ def rank_series(report: Report) -> tuple[Sequence[Series], str]:
 
     series.sort(key=size, reverse=True)
     return series, name
-
-
-def _gather(report: Report) -> list[Series]:
-    """A series per group; duplicate rows of a group and bucket become series of their own."""
-    gathered: dict[Identity, tuple[tuple[Key, ...], dict[datetime, Sequence[Number | None]]]] = {}
-    for identity, point in identify_each(report.result.points):
-        if point.start is not None:
-            gathered.setdefault(identity, (point.keys, {}))[1][point.start] = point.values
-    return [Series(keys, values) for keys, values in gathered.values()]
 
 
 def merge_series(report: Report, hidden: Sequence[Series]) -> Series:

@@ -48,7 +48,6 @@ LIMIT_S: Final = 0.28
 """People wait while they type, for at most 300 ms in all: after this there are no values."""
 MOST_VALUES: Final = 100
 """The limit that the MCP specification sets."""
-_RECENT: Final = timedelta(days=7)
 _STEP_S: Final = 300
 """Windows end at multiples of this, so that the query of the next letter is in the cache."""
 _PARTS: Final = re.compile(r"[/@:. _-]")
@@ -178,7 +177,7 @@ class _Search:
         raw = {
             "datasource": datasource_of(self.template, self.given),
             "field": field,
-            "startTs": format_instant(end - _RECENT),
+            "startTs": format_instant(end - timedelta(days=7)),
             "endTs": format_instant(end),
         }
         listing = read_listing(raw, options, now)

@@ -45,15 +45,13 @@ class ChartRenderer:
     """
 
     patience_s: float = PATIENCE_S
-    _limiter: ConcurrencyLimiter | None = field(default=None, repr=False)
+    _limiter: ConcurrencyLimiter = field(default_factory=lambda: ConcurrencyLimiter(1), repr=False)
 
     async def draw(self, specification: dict[str, Any]) -> bytes | str:
         """The PNG, or a sentence that says why there is none."""
         # Looked up, not imported: only the process that draws loads the engine of 84 MB.
         if find_spec("vl_convert") is None:
             return ABSENT
-        if self._limiter is None:
-            self._limiter = ConcurrencyLimiter(1)
         work = partial(_draw, specification, self.patience_s)
         try:
             # This limit includes waiting for another chart; that in `_draw` kills the process.
