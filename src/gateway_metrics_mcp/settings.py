@@ -31,16 +31,13 @@ OUR_VARIABLES: Final = (PREFIX, "TFY_")
 _HOST: Final = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
 # In lower case, as browsers send it: origins are compared as text.
 _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?"
-_UNFILLED: Final = re.compile(r"\$\{[^{}]*\}")
-LEAST_TOKENS: Final = 500
+REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
 MOST_TOKENS: Final = 12_000
 REMOTE_SCHEMES: Final = ("https://", "http://")
 GATEWAY_HOST: Final = "TFY_HOST"
 GATEWAY_TOKEN: Final = "TFY_API_KEY"  # noqa: S105 - the variable's name
 CLICKHOUSE_PASSWORD: Final = f"{PREFIX}CLICKHOUSE_PASSWORD"
 CLICKHOUSE_PASSWORD_FILE: Final = f"{CLICKHOUSE_PASSWORD}_FILE"
-
-_SECRETS: Final = ("token", "clickhouse_password")
 
 
 def _split(value: object) -> object:
@@ -99,7 +96,7 @@ class Settings(BaseModel):
         "UTC", description="zone of dates and periods where a call names none"
     )
     budget: int = Field(
-        4000, ge=LEAST_TOKENS, le=MOST_TOKENS, description="token limit of an answer, approximate"
+        4000, ge=500, le=MOST_TOKENS, description="token limit of an answer, approximate"
     )
     hide_emails: bool = Field(
         False, description="a short hash for each e-mail address in answers and lists"
@@ -215,7 +212,7 @@ class Settings(BaseModel):
 
 def flag_names() -> tuple[str, ...]:
     """The names of the settings that are flags."""
-    return tuple(name for name in Settings.model_fields if name not in _SECRETS)
+    return tuple(name for name, field in Settings.model_fields.items() if not field.exclude)
 
 
 def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -225,7 +222,7 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         SettingsError: with every invalid value, or an unknown name.
     """
     # Clients pass `${env:TFY_API_KEY}` literally if the variable is not set in their environment.
-    environ = {name: text for name, text in environ.items() if not _UNFILLED.fullmatch(text)}
+    environ = {name: text for name, text in environ.items() if not REFERENCE.fullmatch(text)}
     given = {name: value for name, value in flags.items() if value is not None}
     config = given.pop("config", None) or environ.get(f"{PREFIX}CONFIG")
     merged = {

@@ -30,7 +30,6 @@ ALGORITHMS: Final = ("RS256", "ES256")
 
 _PUBLIC: Final = ("alg", "kty", "n", "e", "crv", "x", "y")
 _MOST_BYTES: Final = 256 * 1024
-_MOST_KEYS: Final = 100
 _TIMEOUT_S: Final = 5
 _FRESH_S: Final = 600
 """Age at which keys are fetched again: a revoked key stays valid no longer than this."""
@@ -140,7 +139,7 @@ async def _get(client: httpx.AsyncClient, address: str) -> object:
 def _read_keys(value: object) -> Iterator[tuple[tuple[str | None, str], jwt.PyJWK]]:
     """The usable signing keys by id and algorithm; weak and unsupported keys are skipped."""
     listed = value.get("keys") if isinstance(value, Mapping) else None
-    if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
+    if not isinstance(listed, list) or len(listed) > 100:
         raise ValueError("it lists no keys")
     for entry in listed:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":

@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 Refuse = Callable[[RefusedRequestError], Response]
 
 _KEY: Final = "gateway_metrics_mcp.caller"
-# Open: clients read there where to get a token (RFC 9728).
-_WELL_KNOWN: Final = "/.well-known/"
 _SECRET_HEADERS: Final = (TOKEN_HEADER.lower().encode(), BEARER_HEADER.lower().encode())
 
 
@@ -46,7 +44,8 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate the request, unless its path is open or it is a lifespan event."""
         path = scope.get("path", "")
-        is_open = path in self._open_paths or path.startswith(_WELL_KNOWN)
+        # Below /.well-known/ clients read where to get a token (RFC 9728).
+        is_open = path in self._open_paths or path.startswith("/.well-known/")
         if scope["type"] == "lifespan" or is_open:
             await self._app(scope, receive, send)
             return

@@ -43,10 +43,6 @@ from gateway_metrics_mcp.errors import RefusedCallerError, SettingsError
 from gateway_metrics_mcp.query import Caller
 from gateway_metrics_mcp.settings import Settings
 
-_LEEWAY_S: Final = 30
-"""Tolerated clock difference between the provider and this machine."""
-# PyJWT checks `exp` only if it is present: a token without it would never expire.
-_NEEDED: Final = ["exp", "iss", "aud", "sub"]
 _FILE: Final = {
     "what": "subject",
     "shape": '[subjects."<subject>"] tables, nothing else',
@@ -203,8 +199,9 @@ class OAuthPolicy(AuthPolicy):
                 algorithms=[key.algorithm_name],  # the key decides, not the token's header
                 audience=self._audience,
                 issuer=self._issuer,
-                leeway=_LEEWAY_S,
-                options={"require": _NEEDED},
+                leeway=30,  # seconds that the provider's clock and this machine's may differ
+                # PyJWT checks `exp` only if it is present: without it a token never expires.
+                options={"require": ["exp", "iss", "aud", "sub"]},
             )
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None

@@ -30,7 +30,6 @@ from gateway_metrics_mcp.query import LOCAL, Caller
 
 _BEARER: Final = 'Bearer realm="gateway-metrics"'
 _API_KEY: Final = f'ApiKey realm="gateway-metrics", header="{TOKEN_HEADER}"'
-_SHOWN_DIGITS: Final = 12
 
 
 class AuthPolicy(ABC):
@@ -104,7 +103,7 @@ class GatewayTokenPolicy(AuthPolicy):
             )
         refuse_illegal(given, BEARER_HEADER if token is None else TOKEN_HEADER)
         # A gateway token does not name its owner, so a short digest serves as the subject.
-        subject = sha256(given.encode()).hexdigest()[:_SHOWN_DIGITS]
+        subject = sha256(given.encode()).hexdigest()[:12]
         return name_owner(Caller(subject, token=given))
 
 

@@ -86,7 +86,6 @@ logger = logging.getLogger(__name__)
 PREFIX: Final = "gmm_"
 """Lets secret scanners recognise these tokens."""
 
-_BYTES: Final = 32
 _LIFETIME: Final = re.compile(r"([1-9][0-9]{0,4})\s*(d|days?|h|hours?)")
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
@@ -257,7 +256,7 @@ def make_token(
     expires: datetime | None,
 ) -> tuple[str, TokenEntry]:
     """A new token and its entry for the file; the token is shown once and stored nowhere."""
-    token = PREFIX + secrets.token_urlsafe(_BYTES)
+    token = PREFIX + secrets.token_urlsafe(32)
     entry = TokenEntry(
         sha256=digest(token),
         subject=subject,

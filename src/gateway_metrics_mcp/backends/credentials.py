@@ -7,7 +7,6 @@ from typing import Final
 
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):/{1,3}")
 _HOST: Final = re.compile(r"(?:[^:]*|\[[0-9a-fA-F:.]*\])(?::\d+)?")
-_GATEWAYS: Final = ("http", "https")
 _OF_ENGINE: Final = (
     "the backend's address contains a password, which others can read in the process list. Give"
     " user@host, and put the password into GATEWAY_METRICS_CLICKHOUSE_PASSWORD, or its file's name"
@@ -33,7 +32,7 @@ def find_embedded_credentials(address: str) -> str | None:
     scheme = _SCHEME.match(address)
     rest = address[scheme.end() :] if scheme else address
     kind = scheme[1].lower() if scheme else ""
-    is_gateway = kind in _GATEWAYS
+    is_gateway = kind in ("http", "https")
     if _has_login(rest, is_gateway=is_gateway, is_address=scheme is not None):
         return _OF_GATEWAY if is_gateway else _OF_ENGINE
     return _IN_QUERY if scheme and _has_parameters(rest) else None

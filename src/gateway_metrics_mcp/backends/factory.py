@@ -27,7 +27,6 @@ from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 if TYPE_CHECKING:
     from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe
 
-_CLOSING_TIMEOUT_S: Final = 5
 _FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
     " directory of Parquet, clickhouse://user@host:8123/database, or demo: for generated data"
@@ -105,7 +104,7 @@ class BackendHolder:
         backend, self._backend = self._backend, None
         if backend is not None:
             # Shielded: at shutdown the scope around this is cancelled already.
-            with anyio.move_on_after(_CLOSING_TIMEOUT_S, shield=True):
+            with anyio.move_on_after(5, shield=True):
                 await backend.aclose()
 
     def _open(self) -> Backend:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -25,9 +26,7 @@ from gateway_metrics_mcp.runtime.concurrency import STOPPING, ConcurrencyLimiter
 from gateway_metrics_mcp.runtime.logs import trace_step
 from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics
 
-_ENTRY_BYTES: Final = 1_000
-"""About how many bytes an entry takes besides its rows: key, entry and the cache's tables."""
-_MOST_MEASURED: Final = 1_000
+_ENTRY_BYTES: Final = 1_000  # about what an entry takes besides its rows: key and tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +95,7 @@ def estimate_bytes(result: Result) -> int:
     points = result.points
     if not points:
         return sys.getsizeof(result)
-    step = -(-len(points) // _MOST_MEASURED)
-    measured = points[::step]
+    measured = points[:: -(-len(points) // 1_000)]
     rows = sum(map(_bytes_of_row, measured)) * len(points) // len(measured)
     return sys.getsizeof(result) + sys.getsizeof(result.plain_rows()) + rows
 
@@ -238,10 +236,7 @@ class BackendStack:
             BusyError: if no place became free in time.
             GatewayMetricsError: as the backend raises.
         """
-
-        async def ask() -> Result:
-            return await self._backend.query(query, caller)
-
+        ask = partial(self._backend.query, query, caller)
         # The key is JSON, because as Query objects filters on 1 and True are equal.
         body = to_json(query.to_body())
         result = await self._answer(ask, caller, body, query.datasource, query.end_ts)
@@ -261,10 +256,7 @@ class BackendStack:
         Raises:
             GatewayMetricsError: as `query` raises.
         """
-
-        async def ask() -> Result | None:
-            return await self._backend.metadata_keys(datasource, start, end, caller)
-
+        ask = partial(self._backend.metadata_keys, datasource, start, end, caller)
         body = to_json(["metadata_keys", datasource, start, end])
         return await self._answer(ask, caller, body, datasource, end)
 

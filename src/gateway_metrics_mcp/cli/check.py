@@ -25,8 +25,6 @@ from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.settings import Settings
 
-# With a larger difference `today` and `last 24 hours` mean other times at the gateway.
-_MOST_SKEW: Final = timedelta(minutes=5)
 _OF_THE_WHOLE: Final = (
     SettingsError,
     UnauthorizedError,
@@ -84,7 +82,8 @@ async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
     except (GatewayMetricsError, ValueError):
         return  # the queries below fail for the same reason and report it
     skew = timedelta() if date is None else clock() - date
-    if abs(skew) > _MOST_SKEW:
+    # With more, `today` and `last 24 hours` mean other times at the gateway.
+    if abs(skew) > timedelta(minutes=5):
         minutes = round(abs(skew).total_seconds() / 60)
         side = "ahead of" if skew > timedelta() else "behind"
         yield Finding(

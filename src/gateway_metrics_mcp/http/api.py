@@ -60,8 +60,6 @@ logger = logging.getLogger(__name__)
 _CALL: Final = "api:query"
 """The name of a request in metrics and logs, in place of a tool's name."""
 _DESCRIPTION: Final = "/openapi.json"
-_ROWS_AT_ONCE: Final = 250
-_LONGEST_MESSAGE: Final = 2000
 # The first match counts, so subclasses stand before their bases.
 _STATUSES: Final[tuple[tuple[type[GatewayMetricsError], int], ...]] = (
     (ExpiredTokenError, 403),
@@ -69,10 +67,6 @@ _STATUSES: Final[tuple[tuple[type[GatewayMetricsError], int], ...]] = (
     (BackendTimeoutError, 504),
     (GatewayError, 503),
 )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 class MetricsApi:
@@ -83,7 +77,7 @@ class MetricsApi:
         settings: Settings,
         *,
         backend: Engine | None = None,
-        clock: Callable[[], datetime] = _now,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Open the engine that the settings name, unless `backend` is given.
 
@@ -170,7 +164,7 @@ class MetricsApi:
         result = replace(result, points=())
         start = b'{"data":{"dataPoints":['
         while rows:
-            few = DataPoints(rows.popleft() for _ in range(min(_ROWS_AT_ONCE, len(rows))))
+            few = DataPoints(rows.popleft() for _ in range(min(250, len(rows))))
             part = start + to_json(replace(result, points=few).rows(query))[1:-1]
             self.meter.bytes_returned[_CALL] += len(part)
             yield part
@@ -265,7 +259,7 @@ def refuse(error: GatewayMetricsError) -> Response:
     """The response for an error, in the shape of ruling R20."""
     details = [str(problem) for problem in getattr(error, "problems", ())]
     text = error.public if isinstance(error, SettingsError) else str(error)
-    message = "; ".join(details)[:_LONGEST_MESSAGE] if details else text
+    message = "; ".join(details)[:2000] if details else text
     usual = error.status if isinstance(error, RefusedRequestError) else 500
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), usual)
     if status == 500:

@@ -36,10 +36,7 @@ READY: Final = "/readyz"
 METRICS: Final = "/metrics"
 RETRY_AFTER_S: Final = 5
 
-_REFUSED: Final = 400
 _FRESH: Final = {"cache-control": "no-store"}
-_NO_PACKAGE: Final = "no metrics here: pip install 'gateway-metrics-mcp[ops]'\n"
-_SWITCHED_OFF: Final = "no metrics here: they are switched off\n"
 
 
 class Service(Protocol):
@@ -122,7 +119,7 @@ class OperationsMiddleware:
         meter = self._service.meter
 
         async def watch(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= _REFUSED:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
                 meter.refusals[message["status"]] += 1
             await send(message)
 
@@ -150,14 +147,15 @@ class OperationsMiddleware:
 
     def _show_metrics(self) -> Response:
         if not self._has_metrics:
-            return PlainTextResponse(_SWITCHED_OFF, 404)
+            return PlainTextResponse("no metrics here: they are switched off\n", 404)
         try:
             text = write_metrics(self._service.meter)
         except ModuleNotFoundError as error:
             # The package is an extra; a module of ours that is missing is a fault and raised.
             if (error.name or "").partition(".")[0] != "prometheus_client":
                 raise
-            return PlainTextResponse(_NO_PACKAGE, 404)
+            advice = "pip install 'gateway-metrics-mcp[ops]'"
+            return PlainTextResponse(f"no metrics here: {advice}\n", 404)
         return Response(text, media_type=CONTENT_TYPE, headers=_FRESH)
 
 

@@ -23,9 +23,6 @@ from gateway_metrics_mcp.runtime.metrics import CANCELLED, Metrics
 
 Step = Literal["validate", "upstream", "render"]
 
-_PROPAGATOR: Final = TraceContextTextMapPropagator()
-"""No baggage propagator: baggage could carry a client's data to the gateway."""
-
 
 @contextmanager
 def trace_step(name: Step, **attributes: str) -> Iterator[None]:
@@ -57,7 +54,8 @@ def trace_headers() -> dict[str, str]:
     """Headers that let the backend join this trace; none if it is not recorded."""
     headers: dict[str, str] = {}
     if trace.get_current_span().is_recording():
-        _PROPAGATOR.inject(headers)
+        # No baggage: it could carry a client's data to the gateway.
+        TraceContextTextMapPropagator().inject(headers)
     return headers
 
 
@@ -71,8 +69,10 @@ logger = logging.getLogger("gateway_metrics_mcp.calls")
 
 Format = Literal["text", "json"]
 
-_CONTROLS: Final = (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-_ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
+_ESCAPED: Final = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
 """Control characters, escaped in messages: they could forge a line or control a terminal."""
 
 
@@ -94,11 +94,6 @@ class CallRecord:
 
 # A context variable, because libraries' log lines need the request id and take no argument of ours.
 _CURRENT: Final[ContextVar[CallRecord | None]] = ContextVar("call_record", default=None)
-
-
-def current_call() -> CallRecord | None:
-    """The call that the current task belongs to; None outside a call."""
-    return _CURRENT.get()
 
 
 def describe_call(*, datasource: str | None = None, rows: int | None = None) -> None:
@@ -192,6 +187,6 @@ class JsonFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    call = current_call()
+    call = _CURRENT.get()
     request = {} if call is None else {"request_id": call.request_id}
     return {**request, **getattr(record, "fields", {})}

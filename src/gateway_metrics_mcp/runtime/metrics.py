@@ -24,7 +24,6 @@ CANCELLED: Final = "cancelled"
 BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper bounds of the latency buckets, in seconds."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_PREFIX: Final = "gateway_metrics"
 _TOOL: Final = ("tool",)
 
 Samples = Mapping[Any, Any]
@@ -125,7 +124,7 @@ def write_metrics(metrics: Metrics) -> bytes:
     class Families(Collector):
         def collect(self) -> Iterator[core.Metric]:
             for kind, name, text, labels, samples in _list_families(metrics):
-                family = kinds[kind](f"{_PREFIX}_{name}", text, labels=labels)
+                family = kinds[kind](f"gateway_metrics_{name}", text, labels=labels)
                 for values, value in sorted(samples.items()):
                     is_histogram = isinstance(value, Histogram)
                     sample = (value.cumulated(), value.sum_s) if is_histogram else (value,)

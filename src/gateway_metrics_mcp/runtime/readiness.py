@@ -23,7 +23,6 @@ _PROOF_S: Final = 15
 """How long an answered query proves readiness, in seconds: a server that is busy, and so slow to
 answer the probe, must stay in the load balancer."""
 _PATIENCE_S: Final = 3
-_SLOW: Final = f"the backend gave no answer within {_PATIENCE_S} seconds"
 
 Probe = Callable[[], Awaitable[object]]
 
@@ -52,7 +51,8 @@ class Readiness:
             # the next probe waits for the same task.
             task = self._task = asyncio.create_task(self._ask())
         await asyncio.wait([task], timeout=_PATIENCE_S)
-        return task.result() if task.done() else _SLOW
+        slow = f"the backend gave no answer within {_PATIENCE_S} seconds"
+        return task.result() if task.done() else slow
 
     async def _ask(self) -> str | None:
         obstacle = None

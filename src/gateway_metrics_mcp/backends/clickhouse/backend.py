@@ -45,14 +45,6 @@ logger = logging.getLogger(__name__)
 CONCURRENCY: Final = 8
 """Queries that run at once, and connections that are kept."""
 
-_CONNECT_TIMEOUT_S: Final = 10
-_GRACE_S: Final = 5
-"""Seconds the socket waits beyond the query's time limit: the server's own error says more."""
-_COLUMNS_AGE_S: Final = 60  # columns added while the server runs are found within a minute
-_KILL_TIMEOUT_S: Final = 2
-_KILL_EVERY_S: Final = 0.2
-# The compiler writes these two without quotes.
-_UNQUOTED: Final = (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
 _KILL: Final = "KILL QUERY WHERE query_id = {id:String} AND user = currentUser() ASYNC"
 _MEANING: Final = {
     "aggregate_functions_null_for_empty": "0",
@@ -162,11 +154,11 @@ class ClickHouseBackend(SqlEngine):
             return await self._limiter.run_in_thread(lambda: self._work(call, query, caller))
         except anyio.get_cancelled_exc_class():
             call.is_cancelled = True
-            with anyio.move_on_after(_KILL_TIMEOUT_S, shield=True):
+            with anyio.move_on_after(2, shield=True):  # without an answer, the time limit ends it
                 # Repeated, because a kill that arrives before the query has no effect.
                 while call.is_sent and not call.is_done:
                     await anyio.to_thread.run_sync(self._kill, call, abandon_on_cancel=True)
-                    await anyio.sleep(_KILL_EVERY_S)
+                    await anyio.sleep(0.2)
             raise
 
     def _work(self, call: _Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
@@ -212,10 +204,10 @@ class ClickHouseBackend(SqlEngine):
             return self._client
 
     def _stored(self, client: Client, table: str, source: str) -> dict[str, str]:
-        """The table's columns and types, cached for a minute."""
+        """The table's columns and types; those added while the server runs show within a minute."""
         now = time.monotonic()
         age, stored = self._columns.get(table, (-float("inf"), {}))
-        if now - age > _COLUMNS_AGE_S:
+        if now - age > 60:
             described = client.query(f"DESCRIBE TABLE {source}").result_rows
             stored = {row[0]: row[1] for row in described}
             self._columns[table] = (now, stored)
@@ -228,7 +220,9 @@ class ClickHouseBackend(SqlEngine):
             EngineError: if the statement uses one.
         """
         for name, published in self._layout.tables[table].items():
-            is_used = f'"{name}"' in statement.text or name in _UNQUOTED
+            # The compiler writes these two without quotes.
+            is_unquoted = name in (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
+            is_used = is_unquoted or f'"{name}"' in statement.text
             if is_used and name in stored and not fits(stored[name], published):
                 raise EngineError(
                     f"the column {name} of {table} is of type {stored[name]}, which is not of the"
@@ -295,8 +289,8 @@ def _open_client(address: Address, password: str, *, timeout_s: float) -> Client
         password=password,
         autogenerate_session_id=False,
         query_retries=0,
-        connect_timeout=_CONNECT_TIMEOUT_S,
-        send_receive_timeout=math.ceil(timeout_s) + _GRACE_S,
+        connect_timeout=10,
+        send_receive_timeout=math.ceil(timeout_s) + 5,  # the server's own time-out says more
         client_name="gateway-metrics-mcp",
         form_encode_query_params=True,  # in the body: proxies log URLs
         pool_mgr=get_pool_manager(maxsize=CONCURRENCY),

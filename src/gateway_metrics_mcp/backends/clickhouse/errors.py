@@ -48,8 +48,8 @@ _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]
         (158, 307, 396),
         QueryTooLargeError,
         (
-            "the question exceeds a limit of the ClickHouse user's profile; the log names it. Ask for"
-            " a shorter window or fewer groups"
+            "the question exceeds a limit of the ClickHouse user's profile; the log names it. Ask"
+            " for a shorter window or fewer groups"
         ),
     ),
     (

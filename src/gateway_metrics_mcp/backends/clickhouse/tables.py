@@ -20,8 +20,9 @@ _DDL_TYPES: Final = {
     "Map(Text, Text)": "Map(LowCardinality(String), String)",
     "Map(Text, Array(Text))": "Map(LowCardinality(String), Array(String))",
 }
-_OWN_VALUES: Final = frozenset(
-    ("TraceId", "SpanId", "ConversationId", "CreatedBySubject", "RequestPath", "McpServerUrl")
+_OWN_VALUES: Final = dict.fromkeys(
+    ("TraceId", "SpanId", "ConversationId", "CreatedBySubject", "RequestPath", "McpServerUrl"),
+    "Nullable(String)",
 )
 """Texts that differ from row to row, where LowCardinality's dictionary would save nothing."""
 
@@ -51,19 +52,14 @@ def create_table(table: str, columns: Mapping[str, str]) -> str:
     """The DDL of a table on one server or shard, partitioned by day and ordered by time."""
     width = max(map(len, columns)) + 2
     listed = ",\n".join(
-        f"    {quote_identifier(n):<{width}} {_type(n, t)}" for n, t in columns.items()
+        f"    {quote_identifier(n):<{width}} {_OWN_VALUES.get(n) or _DDL_TYPES[t]}"
+        for n, t in columns.items()
     )
     return (
         f"CREATE TABLE {table}\n(\n{listed}\n)\nENGINE = MergeTree\n"
         f"PARTITION BY toYYYYMMDD({TIME_COLUMN})\n"
         f"ORDER BY {TIME_COLUMN}"
     )
-
-
-def _type(name: str, published: str) -> str:
-    if name in _OWN_VALUES:
-        return "Nullable(String)"
-    return _DDL_TYPES[published]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ The SQL in sql/ defines the tenant and its traffic; the seed varies who, what an
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 import duckdb
@@ -87,7 +86,7 @@ def make_demo_data(cache: Path, *, seed: int, end_day: date, threads: int = 2) -
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _scratch(cache) as scratch:
-            made = scratch / "made"
+            made = Path(scratch, "made")
             _write(made, seed=seed, end_day=end_day, threads=threads)
             _move(made, directory)
         _remove_outdated(cache, family, keep=directory)
@@ -141,14 +140,9 @@ def _engine(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         yield engine
 
 
-@contextmanager
-def _scratch(cache: Path) -> Iterator[Path]:
+def _scratch(cache: Path) -> TemporaryDirectory[str]:
     """A temporary directory beside the data: a rename from it is atomic."""
-    scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=cache))
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return TemporaryDirectory(prefix=".making-", dir=cache, ignore_cleanup_errors=True)
 
 
 def _move(made: Path, directory: Path) -> None:
@@ -170,9 +164,9 @@ def _remove_outdated(cache: Path, family: str, *, keep: Path) -> None:
         for pattern in (f"{family}*", ".making-*"):
             for path in cache.glob(pattern):
                 with suppress(OSError):
-                    if path not in (keep, bin_) and path.stat().st_mtime < before:
+                    if path not in (keep, Path(bin_)) and path.stat().st_mtime < before:
                         # Renamed first, so that no process reads a half-deleted directory.
-                        path.rename(bin_ / path.name)
+                        path.rename(Path(bin_, path.name))
 
 
 def _first_column(engine: duckdb.DuckDBPyConnection, query: str) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,10 +67,8 @@ def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
     return EngineError(f"a Parquet file of {table} cannot be read; the log has the details")
 
 
-_MOST_ON_DISK: Final = "4GB"  # DuckDB's default is 90 % of the disk
 _INTERRUPT_EVERY_S: Final = 0.005
 _ROWS_AT_ONCE: Final = 500  # fetching all of 300,000 rows stops the event loop for 0.2 s
-_TURN_OF_OTHERS_S: Final = 0.0005
 
 
 class DuckDBBackend(SqlEngine):
@@ -134,8 +133,8 @@ class DuckDBBackend(SqlEngine):
         """One attempt; a database that a damaged file brought down is reopened."""
         connection = self._connection
         try:
-            job = _Job(connection, lambda cursor: self._answer(cursor, query, caller))
-            return await job.run(self._limiter)
+            answer = partial(self._answer, query=query, caller=caller)
+            return await _run_in_thread(connection, answer, self._limiter)
         except (duckdb.InternalException, duckdb.FatalException):
             if self._connection is connection:  # another query may have reopened it already
                 self._connection = self._connect()
@@ -175,7 +174,7 @@ class DuckDBBackend(SqlEngine):
         points: list[Row] = []
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             if points:  # a fetch holds the GIL and would win it again: let the event loop run
-                time.sleep(_TURN_OF_OTHERS_S)
+                time.sleep(0.0005)
             points += read_points(rows, statement, query, keys=len(result.key_names))
         if len(points) > self._row_cap:
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
@@ -205,51 +204,42 @@ class DuckDBBackend(SqlEngine):
         return statement.opened_by(clause, files=files)
 
 
-class _Job:
-    """One query in a worker thread, interrupted if its task is cancelled.
+async def _run_in_thread(
+    connection: duckdb.DuckDBPyConnection,
+    work: Callable[[duckdb.DuckDBPyConnection], Result],
+    limiter: ConcurrencyLimiter,
+) -> Result:
+    """Run one query in a worker thread, interrupted if its task is cancelled.
 
     DuckDB loses an interrupt that arrives before the statement starts, so it is repeated until
     the thread is done.
     """
+    # A cursor per query: threads that share a connection silently get wrong, empty results.
+    cursor = connection.cursor()
+    has_started = is_cancelled = False
+    done = threading.Event()
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        work: Callable[[duckdb.DuckDBPyConnection], Result],
-    ) -> None:
-        # A cursor per query: threads that share a connection silently get wrong, empty results.
-        self._cursor = connection.cursor()
-        self._work = work
-        self._is_cancelled = False
-        self._done = threading.Event()
-
-    async def run(self, limiter: ConcurrencyLimiter) -> Result:
-        started = False
-
-        def work() -> Result:
-            nonlocal started
-            started = True
-            return self._run()
-
+    def run() -> Result:
+        nonlocal has_started
+        has_started = True
         try:
-            return await limiter.run_in_thread(work)
-        except anyio.get_cancelled_exc_class():
-            self._is_cancelled = True
-            with anyio.CancelScope(shield=True):
-                while started and not self._done.is_set():
-                    with suppress(duckdb.ConnectionException):  # the thread has just closed it
-                        self._cursor.interrupt()
-                    await anyio.sleep(_INTERRUPT_EVERY_S)
-            raise
-
-    def _run(self) -> Result:
-        try:
-            if self._is_cancelled:
+            if is_cancelled:
                 raise InternalError("cancelled before it started")
-            return self._work(self._cursor)
+            return work(cursor)
         finally:
-            self._cursor.close()
-            self._done.set()
+            cursor.close()
+            done.set()
+
+    try:
+        return await limiter.run_in_thread(run)
+    except anyio.get_cancelled_exc_class():
+        is_cancelled = True
+        with anyio.CancelScope(shield=True):
+            while has_started and not done.is_set():
+                with suppress(duckdb.ConnectionException):  # the thread has just closed it
+                    cursor.interrupt()
+                await anyio.sleep(_INTERRUPT_EVERY_S)
+        raise
 
 
 def _make_spill_directory() -> str:
@@ -267,7 +257,7 @@ def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.
         ":memory:",
         config={
             **config,
-            "max_temp_directory_size": _MOST_ON_DISK,
+            "max_temp_directory_size": "4GB",  # the default is 90 % of the disk
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,  # or SQL could read Python variables

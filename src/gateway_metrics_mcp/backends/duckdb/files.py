@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 
@@ -23,15 +23,11 @@ IMPORT_RUN: Final = re.compile(
 )
 """The folder of a run of `import`, with its first and last day; older runs lack the days."""
 
-_RUN: Final = "import-"
 _LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15")
-_PARTITION: Final = "date="
 _DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
 _LONG_PARTITION: Final = len("date=2026-07-14")
 _GLOB: Final = frozenset("*?[]{}")
 _UNUSABLE: Final = "the data directory of this server cannot be used: the reason is in its log"
-_MARGIN: Final = timedelta(days=1)
-"""Partitions of other writers may be cut at local midnights; those of `import` are cut in UTC."""
 
 
 def read_directory(directory: Path) -> Path:
@@ -57,38 +53,27 @@ def read_directory(directory: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Days:
-    """The first and last day of a window, in ISO form, which compares as text."""
-
-    first: str
-    last: str
-
-    @classmethod
-    def of(cls, start: datetime, end: datetime, margin: timedelta) -> Self:
-        last = end - timedelta.resolution
-        return cls(f"{(start - margin).date()}", f"{(last + margin).date()}")
-
-
-@dataclass(frozen=True, slots=True)
 class _Window:
     """Decides by a folder's name whether it can hold rows of the window."""
 
-    days: _Days
-    near: _Days
-    """The window with one more day at each end."""
+    days: tuple[str, str]
+    """The first and last day of the window, in ISO form, which compares as text."""
+    near: tuple[str, str]
+    """The same with one more day at each end: partitions of other writers may be cut at local
+    midnights; those of `import` are cut in UTC."""
 
     def may_need(self, name: str, *, is_run: bool) -> bool:
         """Whether a file or folder of this name may hold rows of the window.
 
         Slices are quicker than a regular expression: there can be thousands of names.
         """
-        if len(name) == _LONG_RUN and name[-14:-10] == "-to-" and name[:7] == _RUN:
-            return name[-10:] >= self.days.first and name[-24:-14] <= self.days.last
-        if name.startswith(_PARTITION) and len(name) == _LONG_PARTITION:
+        if len(name) == _LONG_RUN and name[-14:-10] == "-to-" and name[:7] == "import-":
+            return name[-10:] >= self.days[0] and name[-24:-14] <= self.days[1]
+        if name.startswith("date=") and len(name) == _LONG_PARTITION:
             day = name[-10:]
             is_day = day[4] == day[7] == "-" and day.replace("-", "").isdecimal()
-            days = self.days if is_run else self.near
-            return not is_day or days.first <= day <= days.last
+            first, last = self.days if is_run else self.near
+            return not is_day or first <= day <= last
         return not name.startswith((".", "_"))
 
 
@@ -102,7 +87,11 @@ def find_files(table: Path, start: datetime, end: datetime) -> list[str]:
         EngineError: if a folder cannot be listed or is a link, or a name has wildcard
             characters, which DuckDB would read as a glob. An incomplete answer would be worse.
     """
-    window = _Window(_Days.of(start, end, timedelta()), _Days.of(start, end, _MARGIN))
+    last, day = end - timedelta.resolution, timedelta(days=1)
+    window = _Window(
+        (f"{start.date()}", f"{last.date()}"),
+        (f"{(start - day).date()}", f"{(last + day).date()}"),
+    )
     return list(_walk(table, str(table), window, is_run=False))
 
 

@@ -13,9 +13,6 @@ from gateway_metrics_mcp.runtime.network import is_loopback
 
 EXAMPLE_HOST: Final = "https://<org>.truefoundry.cloud"
 
-_VISIBLE: Final = re.compile(r"[!-~]+")
-_NOT_IN_PATHS: Final = re.compile(r'["<>\\^`{|}]')
-
 
 def read_host(text: str) -> str:
     """The control plane's address without a trailing slash; a path prefix is kept.
@@ -25,7 +22,7 @@ def read_host(text: str) -> str:
             repeat the address, which may hold a password.
     """
     text = text.strip()
-    if not _VISIBLE.fullmatch(text) or _NOT_IN_PATHS.search(text):
+    if not re.fullmatch(r"[!-~]+", text) or re.search(r'["<>\\^`{|}]', text):
         raise SettingsError(f"the gateway's host is not an address. Give {EXAMPLE_HOST}")
     if "?" in text or "#" in text:
         raise SettingsError("the gateway's host has a query or a fragment: give the address alone")

@@ -45,12 +45,7 @@ from gateway_metrics_mcp.runtime.logs import trace_headers
 
 SCOPE_NOTE: Final = "figures cover what this token may see"
 
-_LEGAL_TOKEN: Final = re.compile(r"[!-~]+")
 _CONNECT_TIMEOUT_S: Final = 10
-_ERROR_BODY_BYTES: Final = 64_000
-_BYTES_OF_ROW: Final = 200
-_ERROR_BODY_TIMEOUT_S: Final = 2
-_HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 
 
 class GatewayBackend:
@@ -120,7 +115,8 @@ class GatewayBackend:
             extensions={"timeout": {"connect": self._connect_timeout_s}},
         )
         body = await self._fetch(request, sent)
-        return await run_in_thread_if_large(len(body) // _BYTES_OF_ROW, self._read, body, query)
+        rows = len(body) // 200  # about as many bytes a row
+        return await run_in_thread_if_large(rows, self._read, body, query)
 
     def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
         """The request body."""
@@ -148,7 +144,7 @@ class GatewayBackend:
                 "there is no gateway token: set TFY_API_KEY to a personal access token or a "
                 "virtual account token"
             )
-        if not _LEGAL_TOKEN.fullmatch(caller.token or self._token or ""):
+        if not re.fullmatch(r"[!-~]+", caller.token or self._token or ""):
             raise SettingsError(
                 "the gateway token has a space, a line break or another character that no token "
                 "has: set TFY_API_KEY to the token alone, without `Bearer` or quotes"
@@ -240,7 +236,8 @@ class GatewayBackend:
                 request.headers["authorization"].removeprefix("Bearer "),
             )
         # A wrong host or path of the tenant's web app answers 200 with a page.
-        if response.headers.get("content-type", "").lower().startswith(_HTML_TYPES):
+        kind = response.headers.get("content-type", "").lower()
+        if kind.startswith(("text/html", "application/xhtml+xml")):
             raise WrongHostError(f"a web page answers there: {WRONG_HOST}")
         body = bytearray()
         async for part in _parts(response, self._max_body_bytes):
@@ -282,9 +279,9 @@ async def _read_start(response: httpx.Response) -> bytes:
     """The part of an error's body that arrives soon; the status counts without a body too."""
     parts = []
     with (
-        anyio.move_on_after(_ERROR_BODY_TIMEOUT_S),
+        anyio.move_on_after(2),
         suppress(httpx.HTTPError, OSError, GatewayError),
     ):
-        async for part in _parts(response, _ERROR_BODY_BYTES):
+        async for part in _parts(response, limit=64_000):
             parts.append(part)  # noqa: PERF401  # keep the parts that came before a failure
     return b"".join(parts)

@@ -56,18 +56,14 @@ class GatewayProbe:
         """
         try:
             with anyio.fail_after(_TIMEOUT_S):
-                return await self._ask()
+                if self._tls is None:  # in a thread: reading the certificates is slow
+                    self._tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+                proxy = find_proxy(self._url)
+                async with httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy) as transport:
+                    request = httpx.Request("HEAD", self._url)
+                    async with aclosing(await transport.handle_async_request(request)) as response:
+                        return response.status_code, response.headers.get("date", "")
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise explain_failure(error, _TIMEOUT_S) from None
         except (ValueError, ImportError):
             raise SettingsError("a variable of the proxy holds no usable address") from None
-
-    async def _ask(self) -> tuple[int, str]:
-        if self._tls is None:  # in a thread: reading the certificates is slow
-            self._tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
-        transport = httpx.AsyncHTTPTransport(verify=self._tls, proxy=find_proxy(self._url))
-        async with transport:
-            request = httpx.Request("HEAD", self._url)
-            response = await transport.handle_async_request(request)
-            async with aclosing(response):
-                return response.status_code, response.headers.get("date", "")

@@ -18,9 +18,6 @@ from gateway_metrics_mcp.query import Result
 from gateway_metrics_mcp.runtime.metrics import Metrics
 
 _FIRST_WAIT_S: Final = 0.2
-_LONGEST_WAIT_S: Final = 8
-_LATER: Final = 0.1
-"""Jitter, as a part of the wait the gateway asks for, so that clients do not all return at once."""
 
 Ask = Callable[[], Awaitable[Result | None]]
 
@@ -67,13 +64,14 @@ class Retries:
                 raise failed.pop()
             return await ask()
 
-        growing = tenacity.wait_exponential(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+        growing = tenacity.wait_exponential(_FIRST_WAIT_S, max=8)
         usual = growing + tenacity.wait_random(0, _FIRST_WAIT_S)
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = None if state.outcome is None else state.outcome.exception()
             if isinstance(error, GatewayMetricsError) and error.wait_s is not None:
-                return error.wait_s * random.uniform(1, 1 + _LATER)  # noqa: S311 - no secret
+                # Up to a tenth later, so that clients do not all return at once.
+                return error.wait_s * random.uniform(1, 1.1)  # noqa: S311 - no secret
             return usual(state)
 
         tries = tenacity.AsyncRetrying(

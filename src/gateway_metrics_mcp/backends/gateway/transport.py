@@ -69,9 +69,6 @@ class IdleTransports:
             await self._idle.popleft()[2].aclose()
 
 
-_GZIP: Final = 31  # zlib's wbits for a gzip header and the largest window
-
-
 async def unpack(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> AsyncIterator[bytes]:
     """The decompressed body; never more than `limit` + 1 bytes are decompressed.
 
@@ -84,7 +81,7 @@ async def unpack(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> Asy
     """
     if encoding not in ("identity", "gzip"):
         raise UnreadableResponseError("the gateway's answer has an encoding that was not requested")
-    unpacker = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding == "gzip" else None
     size = 0
     async for chunk in chunks:
         try:

@@ -25,7 +25,6 @@ from gateway_metrics_mcp.backends.sql.dialect import (
 from gateway_metrics_mcp.query import (
     METADATA,
     METADATA_PREFIX,
-    RATE_TYPES,
     Aggregation,
     Caller,
     Catalog,
@@ -57,6 +56,14 @@ _FUNCTIONS: Final[dict[AggregationType, Function]] = {
     "rateMax": "max",
     "ratePerMinute": "sum",
 }
+_PER: Final[dict[AggregationType, Literal["second", "minute"]]] = {
+    "rateSum": "second",
+    "rateAvg": "second",
+    "rateMin": "second",
+    "rateMax": "second",
+    "ratePerMinute": "minute",
+}
+"""The unit of a rate (R14)."""
 _SUBJECT_KINDS: Final = {
     "userEmail": "user",
     "virtualaccount": "virtualaccount",
@@ -289,7 +296,9 @@ class _Compiler:
         for aggregation in self._query.aggregations:
             name, type_ = aggregation.column, aggregation.type
             if type_ not in PERCENTILES:
-                outputs.append(Output(self._select(self._aggregate(aggregation)), per=_per(type_)))
+                outputs.append(
+                    Output(self._select(self._aggregate(aggregation)), per=_PER.get(type_))
+                )
                 continue
             if name not in lists:
                 number = self._finite(self._datasource.columns[name].table_column)
@@ -324,12 +333,6 @@ def _as_float(value: Scalar) -> Scalar:
     """A number as a double; -0.0 becomes 0.0, because ClickHouse's IN distinguishes them."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) + 0.0 if is_number else value
-
-
-def _per(type_: AggregationType) -> Literal["second", "minute"] | None:
-    if type_ not in RATE_TYPES:
-        return None
-    return "minute" if type_ == "ratePerMinute" else "second"
 
 
 def read_rows(

@@ -51,10 +51,6 @@ logger = logging.getLogger(__name__)
 FAILED: Final = 1
 EMPTY: Final = 4
 
-# Rows of a table without `--limit`: more than that belongs into a file (csv, json).
-_MOST_ROWS: Final = 1_000
-
-_MOST_SERIES: Final = 100_000
 _FILES: Final = ("csv", "json")
 
 # The tool's format for formats that only this command has.
@@ -125,15 +121,15 @@ def _has_no_budget(order: AskOptions) -> bool:
 
 
 def _add_presentation(order: AskOptions, raw: dict[str, Any]) -> None:
-    """Set the tool's format, and a default `limit`: all rows for files, fewer for a screen."""
+    """Set the tool's format, and a default `limit`: all rows for files, 1,000 for a screen."""
     if order.tool in ("query_distribution", "query_timeseries"):
         raw["format"] = _SENT.get(order.format, order.format)
     is_file = order.format in _FILES
     if order.tool == "query_timeseries":
         if is_file:
-            raw.setdefault("limit", _MOST_SERIES)
+            raw.setdefault("limit", 100_000)
     elif order.tool != "list_fields" and not is_file and order.settings.get("budget") is None:
-        raw.setdefault("limit", _MOST_ROWS)
+        raw.setdefault("limit", 1_000)
 
 
 def _validate(
@@ -193,14 +189,11 @@ def _finish(order: AskOptions, answer: Answer, checks: Checks) -> int:
         return int(Outcome.EXCEEDED)
     if not is_printed:
         return FAILED
-    if order.fails_if_empty and _has_no_rows(document):
+    has_rows = not isinstance(document, ReportDocument | ValueList) or not document.is_empty
+    if order.fails_if_empty and not has_rows:
         _tell(f"{PROGRAM}: no rows")
         return EMPTY
     return int(max(outcomes, default=Outcome.KEPT))
-
-
-def _has_no_rows(document: Document | None) -> bool:
-    return isinstance(document, ReportDocument | ValueList) and document.is_empty
 
 
 def _write(order: AskOptions, document: Document, budget: int) -> Answer:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway_metrics_mcp.cli.ask.filters import read_filters
-from gateway_metrics_mcp.cli.ask.layout import FORMATS, FORMATS_OF_FIELDS, FORMATS_OF_VALUES
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query import Catalog, did_you_mean, parse_json, quote
@@ -28,11 +27,12 @@ QUESTIONS: Final[Mapping[str, str]] = {
     "fields": "list_fields",
     "values": "list_values",
 }
+_OF_REPORTS: Final = ("table", "aligned", "exact", "csv", "json", "markdown", "explain")
 _FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
-    "distribution": FORMATS,
-    "timeseries": FORMATS,
-    "fields": FORMATS_OF_FIELDS,
-    "values": FORMATS_OF_VALUES,
+    "distribution": _OF_REPORTS,
+    "timeseries": _OF_REPORTS,
+    "fields": ("table", "markdown"),
+    "values": ("table", "aligned", "csv", "json", "markdown"),
 }
 FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "groupBy": ("--by",),
@@ -52,6 +52,7 @@ _HELP: Final[Mapping[str, str]] = {
     "--range": "a period: today, 'last 7 days', 'last month', 2026-07, 2026-07-14, now-7d",
     "--start": "the same, or ISO 8601; without --end a date reaches to now",
     "--limit": "rows (of a timeseries: series) to show",
+    "--measure": "a measure: errorRate, costPerRequest, share, ...; repeat, or separate by commas",
 }
 _METAVARS: Final[Mapping[str, str | tuple[str, str]]] = {
     "--by": "FIELD",
@@ -66,12 +67,7 @@ _METAVARS: Final[Mapping[str, str | tuple[str, str]]] = {
     "--interval": "LENGTH",
     "--search": "TEXT",
 }
-_MEASURE: Final = "a measure: errorRate, costPerRequest, share, ...; repeat, or separate by commas"
 _SHOWN: Final = ("backend", "token_file", "catalog", "budget", "all_row", "hide_emails", "timeout")
-_EPILOG: Final = (
-    "Exit codes: 0 answered; 1 failed; 2 wrong usage or question; 3 a --fail-if condition holds;"
-    " 4 no rows, with --fail-if-empty. Every other setting of the server is a flag here too."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +154,9 @@ def _build_parser(name: str) -> Parser:
     parser = Parser(
         f"{PROGRAM} {name}",
         description=f"{tool.title}: the answer of the tool {tool.name}.",
-        epilog=_EPILOG,
+        epilog="Exit codes: 0 answered; 1 failed; 2 wrong usage or question; 3 a --fail-if"
+        " condition holds; 4 no rows, with --fail-if-empty. Every other setting of the server is a"
+        " flag here too.",
     )
     question = parser.add_argument_group("the question")
     _add_arguments(question, tool.arguments)
@@ -202,15 +200,12 @@ def _add_aggregations(group: Any) -> None:
     """Add a flag per aggregation function, such as `--sum costInUSD`, and `--measure`."""
     collect = {"dest": "aggregations", "action": _Collect}
     for function in AGGREGATION_TYPES:
-        flags = dict.fromkeys((f"--{kebab(function)}", f"--{function}"))
+        # `--count-distinct` beside `--countDistinct`
+        kebab = re.sub("[A-Z]", lambda letter: f"-{letter[0].lower()}", function)
+        flags = dict.fromkeys((f"--{kebab}", f"--{function}"))
         text = f"{function} of a column; repeat, or separate by commas"
         group.add_argument(*flags, const=function, metavar="COLUMN", help=text, **collect)
-    group.add_argument("--measure", metavar="MEASURE", help=_MEASURE, **collect)
-
-
-def kebab(name: str) -> str:
-    """`count-distinct` for `countDistinct`."""
-    return re.sub("[A-Z]", lambda letter: f"-{letter[0].lower()}", name)
+    group.add_argument("--measure", metavar="MEASURE", help=_HELP["--measure"], **collect)
 
 
 def _explain_twice(given: Sequence[Given]) -> Iterator[str]:

@@ -12,10 +12,6 @@ from typing import Final
 
 from gateway_metrics_mcp.rendering.document import Note, Page, Pairs, Section, Table, write_lines
 
-FORMATS: Final = ("table", "aligned", "exact", "csv", "json", "markdown", "explain")
-FORMATS_OF_VALUES: Final = ("table", "aligned", "csv", "json", "markdown")
-FORMATS_OF_FIELDS: Final = ("table", "markdown")
-
 _MARKS: Final = re.compile(
     r"\\\|"  # escaped by us already
     r"|[\\`*<\[\]~]"

@@ -41,7 +41,6 @@ _LIMIT: Final = re.compile(
     rf"\s*(?P<any>any\s+)?(?P<name>\S.*?)\s*(?P<comparison>{'|'.join(_COMPARISONS)})"
     r"\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<percent>%|pp)?\s*"
 )
-_PARTS: Final = (RATIO, "pp", PERCENT)
 
 
 class Outcome(IntEnum):
@@ -117,14 +116,18 @@ def settle_limit(limit: Limit, question: ReportRequest) -> tuple[Limit, Value]:
     Raises:
         ValueError: if the answer has no such column, or the limit cannot apply to it.
     """
-    columns = {column.name: column for column in _list_columns(question)}
+    columns = {
+        column.name: column
+        for one in question.values
+        for column in ((one,) if question.earlier is None else compared(one))
+    }
     value = columns.get(limit.name) or columns.get(_spell(limit.name))
     if value is None:
         choice = did_you_mean(limit.name, columns)
         raise ValueError(f"unknown value {quote(limit.name)}. {choice}")
     if question.query.interval is not None and not limit.is_any:
         raise ValueError(f"a timeseries has no ALL row. For each bucket: any {limit.text}")
-    if limit.is_percent and value.unit not in _PARTS:
+    if limit.is_percent and value.unit not in (RATIO, "pp", PERCENT):
         raise ValueError(f"{value.name} is not in percent")
     number = limit.number
     if value.unit in (RATIO, "pp"):
@@ -134,11 +137,6 @@ def settle_limit(limit: Limit, question: ReportRequest) -> tuple[Limit, Value]:
             raise ValueError(f"{value.name} is a fraction of 1. Write {number:g}%, or {other}")
         number = number / 100 if limit.is_percent else number
     return Limit(limit.text, value.name, limit.comparison, number, False, limit.is_any), value
-
-
-def _list_columns(question: ReportRequest) -> Iterator[Value]:
-    for value in question.values:
-        yield from (value,) if question.earlier is None else compared(value)
 
 
 def _spell(name: str) -> str:

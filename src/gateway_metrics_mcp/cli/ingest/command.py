@@ -31,8 +31,6 @@ from gateway_metrics_mcp.query import quote
 from gateway_metrics_mcp.query.time.zone import read_zone
 
 PROGRAM: Final = "gateway-metrics-mcp import"
-_DEFAULT_TABLE: Final = "gateway_model_metrics"
-_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted, nothing was imported", file=sys.stderr)  # noqa: T201 - likewise
-        return _INTERRUPTED
+        return 130
     return 0
 
 
@@ -107,7 +105,7 @@ def run_import(options: ImportOptions) -> Report:
 
 def _make_plan(options: ImportOptions) -> Plan:
     preset = load_preset(options.preset) if options.preset else None
-    table = options.table or (preset.table if preset else _DEFAULT_TABLE)
+    table = options.table or (preset.table if preset else "gateway_model_metrics")
     if preset and table != preset.table:
         raise SettingsError(f"--preset {options.preset} fills the table {preset.table} alone")
     columns = published_tables()[table]

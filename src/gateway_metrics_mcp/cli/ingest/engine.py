@@ -28,12 +28,6 @@ BROKEN_LINE: Final = "the line: "
 _GOOD: Final = '"_verdict" IS NULL'
 _LEFT_OUT: Final = "\"_verdict\" = ''"
 _REFUSED: Final = "\"_verdict\" <> ''"
-_OWN_COLUMNS: Final = {
-    "_file": "INTEGER",
-    "_row": "BIGINT",
-    "_verdict": "TEXT",
-    "_refused": "TEXT",
-}
 # Type of a column -> the macro that parses it (reading.sql), and the reason if it cannot.
 _READERS: Final = {
     "TEXT": ("read_text", "not text"),
@@ -54,8 +48,6 @@ _COST: Final = """
 """
 _ROW_GROUP: Final = 122_880
 _VECTOR: Final = 2048  # DuckDB's row groups are multiples of this many rows
-_INTERRUPTED: Final = "Query interrupted"  # DuckDB's RuntimeError for Ctrl-C during a statement
-_PROGRESS_EVERY_S: Final = 0.2
 _PROGRESS_WIDTH: Final = 30
 
 
@@ -98,7 +90,8 @@ class Engine:
         self._columns = columns
         self._stream = stream
         connection.execute(_read_resource("reading.sql"))
-        connection.execute(DuckDialect().create_table("staged", {**_OWN_COLUMNS, **columns}))
+        own = {"_file": "INTEGER", "_row": "BIGINT", "_verdict": "TEXT", "_refused": "TEXT"}
+        connection.execute(DuckDialect().create_table("staged", own | dict(columns)))
 
     def check_constant(self, column: str, value: str) -> str | None:
         """Why a value of `--set` does not fit its column's type; None if it does."""
@@ -275,7 +268,7 @@ def open_database(
     except duckdb.Error as error:
         raise EngineError(_first_line(error)) from error
     except RuntimeError as error:
-        if str(error) != _INTERRUPTED:
+        if str(error) != "Query interrupted":  # what DuckDB raises for Ctrl-C
             raise
         raise KeyboardInterrupt from None
     finally:
@@ -302,7 +295,7 @@ def show_progress(engine: duckdb.DuckDBPyConnection, label: str, stream: TextIO)
             bar = "#" * round(share * _PROGRESS_WIDTH)
             stream.write(f"\r{label} [{bar:<{_PROGRESS_WIDTH}}] {share:4.0%}\x1b[K")
             stream.flush()
-            is_over = done.wait(_PROGRESS_EVERY_S)
+            is_over = done.wait(0.2)
 
     thread = threading.Thread(target=draw, daemon=True)
     thread.start()

@@ -28,8 +28,6 @@ _FORMATS: Final[dict[str, Format]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_DELIMITERS: Final = ",\t;|"
-_LONGEST_HEADER: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +119,11 @@ def _read_header(path: Path) -> tuple[str, tuple[str, ...]]:
     """
     with closing(_open_text(path)) as stream:
         try:
-            start = stream.read(_LONGEST_HEADER)
+            start = stream.read(1_000_000)
         except UnicodeDecodeError:
             raise SettingsError(f"{path} is not UTF-8 text") from None
     first = start.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = max(",\t;|", key=first.count)
     header = tuple(next(csv.reader(io.StringIO(start), delimiter=delimiter), ()))
     if not any(header):
         raise SettingsError(f"{path} has no header: its first line must name the columns")
@@ -145,7 +143,6 @@ def _open_text(path: Path) -> io.TextIOWrapper:
 REJECTS: Final = "rejects"
 # DuckDB wants a buffer larger than the longest line, hence twice this below.
 _LONGEST_LINE: Final = 16_000_000
-_NESTED: Final = ("STRUCT", "MAP", "UNION", "JSON", "VARIANT")
 
 
 def find_columns(
@@ -219,7 +216,7 @@ def _select_parquet(
 
 def _as_text(name: str, type_: str) -> str:
     quoted = quote_identifier(name)
-    if type_.startswith(_NESTED) or type_.endswith("]"):
+    if type_.startswith(("STRUCT", "MAP", "UNION", "JSON", "VARIANT")) or type_.endswith("]"):
         return f"to_json({quoted})::VARCHAR"
     return f"{quoted}::VARCHAR"
 

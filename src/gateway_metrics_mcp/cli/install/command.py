@@ -49,9 +49,6 @@ PROGRAM: Final = "gateway-metrics-mcp install"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PRINT: Final = "print"
 _SHOWN: Final = ("backend", "token_file", "catalog", "prompts", "timezone", "budget")
-_FROM_ENVIRONMENT: Final = (GATEWAY_HOST, f"{PREFIX}BACKEND")
-_NO_FLAGS: Final = ("backend", "token_file", "transport")  # written elsewhere, or always stdio
-_SMOKE_TEST_TIMEOUT_S: Final = 60
 # What clients started from a menu on macOS and Linux pass on: without the shell's PATH, `uvx` or
 # a virtual environment is not found, so the smoke test uses the same.
 _POOR_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -191,7 +188,7 @@ def _advise(entry: ServerEntry, machine: Machine, title: str) -> None:
 def _run_smoke_test(client: Client, entry: ServerEntry, environ: Mapping[str, str]) -> bool:
     """Start the server as the client would; whether it lists its tools."""
     env = {**_inherit(client, environ), **entry.resolve(environ)}
-    ask = partial(list_tools, entry.command, entry.args, env, timeout_s=_SMOKE_TEST_TIMEOUT_S)
+    ask = partial(list_tools, entry.command, entry.args, env, timeout_s=60)
     started = f"started as {client.title} would start it"
     try:
         tools = anyio.run(ask)
@@ -225,7 +222,9 @@ def _read_options(arguments: Mapping[str, Any], environ: Mapping[str, str]) -> I
     """
     flags = {name: arguments.get(name) for name in (*flag_names(), CONFIG)}
     # Of this environment only the backend counts: the entry's server runs in another one.
-    known = {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
+    known = {
+        name: environ[name] for name in (GATEWAY_HOST, f"{PREFIX}BACKEND") if environ.get(name)
+    }
     if revealed := find_embedded_credentials(flags["backend"] or ""):
         raise SettingsError(revealed)
     settings = read_settings(flags, known)
@@ -268,7 +267,8 @@ def _read_flags(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The given settings as flags with their values, for the entry's command line."""
     for name, value in given.items():
-        if value is None or name in _NO_FLAGS:
+        # These are written elsewhere, or always stdio.
+        if value is None or name in ("backend", "token_file", "transport"):
             continue
         is_path = name == CONFIG or isinstance(getattr(settings, name), Path)
         values = value if isinstance(value, list) else [value]

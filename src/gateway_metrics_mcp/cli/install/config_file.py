@@ -16,8 +16,6 @@ from gateway_metrics_mcp.errors import SettingsError
 
 _BOM: Final = "\ufeff"
 _PRIVATE: Final = 0o600
-_ANY_WRITER: Final = 0o222
-_MOST_BACKUPS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class ConfigFile:
             SettingsError: if the file is read-only.
         """
         with suppress(OSError):  # writing reports what is wrong with the file
-            if not self._mode() & _ANY_WRITER:
+            if not self._mode() & 0o222:  # nobody may write it
                 raise SettingsError(f"{self.path} is read-only: it is left as it is")
 
     def _mode(self) -> int:
@@ -96,7 +94,7 @@ class ConfigFile:
         if self.content is None:
             return None
         mode = self._mode()
-        for number in range(1, _MOST_BACKUPS):
+        for number in range(1, 1000):
             suffix = ".bak" if number == 1 else f".bak{number}"
             path = self.path.with_name(self.path.name + suffix)
             try:

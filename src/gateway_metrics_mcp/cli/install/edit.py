@@ -21,7 +21,6 @@ _INPUTS: Final = "inputs"
 _PARTS: Final = ("type", "command", "args", "env", *REMOTE_PARTS)
 _WITH_WORDS: Final = re.compile(r"=| -|://")  # a command with more in it than a path
 _HIDDEN: Final = '"…"'
-_CONTEXT: Final = 2
 _FORMAT_WORDS: Final[Mapping[str, Sequence[object]]] = {
     "type": ("stdio", "http", "sse", "promptString"),
     "description": ("The gateway token", "The password"),
@@ -56,15 +55,10 @@ class ConfigEdit:
 
         An allow-list, because a secret of another server cannot be recognised by its form.
         """
-        name, before = (
-            str(self.file.path),
-            "" if self.file.content is None else self._hide(self.old),
-        )
-        after = self._hide(self.new)
-        lines = unified_diff(
-            before.splitlines(), after.splitlines(), name, name, n=_CONTEXT, lineterm=""
-        )
-        return "\n".join(lines)
+        name = str(self.file.path)
+        before = [] if self.file.content is None else self._hide(self.old).splitlines()
+        after = self._hide(self.new).splitlines()
+        return "\n".join(unified_diff(before, after, name, name, n=2, lineterm=""))
 
     def _hide(self, text: Text) -> str:
         comments = [(a, b, _hide_comment(text.text[a:b])) for a, b in text.comments]

@@ -24,6 +24,7 @@ from gateway_metrics_mcp.settings import (
     GATEWAY_TOKEN,
     OUR_VARIABLES,
     PREFIX,
+    REFERENCE,
     REMOTE_SCHEMES,
     Settings,
     flag_names,
@@ -54,7 +55,6 @@ _BY_VARIABLE: Final = {
 _APART: Final = ("backend", "transport", "token_file", *SECRETS)  # decided separately, never kept
 _NO_SECRETS: Final = (GATEWAY_HOST, TOKEN_FILE, CLICKHOUSE_PASSWORD_FILE)
 _REFERENCE: Final = re.compile(r"\$\{(?:(?:env|(input)):)?([A-Za-z0-9_-]+)\}")  # without a default
-_ANY_REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
 _PROGRAM: Final = re.compile(
     r"(?:.*[\\/])?gateway[-_]metrics[-_]mcp(?:\[[a-z,]*\])?(?:\.exe|[@=<>~!].*)?"
 )
@@ -331,7 +331,7 @@ def _stays(setting: str | None, values: Sequence[str], given: Collection[str]) -
     """Whether a setting of the existing entry is still valid and not set by the command line."""
     if setting is None or setting in given or setting in _APART or not values:
         return False
-    if setting == CONFIG or any(_ANY_REFERENCE.fullmatch(value) for value in values):
+    if setting == CONFIG or any(REFERENCE.fullmatch(value) for value in values):
         return True  # a file or a reference: its contents are known only where the client runs
     value = [*values] if _is_list(setting) and len(values) > 1 else values[-1]
     try:

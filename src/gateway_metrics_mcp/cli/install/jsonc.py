@@ -17,7 +17,6 @@ _STRING_OR_COMMENT: Final = re.compile(
 )
 # Below Python's recursion limit: a hostile file is an error with a line, never a traceback.
 _DEEPEST: Final = 200
-_USUAL_INDENT: Final = "  "
 
 
 class JsoncError(ValueError):
@@ -277,7 +276,7 @@ class Text:
     def _unit(self) -> str:
         """The file's unit of indentation."""
         first = self.root.entries[0].start if self.root.entries else 0
-        return self._indent_at(first) or _USUAL_INDENT
+        return self._indent_at(first) or "  "
 
     def _indent_at(self, position: int) -> str:
         """The indentation of the line at a position."""
