@@ -148,6 +148,10 @@ class Settings(BaseModel):
     )
     threads: int = Field(2, ge=1, le=64, description="threads of the embedded engine")
     transport: Literal["stdio", "http", "sse"] = Field("stdio", description="how clients connect")
+    front: bool = Field(
+        True,
+        description="answer a client's first requests from kept answers while starting (stdio)",
+    )
     host: str = Field("127.0.0.1", description="address to listen on (over HTTP)")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on (over HTTP)")
     allowed_host: Hosts = Field(

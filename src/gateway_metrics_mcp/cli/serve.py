@@ -7,34 +7,57 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import socket
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
 
+from gateway_metrics_mcp.cli.front import Front
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.runtime.logs import announce
-from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.settings import CLICKHOUSE_PASSWORD_FILE, PREFIX, Settings, flag_names
 
 
-def serve(settings: Settings) -> int:
-    """Serve MCP over stdio or HTTP until a signal or the end of stdin; returns the exit code."""
+def serve(settings: Settings, front: Front | None = None, config: str | None = None) -> int:
+    """Serve MCP over stdio or HTTP until a signal or the end of stdin; returns the exit code.
+
+    `front` answers a stdio client's first requests before the SDK can; `config` is the settings
+    file.
+    """
     if settings.transport == "stdio":
         # The thread that reads stdin cannot be interrupted: let Ctrl-C end the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if settings.transport != "stdio" or not settings.front:
+        front = None
     gc.disable()  # imports create long-lived objects: collecting takes a tenth of the start-up time
     from gateway_metrics_mcp.server.app import build_server  # mcp takes half a second
 
+    if front is not None:
+        front.keep_for(*_list_files(settings, config))
     server = build_server(settings)
     gc.freeze()  # later collections skip everything imported so far
     gc.enable()
-    if settings.transport == "stdio":
+    if settings.transport != "stdio":
+        return _serve_mcp(server, settings)
+    with front or nullcontext():
         anyio.run(server.run_stdio_async)
-        return 0
-    return _serve_mcp(server, settings)
+    return 0
+
+
+def _list_files(settings: Settings, config: str | None) -> tuple[list[str], list[str]]:
+    """The files that a start reads: those whose text matters, and those with secrets."""
+    named = {
+        name: path for name in flag_names() if isinstance(path := getattr(settings, name), Path)
+    }
+    shown = [str(named.pop(name)) for name in ("catalog", "prompts") if name in named]
+    config = config or os.environ.get(f"{PREFIX}CONFIG")
+    secrets = [*named.values(), *filter(None, [os.environ.get(CLICKHOUSE_PASSWORD_FILE)])]
+    return [*shown, *filter(None, [config])], [str(path) for path in secrets]
 
 
 def _serve_mcp(server: Any, settings: Settings) -> int:

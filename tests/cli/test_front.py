@@ -1,0 +1,292 @@
+"""The start-up front of stdio: a second start says the same bytes, before the SDK can."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from gateway_metrics_mcp.cli.front import SECRETS, VARIABLES
+from gateway_metrics_mcp.settings import CLICKHOUSE_PASSWORD, GATEWAY_TOKEN, OUR_VARIABLES
+
+TOKEN: Final = "tok-secret-9876"  # noqa: S105 - planted: nothing may hold it
+MODERN: Final = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+}
+LISTS: Final = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+# Both programs lie in one folder, so that they see the same search path.
+SERVE: Final = "from gateway_metrics_mcp.cli.main import main\nraise SystemExit(main({argv!r}))\n"
+# The front alone: what it says, it says without the SDK.
+FRONT_ONLY: Final = """
+import os, sys
+from gateway_metrics_mcp.cli.front import Front
+front = Front.open({argv!r}, os.environ)
+if front._thread is None:
+    raise SystemExit("nothing is kept")
+front._thread.join()
+assert "mcp" not in sys.modules
+"""
+
+
+def handshake(version: str) -> list[dict[str, Any]]:
+    client = {"clientInfo": {"name": "test", "version": "1"}, "capabilities": {}}
+    return [
+        {"id": 0, "method": "initialize", "params": {"protocolVersion": version, **client}},
+        {"method": "notifications/initialized"},
+        *({"id": number, "method": method} for number, method in enumerate(LISTS, 1)),
+    ]
+
+
+def stateless() -> list[dict[str, Any]]:
+    methods = ("server/discover", *LISTS)
+    return [
+        {"id": f"call-{number}", "method": method, "params": {"_meta": MODERN}}
+        for number, method in enumerate(methods)
+    ]
+
+
+ERAS: Final = {
+    **{version: handshake(version) for version in ("2024-11-05", "2025-06-18", "2025-11-25")},
+    "2026-07-28": stateless(),
+}
+
+
+@dataclass
+class Bench:
+    """A folder with the two programs, and what a process says to lines."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def kept(self) -> list[Path]:
+        """The kept files."""
+        return sorted((self.folder / "cache/gateway-metrics-mcp/front").glob("*.lines"))
+
+    def ask(
+        self,
+        messages: Sequence[dict[str, Any] | bytes],
+        *argv: str,
+        program: str = SERVE,
+        answers: int | None = None,
+    ) -> tuple[list[bytes], int, str]:
+        """The lines that it answers, its exit code and its stderr."""
+        path = self.folder / "programs" / ("serve.py" if program is SERVE else "front.py")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(program.format(argv=[*argv]), "utf-8")
+        lines = [
+            each if isinstance(each, bytes) else json.dumps({"jsonrpc": "2.0", **each}).encode()
+            for each in messages
+        ]
+        if answers is None:
+            answers = sum(b'"id"' in line for line in lines)
+        with subprocess.Popen(  # noqa: S603 - this Python, our programs
+            [sys.executable, str(path)],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdin.write(b"".join(line + b"\n" for line in lines))
+            process.stdin.flush()
+            said = [process.stdout.readline() for _ in range(answers)]
+            process.stdin.close()
+            said += process.stdout.readlines()
+            err = process.stderr.read().decode()
+        return said, process.returncode, err
+
+    def ask_front(self, messages: Sequence[dict[str, Any] | bytes], *argv: str) -> list[bytes]:
+        """What the front says without the SDK; nothing if it has nothing kept."""
+        return self.ask(messages, *argv, program=FRONT_ONLY, answers=0)[0]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    kept = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
+    variables = {name: os.environ[name] for name in kept if name in os.environ}
+    variables |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), GATEWAY_TOKEN: TOKEN}
+    return Bench(tmp_path, variables)
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_second_start_says_the_same_bytes_before_the_sdk(bench: Bench, era: str) -> None:
+    first, code, _ = bench.ask(ERAS[era])
+    assert code == 0
+    assert sorted(bench.ask_front(ERAS[era])) == sorted(first)
+    again, code, err = bench.ask(ERAS[era])
+    assert sorted(again) == sorted(first)
+    assert (code, err) == (0, "")
+    bench.environment["GATEWAY_METRICS_FRONT"] = "false"
+    assert sorted(bench.ask(ERAS[era])[0]) == sorted(first)
+
+
+def test_other_ids_get_the_same_answers_with_theirs(bench: Bench) -> None:
+    first, _, _ = bench.ask(ERAS["2025-11-25"])
+    other = [{**m, "id": f"x.{m['id']}"} if "id" in m else m for m in ERAS["2025-11-25"]]
+    for before, after in zip(sorted(first), sorted(bench.ask_front(other)), strict=True):
+        told, now = json.loads(before), json.loads(after)
+        assert now.pop("id") == f"x.{told.pop('id')}"
+        assert now == told
+
+
+def test_another_client_is_answered_by_the_sdk(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    assert bench.ask_front(ERAS["2024-11-05"]) == []
+    newer, _, _ = bench.ask(ERAS["2024-11-05"])
+    assert json.loads(newer[0])["result"]["protocolVersion"] == "2024-11-05"
+    assert len(bench.ask_front(ERAS["2024-11-05"])) == len(newer)
+    assert len(bench.ask_front(ERAS["2025-11-25"])) == len(newer)
+
+
+def test_all_else_reaches_the_sdk_unchanged_and_in_order(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    call = {"name": "list_fields", "arguments": {"datasource": "modelMetrics"}}
+    others: list[dict[str, Any] | bytes] = [
+        b"not JSON",
+        b'{"jsonrpc":"2.0","id":21,"method":"tools/list","method":"tools/lost"}',
+        b'{"jsonrpc":"2.0","id":22,"method":"tools\\/list"}',
+        b"[]",
+        {"id": 23, "method": "tools/call", "params": call},
+        {"id": 24, "method": "prompts/get", "params": {"name": "no-such"}},
+        {"id": 25, "method": "tools/list", "params": {"cursor": "1"}},
+        {"id": 26, "method": "ping"},
+    ]
+    messages = [*ERAS["2025-11-25"], *others]
+    bench.environment["GATEWAY_METRICS_FRONT"] = "false"
+    expected, _, _ = bench.ask(messages, answers=11)
+    del bench.environment["GATEWAY_METRICS_FRONT"]
+    assert {json.loads(line)["id"] for line in expected} >= {21, 22, 23, 24, 26}
+    said, code, _ = bench.ask(messages, answers=11)
+    assert sorted(said) == sorted(expected)
+    assert code == 0
+
+
+def test_a_start_that_is_refused_stays_refused(bench: Bench) -> None:
+    prompts = bench.folder / "prompts"
+    prompts.mkdir()
+    (prompts / "own.md").write_text("+++\ntitle = 'Own'\ndescription = 'Own.'\n+++\nHello", "utf-8")
+    argv = ("--prompts", str(prompts))
+    assert bench.ask(ERAS["2025-11-25"], *argv)[1] == 0
+    assert bench.ask_front(ERAS["2025-11-25"], *argv)
+    (prompts / "broken.md").write_text("no front matter", "utf-8")
+    assert bench.ask_front(ERAS["2025-11-25"], *argv) == []
+    said, code, err = bench.ask(ERAS["2025-11-25"], *argv, answers=0)
+    assert (said, code) == ([], 1)
+    assert "broken.md" in err
+
+
+def test_a_start_that_fails_keeps_nothing(bench: Bench) -> None:
+    assert bench.ask(ERAS["2025-11-25"], "--timezone", "Mars/Base", answers=0)[1] == 1
+    assert bench.kept == []
+
+
+def _write_config(bench: Bench) -> list[str]:
+    (bench.folder / "config.toml").write_text("budget = 4000", "utf-8")
+    return ["--config", "config.toml"]
+
+
+def _change_config(bench: Bench) -> None:
+    (bench.folder / "config.toml").write_text("budget = 5000", "utf-8")
+
+
+def _write_token(bench: Bench) -> list[str]:
+    (bench.folder / "token").write_text(TOKEN, "utf-8")
+    return ["--token-file", "token"]
+
+
+def _empty_token(bench: Bench) -> None:
+    (bench.folder / "token").write_text("", "utf-8")
+
+
+def _use_nothing(_bench: Bench) -> list[str]:
+    return []
+
+
+def _set_zone(bench: Bench) -> None:
+    bench.environment["GATEWAY_METRICS_TIMEZONE"] = "Europe/Berlin"
+
+
+def _misspell(bench: Bench) -> None:
+    bench.environment["GATEWAY_METRICS_TIMEZON"] = "Europe/Berlin"
+
+
+def _unset_token(bench: Bench) -> None:
+    del bench.environment[GATEWAY_TOKEN]
+
+
+def _damage(bench: Bench) -> None:
+    (kept,) = bench.kept
+    kept.write_bytes(kept.read_bytes().replace(b"tools", b"fools"))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "change"),
+    [
+        (_write_config, _change_config),
+        (_write_token, _empty_token),
+        (_use_nothing, _set_zone),
+        (_use_nothing, _misspell),
+        (_use_nothing, _unset_token),
+        (_use_nothing, _damage),
+    ],
+)
+def test_a_change_ends_what_is_kept(
+    bench: Bench, prepare: Callable[[Bench], list[str]], change: Callable[[Bench], None]
+) -> None:
+    argv = prepare(bench)
+    assert bench.ask(ERAS["2025-11-25"], *argv)[1] == 0
+    assert bench.ask_front(ERAS["2025-11-25"], *argv)
+    change(bench)
+    assert bench.ask_front(ERAS["2025-11-25"], *argv) == []
+
+
+def test_an_answer_that_the_sdk_gives_otherwise_is_kept_no_longer(bench: Bench) -> None:
+    first, _, _ = bench.ask(ERAS["2025-11-25"])
+    (kept,) = bench.kept
+    _, _, body = kept.read_bytes().partition(b"\n")
+    from hashlib import sha256
+
+    body = body.replace(b"query_distribution", b"query_distributiom")
+    kept.write_bytes(sha256(body).hexdigest().encode() + b"\n" + body)
+    bench.ask(ERAS["2025-11-25"])
+    assert bench.kept == []
+    assert sorted(bench.ask(ERAS["2025-11-25"])[0]) == sorted(first)
+
+
+def test_secrets_are_not_kept_and_their_values_do_not_matter(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    (kept,) = bench.kept
+    assert TOKEN.encode() not in kept.read_bytes()
+    bench.environment[GATEWAY_TOKEN] = "tok-secret-other"
+    assert bench.ask_front(ERAS["2025-11-25"])
+
+
+def test_off_keeps_and_says_nothing(bench: Bench) -> None:
+    bench.environment["GATEWAY_METRICS_FRONT"] = "false"
+    bench.ask(ERAS["2025-11-25"])
+    assert bench.kept == []
+
+
+def test_the_kept_file_is_the_users_alone(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    (kept,) = bench.kept
+    assert kept.stat().st_mode & 0o077 == 0
+    assert kept.parent.stat().st_mode & 0o077 == 0
+
+
+def test_it_sees_the_variables_of_the_settings() -> None:
+    assert set(OUR_VARIABLES) <= set(VARIABLES)
+    assert set(SECRETS) == {GATEWAY_TOKEN, CLICKHOUSE_PASSWORD}
