@@ -106,6 +106,7 @@ def test_every_setting_is_a_variable(name: str) -> None:
         "drain": "2",
         "allowed_origin": "https://a.example.com, https://b.example.com",
         "cors_origin": "https://a.example.com",
+        "front": "false",
         "metrics": "false",
         "log_level": "INFO",
         "log_format": "json",
