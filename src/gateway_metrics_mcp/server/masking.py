@@ -24,13 +24,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
 
 import anyio
 import platformdirs
-from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import (
@@ -57,6 +56,14 @@ from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 from gateway_metrics_mcp.settings import Settings
+
+if TYPE_CHECKING:  # `ask` masks without the SDK
+    from mcp.server.context import (
+        CallNext,
+        HandlerResult,
+        ServerMiddleware,
+        ServerRequestContext,
+    )
 
 _DIGITS: Final = 10
 """Hexadecimal digits of a hash. With 40 bits, two of 10,000 addresses collide in one of 20,000

@@ -9,10 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
-
-from mcp_types import Tool as PublishedTool
-from mcp_types import ToolAnnotations
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import (
@@ -56,6 +53,9 @@ from gateway_metrics_mcp.server.masking import EmailMask, MaskingBackend
 from gateway_metrics_mcp.server.texts import read_prompt
 from gateway_metrics_mcp.server.view_page import link_view
 from gateway_metrics_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from mcp_types import Tool as PublishedTool
 
 _WORDS: Final = Words(link=write_link)
 
@@ -141,6 +141,9 @@ class Tool:
 
     def publish(self, *, has_view: bool = False) -> PublishedTool:
         """The tool for `tools/list`; `has_view` links query tools to the interactive view."""
+        from mcp_types import Tool as PublishedTool  # not for `ask`: the protocol's types are heavy
+        from mcp_types import ToolAnnotations
+
         is_shown = has_view and issubclass(self.arguments, QueryArguments)
         return PublishedTool(
             name=self.name,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mcp.server.apps import Apps
+if TYPE_CHECKING:  # `ask` links no view, and needs no SDK
+    from mcp.server.apps import Apps
 
 VIEW_URI: Final = "ui://gateway-metrics/view"
 VIEW_META: Final = "gateway-metrics/view"
@@ -39,6 +40,8 @@ def _read(name: str) -> str:
 
 def offer_view() -> Apps:
     """The MCP Apps extension with the page; it requests no domain and no permission."""
+    from mcp.server.apps import Apps
+
     apps = Apps()
     apps.add_html_resource(
         VIEW_URI,
