@@ -118,6 +118,7 @@ class Sample:
     """A backend that answers with one sample. ALL, which it lacks, is the rows' sum or maximum."""
 
     description = "a sample"
+    is_by_rulings = False
 
     def __init__(self, body: dict[str, Any]) -> None:
         self._body = body

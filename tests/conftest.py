@@ -230,6 +230,7 @@ class _Recorder:
     """A backend that answers every query with the same rows, and keeps what it was sent."""
 
     description = "a recorder"
+    is_by_rulings = False
 
     def __init__(self, catalog: Catalog, sent: list[Query], names: tuple[str, ...]) -> None:
         self._catalog = catalog

@@ -57,6 +57,8 @@ class Counting:
     engine: Backend
     asked: int = 0
 
+    is_by_rulings = False
+
     @property
     def description(self) -> str:
         return self.engine.description

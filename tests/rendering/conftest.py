@@ -51,6 +51,7 @@ class CannedBackend:
     """
 
     description = "canned rows"
+    is_by_rulings = False
 
     def __init__(
         self,

@@ -152,6 +152,7 @@ async def test_groups_that_none_of_the_rows_is_in_are_not_told_as_no_rows() -> N
         """Rows of virtual accounts alone."""
 
         description = "accounts"
+        is_by_rulings = False
 
         async def query(self, query: Query, caller: Caller) -> Result:
             assert caller.is_tenant_admin

@@ -69,6 +69,8 @@ class Recorder:
     listings: int = 0
     change: Change | None = None
 
+    is_by_rulings = False
+
     @property
     def description(self) -> str:
         return self.backend.description

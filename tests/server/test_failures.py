@@ -121,6 +121,7 @@ async def test_a_backend_that_comes_up_later_answers(
 
 class _Broken:
     description = "broken"
+    is_by_rulings = False
 
     async def query(self, query: Query, caller: Caller) -> Result:
         raise RuntimeError(f"at https://gateway.example.com with {TOKEN}: {query} {caller}")

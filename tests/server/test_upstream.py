@@ -182,6 +182,7 @@ class _Gate:
     """A backend whose queries wait: each tells that it came, and how it ended."""
 
     description = "a gate"
+    is_by_rulings = False
 
     def __init__(self) -> None:
         self.arrived: dict[bool, anyio.Event] = {True: anyio.Event(), False: anyio.Event()}

@@ -15,6 +15,10 @@ class Backend(Protocol):
     def description(self) -> str:
         """What it is, for operators; without tokens or credentials."""
 
+    @property
+    def is_by_rulings(self) -> bool:
+        """Whether its groups are those of the rulings: no row is missing, none is hidden."""
+
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query, restricted to those the caller may see (R23).
 

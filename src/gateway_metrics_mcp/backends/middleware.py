@@ -229,6 +229,11 @@ class BackendStack:
         """The wrapped backend's description."""
         return self._backend.description
 
+    @property
+    def is_by_rulings(self) -> bool:
+        """As the wrapped backend's."""
+        return self._backend.is_by_rulings
+
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows; from the cache if it has them, then with `age_s`.
 

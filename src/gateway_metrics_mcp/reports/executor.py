@@ -53,6 +53,7 @@ from gateway_metrics_mcp.reports.plan import (
     list_steps,
     list_unasked,
     plan_queries,
+    whole_query,
 )
 from gateway_metrics_mcp.reports.report import Report, is_empty
 from gateway_metrics_mcp.reports.request import ReportRequest
@@ -157,6 +158,7 @@ class QueryExecutor:
             has_all_row=self.has_all_row,
             most=self.most_calls - self.calls,
             present=[name for name in listed if name not in grouped],
+            is_by_rulings=self.backend.is_by_rulings,
         )
 
     async def _run_plan(self, request: ReportRequest) -> tuple[dict[QueryRole, Result], Gaps]:
@@ -177,6 +179,9 @@ class QueryExecutor:
             if role.is_coverage or (query.interval is not None and request.query.interval is None):
                 gaps[role.is_before] = find_gap(query, result)
                 result = fold(query, result)
+            elif role.is_ungrouped and role.rows is None and query.group_by:
+                by_bucket = query.interval is not None
+                result = fold(whole_query(query), result, by_bucket=by_bucket)
             if not role.is_coverage:
                 results[role] = result
         return results, gaps

@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query import (
+    METADATA,
     METADATA_PREFIX,
     TOTAL,
     Aggregation,
@@ -58,17 +59,42 @@ def bucketed(query: Query) -> Query:
     return query.model_copy(update={"type": "timeseries", "interval": interval})
 
 
-def fold(query: Query, result: Result) -> Result:
-    """A bucketed result added up to the one row of the ungrouped query (R1)."""
-    counts = {a.key for a in query.aggregations if a.type == "count"} | {TOTAL}
-    rows = [point.values for point in result.points]
-    sums: list[Number | None] = [
-        add_up(row[i] for row in rows) if rows else (0 if name in counts else None)
-        for i, name in enumerate(result.value_names)
+def fold(query: Query, result: Result, *, by_bucket: bool = False) -> Result:
+    """The values of `query`, without its groups, added up from a result that has more rows (R1).
+
+    One row; or `by_bucket` a row for each bucket that has rows.
+    """
+    types = {a.key: a.type for a in query.aggregations} | {TOTAL: "count"}
+    names = [name for name in result.value_names if name in types]
+    rows: dict[datetime | None, list[DataPoint]] = {} if by_bucket else {None: []}
+    for point in result.points:
+        rows.setdefault(point.start if by_bucket else None, []).append(point)
+    places = [(types[name], result.value_names.index(name)) for name in names]
+    points = [
+        DataPoint((), tuple(_fold(type_, [p.values[i] for p in of]) for type_, i in places), start)
+        for start, of in sorted(rows.items())  # one None, or instants alone
     ]
-    return Result(
-        (), result.value_names, (DataPoint((), tuple(sums)),), result.notes, result.is_by_rulings
-    )
+    return Result((), tuple(names), tuple(points), result.notes, result.is_by_rulings)
+
+
+def _fold(type_: str, values: Sequence[Number | None]) -> Number | None:
+    if type_ in ("min", "max"):
+        present = [value for value in values if value is not None]
+        return (min if type_ == "min" else max)(present, default=None)
+    return add_up(values) if values or type_ != "count" else 0
+
+
+def adds_up(query: Query) -> bool:
+    """Whether ALL can be computed exactly from an engine's groups: each row is in one of them.
+
+    Not by team or metadata key, of which a row can have several, nor by a kind of subject, which
+    leaves out the rows of other kinds (R5, R7); and not for percentiles, averages or distinct
+    counts.
+    """
+    types = {aggregation.type for aggregation in query.aggregations}
+    # In a timeseries only shares need ALL, and they exist of sums and counts alone.
+    is_exact = query.interval is not None or types <= {"sum", "count", "min", "max"}
+    return is_exact and not _OVERLAPPING & set(query.group_by)
 
 
 def find_gap(query: Query, result: Result) -> MissingStart | None:
@@ -87,6 +113,9 @@ MOST_CALLS: Final = 6
 
 _KEPT_FOR_SPLIT: Final = 2
 """Calls reserved for the cost drivers, which need two if some model calls have no price."""
+
+
+_OVERLAPPING: Final = frozenset(("team", METADATA, "userEmail", "virtualaccount", "virtualAccount"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +140,19 @@ def plan_queries(
     has_all_row: bool = True,
     most: int = MOST_CALLS,
     present: Sequence[str] = (),
+    is_by_rulings: bool = False,
 ) -> dict[QueryRole, Query]:
     """The queries of a request by role, at most `most` different ones.
 
     If calls run short, checks and the ALL rows of measures are left out. `present` are fields to
-    check for filtered values that no row has.
+    check for filtered values that no row has. If the backend's groups are those of the rulings,
+    ALL may have the query of the rows, from whose groups it is then added up.
 
     Raises:
         InvalidQueryError: if even that takes more than `most` calls.
     """
-    # ALL is queried rather than added up: percentiles, averages, distinct counts and overlapping
-    # groups do not add up. A timeseries shows no ALL row, but its shares need one.
+    # A gateway is asked for ALL: it can leave out groups. So is an engine where groups overlap or
+    # values do not add up. A timeseries shows no ALL row, but its shares need one.
     shows_all = has_all_row and request.query.interval is None
     has_share = any(isinstance(value.source, Share) for value in request.values)
     needs_all = bool(request.query.group_by) and (shows_all or has_share)
@@ -134,14 +165,13 @@ def plan_queries(
         # against a time before the data, and run rates of a month with a late start, mislead.
         is_spread = is_before or (request.earlier is not None and is_extrapolated(request))
         planned[QueryRole(is_before)] = bucketed(query) if is_before else query
+        is_derived = is_by_rulings and not is_spread and adds_up(query)
         if needs_all:
-            whole = _whole(query)
-            planned[QueryRole(is_before, is_ungrouped=True)] = (
-                bucketed(whole) if is_spread else whole
-            )
+            whole = bucketed(whole_query(query)) if is_spread else whole_query(query)
+            planned[QueryRole(is_before, is_ungrouped=True)] = query if is_derived else whole
         for rows, aggregations in extras.items():
             planned[QueryRole(is_before, rows=rows)] = _choose_rows(query, rows, aggregations)
-            if needs_all and query.interval is None:
+            if needs_all and not is_derived and query.interval is None:
                 whole = _choose_rows(_ungrouped(query), rows, aggregations)
                 optional[QueryRole(is_before, is_ungrouped=True, rows=rows)] = whole
     count = count_queries(planned)
@@ -255,7 +285,7 @@ def _ungrouped(query: Query) -> Query:
     return query.model_copy(update={"group_by": ()})
 
 
-def _whole(query: Query) -> Query:
+def whole_query(query: Query) -> Query:
     """The query without group-by; in a timeseries with the additive values that shares need."""
     whole = _ungrouped(query)
     if query.interval is None:
@@ -292,11 +322,16 @@ def list_steps(request: ReportRequest, planned: Mapping[QueryRole, Query]) -> li
     steps = []
     if needs_group_count(request):
         steps.append(Step("first, how many groups there are", count_query(request)))
-    return steps + [_step(request, role, query) for role, query in planned.items()]
+    roles: dict[Query, list[QueryRole]] = {}
+    for role, query in planned.items():
+        roles.setdefault(query, []).append(role)
+    return steps + [_step(request, shared, query) for query, shared in roles.items()]
 
 
-def _step(request: ReportRequest, role: QueryRole, query: Query) -> Step:
-    purpose, local = _describe(role), request.local
+def _step(request: ReportRequest, roles: Sequence[QueryRole], query: Query) -> Step:
+    purpose, local = _describe(roles[0]), request.local
+    if query.group_by and any(role.is_ungrouped and role.rows is None for role in roles):
+        purpose += "; ALL is added up from them"
     if local is None or query.interval is None:
         return Step(purpose, query)
     step = choose_step(query, local)

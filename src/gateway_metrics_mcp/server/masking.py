@@ -208,6 +208,11 @@ class MaskingBackend:
         """The wrapped backend's description."""
         return self._backend.description
 
+    @property
+    def is_by_rulings(self) -> bool:
+        """As the wrapped backend's."""
+        return self._backend.is_by_rulings
+
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows with hashes; a hash in a filter is looked up among the window's values.
 

@@ -31,6 +31,7 @@ class Failing:
     """A backend that fails in a way of choice."""
 
     description = "failing"
+    is_by_rulings = False
     most_queries = 100
 
     def __init__(self, error: Exception) -> None:

@@ -124,6 +124,7 @@ class Watching:
     """An engine, and when its queries begin and how they end."""
 
     description = "watching"
+    is_by_rulings = False
 
     def __init__(self, backend: DuckDBBackend) -> None:
         self._backend = backend
@@ -229,6 +230,7 @@ class Gate:
     """A backend whose queries wait until it is opened."""
 
     description = "a gate"
+    is_by_rulings = False
     most_queries = 100
 
     def __init__(self) -> None:

@@ -59,6 +59,9 @@ class GatewayBackend:
     connections each query takes a TLS handshake, three times the processor time.
     """
 
+    is_by_rulings = False
+    """It restricts rows to the token's rights and may leave out groups without saying so."""
+
     def __init__(
         self,
         host: str,

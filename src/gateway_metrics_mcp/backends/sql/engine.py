@@ -25,6 +25,7 @@ from gateway_metrics_mcp.query.scope import apply_scope
 class SqlEngine(ABC):
     """The base class of engines that answer with SQL."""
 
+    is_by_rulings = True
     _dialect: ClassVar[Dialect]
 
     def __init__(self, catalog: Catalog, timeout_s: float, row_cap: int, most_queries: int) -> None:
