@@ -68,8 +68,8 @@ class Recorder:
     callers: list[Caller] = field(default_factory=list)
     listings: int = 0
     change: Change | None = None
-
-    is_by_rulings = False
+    is_by_rulings: bool = False
+    """Whether ALL may be added up from the groups, as from an engine, or is asked."""
 
     @property
     def description(self) -> str:
@@ -126,6 +126,7 @@ class World:
         now: datetime = NOW,
         change: Change | None = None,
         catalog: Path | None = None,
+        is_by_rulings: bool = False,
         **settings: Any,
     ) -> tuple[str, bool]:
         """The text of the tool that fits, through an MCP client, and whether it is an error."""
@@ -136,7 +137,7 @@ class World:
         engine = self.engine
         if catalog is not None:
             engine = DuckDBBackend(self.directory, load_catalog(catalog), threads=1)
-        self.recorder = Recorder(engine, change=change)
+        self.recorder = Recorder(engine, change=change, is_by_rulings=is_by_rulings)
         options = Settings(**{"budget": BUDGET, "catalog": catalog, **settings})
         server = build_server(options, backend=self.recorder, clock=lambda: now)
 

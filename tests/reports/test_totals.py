@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -166,3 +167,69 @@ def test_a_little_of_virtual_accounts_is_not_put_down_to_new_data(world: World) 
 
     assert reasons_of(text) == [ACCOUNTS]
     assert "# rows add up to 1 total (0.3%) less than ALL" in text
+
+
+def some_rows(seed: int, count: int) -> list[Row]:
+    """Rows of all kinds of groups, with nulls, over two weeks."""
+    chance = random.Random(seed)  # noqa: S311 - a sample
+    return [
+        {
+            "CreatedAt": NOON - timedelta(hours=chance.randrange(14 * 24)),
+            "ModelName": chance.choice(["a/x", "b/y", "c/z", None]),
+            "CreatedBySubjectSlug": chance.choice(["ada", "bob", "bot"]),
+            "CreatedBySubjectType": chance.choice(["user", "virtualaccount"]),
+            "Teams": chance.choice([["red"], ["red", "blue"], []]),
+            "Metadata": chance.choice([{}, {"env": "prod"}, {"env": "test", "job": "1"}]),
+            "CostInUSD": chance.choice([None, chance.random() / 7]),
+            "LatencyMs": chance.choice([None, chance.random() * 1e4]),
+            "InputTokens": chance.choice([None, 0, chance.randrange(10**9)]),
+            "IsFailure": chance.random() < 0.2,
+        }
+        for _ in range(count)
+    ]
+
+
+SUMS: Final = ["sum costInUSD", "sum inputTokens", "count costInUSD"]
+ADDED_UP: Final[list[dict[str, Any]]] = [
+    {**WEEK, "groupBy": ["modelName"], "aggregations": SUMS},
+    {**WEEK, "groupBy": ["modelName"], "aggregations": ["min latencyMs", "max inputTokens"]},
+    {**WEEK, "groupBy": ["metadata.env", "modelName"], "aggregations": [*SUMS, "share"]},
+    {**WEEK, "groupBy": ["modelName"], "aggregations": ["errorRate", "costPerMillionTokens"]},
+    {**WEEK, "groupBy": ["modelName"], "aggregations": SUMS, "compareTo": "previous"},
+    {**WEEK, "groupBy": ["modelName"], "aggregations": ["share"], "interval": "1 day"},
+]
+ASKED: Final[list[dict[str, Any]]] = [
+    {**WEEK, "groupBy": ["team"], "aggregations": SUMS},
+    {**WEEK, "groupBy": ["userEmail"], "aggregations": SUMS},
+    {**WEEK, "groupBy": ["virtualaccount", "modelName"], "aggregations": SUMS},
+    {**WEEK, "groupBy": ["modelName"], "aggregations": ["avg latencyMs", *SUMS]},
+    {**WEEK, "groupBy": ["modelName"], "aggregations": ["p99 latencyMs"]},
+    {**WEEK, "groupBy": ["modelName"], "aggregations": ["countDistinct modelName"]},
+]
+
+
+@pytest.mark.parametrize("count", [1, 3, 400])
+@pytest.mark.parametrize("arguments", ADDED_UP)
+def test_all_is_added_up_from_an_engines_groups_with_the_same_answer(
+    world: World, arguments: dict[str, Any], count: int
+) -> None:
+    world.fill(some_rows(count, count))
+    asked = world.ask(arguments)
+    most = world.recorder.calls
+
+    added_up = world.ask(arguments, is_by_rulings=True)
+
+    assert added_up == asked
+    assert world.recorder.calls < most
+
+
+@pytest.mark.parametrize("arguments", ASKED)
+def test_all_is_asked_where_groups_or_values_do_not_add_up(
+    world: World, arguments: dict[str, Any]
+) -> None:
+    world.fill(some_rows(7, 200))
+    asked = world.ask(arguments)
+    most = world.recorder.calls
+
+    assert world.ask(arguments, is_by_rulings=True) == asked
+    assert world.recorder.calls == most
