@@ -30,7 +30,7 @@ LEAST_SHARE: Final = 0.6
 """The least share of the yardstick's throughput."""
 MOST_GROWTH: Final = 1.05
 """The most that memory may grow: the mean of the last quarter over the second's."""
-WARM_UP_S: Final = 3.0
+WARM_UP_S: Final = 2.0
 FEW: Final = 5
 """How many questions a caller repeats with the cache on."""
 
@@ -77,6 +77,12 @@ def ask_yardstick(number: int, _caller: str) -> tuple[str, dict[str, Any], list[
     """A call of the trivial tool that queries the gateway, and the texts its answer must hold."""
     body = {"groupBy": ["modelName"], "filters": [{"value": [f"q-{number}-q"]}]}
     return "ask", {"question": json.dumps(body)}, [f"q-{number}-q"]
+
+
+def ask_yardstick_twice(number: int, caller: str) -> tuple[str, dict[str, Any], list[str]]:
+    """A call of the trivial tool that sends two queries: one with groups, and one without."""
+    _, arguments, wanted = ask_yardstick(number, caller)
+    return "ask_twice", {**arguments, "second": json.dumps({"filters": []})}, wanted
 
 
 def wait(number: int, _caller: str) -> tuple[str, dict[str, Any], list[str]]:

@@ -149,9 +149,10 @@ async def _serve_gateway(faults: float) -> None:
 
 
 def _serve_yardstick(gateway: str) -> None:
-    """Run the SDK's server with two trivial tools that each take 20 ms.
+    """Run the SDK's server with three trivial tools that each take 20 ms.
 
-    `ask` posts one question to the gateway and returns the response; `wait` sleeps.
+    `ask` posts one question to the gateway and returns the response, `ask_twice` posts two side by
+    side, as a report does, and returns the first response; `wait` sleeps.
     """
     import gc
     import socket
@@ -163,11 +164,19 @@ def _serve_yardstick(gateway: str) -> None:
     mcp = MCPServer("yardstick", version="1", log_level="WARNING", subscriptions=False)
     client = httpx.AsyncClient(trust_env=False, timeout=60)
 
-    @mcp.tool(structured_output=False)
-    async def ask(question: str) -> str:
+    async def post(question: str) -> str:
         headers = {"authorization": "Bearer anyone"}
         response = await client.post(gateway, content=question, headers=headers)
         return response.text
+
+    @mcp.tool(structured_output=False)
+    async def ask(question: str) -> str:
+        return await post(question)
+
+    @mcp.tool(structured_output=False)
+    async def ask_twice(question: str, second: str) -> str:
+        first, _ = await asyncio.gather(post(question), post(second))
+        return first
 
     @mcp.tool(structured_output=False)
     async def wait(question: str) -> str:
@@ -176,6 +185,8 @@ def _serve_yardstick(gateway: str) -> None:
 
     app = mcp.streamable_http_app(stateless_http=True)
     listener = socket.create_server(("127.0.0.1", 0))
+    # Else each response waits for the client's delayed acknowledgement (see cli.serve.listen).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
     gc.freeze()
     uvicorn.Server(uvicorn.Config(app, log_config=None, server_header=False)).run([listener])
