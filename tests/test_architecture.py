@@ -44,7 +44,7 @@ DOORS: Final = {
     "opentelemetry": ("runtime.logs",),
     "sse_starlette": ("http.shutdown",),
     "uvicorn": ("http.shutdown",),
-    "cachetools": ("backends.middleware",),
+    "cachetools": ("backends.middleware", "backends.duckdb.cache"),
     "tenacity": ("backends.gateway.retries",),
 }
 

@@ -126,7 +126,7 @@ class Settings(BaseModel):
     cache_bytes: int = Field(
         64_000_000,
         ge=0,
-        description="memory limit of cached answers of a gateway or ClickHouse; 0: no cache",
+        description="memory limit of cached answers; 0: no cache",
     )
     cache_age_open: float = Field(
         30, ge=0, le=86_400, description="seconds that an answer is cached"

@@ -22,6 +22,7 @@ from typing import Any, Final
 import anyio
 import duckdb
 
+from gateway_metrics_mcp.backends.duckdb.cache import FileAnswerCache, identify
 from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect
 from gateway_metrics_mcp.backends.duckdb.files import find_files, find_late_start, read_directory
 from gateway_metrics_mcp.backends.sql.compiler import (
@@ -75,7 +76,8 @@ class DuckDBBackend(SqlEngine):
     """Answers from `<directory>/<table>/**/*.parquet`, partitioned by `date=` or not.
 
     Columns that a file lacks read as null. `until` hides rows from that instant on: the demo's
-    files reach to the end of the day.
+    files reach to the end of the day. Answers are kept by the identity of their files, up to
+    `cache_bytes`.
 
     Raises:
         SettingsError: if the directory is missing or cannot be used.
@@ -93,10 +95,12 @@ class DuckDBBackend(SqlEngine):
         timeout_s: float = 60,
         row_cap: int = 100_000,
         until: Callable[[], datetime] | None = None,
+        cache_bytes: int = 0,
     ) -> None:
         self._directory = read_directory(directory)
         super().__init__(catalog, timeout_s, row_cap, threads)
         self._until = until
+        self._cache = FileAnswerCache(cache_bytes)
         # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
         self._spill = _make_spill_directory()
@@ -159,10 +163,31 @@ class DuckDBBackend(SqlEngine):
             raise SettingsError(f"the embedded engine cannot be opened: {first_line}") from error
 
     def _answer(self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller) -> Result:
-        """Run one query, in the worker thread."""
-        table = self._table_of(query)
+        """The kept answer, or else that of the files; in the worker thread."""
+        table = self._directory / self._table_of(query)
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
-        files = find_files(self._directory / table, query.start_ts, end)
+        files = find_files(table, query.start_ts, end)
+        version = identify(files, table)
+        if version is None:  # a file has gone since: the engine says so, if it needs it
+            return self._read(cursor, query, end, files, caller)
+        key = self._cache.key_of(query, end, caller, version)
+        answer = self._cache.get(key)
+        if answer is None:
+            answer = self._read(cursor, query, end, files, caller)
+            if identify(files, table) == version:
+                self._cache.put(key, answer)
+        return answer
+
+    def _read(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        query: Query,
+        end: datetime,
+        files: list[str],
+        caller: Caller,
+    ) -> Result:
+        """Run one query over the files' rows before `end`."""
+        table = self._table_of(query)
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
         statement = self._compile_over(files, clipped, caller, are_whole=True)
         try:
