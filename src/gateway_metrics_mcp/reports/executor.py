@@ -58,14 +58,12 @@ from gateway_metrics_mcp.reports.plan import (
 from gateway_metrics_mcp.reports.report import Report, is_empty
 from gateway_metrics_mcp.reports.request import ReportRequest
 from gateway_metrics_mcp.reports.time_buckets import (
-    MOST_AT_ONCE,
     count_query,
-    fetch_all,
     needs_group_count,
     run_local,
     settle_buckets,
 )
-from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
+from gateway_metrics_mcp.runtime.concurrency import MOST_AT_ONCE, run_all, run_in_thread_if_large
 
 Gaps = dict[bool, MissingStart | None]
 """The start without rows of the earlier window (True) and the current one (False), if queried."""
@@ -143,6 +141,8 @@ class QueryExecutor:
 
     async def _settle(self, request: ReportRequest) -> tuple[ReportRequest, tuple[str, ...]]:
         """The request with buckets within the limits, and a note if they were changed."""
+        if request.query.interval is None:
+            return request, ()
         # The limit is on buckets times groups, so the groups are counted before the rows are asked.
         groups = 1
         if needs_group_count(request):
@@ -298,7 +298,7 @@ class QueryExecutor:
                 return await self._query(query)
             return await run_local(self._query, query, local)
 
-        return await fetch_all(run, queries)
+        return await run_all(run, queries)
 
     async def _query(self, query: Query) -> Result:
         async with self._limiter or nullcontext():

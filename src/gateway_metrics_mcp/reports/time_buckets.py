@@ -11,8 +11,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-import anyio
-
 from gateway_metrics_mcp.errors import (
     InvalidQueryError,
     Problem,
@@ -39,9 +37,7 @@ from gateway_metrics_mcp.query.time.interval import (
     localise,
 )
 from gateway_metrics_mcp.reports.request import MOST_POINTS, ReportRequest
-
-MOST_AT_ONCE: Final = 6
-"""Upstream calls of one tool call that run at once."""
+from gateway_metrics_mcp.runtime.concurrency import run_all
 
 Fetch = Callable[[Query], Awaitable[Result]]
 
@@ -131,37 +127,6 @@ async def run_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
     )
 
 
-async def fetch_all(fetch: Fetch, queries: Sequence[Query]) -> list[Result]:
-    """The results in the order of the queries, at most MOST_AT_ONCE running at once.
-
-    Raises:
-        Exception: the first failure, outside any group; the other queries are then cancelled.
-    """
-    if len(queries) == 1:  # spares a task group in the most frequent case
-        return [await fetch(queries[0])]
-    results: dict[int, Result] = {}
-    failures: list[Exception] = []
-    waiting = iter(range(len(queries)))
-
-    async def run() -> None:
-        for position in waiting:
-            try:
-                results[position] = await fetch(queries[position])
-            except Exception as error:  # noqa: BLE001 - raised again below, without a group around it
-                # The report has failed, so nothing more is asked.
-                failures.append(error)
-                group.cancel_scope.cancel()
-                return
-
-    async with anyio.create_task_group() as group:
-        for _ in range(min(len(queries), MOST_AT_ONCE) - 1):
-            group.start_soon(run)
-        await run()
-    if failures:
-        raise failures[0]
-    return [results[position] for position in range(len(queries))]
-
-
 def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> Result | None:
     """The rows added up by local bucket and keys; None if a row crosses two buckets."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
@@ -200,7 +165,7 @@ async def _run_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:
         )
         for start, end in zip(edges, ends, strict=True)
     ]
-    return _join(query, edges, await fetch_all(fetch, queries))
+    return _join(query, edges, await run_all(fetch, queries))
 
 
 def _join(query: Query, edges: Sequence[datetime], results: Sequence[Result]) -> Result:

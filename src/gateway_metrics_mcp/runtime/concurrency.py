@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from math import inf
 from typing import Final, ParamSpec, TypeVar
@@ -18,6 +18,7 @@ from gateway_metrics_mcp.errors import BusyError, UnavailableError
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 Report = Callable[[float, float | None, str | None], Awaitable[None]]
 
@@ -38,6 +39,41 @@ async def run_in_thread_if_large(
     if rows < _MANY:
         return work(*args, **kwargs)
     return await to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
+
+
+MOST_AT_ONCE: Final = 6
+"""Of the queries of one report."""
+
+
+async def run_all(run: Callable[[S], Awaitable[T]], given: Sequence[S]) -> list[T]:
+    """The results in the order of what is given, at most MOST_AT_ONCE running at once.
+
+    Raises:
+        Exception: the first failure, outside any group; the others are then cancelled.
+    """
+    if len(given) == 1:  # spares a task group in the most frequent case
+        return [await run(given[0])]
+    results: dict[int, T] = {}
+    failures: list[Exception] = []
+    waiting = iter(range(len(given)))
+
+    async def work() -> None:
+        for position in waiting:
+            try:
+                results[position] = await run(given[position])
+            except Exception as error:  # noqa: BLE001 - raised again below, without a group around it
+                # The whole has failed, so nothing more is asked.
+                failures.append(error)
+                group.cancel_scope.cancel()
+                return
+
+    async with anyio.create_task_group() as group:
+        for _ in range(min(len(given), MOST_AT_ONCE) - 1):
+            group.start_soon(work)
+        await work()
+    if failures:
+        raise failures[0]
+    return [results[position] for position in range(len(given))]
 
 
 class ShutdownScope:
