@@ -30,6 +30,7 @@ from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.time.interval import Interval, LocalDays
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
 from gateway_metrics_mcp.reports.time_buckets import choose_step, run_local
+from gateway_metrics_mcp.runtime.concurrency import MOST_AT_ONCE
 
 Row = dict[str, Any]
 Make = Callable[..., Query]
