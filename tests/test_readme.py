@@ -15,7 +15,6 @@ from gateway_metrics_mcp.query.catalog import (
     SHARE,
     load_catalog,
     load_measures,
-    measures_of,
 )
 from gateway_metrics_mcp.reports.columns import RATIO
 from gateway_metrics_mcp.server.app import build_server
@@ -75,7 +74,7 @@ def measures_table() -> str:
     lines = ["| measure | what it is | datasources |", "|---|---|---|"]
     for measure in given:
         unit = "in percent" if measure.unit == RATIO else f"in {measure.unit}"
-        lacking = [n for n in measure.datasources if measure.name not in measures_of(n, catalog)]
+        lacking = [n for n in measure.datasources if measure.name not in catalog.measures[n]]
         where = [f"{n}{' (own catalog)' if n in lacking else ''}" for n in measure.datasources]
         lines.append(f"| `{measure.name}` | {measure.formula}; {unit} | {', '.join(where)} |")
     share = "the row's part of ALL, of the additive value before it"

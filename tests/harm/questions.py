@@ -14,7 +14,6 @@ from gateway_metrics_mcp.query.catalog import (
     Datasource,
     FilterField,
     load_catalog,
-    measures_of,
 )
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, RATE_TYPES, DatasourceName
 
@@ -82,7 +81,7 @@ def _query(draw: st.DrawFn) -> Case:
         for function in known.aggregations
         if is_timeseries or function not in RATE_TYPES
     ]
-    values += measures_of(name, catalog)
+    values += catalog.measures[name]
     asked = draw(st.lists(st.sampled_from(values), max_size=3, unique=True))
     groups = [*datasource.group_by, *(f"metadata.{key}" for key in ("env", *CORPUS[:30]))]
     arguments: dict[str, Any] = {

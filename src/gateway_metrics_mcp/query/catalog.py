@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -110,6 +110,18 @@ class Catalog(Frozen):
     datasources: dict[DatasourceName, Datasource]
     aliases: dict[AliasKind, dict[str, str]]
     metadata_operators: tuple[Operator, ...]
+
+    @cached_property
+    def measures(self) -> dict[DatasourceName, dict[str, Measure]]:
+        """By datasource, the measures whose fields are all in the catalog, by name."""
+        return {
+            name: {
+                measure.name: measure
+                for measure in load_measures()
+                if name in measure.datasources and not lacking_fields(name, self, measure)
+            }
+            for name in self.datasources
+        }
 
     def canonical(self, kind: AliasKind, name: str) -> str:
         """The spelling that the API takes in this part of a request body."""
@@ -316,15 +328,6 @@ def load_measures() -> tuple[Measure, ...]:
     """All measures, including those that need a field the catalog lacks."""
     text = resources.files(__package__).joinpath("measures.json").read_text("utf-8")
     return tuple(Measure(name=name, **entry) for name, entry in json.loads(text).items())
-
-
-def measures_of(datasource: DatasourceName, catalog: Catalog) -> dict[str, Measure]:
-    """The measures of a datasource whose fields are all in the catalog, by name."""
-    return {
-        measure.name: measure
-        for measure in load_measures()
-        if datasource in measure.datasources and not lacking_fields(datasource, catalog, measure)
-    }
 
 
 def lacking_fields(datasource: DatasourceName, catalog: Catalog, measure: Measure) -> list[str]:

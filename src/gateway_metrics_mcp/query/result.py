@@ -121,7 +121,7 @@ class Result:
     def column(self, name: str) -> tuple[Number | None, ...]:
         """The values of one name, one per row."""
         index = self.value_names.index(name)
-        return tuple(values[index] for _, values, _ in self.plain_rows())
+        return tuple([values[index] for _, values, _ in self.plain_rows()])
 
     def rows(self, query: Query) -> list[dict[str, Any]]:
         """The data points as objects of the API's `data.dataPoints` (R17, R21)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway_metrics_mcp.query import RATE_TYPES, SHARE, Catalog, DatasourceName
-from gateway_metrics_mcp.query.catalog import Column, measures_of
+from gateway_metrics_mcp.query.catalog import Column
 from gateway_metrics_mcp.rendering.cells import add_unit
 from gateway_metrics_mcp.rendering.document import TOOL_WORDS, Note, Page, Section, Words
 
@@ -36,7 +36,7 @@ def describe_fields(name: DatasourceName, catalog: Catalog) -> Page:
             f"{_functions(functions)}: {_columns(names, datasource.columns)}"
             for functions, names in columns
         ],
-        "measures": [", ".join([*measures_of(name, catalog), SHARE])],
+        "measures": [", ".join([*catalog.measures[name], SHARE])],
         "groupBy": [", ".join([*datasource.group_by, "metadata.<key>"])],
         "filters": [f"{' '.join(ops)}: {', '.join(names)}" for ops, names in _by_value(filters)],
         "traps": [f"- {trap}" for trap in datasource.traps],

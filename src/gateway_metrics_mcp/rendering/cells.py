@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final
 
@@ -95,10 +96,10 @@ def cell_formatter(report: Report, value_name: str) -> Callable[[Number | None],
     is_exact = report.request.format in ("exact", "json")
     known = report.value(value_name)
     unit, is_signed = known.unit, known.is_signed
+    if unit not in _PARTS and not is_signed:  # nearly every column
+        return partial(format_number, unit=unit, exact=is_exact)
 
     def form(value: Number | None) -> str:
-        if type(value) is int and not is_signed:
-            return str(value)
         return format_value(value, unit, exact=is_exact, signed=is_signed)
 
     return form

@@ -111,8 +111,8 @@ def _describe_lacking(priced: PriceCoverage, window: str) -> str:
 def null_notes(report: Report) -> list[str]:
     """A note on values that are null in every row: not recorded, which is not 0."""
     names = report.result.value_names
-    rows = [point.values for point in report.result.points]
-    if TOTAL not in names or not any(row[names.index(TOTAL)] for row in rows):
+    rows = [values for _, values, _ in report.result.plain_rows()]
+    if TOTAL not in names or not any(report.result.column(TOTAL)):
         return []
     found: dict[str, None] = {}
     undivided: dict[str, None] = {}

@@ -351,7 +351,7 @@ def choose_values(report: Report, where: str) -> tuple[list[tuple[int, str]], li
     Requested counts that equal `total` in every row and in ALL are left out; `where` says so.
     """
     names = report.result.value_names
-    rows = [point.values for point in report.result.points]
+    rows = [values for _, values, _ in report.result.plain_rows()]
     rows += [] if report.totals is None else [report.totals]
     position = names.index(TOTAL) if TOTAL in names else None
     equal = [

@@ -161,10 +161,12 @@ def is_still_filling(report: Report) -> bool:
 
 def _has_rounded(report: Report) -> bool:
     """Whether any value is shown with fewer digits than it has."""
-    rows = [point.values for point in report.result.points]
+    if report.request.format != "table":
+        return False
+    rows = [values for _, values, _ in report.result.plain_rows()]
     rows += [] if report.totals is None else [report.totals]
     forms = [cell_formatter(report, name) for name in report.result.value_names]
-    return report.request.format == "table" and any(
+    return any(
         isinstance(value, float) and _is_rounded(form(value), value)
         for row in rows
         for value, form in zip(row, forms, strict=True)

@@ -21,7 +21,7 @@ from gateway_metrics_mcp.query import (
     Measure,
     quote,
 )
-from gateway_metrics_mcp.query.catalog import Term, lacking_fields, load_measures, measures_of
+from gateway_metrics_mcp.query.catalog import Term, lacking_fields, load_measures
 from gateway_metrics_mcp.query.suggestions import closest_matches, fold
 from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, PERCENTILES, AggregationType
@@ -122,7 +122,7 @@ def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Sourc
     """The requested values besides `total`, in order; each invalid entry is a problem."""
     sources: list[Source] = []
     known = parts.datasource
-    measures = {} if known is None else measures_of(known, parts.catalog)
+    measures = {} if known is None else parts.catalog.measures[known]
     for index, entry in enumerate(entries):
         place = f"aggregations[{index}]"
         source: Source | None
@@ -167,7 +167,7 @@ def _explain(
                 f"{measure.name} needs {fields}, which {datasource} does not have in the published"
                 " API: a catalog file of your own can add it"
             )
-    others = [other for other in DATASOURCES if _measure_name(entry, measures_of(other, catalog))]
+    others = [other for other in DATASOURCES if _measure_name(entry, catalog.measures[other])]
     if others:
         listed = ", ".join((*allowed, SHARE))
         where = " and ".join(others)
@@ -177,7 +177,7 @@ def _explain(
     has_function = split_aggregation(entry)[0] is not None
     if has_function or entry.strip() in catalog.datasources[datasource].columns:
         return None
-    elsewhere = {m: None for other in DATASOURCES for m in measures_of(other, catalog)}
+    elsewhere = {m: None for other in DATASOURCES for m in catalog.measures[other]}
     near = closest_matches(entry, (*allowed, SHARE)) or closest_matches(entry, elsewhere)
     if not near:
         return None

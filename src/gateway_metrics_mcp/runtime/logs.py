@@ -81,8 +81,6 @@ class CallRecord:
     """The log record of one tool call; the caller and the arguments are never logged."""
 
     tool: str
-    request_id: str = field(default_factory=lambda: uuid4().hex[:16])
-    """Generated here: the client's own id could contain anything."""
     datasource: str | None = None
     rows: int | None = None
     """All rows of the report, including those that the token budget omits."""
@@ -90,6 +88,13 @@ class CallRecord:
     """The outcome; a cancelled call keeps the default."""
     size: int = 0
     """Bytes of the answer's text."""
+    _id: str = field(default="", init=False)
+
+    @property
+    def request_id(self) -> str:
+        """Generated here: the client's own id could contain anything."""
+        self._id = self._id or uuid4().hex[:16]  # when first asked: most calls log nothing
+        return self._id
 
 
 # A context variable, because libraries' log lines need the request id and take no argument of ours.

@@ -19,7 +19,7 @@ from mcp_types import INVALID_PARAMS, TextContent
 from starlette.applications import Starlette
 
 from gateway_metrics_mcp.http.transports import build_http_app
-from gateway_metrics_mcp.query.catalog import SHARE, Catalog, measures_of
+from gateway_metrics_mcp.query.catalog import SHARE, Catalog
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, DATASOURCES
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.server.tools import TOOLS
@@ -150,7 +150,7 @@ async def test_a_prompt_names_nothing_that_does_not_exist(
     known |= {argument for tool in TOOLS.values() for argument in tool.arguments.names()}
     for datasource, entry in catalog.datasources.items():
         known |= {*entry.columns, *entry.group_by, *entry.filters}
-        known |= {*measures_of(datasource, catalog)}
+        known |= {*catalog.measures[datasource]}
         for column in entry.columns:
             known |= {f"{t}{column[0].upper()}{column[1:]}" for t in AGGREGATION_TYPES}
     async with connect() as client:

@@ -25,7 +25,6 @@ from gateway_metrics_mcp.query import (
     did_you_mean,
     quote,
 )
-from gateway_metrics_mcp.query.catalog import measures_of
 from gateway_metrics_mcp.query.model import parse_number
 from gateway_metrics_mcp.query.time.comparison import read_earlier
 from gateway_metrics_mcp.query.time.window import read_window
@@ -114,7 +113,7 @@ def known_values(
         case "field":
             return tuple(catalog.datasources[datasource_of(template, values)].group_by)
         case "measure":
-            return (*measures_of(datasource_of(template, values), catalog), SHARE)
+            return (*catalog.measures[datasource_of(template, values)], SHARE)
         case _:
             return ()
 
