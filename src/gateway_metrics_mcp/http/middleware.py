@@ -6,6 +6,7 @@ Host and Origin check.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from functools import partial
 from typing import Final, Protocol
@@ -20,12 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway_metrics_mcp.auth.middleware import AuthMiddleware, Refuse
 from gateway_metrics_mcp.auth.policies import AuthPolicy
 from gateway_metrics_mcp.errors import (
-    BusyError,
     RefusedCallerError,
     RefusedRequestError,
     SettingsError,
 )
-from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, ShutdownScope
+from gateway_metrics_mcp.runtime.concurrency import ShutdownScope
 from gateway_metrics_mcp.runtime.metrics import CONTENT_TYPE, Metrics, write_metrics
 from gateway_metrics_mcp.runtime.network import LOOPBACK_HOSTS, is_loopback
 from gateway_metrics_mcp.runtime.readiness import Readiness
@@ -167,24 +167,27 @@ class ConcurrencyLimitMiddleware:
 
     def __init__(self, app: ASGIApp, most: int, refuse: Refuse) -> None:
         self._app = app
+        self._most = most
         self._refuse = refuse
-        # No waiting: a request over the limit is refused at once, with Retry-After.
-        self._streams = ConcurrencyLimiter(most, patience_s=0)
-        self._requests = ConcurrencyLimiter(most, patience_s=0)
+        self._running: Counter[bool] = Counter()
+        """By whether it is a stream."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or refuse with `Retry-After`."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limiter = self._streams if scope["method"] == "GET" else self._requests
-        try:
-            async with limiter.acquire():
-                await self._app(scope, receive, send)
-        except BusyError:
+        is_stream = scope["method"] == "GET"
+        if self._running[is_stream] >= self._most:  # no waiting: refused with Retry-After
             text = "too many requests at once: ask again in a few seconds"
             refused = RefusedRequestError(text, status=503, error="busy")
             await self._refuse(refused)(scope, receive, send)
+            return
+        self._running[is_stream] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._running[is_stream] -= 1
 
 
 class HostOriginMiddleware:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, overload
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from gateway_metrics_mcp.errors import UnreadableResponseError
 from gateway_metrics_mcp.query.catalog import Datasource
@@ -22,6 +22,7 @@ TOTAL: Final = "total"
 _LARGEST: Final = sys.float_info.max
 """The largest accepted number: Python cannot divide a larger integer as a float."""
 
+T = TypeVar("T")
 Key = str | int | float | bool | None
 Number = int | float
 
@@ -163,22 +164,21 @@ def read_result(body: object, query: Query, datasource: Datasource) -> Result:
     # The older generation of the API has no implicit `total`.
     if rows and not any(TOTAL in row for row in rows):
         value_names = value_names[1:]
-    points = DataPoints(
-        [
-            (
-                tuple([_read_key(row, name) for name in key_names]),
-                tuple([_read_number(row.get(name), name) for name in value_names]),
-                _read_start(row) if query.interval is not None else None,
-            )
-            for row in rows
-        ]
-    )
+    keys = _join_columns([_read_keys(rows, name) for name in key_names], len(rows))
+    values = _join_columns([_read_numbers(rows, name) for name in value_names], len(rows))
+    starts = [None] * len(rows) if query.interval is None else map(_read_start, rows)
+    points = DataPoints(zip(keys, values, starts, strict=True))
     absent = [name for name in key_names if rows and not any(_has_key(r, name) for r in rows)]
     absent += [name for name in value_names if rows and not any(name in row for row in rows)]
     notes = [f"the gateway's rows have no {', '.join(absent)}: shown as null"] if absent else []
     if rows and TOTAL not in value_names:
         notes.append("this gateway does not count rows: use count of a column")
     return Result(key_names, value_names, points, tuple(notes), is_by_rulings=False)
+
+
+def _join_columns(columns: Sequence[Sequence[T]], count: int) -> Iterable[tuple[T, ...]]:
+    """The columns as `count` rows."""
+    return zip(*columns, strict=True) if columns else [()] * count
 
 
 def _rows_of(body: object) -> Sequence[Mapping[str, Any]]:
@@ -214,20 +214,32 @@ def _has_key(row: Mapping[str, Any], name: str) -> bool:
     return any(key in place for place, key in _metadata_places(row, name))
 
 
+def _read_keys(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Key]:
+    """A column of keys; in nearly every one all are text."""
+    values = [row.get(name) for row in rows]
+    if set(map(type, values)) == {str}:
+        return values
+    return [_read_key(row, name) for row in rows]
+
+
 def _read_key(row: Mapping[str, Any], name: str) -> Key:
-    if type(value := row.get(name)) is str:  # fast path for nearly every key
-        return value
     found = (place[key] for place, key in _metadata_places(row, name) if key in place)
     value = next(found, None)
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
+def _read_numbers(rows: Sequence[Mapping[str, Any]], name: str) -> Sequence[Number | None]:
+    """A column of values; in nearly every one all are plain numbers of one type."""
+    values: list[Any] = [row.get(name) for row in rows]
+    types = set(map(type, values))
+    is_plain = (types == {float} and all(map(math.isfinite, values))) or (
+        types == {int} and max(map(abs, values)) <= _LARGEST
+    )
+    return values if is_plain else [_read_number(value, name) for value in values]
+
+
 def _read_number(value: object, name: str) -> Number | None:
     """A finite number, also from a numeric string; None for null, NaN and infinity."""
-    if (type(value) is float and math.isfinite(value)) or (
-        type(value) is int and abs(value) <= _LARGEST
-    ):
-        return value  # fast path for nearly every value
     if isinstance(value, str):
         value = parse_number(value)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
