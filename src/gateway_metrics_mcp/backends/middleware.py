@@ -242,9 +242,7 @@ class BackendStack:
             GatewayMetricsError: as the backend raises.
         """
         ask = partial(self._backend.query, query, caller)
-        # The key is JSON, because as Query objects filters on 1 and True are equal.
-        body = to_json(query.to_body())
-        result = await self._answer(ask, caller, body, query.datasource, query.end_ts)
+        result = await self._answer(ask, caller, query.to_key(), query.datasource, query.end_ts)
         if result is None:
             raise TypeError("a query has a result")
         return result

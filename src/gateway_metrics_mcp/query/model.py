@@ -20,7 +20,7 @@ from pydantic import (
     StrictStr,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import (
@@ -130,6 +130,9 @@ class Query(Frozen):
     group_by: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
     interval: Interval | None = None
+    finds_one: bool = False
+    """Only whether some row matches: an engine stops at the first, so `total` is 0 or 1. The API
+    has no such query, so a gateway is never asked."""
 
     @property
     def has_rates(self) -> bool:
@@ -155,6 +158,10 @@ class Query(Frozen):
             if self.interval.fixed_seconds is not None:
                 body["intervalInSeconds"] = self.interval.fixed_seconds
         return body
+
+    def to_key(self) -> bytes:
+        """A key that tells queries apart; as objects, filters on 1 and True are equal."""
+        return to_json([self.to_body(), self.finds_one])
 
 
 def format_instant(instant: datetime) -> str:

@@ -36,6 +36,8 @@ _PARTS: Final[dict[Operator, Callable[[str, str], bool]]] = {
 }
 SUBJECT_KINDS: Final = {"userEmail": "user", "virtualaccount": "virtualaccount"}
 _KIND: Final = "createdBySubjectType"
+MOST_VALUES: Final = 10
+"""Of a list, that an engine looks for one by one: it stops at the first row of each."""
 _SUBJECT_GROUPS: Final = (*SUBJECT_KINDS, _KIND)
 _MOST_FIELDS: Final = 2
 """The most fields that a probe groups by, to keep it cheap."""
@@ -205,6 +207,22 @@ def listed_filters(request: ReportRequest, catalog: Catalog) -> list[tuple[Filte
 def presence_queries(request: ReportRequest, field: str) -> list[Query]:
     """A query per window for the values of a field in the rows that match all filters."""
     return _count_rows(request, group_by=(field,))
+
+
+def existence_queries(request: ReportRequest, filter_: Filter) -> list[tuple[str, Query]]:
+    """Per text of a list, and window: whether some row that matches all else has it.
+
+    Empty for more than MOST_VALUES values, for which one grouped query is cheaper.
+    """
+    if len(filter_.texts) > MOST_VALUES:
+        return []
+    found = []
+    for text in filter_.texts:
+        one = filter_.model_copy(update={"value": (text,)})
+        filters = tuple(one if f is filter_ else f for f in request.query.filters)
+        queries = _count_rows(request, filters=filters, group_by=(), finds_one=True)
+        found += [(text, query) for query in queries]
+    return found
 
 
 def absent_keys(result: Result) -> list[str]:

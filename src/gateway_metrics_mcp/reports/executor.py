@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,7 +10,16 @@ from datetime import datetime
 import anyio
 
 from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.query import METADATA_PREFIX, TOTAL, Caller, Catalog, Query, Result
+from gateway_metrics_mcp.query import (
+    METADATA_PREFIX,
+    TOTAL,
+    Caller,
+    Catalog,
+    Number,
+    Query,
+    Result,
+    add_up,
+)
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.reports.assembly import (
     Results,
@@ -31,6 +40,7 @@ from gateway_metrics_mcp.reports.cost_drivers import (
 from gateway_metrics_mcp.reports.diagnosis import (
     Unmatched,
     absent_keys,
+    existence_queries,
     find_unmatched,
     join,
     list_seen,
@@ -136,8 +146,13 @@ class QueryExecutor:
         settled, notes = settle_buckets(request)
         self.calls += needs_group_count(request)
         planned = self._plan(settled)
+        steps = list_steps(settled, planned)
         self.calls += count_queries(planned)
-        return settled, list_steps(settled, planned), notes
+        for name, queries in self._list_looked_up(settled).items():
+            self.calls += 1
+            purpose = f"whether some row has the value of {name}, up to the first one"
+            steps.append(Step(purpose, queries[0][1], len(queries)))
+        return settled, steps, notes
 
     async def _settle(self, request: ReportRequest) -> tuple[ReportRequest, tuple[str, ...]]:
         """The request with buckets within the limits, and a note if they were changed."""
@@ -151,15 +166,39 @@ class QueryExecutor:
         return settle_buckets(request, groups)
 
     def _plan(self, request: ReportRequest) -> dict[QueryRole, Query]:
+        looked_up = self._list_looked_up(request)
         grouped = request.query.group_by
         listed = [name for _, name in listed_filters(request, self.catalog)]
         return plan_queries(
             request,
             has_all_row=self.has_all_row,
             most=self.most_calls - self.calls,
-            present=[name for name in listed if name not in grouped],
+            present=[name for name in listed if name not in (*grouped, *looked_up)],
             is_by_rulings=self.backend.is_by_rulings,
         )
+
+    def _list_looked_up(self, request: ReportRequest) -> dict[str, list[tuple[str, Query]]]:
+        """The queries by field for the values of lists that an engine looks for one by one."""
+        if not self.backend.is_by_rulings:
+            return {}
+        return {
+            name: queries
+            for filter_, name in listed_filters(request, self.catalog)
+            if name not in request.query.group_by
+            and (queries := existence_queries(request, filter_))
+        }
+
+    async def _look_up(self, queries: Sequence[tuple[str, Query]]) -> dict[str, Number] | None:
+        """The values that some row has; None if the limit of calls is reached."""
+        if self.calls >= self.most_calls:
+            return None
+        self.calls += 1  # together: each stops at its first row
+        results = await run_all(self._query, [query for _, query in queries])
+        return {
+            text: 1
+            for (text, _), result in zip(queries, results, strict=True)
+            if add_up(result.column(TOTAL))
+        }
 
     async def _run_plan(self, request: ReportRequest) -> tuple[dict[QueryRole, Result], Gaps]:
         """The results by role, in the request's shape, and the windows' starts without rows.
@@ -205,8 +244,13 @@ class QueryExecutor:
         unmatched: list[Unmatched] = []
         unsure: list[str] = []
         rows = sum(len(result.points) for result in results.values())
+        looked_up = self._list_looked_up(request)
         for filter_, name in listed_filters(request, self.catalog):
-            seen = await run_in_thread_if_large(rows, find_seen, request, results, name)
+            seen: Mapping[str, Number] | None
+            if name in looked_up:
+                seen = await self._look_up(looked_up[name])
+            else:
+                seen = await run_in_thread_if_large(rows, find_seen, request, results, name)
             if seen is None:
                 unsure.append(f"unknown whether each value of {name} has rows: call limit reached")
             if seen is None or not any(find_unmatched(filter_, seen, None)):

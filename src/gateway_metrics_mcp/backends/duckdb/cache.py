@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Lock
 
 from cachetools import LRUCache
-from pydantic_core import to_json
 
 from gateway_metrics_mcp.backends.middleware import estimate_bytes
 from gateway_metrics_mcp.query import Caller, Query, Result
@@ -22,7 +21,7 @@ _FILE_BYTES = 300
 """About how many bytes a file takes in a key: its path and five numbers."""
 
 Version = tuple[Hashable, ...]
-Key = tuple[bytes, tuple[datetime, datetime, datetime], Caller, Version]
+Key = tuple[bytes, datetime, Caller, Version]
 
 
 def identify(files: Sequence[str], table: Path) -> Version | None:
@@ -52,13 +51,8 @@ class FileAnswerCache:
 
     @staticmethod
     def key_of(query: Query, until: datetime, caller: Caller, version: Version) -> Key:
-        """The key of an answer from rows before `until`.
-
-        The query is JSON, because filters on 1 and True are equal; its times are kept beside,
-        because JSON has them to the millisecond.
-        """
-        times = query.start_ts, query.end_ts, until
-        return to_json(query.to_body()), times, caller, version
+        """The key of an answer from rows before `until`."""
+        return query.to_key(), until, caller, version
 
     def get(self, key: Key) -> Result | None:
         """The kept answer, or None."""

@@ -148,6 +148,8 @@ class _Compiler:
         by_team = any(self._is_team(name) for name in query.group_by)
         by_key = any(self._is_keys(name) for name in query.group_by)
         rows = self._dialect.rows(source, where, by_team=by_team, by_key=by_key)
+        if query.finds_one:
+            rows = f"(SELECT 1 FROM {rows} LIMIT 1) AS found"
         if query.interval is not None:
             self._select(self._dialect.bucket(query.interval))
         for name in self._keys_once():
