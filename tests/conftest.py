@@ -48,6 +48,11 @@ settings.register_profile("usual", _EITHER, max_examples=20, derandomize=True)
 settings.register_profile("thorough", _EITHER, max_examples=500, print_blob=True)
 settings.load_profile("usual")
 
+# What a shell starts in the background ignores interrupts, and so do its children: some tests
+# interrupt processes that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 """A Wednesday; tests ask their questions at this instant."""
 

@@ -178,11 +178,11 @@ async def test_a_question_that_takes_too_long_is_given_up_and_killed(
     site: Any, connect: Open, make_query: Make
 ) -> None:
     backend = connect(timeout_s=0.5)
-    await backend.query(make_query(), LOCAL)
     site.is_held = True
 
-    with pytest.raises(BackendTimeoutError, match=r"no answer within 0\.5 s"):
-        await backend.query(make_query(), LOCAL)
+    while not site.holding.is_set():  # a busy machine may need the time of one to connect
+        with pytest.raises(BackendTimeoutError, match=r"no answer within 0\.5 s"):
+            await backend.query(make_query(), LOCAL)
 
     await wait(site.ended)
 
