@@ -266,6 +266,27 @@ def test_an_answer_that_the_sdk_gives_otherwise_is_kept_no_longer(bench: Bench) 
     assert sorted(bench.ask(ERAS["2025-11-25"])[0]) == sorted(first)
 
 
+def test_a_client_that_leaves_at_once_leaves_no_trace(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    lines = [json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in ERAS["2025-11-25"]]
+    with subprocess.Popen(  # noqa: S603 - this Python, our program
+        [sys.executable, str(bench.folder / "programs/serve.py")],
+        env=bench.environment,
+        cwd=bench.folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write("".join(lines).encode())
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_secrets_are_not_kept_and_their_values_do_not_matter(bench: Bench) -> None:
     bench.ask(ERAS["2025-11-25"])
     (kept,) = bench.kept

@@ -104,10 +104,13 @@ class Front:
 
     def _answer_first(self) -> None:
         """The thread that reads while the SDK is imported."""
-        while self._wake[0] not in select.select([0, self._wake[0]], [], [])[0]:
-            self._receive()
-            if self._is_ended:
-                return
+        try:
+            while self._wake[0] not in select.select([0, self._wake[0]], [], [])[0]:
+                self._receive()
+                if self._is_ended:
+                    return
+        except OSError:  # the client has gone, which the SDK will see too
+            return
 
     def _receive(self) -> None:
         """Read what has come: for the SDK, and to answer its lines."""
