@@ -161,7 +161,7 @@ class Query(Frozen):
 
     def to_key(self) -> bytes:
         """A key that tells queries apart; as objects, filters on 1 and True are equal."""
-        return to_json([self.to_body(), self.finds_one])
+        return to_json(self)
 
 
 def format_instant(instant: datetime) -> str:

@@ -131,8 +131,11 @@ class QueryExecutor:
         if is_empty(report):
             report = await self._diagnose_emptiness(report)
         else:
-            report = replace(report, notes=(*report.notes, *list_unasked(request, gaps)))
+            if unasked := list_unasked(request, gaps):
+                report = replace(report, notes=(*report.notes, *unasked))
             report = await self._diagnose_values(report, results)
+        if self.oldest_s is None:
+            return report
         return replace(report, result=replace(report.result, age_s=self.oldest_s))
 
     def explain(self, request: ReportRequest) -> tuple[ReportRequest, list[Step], tuple[str, ...]]:
@@ -262,6 +265,8 @@ class QueryExecutor:
             unmatched += find_unmatched(filter_, seen, known)
         # Last, and only if a call is left: the answer names a key that no row has without it, too.
         keys = await self._near_keys(request, absent_keys(report.result))
+        if not (unmatched or unsure or keys):
+            return report
         notes = (*report.notes, *unsure)
         return replace(report, unmatched=tuple(unmatched), near_keys=keys, notes=notes)
 

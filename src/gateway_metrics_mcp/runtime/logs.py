@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,15 +24,18 @@ from gateway_metrics_mcp.runtime.metrics import CANCELLED, Metrics
 Step = Literal["validate", "upstream", "render"]
 
 
-@contextmanager
-def trace_step(name: Step, **attributes: str) -> Iterator[None]:
+def trace_step(name: Step, **attributes: str) -> AbstractContextManager[None]:
     """A span around one step; it records an error's code, never its text.
 
     `attributes` are known names such as a datasource, never values or tokens.
     """
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        yield  # no SDK is set up: skip the cost of a span
-        return
+        return nullcontext()  # no SDK is set up: skip the cost of a span
+    return _span(name, attributes)
+
+
+@contextmanager
+def _span(name: Step, attributes: Mapping[str, str]) -> Iterator[None]:
     kind = SpanKind.CLIENT if name == "upstream" else SpanKind.INTERNAL
     tracer = trace.get_tracer("gateway_metrics_mcp", __version__)
     with tracer.start_as_current_span(

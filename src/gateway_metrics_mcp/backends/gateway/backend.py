@@ -21,7 +21,12 @@ from pydantic_core import from_json, to_json
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.backends.gateway.address import EXAMPLE_HOST, find_proxy, read_host
-from gateway_metrics_mcp.backends.gateway.errors import WRONG_HOST, explain_failure, explain_status
+from gateway_metrics_mcp.backends.gateway.errors import (
+    WRONG_HOST,
+    explain_failure,
+    explain_status,
+    explain_timeout,
+)
 from gateway_metrics_mcp.backends.gateway.transport import (
     KEEPALIVE_S,
     IdleTransports,
@@ -165,14 +170,17 @@ class GatewayBackend:
         kept = self._idle.take(owner)
         transport = kept or self._open_transport()
         failure: GatewayMetricsError = UnavailableError(STOPPING)
+        scope = anyio.move_on_after(self._timeout_s)
         try:
-            with anyio.fail_after(self._timeout_s) as scope:
+            with scope:
                 self._in_flight.add(scope)
                 response = await self._send(transport, request, sent, is_kept=kept is not None)
                 try:
                     return await self._read_body(request, response)
                 finally:
                     await response.aclose()
+            if anyio.current_time() >= scope.deadline:  # else aclose() ended it
+                failure = explain_timeout(self._timeout_s)
         except (httpx.HTTPError, OSError) as error:
             failure = explain_failure(error, self._timeout_s)
         finally:
