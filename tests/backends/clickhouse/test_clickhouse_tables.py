@@ -57,6 +57,22 @@ def rows_of(result: Result, query: Query) -> list[dict[str, Any]]:
 # --- what stands in a table ---
 
 
+@pytest.mark.parametrize(("team", "found"), [("red", 1), ("gren", 0)])
+async def test_a_look_for_one_row_stops_at_the_first(
+    database: Run, open_backend: Open, make_query: Make, team: str, found: int
+) -> None:
+    columns = "CreatedAt DateTime, Teams Array(String)"
+    database(f"CREATE TABLE own.{TABLE} ({columns}) ENGINE = Memory")
+    rows = "'2026-07-10 12:00:00', ['red', 'blue'] FROM numbers(3)"
+    database(f"INSERT INTO own.{TABLE} SELECT {rows}")  # noqa: S608 - ours
+    query = make_query(filters=[("team", "ARRAY_HAS_ANY", [team])])
+    query = query.model_copy(update={"finds_one": True})
+
+    result = await open_backend(database="own").query(query, LOCAL)
+
+    assert rows_of(result, query) == [{"total": found}]
+
+
 async def test_columns_that_an_older_table_lacks_are_null(
     database: Run, open_backend: Open, make_query: Make
 ) -> None:
