@@ -64,7 +64,7 @@ async def test_a_look_for_one_row_stops_at_the_first(
     columns = "CreatedAt DateTime, Teams Array(String)"
     database(f"CREATE TABLE own.{TABLE} ({columns}) ENGINE = Memory")
     rows = "'2026-07-10 12:00:00', ['red', 'blue'] FROM numbers(3)"
-    database(f"INSERT INTO own.{TABLE} SELECT {rows}")  # noqa: S608 - ours
+    database(f"INSERT INTO own.{TABLE} SELECT {rows}")
     query = make_query(filters=[("team", "ARRAY_HAS_ANY", [team])])
     query = query.model_copy(update={"finds_one": True})
 
