@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.cli.front import Front
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags, read_command_settings
 from gateway_metrics_mcp.cli.serve import serve, serve_api
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query import did_you_mean
 from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from gateway_metrics_mcp.cli.front import Front
 
 _COMMANDS = {
     "serve": "serve MCP over stdio, or with --transport http or sse over HTTP (the default)",
@@ -44,6 +47,7 @@ def run(argv: Sequence[str], front: Front | None) -> int:
     """Run a command; `front` answers a client meanwhile, if the command serves stdio."""
     if argv and argv[0] in _OWN_FLAGS:
         module = import_module(f"gateway_metrics_mcp.cli.{_OWN_FLAGS[argv[0]]}")
+        _collect_again()
         code: int = module.main(argv[1:])
         return code
     arguments = _parse(argv)
@@ -51,11 +55,18 @@ def run(argv: Sequence[str], front: Front | None) -> int:
     try:
         settings = read_command_settings(arguments)
         if command != "serve":
+            _collect_again()
             return _RUN[command](settings)
         return serve(settings, front, arguments["config"])
     except GatewayMetricsError as error:
         announce(str(error))
         return 1
+
+
+def _collect_again() -> None:
+    """Let the garbage collector run, also at the exit, but skip what is imported so far."""
+    gc.freeze()
+    gc.enable()
 
 
 def _parse(argv: Sequence[str]) -> dict[str, Any]:

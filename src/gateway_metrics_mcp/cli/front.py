@@ -68,9 +68,9 @@ class Front:
         """Begin to answer if a start like this one has succeeded before.
 
         Returns:
-            None if the command cannot be a server over stdio.
+            None on Windows, where pipes cannot be polled.
         """
-        if os.name != "posix" or (argv and argv[0] != "serve" and not argv[0].startswith("-")):
+        if os.name != "posix":
             return None
         path = os.path.join(_folder(environ), f"{_key_of(argv, environ)}.lines")
         front = cls(path, *_load(path))

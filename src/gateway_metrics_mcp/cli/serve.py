@@ -12,15 +12,17 @@ import signal
 import socket
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from gateway_metrics_mcp.cli.front import Front
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.settings import CLICKHOUSE_PASSWORD_FILE, PREFIX, Settings, flag_names
+
+if TYPE_CHECKING:
+    from gateway_metrics_mcp.cli.front import Front
 
 
 def serve(settings: Settings, front: Front | None = None, config: str | None = None) -> int:
@@ -34,7 +36,6 @@ def serve(settings: Settings, front: Front | None = None, config: str | None = N
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if settings.transport != "stdio" or not settings.front:
         front = None
-    gc.disable()  # imports create long-lived objects: collecting takes a tenth of the start-up time
     from gateway_metrics_mcp.server.app import build_server  # mcp takes half a second
 
     if front is not None:

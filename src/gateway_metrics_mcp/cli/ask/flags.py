@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from gateway_metrics_mcp.cli.ask.filters import read_filters
@@ -228,6 +228,7 @@ _SPOKEN: Final[Mapping[str, str]] = {name: flags[0] for name, flags in FLAGS.ite
 }
 _ARGUMENT: Final = re.compile(rf"\b({'|'.join(_SPOKEN)})\b")
 _QUOTED: Final = re.compile(r'("[^"]*")')
+_DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _WINDOW: Final = ("startTs", "endTs", "compareTo")
 
 
@@ -264,8 +265,11 @@ class Wording:
 
     def _end_of_day(self) -> None:
         """Give `--range DATE` the end of that day; as a start alone it would reach to now."""
-        with suppress(ValueError, OverflowError):
-            day = datetime.strptime(self.raw["startTs"].strip(), "%Y-%m-%d")  # noqa: DTZ007 - a date
+        parts = _DATE.fullmatch(self.raw["startTs"].strip())
+        if parts is None:
+            return
+        with suppress(ValueError, OverflowError):  # no such day, or the last of all
+            day = date(int(parts[1]), int(parts[2]), int(parts[3]))
             self.raw["endTs"] = f"{day + timedelta(days=1):%Y-%m-%d}"
             self._flags["endTs"] = "--range"
 
