@@ -23,14 +23,13 @@ import anyio
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.cache import FileAnswerCache, identify
-from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect
+from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect, Reading
 from gateway_metrics_mcp.backends.duckdb.files import find_files, find_late_start, read_directory
 from gateway_metrics_mcp.backends.sql.compiler import (
     Statement,
     read_points,
     read_rows,
 )
-from gateway_metrics_mcp.backends.sql.dialect import Layout, quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     EngineError,
@@ -157,7 +156,7 @@ class DuckDBBackend(SqlEngine):
             "temp_directory": self._spill,
         }
         try:
-            return _connect(self._directory, self._layout, config)
+            return _connect(self._directory, config)
         except duckdb.Error as error:
             first_line = str(error).partition("\n")[0]
             raise SettingsError(f"the embedded engine cannot be opened: {first_line}") from error
@@ -189,11 +188,13 @@ class DuckDBBackend(SqlEngine):
         """Run one query over the files' rows before `end`."""
         table = self._table_of(query)
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
-        statement = self._compile_over(files, clipped, caller, are_whole=True)
+        statement = self._compile_over(files, clipped, caller, "whole" if files else "nothing")
         try:
             cursor.execute(statement.text, statement.parameters)
         except duckdb.BinderException:  # all files lack a column, which shows on opening them
-            statement = self._compile_over(files, clipped, caller, are_whole=False)
+            if not files:
+                raise
+            statement = self._compile_over(files, clipped, caller, "lacking")
             cursor.execute(statement.text, statement.parameters)
         result = read_rows((), statement, query, self._layout.catalog)
         points: list[Row] = []
@@ -217,16 +218,13 @@ class DuckDBBackend(SqlEngine):
         return replace(result, points=DataPoints(points), is_absent=is_absent, notes=notes)
 
     def _compile_over(
-        self, files: list[str], query: Query, caller: Caller, *, are_whole: bool
+        self, files: list[str], query: Query, caller: Caller, reading: Reading
     ) -> Statement:
-        """The statement over the files; `are_whole` if some file has each of its columns."""
-        table = self._table_of(query)
-        statement = self._compile(query, caller, FILES if files else quote_identifier(table))
-        if not files:
-            return statement
-        define, columns = self._dialect.define_files, self._layout.tables[table]
-        clause = define(table, columns, statement.text, are_whole=are_whole)
-        return statement.opened_by(clause, files=files)
+        """The statement over the files: a missing directory or column reads as empty or null."""
+        statement = self._compile(query, caller, FILES)
+        columns = self._layout.tables[self._table_of(query)]
+        clause = self._dialect.define_files(columns, statement.text, reading)
+        return statement.opened_by(clause, **({"files": files} if files else {}))
 
 
 async def _run_in_thread(
@@ -276,7 +274,7 @@ def _make_spill_directory() -> str:
         return ""
 
 
-def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+def _connect(directory: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     """An in-memory database that can read the directory and nothing else."""
     connection = duckdb.connect(
         ":memory:",
@@ -289,9 +287,6 @@ def _connect(directory: Path, layout: Layout, config: dict[str, Any]) -> duckdb.
         },
     )
     connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for timestamps without a zone
-    # Empty tables: a missing directory reads as empty, a missing column as null.
-    for table, columns in layout.tables.items():
-        connection.execute(DuckDialect().create_table(table, columns))
     # In this order: access is closed after the directory is allowed, and the lock makes both final.
     connection.execute("SET allowed_directories = $directory", {"directory": [str(directory)]})
     connection.execute("SET enable_external_access = false")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from gateway_metrics_mcp.backends.sql.dialect import (
     INTEGERS,
@@ -29,6 +29,8 @@ _DISTINCT: Final = 'list_distinct("Teams")'
 _IS_TEAMED: Final = f"len({_DISTINCT}) > 0"
 FILES: Final = "files"
 """The name of the files' rows in a statement."""
+Reading = Literal["whole", "lacking", "nothing"]
+"""Whether each column is in some file, or not, or there are no files."""
 _KEY: Final = "unnested_key"
 _METADATA_KEYS: Final = (
     'list_filter(list_distinct(map_keys("Metadata")), lambda k: "Metadata"[k] IS NOT NULL)'
@@ -44,23 +46,26 @@ class DuckDialect:
         listed = [f"{quote_identifier(n)} {_DUCK_TYPES.get(t, t)}" for n, t in columns.items()]
         return f"CREATE TABLE {quote_identifier(table)} ({', '.join(listed)})"
 
-    def define_files(
-        self, table: str, columns: Mapping[str, str], statement: str, *, are_whole: bool
-    ) -> str:
-        """The WITH clause that defines `FILES` from `$files`, in the table's columns and types.
+    def define_files(self, columns: Mapping[str, str], statement: str, reading: Reading) -> str:
+        """The WITH clause that defines `FILES` in the table's columns and types, from `$files`.
 
-        If all files lack a column, a UNION with the empty table adds it; that costs DuckDB the
-        files' statistics, so `are_whole` skips it. Only columns that the statement names are
-        bound: to bind all takes longer than a small query.
+        If all files lack a column, a UNION with typed nulls adds it. That costs DuckDB the files'
+        statistics, so it is only for "lacking". Only columns that the statement names are bound:
+        to bind all takes longer than a small query.
         """
-        named = {n: t for n, t in columns.items() if quote_identifier(n)[1:-1] in statement}
-        read = ", ".join(self._read_column(n, _DUCK_TYPES.get(t, t)) for n, t in named.items())
-        files = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
-        if not are_whole:
-            quoted = ", ".join(map(quote_identifier, named))
-            empty = f"SELECT {quoted} FROM {quote_identifier(table)}"
-            files = f"({empty} UNION ALL BY NAME SELECT * FROM {files})"
-        rows = f"SELECT {read} FROM {files} AS f"
+        named = {
+            n: _DUCK_TYPES.get(t, t)
+            for n, t in columns.items()
+            if quote_identifier(n)[1:-1] in statement
+        }
+        nulls = ", ".join(f"CAST(NULL AS {t}) AS {quote_identifier(n)}" for n, t in named.items())
+        rows = f"SELECT {nulls} WHERE false"
+        if reading != "nothing":
+            files = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
+            if reading == "lacking":
+                files = f"({rows} UNION ALL BY NAME SELECT * FROM {files})"
+            read = ", ".join(self._read_column(n, t) for n, t in named.items())
+            rows = f"SELECT {read} FROM {files} AS f"
         return f"WITH {FILES} AS NOT MATERIALIZED ({rows})"
 
     def _read_column(self, name: str, type_: str) -> str:
