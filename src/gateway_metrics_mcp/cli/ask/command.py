@@ -5,6 +5,7 @@ Only the answer goes to stdout; notes, problems and checks go to stderr. It need
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
         The exit code, as in docs/automation.md: 0 answered, 1 failed, 2 wrong usage, 3 a limit is
         passed, 4 no rows.
     """
+    gc.disable()  # one question: the process ends before collecting garbage pays
     try:
         return _run(read_order(argv))
     except Exception:
@@ -73,6 +75,8 @@ def main(argv: Sequence[str]) -> int:
         logger.debug("ask failed", exc_info=True)
         _tell(f"{PROGRAM}: internal error; --log-level DEBUG shows where")
         return FAILED
+    finally:
+        gc.enable()
 
 
 def _run(order: AskOptions) -> int:
