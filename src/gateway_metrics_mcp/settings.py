@@ -6,7 +6,6 @@ Only values are checked here; combinations are checked where they are used.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -259,6 +258,8 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    import tomllib  # only for a start with a file
+
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -41,7 +41,13 @@ class Frozen(BaseModel):
     """camelCase on the wire, snake_case in Python, unknown keys refused."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        # A type's validator is built when it first validates: a command uses few of them, and most
+        # are part of another's.
+        defer_build=True,
     )
 
 

@@ -94,7 +94,11 @@ class Arguments(BaseModel):
     """The arguments of one tool; unknown arguments are refused."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=False
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=False,
+        defer_build=True,  # `ask` needs one tool's
     )
     required: ClassVar[tuple[str, ...]] = ()
 

@@ -29,7 +29,6 @@ from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
 
 import anyio
-import platformdirs
 
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import (
@@ -342,6 +341,8 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
     path = settings.hide_emails_key
     try:
         if path is None:
+            import platformdirs  # only for a key that we make
+
             path = _make_key(state or Path(platformdirs.user_state_dir("gateway-metrics-mcp")))
         key = path.read_bytes().strip()
     except OSError as error:

@@ -18,7 +18,7 @@ from mcp.client import Client
 from mcp_types import CallToolResult, ImageContent, TextContent
 
 import gateway_metrics_mcp
-from gateway_metrics_mcp.rendering.charts import renderer
+from gateway_metrics_mcp.rendering.charts import vega
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -333,7 +333,7 @@ async def test_a_large_picture_loses_as_few_pixels_as_it_must(
 
 
 async def test_a_picture_that_is_too_large_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renderer, "MOST_BYTES", 50)
+    monkeypatch.setattr(vega, "MOST_BYTES", 50)
 
     assert await ChartRenderer().draw(SIMPLE) == "it would be too large"
 

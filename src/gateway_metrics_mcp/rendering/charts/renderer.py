@@ -12,19 +12,20 @@ import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from pydantic_core import to_json
 
 from gateway_metrics_mcp.rendering.answer import Answer, Writer
-from gateway_metrics_mcp.rendering.charts.chart import Chart, choose_chart
-from gateway_metrics_mcp.rendering.charts.vega import MOST_BYTES, specify
 from gateway_metrics_mcp.rendering.document import Note, Words
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, run_in_thread_if_large
 from gateway_metrics_mcp.settings import OUR_VARIABLES
+
+if TYPE_CHECKING:
+    from gateway_metrics_mcp.rendering.charts.chart import Chart
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class ChartRenderer:
             return _FAILED
         if not image:
             return _FAILED
+        from gateway_metrics_mcp.rendering.charts.vega import MOST_BYTES  # most answers have none
+
         return image if len(image) <= MOST_BYTES else _LARGE
 
 
@@ -101,6 +104,9 @@ async def illustrate(
 
     A chart that cannot be drawn is never an error: the text says why there is none.
     """
+    from gateway_metrics_mcp.rendering.charts.chart import choose_chart  # most answers have none
+    from gateway_metrics_mcp.rendering.charts.vega import specify
+
     rows = len(report.result.points)
     is_picture = report.request.format == "chart"
     if is_picture:
