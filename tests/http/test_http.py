@@ -10,9 +10,12 @@ from typing import Any, Final
 import anyio
 import httpx2
 import pytest
+from anyio.abc import SocketStream
 from starlette.applications import Starlette
 
+from gateway_metrics_mcp.cli.serve import listen as open_listener
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.http.shutdown import GracefulServer
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
 from gateway_metrics_mcp.query.validation import MOST_BYTES
 from gateway_metrics_mcp.server.app import build_server
@@ -199,6 +202,26 @@ async def test_a_body_larger_than_any_question_is_refused(listen: Listen) -> Non
         response = await client.post("/mcp", content=b" " * (MOST_BYTES + 1), headers=headers)
 
     assert response.status_code == 413
+
+
+async def _send_endless_header(stream: SocketStream) -> None:
+    await stream.send(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Endless: ")
+    for _ in range(20_000):  # 20 MB: more than the sockets' buffers take
+        await stream.send(b"a" * 1024)
+
+
+async def test_headers_without_an_end_are_refused_whichever_parser_is_installed() -> None:
+    settings = Settings(transport="http", backend="https://gateway.example.com", port=0)
+    server = build_server(settings)
+    served = GracefulServer(build_http_app(server, settings), server, drain_s=0)
+    with open_listener("127.0.0.1", 0) as listener:
+        async with anyio.create_task_group() as group:
+            group.start_soon(served.serve, [listener])
+            stream = await anyio.connect_tcp(*listener.getsockname())
+            async with stream:
+                with anyio.fail_after(60), pytest.raises(anyio.BrokenResourceError):
+                    await _send_endless_header(stream)
+            served.should_exit = True
 
 
 @pytest.mark.parametrize(("host", "sent"), [("127.0.0.2", "127.0.0.2:8000"), ("::1", "[::1]:8000")])

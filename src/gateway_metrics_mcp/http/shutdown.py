@@ -37,6 +37,9 @@ class GracefulServer(uvicorn.Server):
         config = uvicorn.Config(
             self._say_goodbye,
             interface="asgi3",
+            # Not httptools, which uvicorn takes wherever it is installed: it reads headers without
+            # any limit, before a caller is known. h11 refuses them beyond 64 KB.
+            http="h11",
             log_config=None,
             timeout_graceful_shutdown=drain_s + 2 * _FAREWELL_S,
             server_header=False,

@@ -214,7 +214,10 @@ def _find_domains(
         return {}
     found = {}
     for i in positions:
-        matches = [_DOMAIN.fullmatch(str(point.keys[i])) for point in points]
+        texts = [str(point.keys[i]) for point in points]
+        if not all("@" in text for text in texts):
+            continue
+        matches = map(_DOMAIN.fullmatch, texts)
         domains = {None if match is None else match[1] for match in matches}
         domain = domains.pop()
         if not domains and domain is not None:
