@@ -157,6 +157,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         for number, handler in handlers.items():
             signal.signal(number, handler)
         gc.unfreeze()
+        gc.enable()
         assert isinstance(code, int)
         return (code, *capsys.readouterr())
 

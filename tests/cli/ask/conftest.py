@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -121,6 +122,8 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
             code = main(["ask", *argv])
         except SystemExit as end:
             code = int(end.code or 0)
+        gc.unfreeze()
+        gc.enable()
         done = capsys.readouterr()
         assert TOKEN not in done.out + done.err
         return code, done.out, done.err
