@@ -17,7 +17,7 @@ from mcp_types import CallToolResult
 from pydantic_core import to_json
 from vl_convert import vegalite_to_png
 
-from gateway_metrics_mcp.rendering.charts import renderer
+from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
 from gateway_metrics_mcp.rendering.charts.vega import SCALES
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
@@ -158,13 +158,13 @@ def hostile(make: Make) -> Path:
 def painting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are drawn in this process: starting one for each takes twenty times as long."""
 
-    def draw(specification: dict[str, Any], patience_s: float) -> bytes:
-        del patience_s
+    def draw(self: ChartRenderer, specification: dict[str, Any]) -> bytes:
+        del self
         return vegalite_to_png(
             json.loads(to_json(specification)), scale=SCALES[0], allowed_base_urls=[]
         )
 
-    monkeypatch.setattr(renderer, "_draw", draw)
+    monkeypatch.setattr(ChartRenderer, "_draw", draw)
 
 
 @pytest.fixture

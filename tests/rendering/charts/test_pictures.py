@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -165,13 +167,161 @@ async def test_drawing_leaves_the_loop_free() -> None:
     assert beats > 10
 
 
-async def test_the_engine_is_given_none_of_our_variables(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Install an engine whose picture is what this code returns; it may use `mark`."""
+
+    def install(code: str) -> None:
+        lines = ["import json, os, signal, sys, time", "def vegalite_to_png(specification, **_):"]
+        lines += ["    mark = specification['mark']", *(f"    {one}" for one in code.splitlines())]
+        (tmp_path / "vl_convert.py").write_text("\n".join(lines), "utf-8")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(SOURCES)]))
+
+    return install
+
+
+def marked(mark: str) -> dict[str, Any]:
+    return {**SIMPLE, "mark": mark}
+
+
+async def test_a_picture_has_the_same_bytes_whatever_was_drawn_before() -> None:
+    fresh = await ChartRenderer().draw(confetti(300))
+    used = ChartRenderer()
+    lines = {**crowd(50), "mark": "line", "config": {"font": "serif", "background": "red"}}
+    for other in (SIMPLE, lines, marked("nonsense"), crowd(3000)):
+        await used.draw(other)
+
+    assert isinstance(fresh, bytes)
+    assert await used.draw(confetti(300)) == fresh
+
+
+async def test_one_process_draws_all_pictures(engine: Callable[[str], None]) -> None:
+    engine("return str(os.getpid()).encode()")
+    renderer = ChartRenderer()
+
+    assert len({await renderer.draw(SIMPLE) for _ in range(5)}) == 1
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["os._exit(3)", "os.kill(os.getpid(), signal.SIGSEGV)", "raise ValueError('no')"],
+)
+async def test_after_a_failure_the_next_picture_is_drawn(
+    engine: Callable[[str], None], harm: str
 ) -> None:
-    lines = ["import json, os", "def vegalite_to_png(*_, **__):"]
-    lines += ["    return json.dumps(sorted(os.environ)).encode()"]
-    (tmp_path / "vl_convert.py").write_text("\n".join(lines), "utf-8")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(SOURCES)]))
+    engine(f"if mark == 'harm': {harm}\nreturn mark.encode()")
+    renderer = ChartRenderer()
+    drawn = [await renderer.draw(marked(mark)) for mark in ("one", "harm", "harm", "two")]
+
+    failed = "it could not be drawn; see this server's log"
+    assert drawn == [b"one", failed, failed, b"two"]
+
+
+async def test_a_process_that_ended_while_idle_is_replaced_unnoticed(
+    engine: Callable[[str], None],
+) -> None:
+    engine("return str(os.getpid()).encode()")
+    renderer = ChartRenderer()
+    first = await renderer.draw(SIMPLE)
+    assert isinstance(first, bytes)
+    os.kill(int(first), signal.SIGKILL)
+    second = await renderer.draw(SIMPLE)
+
+    assert isinstance(second, bytes)
+    assert int(second) != int(first)
+
+
+async def test_a_process_that_has_grown_is_replaced(engine: Callable[[str], None]) -> None:
+    engine("memory = b'x' * (400_000_000 if mark == 'large' else 1)\nreturn b'%d' % os.getpid()")
+    renderer = ChartRenderer()
+    drawn = [await renderer.draw(marked(mark)) for mark in ("a", "large", "b", "c")]
+
+    assert drawn[0] == drawn[1] != drawn[2] == drawn[3]
+
+
+async def test_one_that_hangs_is_killed_and_the_next_picture_is_drawn(
+    engine: Callable[[str], None],
+) -> None:
+    # Long enough for a busy machine to start a process: only the hanging one waits for its end.
+    renderer = ChartRenderer(patience_s=10)
+    engine("if mark == 'hang': time.sleep(1000)\nreturn mark.encode()")
+
+    drawn = [await renderer.draw(marked(mark)) for mark in ("hang", "one")]
+
+    assert drawn == ["it was not rendered within 10 seconds", b"one"]
+
+
+async def test_what_the_engine_prints_is_in_no_picture(engine: Callable[[str], None]) -> None:
+    engine(
+        "print('stray' * 9000, flush=True); os.write(1, b'stray'); sys.stdin.read()\n"
+        "return mark.encode()"
+    )
+    renderer = ChartRenderer()
+
+    assert [await renderer.draw(marked(mark)) for mark in ("one", "two")] == [b"one", b"two"]
+
+
+async def test_a_process_that_writes_nonsense_is_replaced(
+    engine: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine("if mark == 'nonsense': os.write(4, b'x' * 9)\nreturn mark.encode()")
+    renderer = ChartRenderer()
+    drawn = [await renderer.draw(marked(mark)) for mark in ("one", "nonsense", "two")]
+
+    assert drawn == [b"one", "it could not be drawn; see this server's log", b"two"]
+    assert "the engine ended" in caplog.text
+
+
+async def test_a_caller_who_gives_up_leaves_the_next_its_own_picture(
+    engine: Callable[[str], None], tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    engine(f"open({str(begun)!r}, 'w').close()\ntime.sleep(0.2)\nreturn mark.encode() * 200_000")
+    renderer = ChartRenderer()
+    async with anyio.create_task_group() as group:
+        group.start_soon(renderer.draw, marked("a"))
+        while not begun.exists():  # noqa: ASYNC110 - no event tells of a file
+            await anyio.sleep(0.005)
+        group.cancel_scope.cancel()
+
+    assert await renderer.draw(marked("b")) == b"b" * 200_000
+
+
+def test_the_process_ends_with_the_server_that_is_killed(
+    engine: Callable[[str], None],
+) -> None:
+    engine("return b'%d' % os.getpid()")
+    code = f"""
+import anyio, time
+from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
+renderer = ChartRenderer()
+print(anyio.run(renderer.draw, {SIMPLE!r}).decode(), flush=True)
+time.sleep(1000)
+"""
+    with subprocess.Popen(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        worker = int(server.stdout.readline())
+        os.kill(worker, 0)
+        server.kill()
+
+    while is_running(worker):
+        time.sleep(0.01)
+
+
+def is_running(process: int) -> bool:
+    """Whether it has not ended; one that only waits for its parent to notice has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_the_engine_is_given_none_of_our_variables(
+    monkeypatch: pytest.MonkeyPatch, engine: Callable[[str], None]
+) -> None:
+    engine("return json.dumps(sorted(os.environ)).encode()")
     for name in ("TFY_API_KEY", "GATEWAY_METRICS_TOKEN_FILE", "OF_OTHERS"):
         monkeypatch.setenv(name, "tok-secret-1234")
 

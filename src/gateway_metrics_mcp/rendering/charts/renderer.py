@@ -1,4 +1,4 @@
-"""Draws charts as PNG, in a separate process, if the extra `charts` is installed.
+"""Draws charts as PNG, in a process of its own, if the extra `charts` is installed.
 
 The specification is made in vega.py; worker.py is the process.
 """
@@ -9,6 +9,10 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
@@ -18,6 +22,7 @@ import anyio
 from pydantic_core import to_json
 
 from gateway_metrics_mcp.rendering.answer import Answer, Writer
+from gateway_metrics_mcp.rendering.charts.worker import HEAD, PICTURE, REFUSAL, SPECIFICATION
 from gateway_metrics_mcp.rendering.document import Note, Words
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
@@ -35,30 +40,122 @@ ABSENT: Final = (
     ' pip install "gateway-metrics-mcp[charts]"'
 )
 _FAILED: Final = "it could not be drawn; see this server's log"
+_MOST_ANSWER: Final = 100_000_000
+"""No frame is larger, in bytes."""
 _LARGE: Final = "it would be too large"
 
 
-@dataclass(slots=True)
-class ChartRenderer:
-    """Draws one chart at a time, each in a process of its own (worker.py says why).
+class _Worker:
+    """The process of worker.py, for one thread at a time."""
 
-    The process is killed after `patience_s` seconds.
+    def __init__(self, patience_s: float) -> None:
+        # The process gets none of our variables, which hold tokens. `-P` keeps the working
+        # directory off its path: a file there must not be imported in place of a module.
+        env = {n: text for n, text in os.environ.items() if not n.startswith(OUR_VARIABLES)}
+        module = "gateway_metrics_mcp.rendering.charts.worker"
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-P", "-m", module, f"{patience_s}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=env,
+        )
+        self._patience_s = patience_s
+        self.is_ended = False
+
+    def draw(self, specification: bytes) -> bytes:
+        """The PNG; empty if the engine refused the specification.
+
+        Raises:
+            TimeoutError: if it takes longer than the patience; the process is killed.
+            EOFError: if the process ended, or wrote something else; it is killed.
+        """
+        is_late = threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            self._process.kill()
+
+        timer = threading.Timer(self._patience_s, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            kind, is_last, answer = self._exchange(specification)
+        except BaseException as error:
+            self.end()
+            raise TimeoutError if is_late.is_set() else EOFError from error
+        finally:
+            timer.cancel()
+        if is_last or is_late.is_set():
+            self.end()
+        if kind == PICTURE:
+            return answer
+        logger.error("a picture could not be drawn: the engine refused it")
+        # At DEBUG only: the engine's messages can repeat names from the data.
+        logger.debug("the engine said: %s", ascii(answer.decode("utf-8", "replace")))
+        return b""
+
+    def end(self) -> None:
+        """Kill the process: it has nothing to save."""
+        self.is_ended = True
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # what was not sent yet
+                stream.close()  # type: ignore[union-attr]  # both are pipes
+
+    def _exchange(self, specification: bytes) -> tuple[int, bool, bytes]:
+        source, sink = self._process.stdout, self._process.stdin
+        assert source is not None  # noqa: S101 - both are pipes
+        assert sink is not None  # noqa: S101
+        sink.write(HEAD.pack(SPECIFICATION, False, len(specification)) + specification)
+        sink.flush()
+        head = source.read(HEAD.size)
+        if len(head) < HEAD.size:
+            raise EOFError
+        kind, is_last, size = HEAD.unpack(head)
+        if kind not in (PICTURE, REFUSAL) or size > _MOST_ANSWER:
+            raise EOFError
+        answer = source.read(size)
+        if len(answer) < size:
+            raise EOFError
+        return kind, is_last, answer
+
+
+@dataclass(slots=True, weakref_slot=True)
+class ChartRenderer:
+    """Draws one chart at a time, in a process that is kept for the next (worker.py).
+
+    It starts with the first chart, ends when it is idle, and is killed after `patience_s` seconds.
     """
 
     patience_s: float = PATIENCE_S
     _limiter: ConcurrencyLimiter = field(default_factory=lambda: ConcurrencyLimiter(1), repr=False)
+    _worker: _Worker | None = field(default=None, repr=False)
+    _holders: int = field(default=0, repr=False)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the process until the end of the block; the last block ends it."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders and self._worker is not None:
+                self._worker.end()
 
     async def draw(self, specification: dict[str, Any]) -> bytes | str:
         """The PNG, or a sentence that says why there is none."""
         # Looked up, not imported: only the process that draws loads the engine of 84 MB.
         if find_spec("vl_convert") is None:
             return ABSENT
-        work = partial(_draw, specification, self.patience_s)
         try:
             # This limit includes waiting for another chart; that in `_draw` kills the process.
+            # A caller who gives up leaves the thread to read the picture to its end.
             with anyio.fail_after(self.patience_s):
-                image = await self._limiter.run_in_thread(work)
-        except (TimeoutError, subprocess.TimeoutExpired):
+                image = await self._limiter.run_in_thread(partial(self._draw, specification))
+        except TimeoutError:
             return f"it was not rendered within {self.patience_s:g} seconds"
         except OSError:
             logger.exception("the process that draws pictures could not be started")
@@ -69,26 +166,21 @@ class ChartRenderer:
 
         return image if len(image) <= MOST_BYTES else _LARGE
 
-
-def _draw(specification: dict[str, Any], patience_s: float) -> bytes:
-    """The PNG; empty if the engine failed."""
-    # The process gets none of our variables, which hold tokens. `-P` keeps the working directory
-    # off its path: a file there must not be imported in place of a module.
-    env = {n: text for n, text in os.environ.items() if not n.startswith(OUR_VARIABLES)}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "gateway_metrics_mcp.rendering.charts.worker"],
-        input=to_json(specification),
-        capture_output=True,
-        check=False,
-        env=env,
-        timeout=patience_s,
-    )
-    if done.returncode == 0:
-        return done.stdout
-    logger.error("a picture could not be drawn: the engine ended with %d", done.returncode)
-    # At DEBUG only: the engine's messages can repeat names from the data.
-    logger.debug("the engine said: %s", ascii(done.stderr.decode("utf-8", "replace")[-1000:]))
-    return b""
+    def _draw(self, specification: dict[str, Any]) -> bytes:
+        """The PNG; empty if the engine failed. In a thread, one at a time."""
+        text = to_json(specification)
+        kept = self._worker
+        if kept is not None and not kept.is_ended:
+            # It may just have ended for being idle, and a new one may do what a worn one cannot.
+            with suppress(EOFError):
+                return kept.draw(text)
+        self._worker = worker = _Worker(self.patience_s)
+        weakref.finalize(self, worker.end)
+        try:
+            return worker.draw(text)
+        except EOFError:
+            logger.error("a picture could not be drawn: the engine ended")  # noqa: TRY400
+            return b""
 
 
 async def illustrate(
