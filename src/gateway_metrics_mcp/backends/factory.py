@@ -5,8 +5,9 @@ Engines are imported when first needed, so that a client sees the tools quickly.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ import anyio.to_thread
 from gateway_metrics_mcp.backends.base import Backend, Engine
 from gateway_metrics_mcp.backends.clickhouse.address import SCHEMES
 from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
-from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
@@ -25,12 +26,15 @@ from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 
 if TYPE_CHECKING:
+    from gateway_metrics_mcp.backends.demo.backend import DemoBackend
     from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe
 
 _FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
     " directory of Parquet, clickhouse://user@host:8123/database, or demo: for generated data"
 )
+
+_DEMO: Final = "demo:"
 
 
 class BackendHolder:
@@ -53,6 +57,9 @@ class BackendHolder:
         self._meter = meter or Metrics()
         self._given = given and BackendStack(given, _limiter(settings), clock, self._meter)
         self._backend: Backend | None = None
+        self._is_demo = given is None and _address(settings).startswith(_DEMO)
+        self._demo: DemoBackend | None = None
+        self._ahead: asyncio.Task[None] | None = None
         self._probe: GatewayProbe | None = None
         self._lock = anyio.Lock()
         self._holders = 0
@@ -73,9 +80,14 @@ class BackendHolder:
             return self._backend
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
-        """Keep the backend open until the end of the block, if it is opened at all."""
+    async def hold(self, *, is_server: bool = False) -> AsyncIterator[None]:
+        """Keep the backend open until the end of the block, if it is opened at all.
+
+        A server's demo begins to make its data here, while its clients still connect.
+        """
         self._holders += 1
+        if is_server and self._holders == 1 and self._is_demo:
+            self._ahead = asyncio.create_task(self._make_demo())
         try:
             yield
         finally:
@@ -100,16 +112,28 @@ class BackendHolder:
             return
         await check_engine((await self.get()).query, self._clock())
 
+    async def _make_demo(self) -> None:
+        with suppress(GatewayMetricsError):  # queries meet the same error, and explain it
+            await self.get()
+        if self._demo is not None:
+            await self._demo.make_all()
+
     async def _close(self) -> None:
-        backend, self._backend = self._backend, None
-        if backend is not None:
-            # Shielded: at shutdown the scope around this is cancelled already.
-            with anyio.move_on_after(5, shield=True):
+        # Shielded: at shutdown the scope around this is cancelled already.
+        with anyio.move_on_after(5, shield=True):
+            if self._ahead is not None:
+                await asyncio.wait([self._ahead])
+            backend, self._backend, self._demo = self._backend, None, None
+            if backend is not None:
                 await backend.aclose()
 
     def _open(self) -> Backend:
         catalog = load_catalog(self._settings.catalog)
-        backend = open_backend(self._settings, catalog, self._clock)
+        backend: Backend
+        if self._is_demo:
+            backend = self._demo = _open_demo(self._settings, catalog, self._clock)
+        else:
+            backend = open_backend(self._settings, catalog, self._clock)
         return wrap_backend(backend, self._settings, self._clock, self._meter)
 
 
@@ -185,7 +209,7 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
         )
     if _is_clickhouse(settings):
         return _open_clickhouse(settings, catalog)
-    if name.startswith("demo:"):
+    if name.startswith(_DEMO):
         return _open_demo(settings, catalog, clock)
     if "://" in name:
         raise SettingsError(f"the scheme of the backend is unknown. Give {_FORMS}")
@@ -202,7 +226,7 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
     )
 
 
-def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Engine:
+def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> DemoBackend:
     from gateway_metrics_mcp.backends.demo import backend as demo  # heavy: duckdb
 
     return demo.DemoBackend(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
@@ -301,9 +301,17 @@ def build_server(
         settings = settings.model_copy(update={"token": None})
     meter = Metrics()
     holder = BackendHolder(settings, clock, meter, given=backend)
+    context = ToolContext(settings, holder.get, clock, read_hiding_key(settings))
+
+    @asynccontextmanager
+    async def hold() -> AsyncIterator[None]:
+        with context.charts.hold():
+            async with holder.hold(is_server=True):
+                yield
+
     return MetricsServer(
-        ToolContext(settings, holder.get, clock, read_hiding_key(settings)),
-        hold=holder.hold,
+        context,
+        hold=hold,
         meter=meter,
         readiness=Readiness(holder.check, meter),
     )

@@ -78,6 +78,22 @@ def test_rows_lie_in_the_utc_day_of_their_directory_to_the_millisecond(
 
 
 @pytest.mark.parametrize("table", published_tables())
+def test_each_file_is_sorted_by_time_and_span(demo_directory: Path, table: str) -> None:
+    files = [str(path) for path in (demo_directory / table).glob("*/*.parquet")]
+    with duckdb.connect(config={"threads": 1}) as engine:
+        unsorted = engine.execute(
+            """SELECT count(*) FROM (
+                SELECT
+                    row("CreatedAt", "SpanId") AS here,
+                    lag(here) OVER (PARTITION BY filename ORDER BY file_row_number) AS before
+                FROM read_parquet($files, filename = true, file_row_number = true)
+            ) WHERE before >= here""",
+            {"files": files},
+        ).fetchall()
+    assert unsorted == [(0,)]
+
+
+@pytest.mark.parametrize("table", published_tables())
 def test_span_identifiers_are_unique(ask: Ask, table: str) -> None:
     assert ask(f'SELECT count(*) - count(DISTINCT "SpanId") FROM {table}') == [(0,)]
 
@@ -109,7 +125,8 @@ def test_only_outdated_data_of_the_same_seed_and_stale_leavings_are_removed(
     leave_behind(tmp_path / f"{family}1-2026-06-27", age_hours=30)
     leave_behind(tmp_path / ".making-stale", age_hours=30)
     leave_behind(tmp_path / ".making-by-another", age_hours=1)
-    monkeypatch.setattr(data, "_write", lambda made, **_: made.mkdir())
+    monkeypatch.setattr(data, "_STEPS", ())
+    monkeypatch.setattr(data.DemoTables, "_write", lambda *given: given[-1].mkdir())
 
     made = make_demo_data(tmp_path, seed=SEED, end_day=END_DAY)
 

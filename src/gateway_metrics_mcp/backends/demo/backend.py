@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -13,16 +14,18 @@ import anyio
 import anyio.to_thread
 import platformdirs
 
-from gateway_metrics_mcp.backends.demo.data import make_demo_data
+from gateway_metrics_mcp.backends.demo.data import TABLES, DemoTables
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
-from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError, UnavailableError
 from gateway_metrics_mcp.query import Caller, Catalog, Query, Result
+from gateway_metrics_mcp.runtime.concurrency import STOPPING
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEED: Final = 7
+_STOP_EVERY_S: Final = 0.005
 _FORM: Final = re.compile(r"demo:(\d{1,9})?")
 
 
@@ -44,7 +47,10 @@ def find_cache() -> Path:
 
 
 class DemoBackend(SqlEngine):
-    """Generates the data at the first query, and again at the first query of each new UTC day."""
+    """Makes a table at its first query, and all of them behind if `make_all` was called.
+
+    The first query of each new UTC day begins again.
+    """
 
     _dialect = DuckDialect()
 
@@ -65,7 +71,9 @@ class DemoBackend(SqlEngine):
         self._cache = cache or find_cache()
         self._clock = clock or (lambda: datetime.now(UTC))
         self._engine = engine
+        self._makes_all = False
         self._day: date | None = None
+        self._tables: _TableQueue | None = None
         self._backend: DuckDBBackend | None = None
         self._lock = anyio.Lock()
 
@@ -74,6 +82,12 @@ class DemoBackend(SqlEngine):
         """`generated demo data, seed 7`."""
         return f"generated demo data, seed {self._seed}"
 
+    async def make_all(self) -> None:
+        """Begin to make all tables, in the background; a failure is told by the queries."""
+        self._makes_all = True
+        async with self._lock:
+            await self._settle_day()
+
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query; none are after now.
 
@@ -81,29 +95,37 @@ class DemoBackend(SqlEngine):
             EngineError: if the data cannot be generated.
             GatewayMetricsError: as DuckDBBackend raises.
         """
-        return await (await self._today()).query(query, caller)
+        async with self._lock:
+            tables = await self._settle_day()
+        await tables.wait_for(self._table_of(query))
+        async with self._lock:
+            backend = self._backend
+            if backend is None:
+                backend = self._backend = await anyio.to_thread.run_sync(self._open, tables)
+        return await backend.query(query, caller)
 
     async def aclose(self) -> None:
-        """Close the engine, if it was opened; the data stay in the cache."""
+        """Stop making tables, and close the engine; finished tables stay in the cache."""
+        if self._tables is not None:
+            await self._tables.aclose()
         if self._backend is not None:
             await self._backend.aclose()
 
-    async def _today(self) -> DuckDBBackend:
-        async with self._lock:
-            day = self._clock().astimezone(UTC).date()
-            if self._backend is None or day != self._day:
-                logger.info("making demo data for %s", day)
-                yesterday = self._backend
-                self._backend = await anyio.to_thread.run_sync(self._open, day)
-                self._day = day
-                if yesterday is not None:
-                    await yesterday.aclose()
-            return self._backend
+    async def _settle_day(self) -> _TableQueue:
+        """The tables of today; those of yesterday are closed."""
+        day = self._clock().astimezone(UTC).date()
+        if self._tables is None or day != self._day:
+            await self.aclose()
+            self._backend = None
+            made = DemoTables(self._cache, seed=self._seed, end_day=day, threads=self.most_queries)
+            self._tables, self._day = _TableQueue(made), day
+            if self._makes_all:
+                self._tables.add_all()
+        return self._tables
 
-    def _open(self, day: date) -> DuckDBBackend:
-        directory = make_demo_data(self._cache, seed=self._seed, end_day=day)
+    def _open(self, tables: _TableQueue) -> DuckDBBackend:
         return DuckDBBackend(
-            directory,
+            tables.directory,
             self._layout.catalog,
             timeout_s=self._timeout_s,
             threads=self.most_queries,
@@ -111,3 +133,80 @@ class DemoBackend(SqlEngine):
             until=self._clock,
             **self._engine,
         )
+
+
+class _TableQueue:
+    """Makes one day's tables in a thread, one after another; the one a query needs comes next."""
+
+    def __init__(self, tables: DemoTables) -> None:
+        self._tables = tables
+        self._queue: list[str] = []
+        self._futures: dict[str, asyncio.Future[None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where the tables are."""
+        return self._tables.directory
+
+    def add_all(self) -> None:
+        """Make those that are missing, in the background."""
+        for table in TABLES:
+            if not self._tables.has(table) and table not in self._futures:
+                self._add(table, len(self._queue))
+
+    async def wait_for(self, table: str) -> None:
+        """Return once the table is made. A caller that is cancelled leaves it to the others.
+
+        Raises:
+            EngineError: if it cannot be made; the next call tries again.
+            UnavailableError: if `aclose` is called meanwhile.
+        """
+        if self._tables.has(table):
+            return
+        if table not in self._futures:
+            self._add(table, 0)
+        elif table in self._queue:
+            self._queue.remove(table)
+            self._queue.insert(0, table)
+        await asyncio.shield(self._futures[table])
+
+    async def aclose(self) -> None:
+        """Stop the thread."""
+        self._queue.clear()
+        while self._task is not None and not self._task.done():
+            self._tables.stop()
+            await asyncio.wait([self._task], timeout=_STOP_EVERY_S)
+
+    def _add(self, table: str, place: int) -> None:
+        self._queue.insert(place, table)
+        self._futures[table] = asyncio.get_running_loop().create_future()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:  # a query may add a table while the engine is closed
+                await self._make_queued()
+                await anyio.to_thread.run_sync(self._tables.close)
+        finally:
+            self._fail(UnavailableError(STOPPING))
+
+    async def _make_queued(self) -> None:
+        while self._queue:
+            table = self._queue.pop(0)
+            logger.info("making demo data: %s", table)
+            try:
+                await anyio.to_thread.run_sync(self._tables.make, table)
+            except GatewayMetricsError as error:
+                self._fail(error)
+            else:
+                self._futures.pop(table).set_result(None)
+
+    def _fail(self, error: GatewayMetricsError) -> None:
+        """End all waits with the error: what one table lacks, such as disk, the others lack too."""
+        self._queue.clear()
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            future.set_exception(error)
+            future.exception()  # else asyncio logs one that no query waits for

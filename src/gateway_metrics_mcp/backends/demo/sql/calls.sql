@@ -83,7 +83,7 @@ priced AS (
 )
 
 SELECT
-    id, attempt, call_id, model, is_failure, error, input_tokens, output_tokens,
+    id, virtual_model IS NOT NULL AS is_virtual, attempt, call_id, model, is_failure, error, input_tokens, output_tokens,
     read_tokens, written_tokens, cache_status, lookup_latency, first_latency, latency,
     status_code(error, call_id) AS status,
     if(is_hit, 0 * list_cost, list_cost) AS cost,

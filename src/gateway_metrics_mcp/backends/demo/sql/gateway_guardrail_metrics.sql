@@ -50,3 +50,4 @@ SELECT
     'integration/guardrail/' || integration AS "ProviderIntegrationType",
     "ConversationId"
 FROM judged JOIN context USING (id)
+ORDER BY "CreatedAt", "SpanId"

@@ -19,3 +19,4 @@ SELECT
     "Teams",
     "CreatedBySubjectId"
 FROM mcp_requests JOIN context USING (id)
+ORDER BY "CreatedAt", "SpanId"

@@ -1,46 +1,53 @@
 -- Real calls, and one row more for each request to a virtual model.
-WITH real AS (
+-- Sorted while the rows are narrow: texts that follow from numbers are made after it.
+WITH entries AS (
+    SELECT *, FALSE AS is_whole, 0 AS waited_ms FROM calls WHERE NOT is_virtual
+    UNION ALL BY NAME
     SELECT
         *,
-        NULL::VARCHAR AS virtual_name,
+        FALSE AS is_whole,
         -- A later attempt begins when the earlier ones are over.
         coalesce(sum(latency) OVER (
             PARTITION BY id ORDER BY attempt ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ), 0) // 100 AS waited_ms
-    FROM calls
-),
-
-virtual AS (
+    FROM calls WHERE is_virtual
+    UNION ALL BY NAME
     SELECT
-        outcomes.* EXCLUDE (attempts, first_model),
+        * EXCLUDE (attempts, first_model),
+        TRUE AS is_whole,
+        0 AS waited_ms,
         NULL AS attempt,
-        id * 4 + 3 AS call_id,
-        virtual_model AS virtual_name,
-        0 AS waited_ms
-    FROM outcomes JOIN requests USING (id)
-    WHERE virtual_model IS NOT NULL
+        id * 4 + 3 AS call_id
+    FROM outcomes WHERE is_virtual
 ),
 
-entries AS (
-    FROM real UNION ALL BY NAME FROM virtual
+ordered AS (
+    SELECT
+        entries.*,
+        requests.* EXCLUDE (id, model, input_tokens, output_tokens, cache_status),
+        later(moment, waited_ms) AS created,
+        bits(call_id, 'model span') AS span
+    FROM entries JOIN requests USING (id)
+    ORDER BY created, span
 ),
 
 described AS (
     SELECT
-        entries.*,
-        context.* EXCLUDE (id),
+        ordered.*,
+        subjects.* EXCLUDE (subject_no),
         models.* EXCLUDE (model, model_type),
+        if(is_whole, virtual_model, NULL) AS virtual_name,
         is_streaming AND coalesce(output_tokens, 0) > 0 AS is_streamed,
         cache_status IS NOT NULL AND cache_type = 'semantic' AS is_semantic,
         latency - if(is_streamed, first_latency, 0) AS writing_latency
-    FROM entries JOIN context USING (id) JOIN models USING (model)
+    FROM ordered JOIN subjects USING (subject_no) JOIN models USING (model)
 )
 
 SELECT
-    "TraceId",
+    trace_id(id) AS "TraceId",
     span_id(call_id, 'model span') AS "SpanId",
-    instant(later(moment, waited_ms)) AS "CreatedAt",
-    "ConversationId",
+    instant(created) AS "CreatedAt",
+    conversation AS "ConversationId",
     model_id AS "ModelId",
     model AS "ModelName",
     requested AS "RequestedModelName",
@@ -76,12 +83,12 @@ SELECT
     if(is_semantic AND cache_status = 'hit', 91 + floor(9 * chance(id, 'similarity')), NULL) / 100
         AS "SemanticCacheSimilarityScore",
     if(is_semantic, 0.9, NULL)::DOUBLE AS "SemanticCacheSimilarityThreshold",
-    "Metadata",
-    "CreatedBySubjectSlug",
-    "CreatedBySubjectType",
-    "Teams",
-    "CreatedBySubjectId",
-    "CreatedBySubject",
+    tags AS "Metadata",
+    slug AS "CreatedBySubjectSlug",
+    kind AS "CreatedBySubjectType",
+    teams AS "Teams",
+    subject_id AS "CreatedBySubjectId",
+    subject AS "CreatedBySubject",
     provider AS "ProviderAccountType",
     'integration/model/' || provider AS "ProviderIntegrationType",
     provider_model AS "ProviderModelName",

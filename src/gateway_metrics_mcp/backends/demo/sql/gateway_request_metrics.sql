@@ -78,3 +78,4 @@ SELECT
     agent.framework AS "AgentFramework",
     agent.server AS "AgentServerType"
 FROM entries JOIN context USING (id)
+ORDER BY "CreatedAt", "SpanId"

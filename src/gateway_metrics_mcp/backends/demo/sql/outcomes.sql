@@ -1,7 +1,13 @@
 -- One row per request: what its caller saw, all attempts taken together.
+-- A request to one model has one attempt: there is nothing to add up.
 CREATE TABLE outcomes AS
 SELECT
+    * EXCLUDE (attempt, call_id), attempt::BIGINT AS attempts, model AS first_model
+FROM calls WHERE NOT is_virtual
+UNION ALL BY NAME
+SELECT
     id,
+    TRUE AS is_virtual,
     count(*) AS attempts,
     arg_min(model, attempt) AS first_model,
     arg_max(model, attempt) AS model,
@@ -18,7 +24,7 @@ SELECT
     sum(saved_cost)::BIGINT AS saved_cost,
     max(cache_status) AS cache_status,
     max(lookup_latency) AS lookup_latency
-FROM calls GROUP BY id;
+FROM calls WHERE is_virtual GROUP BY id;
 
 -- The columns that every table has of a request and its caller.
 CREATE VIEW context AS
