@@ -95,13 +95,7 @@ class DemoBackend(SqlEngine):
             EngineError: if the data cannot be generated.
             GatewayMetricsError: as DuckDBBackend raises.
         """
-        async with self._lock:
-            tables = await self._settle_day()
-        await tables.wait_for(self._table_of(query))
-        async with self._lock:
-            backend = self._backend
-            if backend is None:
-                backend = self._backend = await anyio.to_thread.run_sync(self._open, tables)
+        backend = await self._open_with(self._table_of(query))
         return await backend.query(query, caller)
 
     async def aclose(self) -> None:
@@ -110,6 +104,22 @@ class DemoBackend(SqlEngine):
             await self._tables.aclose()
         if self._backend is not None:
             await self._backend.aclose()
+
+    async def _open_with(self, table: str) -> DuckDBBackend:
+        """The engine over today's data, once they have the table."""
+        while True:
+            async with self._lock:
+                tables = await self._settle_day()
+            try:
+                await tables.wait_for(table)
+            except UnavailableError:
+                if tables is self._tables:
+                    raise
+            async with self._lock:
+                if tables is self._tables:  # else a new day began meanwhile
+                    if self._backend is None:
+                        self._backend = await anyio.to_thread.run_sync(self._open, tables)
+                    return self._backend
 
     async def _settle_day(self) -> _TableQueue:
         """The tables of today; those of yesterday are closed."""

@@ -31,16 +31,30 @@ ordered AS (
     ORDER BY created, span
 ),
 
+-- Maps are slow to make: one for each virtual model, not one for each row.
+configured AS (
+    SELECT DISTINCT
+        virtual_model,
+        'virtual-' || left(md5(virtual_model), 12) AS virtual_id,
+        MAP {'ratelimit': ['chat-per-user'], 'loadbalance': [virtual_model || '-rule']} AS configs
+    FROM routes
+),
+
 described AS (
     SELECT
         ordered.*,
+        configs,
+        if(is_whole, virtual_id, NULL) AS virtual_id,
         subjects.* EXCLUDE (subject_no),
         models.* EXCLUDE (model, model_type),
         if(is_whole, virtual_model, NULL) AS virtual_name,
         is_streaming AND coalesce(output_tokens, 0) > 0 AS is_streamed,
         cache_status IS NOT NULL AND cache_type = 'semantic' AS is_semantic,
         latency - if(is_streamed, first_latency, 0) AS writing_latency
-    FROM ordered JOIN subjects USING (subject_no) JOIN models USING (model)
+    FROM ordered
+    JOIN subjects USING (subject_no)
+    JOIN models USING (model)
+    LEFT JOIN configured USING (virtual_model)
 )
 
 SELECT
@@ -53,7 +67,7 @@ SELECT
     requested AS "RequestedModelName",
     virtual_name AS "VirtualModelName",
     virtual_name AS "VirtualModelSlug",
-    'virtual-' || left(md5(virtual_name), 12) AS "VirtualModelId",
+    virtual_id AS "VirtualModelId",
     if(virtual_model IS NOT NULL, attempt, NULL)::INTEGER AS "VirtualModelTargetAttempt",
     if(model_type = 'embedding', 'Embedding', 'ChatCompletion') AS "RequestType",
     input_tokens AS "InputTokens",
@@ -64,13 +78,13 @@ SELECT
         AS "InterTokenLatencyMs",
     is_streaming AS "Streaming",
     cost / 1000000000 AS "CostInUSD",
-    CASE
-        WHEN virtual_model IS NULL THEN MAP {'ratelimit': ['chat-per-user']}
-        ELSE MAP {'ratelimit': ['chat-per-user'], 'loadbalance': [virtual_model || '-rule']}
-    END AS "AppliedConfigIds",
+    coalesce(configs, MAP {'ratelimit': ['chat-per-user']}) AS "AppliedConfigIds",
     status::INTEGER AS "HttpStatusCode",
-    MAP {'tfy_gateway_region': if(chance(id, 'region') < 0.7, 'eu-west', 'us-east')}
-        AS "TfyMetadata",
+    if(
+        chance(id, 'region') < 0.7,
+        MAP {'tfy_gateway_region': 'eu-west'},
+        MAP {'tfy_gateway_region': 'us-east'}
+    ) AS "TfyMetadata",
     is_failure AS "IsFailure",
     error AS "ErrorType",
     model_type AS "ModelType",
