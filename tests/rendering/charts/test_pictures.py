@@ -22,6 +22,7 @@ from mcp_types import CallToolResult, ImageContent, TextContent
 import gateway_metrics_mcp
 from gateway_metrics_mcp.rendering.charts import vega
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
+from gateway_metrics_mcp.rendering.charts.worker import HEAD, SPECIFICATION
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -308,6 +309,33 @@ time.sleep(1000)
 
     while is_running(worker):
         time.sleep(0.01)
+
+
+def start_worker(before: str, patience_s: float) -> subprocess.Popen[bytes]:
+    """The process alone, after `before` was run in it."""
+    module = "gateway_metrics_mcp.rendering.charts"
+    code = f"from {module} import worker\n{before}\nworker.main()"
+    return subprocess.Popen(  # noqa: S603 - our own code
+        [sys.executable, "-c", code, f"{patience_s}"], stdin=subprocess.PIPE
+    )
+
+
+def test_the_process_ends_when_it_is_idle() -> None:
+    with start_worker("worker._IDLE_S = 0.05", 10) as process:
+        assert process.wait() == 0
+
+
+def test_a_process_whose_server_was_killed_ends_though_it_hangs(
+    engine: Callable[[str], None],
+) -> None:
+    engine("time.sleep(1000)")
+    with start_worker("", 0.2) as process:
+        text = json.dumps(SIMPLE).encode()
+        assert process.stdin is not None
+        process.stdin.write(HEAD.pack(SPECIFICATION, False, len(text)) + text)
+        process.stdin.flush()
+
+        assert process.wait() == -signal.SIGALRM
 
 
 def is_running(process: int) -> bool:
