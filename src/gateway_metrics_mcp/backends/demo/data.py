@@ -178,6 +178,7 @@ class DemoTables:
                     f"""
                     COPY (
                         SELECT * EXCLUDE (date) FROM made WHERE date = DATE '{day.isoformat()}'
+                        ORDER BY "CreatedAt", "SpanId"
                     ) TO $file (
                         FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1
                     )

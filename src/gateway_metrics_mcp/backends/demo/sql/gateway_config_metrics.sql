@@ -64,4 +64,3 @@ SELECT
     if(config_type = 'budget', rule, NULL) AS "BudgetRuleId",
     "Teams"
 FROM entries JOIN context USING (id)
-ORDER BY "CreatedAt", "SpanId"

@@ -50,4 +50,3 @@ SELECT
     'integration/guardrail/' || integration AS "ProviderIntegrationType",
     "ConversationId"
 FROM judged JOIN context USING (id)
-ORDER BY "CreatedAt", "SpanId"

@@ -19,4 +19,3 @@ SELECT
     "Teams",
     "CreatedBySubjectId"
 FROM mcp_requests JOIN context USING (id)
-ORDER BY "CreatedAt", "SpanId"

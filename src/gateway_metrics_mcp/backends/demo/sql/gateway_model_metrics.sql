@@ -1,5 +1,4 @@
 -- Real calls, and one row more for each request to a virtual model.
--- Sorted while the rows are narrow: texts that follow from numbers are made after it.
 WITH entries AS (
     SELECT *, FALSE AS is_whole, 0 AS waited_ms FROM calls WHERE NOT is_virtual
     UNION ALL BY NAME
@@ -21,14 +20,12 @@ WITH entries AS (
     FROM outcomes WHERE is_virtual
 ),
 
-ordered AS (
+asked_for AS (
     SELECT
         entries.*,
         requests.* EXCLUDE (id, model, input_tokens, output_tokens, cache_status),
-        later(moment, waited_ms) AS created,
-        bits(call_id, 'model span') AS span
+        later(moment, waited_ms) AS created
     FROM entries JOIN requests USING (id)
-    ORDER BY created, span
 ),
 
 -- Maps are slow to make: one for each virtual model, not one for each row.
@@ -42,7 +39,7 @@ configured AS (
 
 described AS (
     SELECT
-        ordered.*,
+        asked_for.*,
         configs,
         if(is_whole, virtual_id, NULL) AS virtual_id,
         subjects.* EXCLUDE (subject_no),
@@ -51,7 +48,7 @@ described AS (
         is_streaming AND coalesce(output_tokens, 0) > 0 AS is_streamed,
         cache_status IS NOT NULL AND cache_type = 'semantic' AS is_semantic,
         latency - if(is_streamed, first_latency, 0) AS writing_latency
-    FROM ordered
+    FROM asked_for
     JOIN subjects USING (subject_no)
     JOIN models USING (model)
     LEFT JOIN configured USING (virtual_model)

@@ -78,4 +78,3 @@ SELECT
     agent.framework AS "AgentFramework",
     agent.server AS "AgentServerType"
 FROM entries JOIN context USING (id)
-ORDER BY "CreatedAt", "SpanId"
