@@ -179,7 +179,7 @@ async def test_a_question_about_another_table_goes_first(caches: Path) -> None:
     async with Client(build_server(Settings(backend="demo:"), clock=lambda: NOW)) as client:
         result = await client.call_tool(
             "query_distribution",
-            {"datasource": "gatewayRequestMetrics", "startTs": "yesterday"},
+            {"datasource": "agentMetrics", "startTs": "yesterday"},
         )
         made = tables_in(caches)
 
