@@ -211,10 +211,9 @@ class HostOriginMiddleware:
         """Refuse, or pass on."""
         wrong = None
         if scope["type"] == "http":
-            # Host names are case-insensitive; the SDK's check, here and in its transports, is not.
+            # Host names are case-insensitive; the SDK's check is not.
             headers = [(k, v.lower() if k == b"host" else v) for k, v in scope["headers"]]
-            scope = {**scope, "headers": headers}
-            wrong = await self._check.validate_request(Request(scope))
+            wrong = await self._check.validate_request(Request({**scope, "headers": headers}))
         if wrong is None:
             await self._app(scope, receive, send)
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 
@@ -11,6 +13,9 @@ from gateway_metrics_mcp.http.middleware import add_middleware, read_security
 from gateway_metrics_mcp.query.validation import MOST_BYTES
 from gateway_metrics_mcp.server.app import MetricsServer
 from gateway_metrics_mcp.settings import Settings
+
+# HostOriginMiddleware has checked Host and Origin of every request, on every path.
+_CHECKED: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
 def build_http_app(
@@ -25,7 +30,7 @@ def build_http_app(
     # Stateless: replicas work without sticky sessions, and the SDK would keep each session that
     # a client does not close for 30 minutes. No JSON responses: they drop progress silently.
     app = server.streamable_http_app(
-        stateless_http=True, transport_security=security, max_request_body_size=MOST_BYTES
+        stateless_http=True, transport_security=_CHECKED, max_request_body_size=MOST_BYTES
     )
     return _serve(server, app, settings, policy, security)
 
@@ -39,7 +44,7 @@ def build_sse_app(
         SettingsError: if the address needs `--allowed-host`, or the policy cannot be built.
     """
     security = read_security(settings)
-    app = server.sse_app(transport_security=security, max_request_body_size=MOST_BYTES)
+    app = server.sse_app(transport_security=_CHECKED, max_request_body_size=MOST_BYTES)
     # Each SSE connection enters the server's lifespan, so without this the backend would close
     # whenever the last client disconnects.
     app.router.lifespan_context = lambda _: server.hold()
