@@ -218,6 +218,15 @@ async def test_after_a_failure_the_next_picture_is_drawn(
     assert drawn == [b"one", failed, failed, b"two"]
 
 
+async def test_a_large_server_keeps_its_process_too(engine: Callable[[str], None]) -> None:
+    engine("return str(os.getpid()).encode()")
+    renderer = ChartRenderer()
+    memory = b"x" * 400_000_000
+
+    assert len({await renderer.draw(SIMPLE) for _ in range(2)}) == 1
+    assert memory
+
+
 async def test_a_process_that_ended_while_idle_is_replaced_unnoticed(
     engine: Callable[[str], None],
 ) -> None:
