@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -253,14 +254,18 @@ def test_a_change_ends_what_is_kept(
     assert bench.ask_front(ERAS["2025-11-25"], *argv) == []
 
 
-def test_an_answer_that_the_sdk_gives_otherwise_is_kept_no_longer(bench: Bench) -> None:
-    first, _, _ = bench.ask(ERAS["2025-11-25"])
+def _falsify(bench: Bench) -> Path:
+    """The kept file, with an answer that the SDK does not give."""
     (kept,) = bench.kept
     _, _, body = kept.read_bytes().partition(b"\n")
-    from hashlib import sha256
-
     body = body.replace(b"query_distribution", b"query_distributiom")
     kept.write_bytes(sha256(body).hexdigest().encode() + b"\n" + body)
+    return kept
+
+
+def test_an_answer_that_the_sdk_gives_otherwise_is_kept_no_longer(bench: Bench) -> None:
+    first, _, _ = bench.ask(ERAS["2025-11-25"])
+    _falsify(bench)
     bench.ask(ERAS["2025-11-25"])
     assert bench.kept == []
     assert sorted(bench.ask(ERAS["2025-11-25"])[0]) == sorted(first)
@@ -311,3 +316,77 @@ def test_the_kept_file_is_the_users_alone(bench: Bench) -> None:
 def test_it_sees_the_variables_of_the_settings() -> None:
     assert set(OUR_VARIABLES) <= set(VARIABLES)
     assert set(SECRETS) == {GATEWAY_TOKEN, CLICKHOUSE_PASSWORD}
+
+
+def _ask_both(
+    bench: Bench, messages: Sequence[dict[str, Any] | bytes], answers: int
+) -> list[bytes]:
+    """What a start with kept answers says, after a check that it is what the SDK says alone."""
+    bench.environment["GATEWAY_METRICS_FRONT"] = "false"
+    expected = bench.ask(messages, answers=answers)
+    del bench.environment["GATEWAY_METRICS_FRONT"]
+    said = bench.ask(messages, answers=answers)
+    assert (sorted(said[0]), *said[1:]) == (sorted(expected[0]), *expected[1:])
+    return said[0]
+
+
+@pytest.mark.parametrize("id_", ["1.0", "1e2", "null", "true", "007", "abc", '"a', "--", "NaN"])
+def test_an_id_that_the_sdk_refuses_is_not_answered(bench: Bench, id_: str) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    request = f'{{"jsonrpc": "2.0", "id": {id_}, "method": "tools/list"}}'.encode()
+    _ask_both(bench, [*ERAS["2025-11-25"][:2], request, {"id": 9, "method": "ping"}], answers=2)
+
+
+def test_two_open_requests_with_one_id_are_answered_twice(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    same = [{**m, "id": 0} if "id" in m else m for m in ERAS["2025-11-25"][:3]]
+    assert len(_ask_both(bench, same, answers=2)) == 2
+    assert len(bench.kept) == 1
+
+
+def test_a_client_that_writes_all_before_it_reads_does_not_hang(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    lists = [{"id": number, "method": "tools/list"} for number in range(100, 160)]
+    long = {"id": 200, "method": "ping", "params": {"_meta": {"pad": "x" * 3_000_000}}}
+    messages = [*ERAS["2025-11-25"], *lists, long]
+    assert len(_ask_both(bench, messages, answers=66)) == 66
+
+
+def test_a_kept_file_that_cannot_be_deleted_ends_no_session(bench: Bench) -> None:
+    first, _, _ = bench.ask(ERAS["2025-11-25"])
+    kept = _falsify(bench)
+    messages = [*ERAS["2025-11-25"], {"id": 9, "method": "ping"}]
+    # Another server deletes it first.
+    program = (
+        "import os\nfrom gateway_metrics_mcp.cli import front, main\n"
+        "enter = front.Front.__enter__\n"
+        f"def remove(self):\n    os.unlink({str(kept)!r})\n    return enter(self)\n"
+        "front.Front.__enter__ = remove\nraise SystemExit(main.main({argv!r}))\n"
+    )
+    said, code, err = bench.ask(messages, program=program)
+    assert (len(said), code, err) == (len(first) + 1, 0, "")
+
+
+def test_a_file_may_be_named_like_a_part_of_the_kept_text(bench: Bench) -> None:
+    (bench.folder / "answers").write_text("budget = 4000", "utf-8")
+    argv = ["--config", "answers"]
+    first, _, _ = bench.ask(ERAS["2025-11-25"], *argv)
+    assert sorted(bench.ask_front(ERAS["2025-11-25"], *argv)) == sorted(first)
+
+
+def test_a_key_that_was_made_is_one_of_the_files(bench: Bench) -> None:
+    bench.environment |= {"HOME": str(bench.folder), "XDG_STATE_HOME": str(bench.folder / "state")}
+    argv = ["--hide-emails", "true"]
+    for _ in range(2):  # the first makes the key
+        assert bench.ask(ERAS["2025-11-25"], *argv)[1] == 0
+    assert bench.ask_front(ERAS["2025-11-25"], *argv)
+    (key,) = [path for path in bench.folder.rglob("*gateway-metrics-mcp/*") if path.is_file()]
+    key.write_text("short", "utf-8")
+    said, code, _ = bench.ask(ERAS["2025-11-25"], *argv, answers=0)
+    assert (said, code) == ([], 1)
+
+
+def test_without_a_place_of_its_own_it_keeps_nothing(bench: Bench) -> None:
+    bench.environment["XDG_CACHE_HOME"] = "relative"
+    assert bench.ask(ERAS["2025-11-25"])[1] == 0
+    assert not (bench.folder / "relative").exists()

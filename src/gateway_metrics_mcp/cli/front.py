@@ -42,6 +42,10 @@ _MARK: Final = b"\0"
 _HEAD: Final = b'{"jsonrpc":"2.0","id":'
 _UNKNOWN: Final = "-"
 _MOST_ID: Final = 64
+_MOST_LINE: Final = 1_000_000
+"""Bytes of an unfinished line that are watched: the requests answered here are short."""
+_MOST_UNSENT: Final = 1_000_000
+"""Bytes of answers that may wait for a client that does not read; the SDK gives the others."""
 
 
 class Front:
@@ -57,6 +61,9 @@ class Front:
         self._pending = bytearray()
         self._is_ended = False
         self._due: dict[bytes, tuple[bytes, bytes | None]] = {}
+        self._told = bytearray()
+        self._is_early = False
+        self._has_stopped = threading.Event()
         self._unsent = b""
         self._in, self._out = 0, 1
         self._thread: threading.Thread | None = None
@@ -72,10 +79,15 @@ class Front:
         """
         if os.name != "posix":
             return None
-        path = os.path.join(_folder(environ), f"{_key_of(argv, environ)}.lines")
+        folder = _folder(environ)
+        path = os.path.join(folder, f"{_key_of(argv, environ)}.lines")
+        if not os.path.isabs(folder):  # no home: the working directory is no place for it
+            path = ""
         front = cls(path, *_load(path))
         if front._answers and front._can_poll():
             front._wake = os.pipe()
+            front._out = os.dup(1)
+            front._is_early = True
             front._thread = threading.Thread(target=front._answer_first, daemon=True)
             front._thread.start()
         return front
@@ -104,13 +116,26 @@ class Front:
 
     def _answer_first(self) -> None:
         """The thread that reads while the SDK is imported."""
+        sources = [0, self._wake[0]]
         try:
-            while self._wake[0] not in select.select([0, self._wake[0]], [], [])[0]:
-                self._receive()
-                if self._is_ended:
-                    return
+            while sources or self._told:
+                outputs = [self._out] if self._told else []
+                ready, writable, _ = select.select(sources, outputs, [])
+                if self._wake[0] not in ready and 0 in ready:
+                    self._receive()
+                if self._wake[0] in ready or self._is_ended:
+                    sources = []
+                    self._stop_early()
+                if writable:  # no more than fits: a client may write all before it reads
+                    del self._told[: os.write(self._out, self._told[: select.PIPE_BUF])]
         except OSError:  # the client has gone, which the SDK will see too
             return
+        finally:
+            self._stop_early()
+
+    def _stop_early(self) -> None:
+        self._is_early = False
+        self._has_stopped.set()
 
     def _receive(self) -> None:
         """Read what has come: for the SDK, and to answer its lines."""
@@ -122,6 +147,8 @@ class Front:
             *lines, self._partial = (self._partial + chunk).split(b"\n")
             for line in lines:
                 self._watch(line)
+            if len(self._partial) > _MOST_LINE:
+                self._partial, self._lines = b"", _MOST_LINES
 
     def _watch(self, line: bytes) -> None:
         """Answer a request whose answer is kept; note others, to keep theirs.
@@ -135,12 +162,13 @@ class Front:
         key = hashlib.sha256(self._state + shape).hexdigest().encode()
         if not self._state or not method.endswith(b"/list"):
             self._state = key
-        if not method:
+        if not method or id_ in self._due:  # of two open requests with one id the SDK answers both
             return
-        told = self._answers.get(key) if self._thread else None
+        has_room = self._is_early and len(self._told) < _MOST_UNSENT
+        told = self._answers.get(key) if has_room else None
         if told is not None:
             told = told.replace(_MARK, id_)
-            self._send(told + b"\n")
+            self._told += told + b"\n"
         self._due[id_] = key, told
 
     def read(self, most: int) -> bytes:
@@ -155,10 +183,12 @@ class Front:
 
     def write(self, data: bytes) -> None:
         """Send what the SDK writes, without the answers that were already given."""
+        self._finish_early()
         *lines, self._unsent = (self._unsent + data).split(b"\n")
         for line in lines:
             id_, _, rest = line.removeprefix(_HEAD).partition(b",")
-            key, told = self._due.pop(id_, (b"", None)) if line.startswith(_HEAD) else (b"", None)
+            is_answer = line.startswith(_HEAD) and rest.startswith((b'"result":', b'"error":'))
+            key, told = self._due.pop(id_, (b"", None)) if is_answer else (b"", None)
             if told is None:
                 self._send(line + b"\n")
                 answer = _HEAD + _MARK + b"," + rest
@@ -167,6 +197,12 @@ class Front:
                     self._save()
             elif told != line:
                 self._forget()
+
+    def _finish_early(self) -> None:
+        """Wait until all early answers are sent: from then on only the SDK writes."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def _send(self, data: bytes) -> None:
         while data:
@@ -195,7 +231,10 @@ class Front:
         """Delete what is kept: the SDK answers otherwise than at the start that was kept."""
         self._answers, path, self._path = {}, self._path, ""
         if path:
-            os.unlink(path)
+            try:  # noqa: SIM105 - contextlib is not imported yet
+                os.unlink(path)
+            except OSError:  # another server has deleted it, or nobody may
+                pass
 
     # The streams, for as long as the SDK serves them.
 
@@ -207,9 +246,10 @@ class Front:
         """
         if self._thread is not None:
             os.write(self._wake[1], b"\n")
-            self._thread.join()
-            self._thread = None  # from here on only the SDK writes
-        self._in, self._out = os.dup(0), os.dup(1)
+            self._has_stopped.wait()
+        else:
+            self._out = os.dup(1)
+        self._in = os.dup(0)
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 0)
         try:
@@ -226,6 +266,8 @@ class Front:
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
         """Restore the streams."""
+        self._finish_early()
+        sys.stdout.flush()  # what a library printed without a line end: not to the client
         sys.stdin, sys.stdout = self._old
         os.dup2(self._in, 0)
         os.dup2(self._out, 1)
@@ -283,10 +325,18 @@ def _split(line: bytes) -> tuple[bytes, bytes, bytes, bytes]:
         return nothing
     start, id_ = _value_after(line, b'"id"')
     method = _value_after(line, b'"method"')[1].strip(b'"')
-    plain = id_.strip(b'"').translate(None, b"-_.:")
-    if method not in _METHODS or not plain.isalnum() or len(id_) > _MOST_ID:
+    if method not in _METHODS or not _is_plain(id_):
         return nothing
     return method, line[:start], id_, line[start + len(id_) :]
+
+
+def _is_plain(id_: bytes) -> bool:
+    """Whether the SDK repeats an id in the same bytes: a natural number or a simple string."""
+    if id_.isdigit():
+        return len(id_) <= _MOST_ID and (id_ == b"0" or not id_.startswith(b"0"))
+    inner = id_[1:-1]
+    is_quoted = id_ == b'"' + inner + b'"' and len(id_) <= _MOST_ID
+    return is_quoted and inner.translate(None, b"-_.:").isalnum()
 
 
 def _value_after(line: bytes, name: bytes) -> tuple[int, bytes]:
@@ -315,7 +365,7 @@ def _key_of(argv: Sequence[str], environ: Mapping[str, str]) -> str:
     for name in SECRETS:
         text = variables.get(name, "").strip()
         variables[name] = "unfilled" if text.startswith("${") else f"{bool(text)}"
-    for part in (sys.version, sys.flags, sys.executable, os.getcwd(), sys.path, [*argv]):
+    for part in (sys.version, sys.flags, sys.executable, _working(), sys.path, [*argv]):
         digest.update(f"{part!r}\n".encode())
     digest.update(repr(sorted(variables.items())).encode())
     for folder in sys.path:  # the versions of all packages
@@ -327,6 +377,13 @@ def _key_of(argv: Sequence[str], environ: Mapping[str, str]) -> str:
     for folder in (_PACKAGE, _PROMPTS):
         digest.update(repr(sorted(_dates(folder))).encode())
     return digest.hexdigest()
+
+
+def _working() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return ""
 
 
 def _dates(folder: str) -> Iterator[str]:
@@ -375,9 +432,9 @@ def _load(path: str) -> tuple[dict[str, str], dict[bytes, bytes]]:
         return {}, {}
     if hashlib.sha256(body).hexdigest().encode() != digest:
         return {}, {}
-    head, _, rest = body.removeprefix(b"files\n").partition(b"answers\n")
+    head, _, rest = body.removeprefix(b"files").partition(b"\nanswers\n")
     files = {}
-    for line in os.fsdecode(head).split("\n")[:-1]:
+    for line in os.fsdecode(head).split("\n")[1:]:
         identity, _, path = line.partition(" ")
         files[path] = identity
         if (_identify if path[0] == "f" else _date)(path[1:]) != identity:

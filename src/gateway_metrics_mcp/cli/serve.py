@@ -56,6 +56,10 @@ def _list_files(settings: Settings, config: str | None) -> tuple[list[str], list
         name: path for name in flag_names() if isinstance(path := getattr(settings, name), Path)
     }
     shown = [str(named.pop(name)) for name in ("catalog", "prompts") if name in named]
+    if settings.hide_emails and settings.hide_emails_key is None:
+        from gateway_metrics_mcp.server.masking import find_made_key  # the server has it already
+
+        named["hide_emails_key"] = find_made_key()
     config = config or os.environ.get(f"{PREFIX}CONFIG")
     secrets = [*named.values(), *filter(None, [os.environ.get(CLICKHOUSE_PASSWORD_FILE)])]
     return [*shown, *filter(None, [config])], [str(path) for path in secrets]

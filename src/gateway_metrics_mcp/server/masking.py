@@ -341,9 +341,7 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
     path = settings.hide_emails_key
     try:
         if path is None:
-            import platformdirs  # only for a key that we make
-
-            path = _make_key(state or Path(platformdirs.user_state_dir("gateway-metrics-mcp")))
+            path = _make_key(state or find_made_key().parent)
         key = path.read_bytes().strip()
     except OSError as error:
         reason = error.strerror or "not possible"
@@ -352,6 +350,13 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
     if len(key) < 16:
         raise SettingsError(f"the key file {path} has fewer than 16 bytes. {_MAKE}")
     return key
+
+
+def find_made_key() -> Path:
+    """Where the key is made that no setting names."""
+    import platformdirs  # only for a key that we make
+
+    return Path(platformdirs.user_state_dir("gateway-metrics-mcp")) / _KEY_FILE
 
 
 def _make_key(directory: Path) -> Path:
