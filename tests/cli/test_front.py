@@ -390,3 +390,16 @@ def test_without_a_place_of_its_own_it_keeps_nothing(bench: Bench) -> None:
     bench.environment["XDG_CACHE_HOME"] = "relative"
     assert bench.ask(ERAS["2025-11-25"])[1] == 0
     assert not (bench.folder / "relative").exists()
+
+
+def test_a_start_without_stdin_ends(bench: Bench) -> None:
+    bench.ask(ERAS["2025-11-25"])
+    ended = subprocess.run(  # noqa: S603 - this Python, our program
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "programs/serve.py"],
+        env=bench.environment,
+        cwd=bench.folder,
+        check=False,
+        capture_output=True,
+    )
+    assert ended.stdout == b""
+    assert ended.returncode == 1

@@ -75,9 +75,10 @@ class Front:
         """Begin to answer if a start like this one has succeeded before.
 
         Returns:
-            None on Windows, where pipes cannot be polled.
+            None on Windows, where pipes cannot be polled, and if stdin is closed: its descriptor
+            would be that of the next file to be opened.
         """
-        if os.name != "posix":
+        if os.name != "posix" or sys.stdin is None:
             return None
         folder = _folder(environ)
         path = os.path.join(folder, f"{_key_of(argv, environ)}.lines")
