@@ -394,7 +394,7 @@ def test_without_a_place_of_its_own_it_keeps_nothing(bench: Bench) -> None:
 
 def test_a_start_without_stdin_ends(bench: Bench) -> None:
     bench.ask(ERAS["2025-11-25"])
-    ended = subprocess.run(  # noqa: S603 - this Python, our program
+    ended = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "programs/serve.py"],
         env=bench.environment,
         cwd=bench.folder,
