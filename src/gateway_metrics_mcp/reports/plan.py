@@ -5,6 +5,7 @@ Nothing is queried here: executor.py runs the plan.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -81,7 +82,8 @@ def _fold(type_: str, values: Sequence[Number | None]) -> Number | None:
     if type_ in ("min", "max"):
         present = [value for value in values if value is not None]
         return (min if type_ == "min" else max)(present, default=None)
-    return add_up(values) if values or type_ != "count" else 0
+    total = add_up(values) if values or type_ != "count" else 0
+    return None if isinstance(total, float) and not math.isfinite(total) else total  # R22
 
 
 def adds_up(query: Query) -> bool:
