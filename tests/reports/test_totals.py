@@ -238,7 +238,7 @@ def test_all_is_asked_where_groups_or_values_do_not_add_up(
 @pytest.mark.parametrize("cost", [1.5e308, -1.5e308])
 @pytest.mark.parametrize("is_by_rulings", [True, False])
 def test_a_sum_too_large_for_a_double_is_null_in_all_too(
-    world: World, cost: float, is_by_rulings: bool
+    world: World, cost: float, *, is_by_rulings: bool
 ) -> None:
     world.fill([{"CreatedAt": NOON, "ModelName": name, "CostInUSD": cost} for name in "ab"])
     question = {**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]}
