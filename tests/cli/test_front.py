@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.cli.front import SECRETS, VARIABLES
+from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import CLICKHOUSE_PASSWORD, GATEWAY_TOKEN, OUR_VARIABLES
 
 TOKEN: Final = "tok-secret-9876"  # noqa: S105 - planted: nothing may hold it
@@ -298,6 +299,19 @@ def test_secrets_are_not_kept_and_their_values_do_not_matter(bench: Bench) -> No
     assert TOKEN.encode() not in kept.read_bytes()
     bench.environment[GATEWAY_TOKEN] = "tok-secret-other"
     assert bench.ask_front(ERAS["2025-11-25"])
+
+
+def test_a_client_that_never_asks_the_same_does_not_fill_the_file(bench: Bench) -> None:
+    """Such as one whose requests carry the id of a trace."""
+    lists = [
+        {"id": n, "method": "tools/list", "params": {"_meta": {**MODERN, "trace": f"{n}"}}}
+        for n in range(63)
+    ]
+    bench.ask(lists)
+    (kept,) = bench.kept
+    assert kept.read_bytes().count(b'"inputSchema"') <= 60 * len(TOOLS)
+    assert len(bench.ask_front(lists[:1])) == 0  # the oldest made room
+    assert len(bench.ask_front([lists[0], lists[62]])) == 1
 
 
 def test_off_keeps_and_says_nothing(bench: Bench) -> None:

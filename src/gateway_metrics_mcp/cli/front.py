@@ -34,7 +34,8 @@ _METHODS: Final = frozenset(
 _CHUNK: Final = 65_536
 _MOST_LINES: Final = 64
 """How many lines of a session are watched: clients ask for the lists at its beginning."""
-_MOST_ANSWERS: Final = 200
+_MOST_ANSWERS: Final = 60
+"""Of one start, from all clients; the oldest make room for a client that never asks the same."""
 _MOST_STARTS: Final = 30
 """How many starts with other arguments, files or versions are kept."""
 _MARK: Final = b"\0"
@@ -92,6 +93,11 @@ class Front:
             front._thread = threading.Thread(target=front._answer_first, daemon=True)
             front._thread.start()
         return front
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether it has begun to read stdin: then only it can hand the lines to the SDK."""
+        return self._thread is not None
 
     def keep_for(self, files: Iterable[str], secrets: Iterable[str]) -> None:
         """Keep this start's answers for as long as these files stay as they are.
@@ -211,8 +217,10 @@ class Front:
             data = data[os.write(self._out, data) :]
 
     def _save(self) -> None:
-        if not self._path or len(self._answers) > _MOST_ANSWERS:
+        if not self._path:
             return
+        for key in list(self._answers)[:-_MOST_ANSWERS]:
+            del self._answers[key]
         files = [os.fsencode(f"{identity} {path}") for path, identity in self._files.items()]
         answers = [key + b" " + line for key, line in self._answers.items()]
         body = b"\n".join([b"files", *files, b"answers", *answers])
@@ -428,6 +436,8 @@ def _load(path: str) -> tuple[dict[str, str], dict[bytes, bytes]]:
     """The kept files and answers; none if a file has changed since, or the text is damaged."""
     try:
         with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.getuid():  # in a directory of several users
+                return {}, {}
             digest, _, body = file.read().partition(b"\n")
     except OSError:
         return {}, {}

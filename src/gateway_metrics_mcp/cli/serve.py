@@ -34,7 +34,11 @@ def serve(settings: Settings, front: Front | None = None, config: str | None = N
     if settings.transport == "stdio":
         # The thread that reads stdin cannot be interrupted: let Ctrl-C end the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if settings.transport != "stdio" or not settings.front:
+    if (
+        front is not None
+        and not front.is_answering
+        and not (settings.transport == "stdio" and settings.front)
+    ):
         front = None
     from gateway_metrics_mcp.server.app import build_server  # mcp takes half a second
 
