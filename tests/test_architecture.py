@@ -32,6 +32,7 @@ ROOMS: Final = (
 
 # Each engine is imported in these rooms alone.
 DOORS: Final = {
+    "httpcore": ("backends.gateway.connection",),
     "httpx": ("backends.gateway", "auth"),
     "jwt": ("auth",),
     "duckdb": ("backends.duckdb", "backends.demo", "cli.ingest"),

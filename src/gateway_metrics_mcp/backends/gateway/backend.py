@@ -21,18 +21,14 @@ from pydantic_core import from_json, to_json
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.backends.gateway.address import EXAMPLE_HOST, find_proxy, read_host
+from gateway_metrics_mcp.backends.gateway.connection import ConnectionTransport
 from gateway_metrics_mcp.backends.gateway.errors import (
     WRONG_HOST,
     explain_failure,
     explain_status,
     explain_timeout,
 )
-from gateway_metrics_mcp.backends.gateway.transport import (
-    KEEPALIVE_S,
-    IdleTransports,
-    RequestBody,
-    unpack,
-)
+from gateway_metrics_mcp.backends.gateway.transport import IdleTransports, RequestBody, unpack
 from gateway_metrics_mcp.errors import (
     GatewayError,
     GatewayMetricsError,
@@ -58,7 +54,7 @@ class GatewayBackend:
 
     The server's own token serves the local caller alone; every other caller brings a token. Tokens
     are on requests and in no local variable, because tracebacks can show those. Requests use
-    httpx's transports: a client would keep one caller's cookies for the next, and follow up on
+    transports: a client of httpx would keep one caller's cookies for the next, and follow up on
     redirects. Each request in flight has its own transport, kept for the same caller's next
     request: a shared one would pass connections from caller to caller, and without kept
     connections each query takes a TLS handshake, three times the processor time.
@@ -222,10 +218,11 @@ class GatewayBackend:
         try:
             self._tls = self._tls or httpx.create_ssl_context()
             proxy = find_proxy(str(self._url))
+            if proxy is None:
+                return ConnectionTransport(self._url, self._tls)
             # No connection through a proxy is kept: the proxy could mix up two responses, and in a
             # tunnel late bytes of one response cannot be detected.
-            most_kept = 1 if proxy is None else 0
-            limits = httpx.Limits(max_keepalive_connections=most_kept, keepalive_expiry=KEEPALIVE_S)
+            limits = httpx.Limits(max_keepalive_connections=0)
             return httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy, limits=limits)
         except OSError:
             wrong = "SSL_CERT_FILE or SSL_CERT_DIR names no readable certificates"
