@@ -25,9 +25,9 @@ _ERRORS: Final = (
 class ConnectionTransport(httpx.AsyncBaseTransport):
     """Sends one request at a time to one origin, over one HTTP/1.1 connection without a proxy.
 
-    A pool's bookkeeping costs about as much as the request itself, and a pool of one connection
-    has nothing to choose. The connection is opened with the first request, and again if it has
-    expired, was closed by either side, or has unread bytes in its socket.
+    A pool of one connection has nothing to choose from, and its bookkeeping takes about a seventh
+    of a request's processor time. The connection is opened with the first request, and again if it
+    has expired, was closed by either side, or has unread bytes in its socket.
     """
 
     def __init__(self, url: httpx.URL, tls: ssl.SSLContext) -> None:
