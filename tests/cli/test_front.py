@@ -91,14 +91,7 @@ class Bench:
         ]
         if answers is None:
             answers = sum(b'"id"' in line for line in lines)
-        with subprocess.Popen(  # noqa: S603 - this Python, our programs
-            [sys.executable, str(path)],
-            env=self.environment,
-            cwd=self.folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
+        with self.start(path) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             assert process.stderr is not None
@@ -109,6 +102,17 @@ class Bench:
             said += process.stdout.readlines()
             err = process.stderr.read().decode()
         return said, process.returncode, err
+
+    def start(self, program: Path) -> subprocess.Popen[bytes]:
+        """A process of the program, with pipes."""
+        return subprocess.Popen(  # noqa: S603 - this Python, our programs
+            [sys.executable, str(program)],
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def ask_front(self, messages: Sequence[dict[str, Any] | bytes], *argv: str) -> list[bytes]:
         """What the front says without the SDK; nothing if it has nothing kept."""
@@ -275,14 +279,7 @@ def test_an_answer_that_the_sdk_gives_otherwise_is_kept_no_longer(bench: Bench) 
 def test_a_client_that_leaves_at_once_leaves_no_trace(bench: Bench) -> None:
     bench.ask(ERAS["2025-11-25"])
     lines = [json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in ERAS["2025-11-25"]]
-    with subprocess.Popen(  # noqa: S603 - this Python, our program
-        [sys.executable, str(bench.folder / "programs/serve.py")],
-        env=bench.environment,
-        cwd=bench.folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    with bench.start(bench.folder / "programs/serve.py") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

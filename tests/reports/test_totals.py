@@ -244,3 +244,17 @@ def test_a_sum_too_large_for_a_double_is_null_in_all_too(
     question = {**WEEK, "groupBy": ["modelName"], "aggregations": ["sum costInUSD"]}
     text = world.ask({**question, "format": "exact"}, is_by_rulings=is_by_rulings)
     assert text.splitlines()[-1] == "ALL|2|null"
+
+
+def test_the_way_to_the_cost_drivers_counts_the_calls_of_an_engine(world: World) -> None:
+    world.fill([{**row, "CostInUSD": None} for row in some_rows(3, 30)] + some_rows(4, 60))
+    asked = {
+        **WEEK,
+        "groupBy": ["modelName"],
+        "aggregations": ["sum costInUSD", "errorRate"],
+        "compareTo": "previous",
+    }
+
+    text = world.ask(asked, calls=5, is_by_rulings=True)
+
+    assert "cannot be computed here: ask sum costInUSD alone\n" in text

@@ -326,7 +326,10 @@ class QueryExecutor:
             queries = costed_queries(request, request.earlier, is_grouped=is_grouped)
             if self.calls + len(queries) > self.most_calls:
                 return None, find_way_to_split(
-                    request, has_all_row=self.has_all_row, most=self.most_calls
+                    request,
+                    has_all_row=self.has_all_row,
+                    most=self.most_calls,
+                    is_by_rulings=self.backend.is_by_rulings,
                 )
             costs = await self._query_all(queries)
         size = sum(len(result.points) for result in costs)

@@ -185,7 +185,9 @@ def plan_queries(
     return planned
 
 
-def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -> str:
+def find_way_to_split(
+    request: ReportRequest, *, has_all_row: bool, most: int, is_by_rulings: bool
+) -> str:
     """How to ask for the cost drivers if calls ran out: the first of a few ways that fits."""
     plain = tuple(v for v in request.values if not isinstance(v.source, Measure | Share))
     ungrouped = _ungrouped(request.query)
@@ -198,7 +200,9 @@ def find_way_to_split(request: ReportRequest, *, has_all_row: bool, most: int) -
     }
     for way, less in ways.items():
         with suppress(InvalidQueryError):  # this way takes too many calls as well
-            planned = plan_queries(less, has_all_row=has_all_row, most=most)
+            planned = plan_queries(
+                less, has_all_row=has_all_row, most=most, is_by_rulings=is_by_rulings
+            )
             if count_queries(planned) + _KEPT_FOR_SPLIT <= most:
                 return way
     return f"it takes more than the limit of {most} upstream calls"

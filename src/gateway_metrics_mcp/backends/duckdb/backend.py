@@ -166,8 +166,8 @@ class DuckDBBackend(SqlEngine):
         table = self._directory / self._table_of(query)
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         files = find_files(table, query.start_ts, end)
-        version = identify(files, table)
-        if version is None:  # a file has gone since: the engine says so, if it needs it
+        version = identify(files, table) if self._cache.is_on else None
+        if version is None:  # or a file has gone since: the engine says so, if it needs it
             return self._read(cursor, query, end, files, caller)
         key = self._cache.key_of(query, end, caller, version)
         answer = self._cache.get(key)

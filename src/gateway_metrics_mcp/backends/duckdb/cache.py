@@ -49,6 +49,11 @@ class FileAnswerCache:
         )
         self._lock = Lock()
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything can be kept: if not, files need not be identified."""
+        return self._most_bytes > 0
+
     @staticmethod
     def key_of(query: Query, until: datetime, caller: Caller, version: Version) -> Key:
         """The key of an answer from rows before `until`."""
