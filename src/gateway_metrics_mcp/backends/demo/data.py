@@ -37,6 +37,9 @@ _MORE_STEPS: Final = {
 """Each table with its further steps."""
 TABLES: Final = tuple(_MORE_STEPS)
 """The tables, in the order in which they are made: most questions are about models."""
+_DAYS: Final = 35
+_MOST_PARTS: Final = 4
+_MEMORY_MB: Final = 1_000
 _DAY_S: Final = 24 * 60 * 60
 
 T = TypeVar("T")
@@ -95,9 +98,8 @@ class DemoTables:
         )
         """It holds `<table>/date=YYYY-MM-DD/*.parquet`, once the table is made."""
         self._open = ExitStack()
-        self._engine: duckdb.DuckDBPyConnection | None = None
+        self._parts: list[_Part] = []
         self._scratch = cache
-        self._taken: set[str] = set()
         self._is_stopped = False
 
     def has(self, table: str) -> bool:
@@ -113,18 +115,18 @@ class DemoTables:
         """
         if self.has(table):
             return
+        self._check_stopped()
         try:
-            engine = self._engine or self._start()
-            for step in (*_STEPS, *_MORE_STEPS[table]):
-                if step not in self._taken:
-                    self._run(engine, _sql(step))
-                    self._taken.add(step)
+            parts = self._parts or self._start()
             made = self._scratch / table
-            self._write(engine, table, made)
+            with ThreadPoolExecutor(len(parts)) as pool:
+                for _ in pool.map(lambda part: part.make(table, made), parts):
+                    pass
             self.directory.mkdir(exist_ok=True)
             _move(made, self.directory / table)
             _remove_outdated(self._cache, self._family, keep=self.directory)
         except (duckdb.Error, OSError) as error:
+            self.close()  # steps taken in part cannot be taken again
             self._check_stopped()
             raise EngineError(
                 "the demo's data could not be made. It needs a cache directory that can be written"
@@ -137,74 +139,86 @@ class DemoTables:
         The engine loses an interrupt between two statements: repeat this until `make` has ended.
         """
         self._is_stopped = True
-        if self._engine is not None:
-            with suppress(duckdb.ConnectionException):  # just closed
-                self._engine.interrupt()
+        for part in self._parts:
+            part.stop()
 
     def close(self) -> None:
         """Free the memory, and remove what is not finished."""
-        self._engine = None
-        self._taken.clear()
+        self._parts = []
         self._open.close()
 
-    def _start(self) -> duckdb.DuckDBPyConnection:
+    def _start(self) -> list[_Part]:
         self._cache.mkdir(parents=True, exist_ok=True)
         self._scratch = Path(self._open.enter_context(_scratch(self._cache)))
-        engine = self._open.enter_context(_engine(self._threads))
-        spill = str(self._scratch / "spill")
-        engine.execute("SET memory_limit = '1GB'")
-        engine.execute("SET temp_directory = $spill", {"spill": spill})
-        engine.execute("SET VARIABLE seed = $seed", {"seed": str(self._seed)})
-        engine.execute("SET VARIABLE end_day = $end_day", {"end_day": self._end_day})
-        engine.execute(_sql("randomness"))
-        engine.execute(_sql("cast"))
-        engine.execute(_sql("story"), asdict(tell_stories(self._seed, self._end_day)))
-        self._engine = engine
-        return engine
-
-    def _write(self, engine: duckdb.DuckDBPyConnection, table: str, target: Path) -> None:
-        """Write one table, a file per day, each sorted by time."""
-        rows = f'SELECT *, "CreatedAt"::DATE AS date FROM ({_sql(table)})'
-        self._run(engine, f"CREATE OR REPLACE TABLE made AS {rows}")
-
-        def write_day(day: date) -> None:
-            folder = target / f"date={day.isoformat()}"
-            folder.mkdir(parents=True)
-            with engine.cursor() as cursor:
-                # Version 2 encodings read 20 to 30 % faster; files sorted by time let DuckDB skip
-                # row groups.
-                self._run(
-                    cursor,
-                    f"""
-                    COPY (
-                        SELECT * EXCLUDE (date) FROM made WHERE date = DATE '{day.isoformat()}'
-                        ORDER BY "CreatedAt", "SpanId"
-                    ) TO $file (
-                        FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1
-                    )
-                    """,
-                    {"file": str(folder / "part-0.parquet")},
-                )
-
-        days = [row[0] for row in engine.execute("SELECT DISTINCT date FROM made").fetchall()]
-        # One COPY with PARTITION_BY takes 2.5 times as long, and uses one processor.
-        with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(write_day, sorted(days)):
-                pass
-        engine.execute("DROP TABLE made")
-
-    def _run(
-        self,
-        engine: duckdb.DuckDBPyConnection,
-        statement: str,
-        parameters: dict[str, Any] | None = None,
-    ) -> None:
-        self._check_stopped()
-        engine.execute(statement, parameters)
+        stories = asdict(tell_stories(self._seed, self._end_day))
+        count = min(self._threads, _MOST_PARTS)
+        for number in range(count):
+            engine = self._open.enter_context(_engine(threads=1))
+            spill = str(self._scratch / f"spill-{number}")
+            engine.execute(f"SET memory_limit = '{_MEMORY_MB // count}MB'")
+            engine.execute("SET temp_directory = $spill", {"spill": spill})
+            engine.execute("SET VARIABLE seed = $seed", {"seed": str(self._seed)})
+            engine.execute("SET VARIABLE end_day = $end_day", {"end_day": self._end_day})
+            engine.execute(f"SET VARIABLE days_back = range({number}, {_DAYS}, {count})")
+            engine.execute(_sql("randomness"))
+            engine.execute(_sql("cast"))
+            engine.execute(_sql("story"), stories)
+            self._parts.append(_Part(engine))
+        return self._parts
 
     def _check_stopped(self) -> None:
         if self._is_stopped:
             raise UnavailableError(STOPPING)
+
+
+class _Part:
+    """Every so many-th day of the tables, made by one thread with an engine of its own.
+
+    One engine for all days would leave processors idle: it shares out rows by 122,880.
+    """
+
+    def __init__(self, engine: duckdb.DuckDBPyConnection) -> None:
+        self._engine = engine
+        self._taken: set[str] = set()
+        self._is_stopped = False
+
+    def make(self, table: str, target: Path) -> None:
+        """Write one table, a file per day, each sorted by time."""
+        for step in (*_STEPS, *_MORE_STEPS[table]):
+            if step not in self._taken:
+                self._run(_sql(step))
+                self._taken.add(step)
+        rows = f'SELECT *, "CreatedAt"::DATE AS date FROM ({_sql(table)})'
+        self._run(f"CREATE OR REPLACE TABLE made AS {rows}")
+        # One COPY with PARTITION_BY takes 2.5 times as long.
+        for (day,) in self._engine.execute("SELECT DISTINCT date FROM made").fetchall():
+            folder = target / f"date={day.isoformat()}"
+            folder.mkdir(parents=True)
+            # Version 2 encodings read 20 to 30 % faster; files sorted by time let DuckDB skip
+            # row groups.
+            self._run(
+                f"""
+                COPY (
+                    SELECT * EXCLUDE (date) FROM made WHERE date = DATE '{day.isoformat()}'
+                    ORDER BY "CreatedAt", "SpanId"
+                ) TO $file (
+                    FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1
+                )
+                """,
+                {"file": str(folder / "part-0.parquet")},
+            )
+        self._run("DROP TABLE made")
+
+    def stop(self) -> None:
+        """Make `make` end, from another thread."""
+        self._is_stopped = True
+        with suppress(duckdb.ConnectionException):  # just closed
+            self._engine.interrupt()
+
+    def _run(self, statement: str, parameters: dict[str, Any] | None = None) -> None:
+        if self._is_stopped:
+            raise UnavailableError(STOPPING)
+        self._engine.execute(statement, parameters)
 
 
 def make_demo_data(cache: Path, *, seed: int, end_day: date, threads: int = 2) -> Path:

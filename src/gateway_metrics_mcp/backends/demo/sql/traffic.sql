@@ -23,7 +23,7 @@ FROM subjects JOIN story ON slug = spend_account;
 
 CREATE TABLE hourly AS
 WITH days AS (
-    SELECT getvariable('end_day') - back::INTEGER AS day FROM range(35) AS list (back)
+    SELECT getvariable('end_day') - unnest(getvariable('days_back'))::INTEGER AS day
 ),
 
 slots AS (
