@@ -131,3 +131,19 @@ SET VARIABLE customers = [
     'alder-foods', 'birch-bank', 'cedar-health', 'dune-travel', 'elm-energy', 'fjord-freight',
     'grove-retail', 'harbor-legal', 'iris-media', 'juniper-labs', 'kestrel-air', 'lark-games'
 ];
+
+-- Maps are slow to make: one for each choice of tags, not one for each request.
+CREATE TABLE tag_sets AS
+SELECT
+    environment AS tagged_environment,
+    customer AS tagged_customer,
+    feature AS tagged_feature,
+    map_from_entries(list_filter([
+        {'key': 'environment', 'value': environment},
+        {'key': 'customer', 'value': customer},
+        {'key': 'feature', 'value': feature}
+    ], lambda entry: entry.value IS NOT NULL)) AS tags
+FROM
+    (SELECT unnest(['production', 'staging', 'dev', NULL]) AS environment),
+    (SELECT unnest(list_append(getvariable('customers'), NULL)) AS customer),
+    (SELECT feature FROM features UNION ALL SELECT NULL);

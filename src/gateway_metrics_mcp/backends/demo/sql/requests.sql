@@ -71,7 +71,7 @@ sized AS (
 )
 
 SELECT
-    * EXCLUDE (slot, is_interactive, looks_up),
+    sized.* EXCLUDE (slot, is_interactive, looks_up),
     model_type = 'chat' AND chance(id, 'streaming') < if(is_interactive, 0.85, 0.3) AS is_streaming,
     CASE WHEN is_interactive AND chance(id, 'converses') < 0.8 THEN
         'conv-' || hex_bits(slot * 8 + bits(id, 'conversation') % 5, 'conversation')
@@ -84,15 +84,11 @@ SELECT
     END AS cache_status,
     if(feature = 'support-chat', 'semantic', 'exact') AS cache_type,
     if(feature = 'semantic-search', 'search', 'support') AS cache_namespace,
-    CASE
-        WHEN chance(id, 'no metadata') < 0.04 THEN NULL
-        ELSE map_from_entries(list_filter([
-            {'key': 'environment', 'value': environment},
-            {'key': 'customer', 'value': customer},
-            {'key': 'feature', 'value': if(chance(id, 'tells') < 0.8, feature, NULL)}
-        ], lambda entry: entry.value IS NOT NULL))
-    END AS tags
-FROM sized;
+    if(chance(id, 'no metadata') < 0.04, NULL, tags) AS tags
+FROM sized JOIN tag_sets
+    ON environment IS NOT DISTINCT FROM tagged_environment
+    AND customer IS NOT DISTINCT FROM tagged_customer
+    AND if(chance(id, 'tells') < 0.8, feature, NULL) IS NOT DISTINCT FROM tagged_feature;
 
 DROP TABLE hourly;
 DROP TABLE asked;
