@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from gateway_metrics_mcp import __version__
+from gateway_metrics_mcp.query.time.zone_rules import describe_rules
 from gateway_metrics_mcp.settings import flag_names
 
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: nothing may show it
@@ -157,6 +158,7 @@ def test_check_says_what_works(run: Run, directory: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         f"ok    backend: DuckDB over Parquet in {directory}",
+        f"ok    time zones: {describe_rules()}",
         "ok    modelMetrics: 0 rows in the last 24 hours",
         f"ok    mcpMetrics: {mcp}",
         f"ok    guardrailMetrics: {guardrail}",

@@ -17,6 +17,7 @@ _VARYING: Final = (
         re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (WARNING|ERROR) [\w.]+:"),
         r"<time> \1 <logger>:",
     ),
+    (re.compile(r"rules \d{4}[a-z]+ of"), "rules <version> of"),
     (re.compile(r'sha256 = "[0-9a-f]{64}"'), 'sha256 = "<digest>"'),
 )
 

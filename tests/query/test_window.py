@@ -9,6 +9,7 @@ import pytest
 
 from gateway_metrics_mcp.query.time.period import Period
 from gateway_metrics_mcp.query.time.window import Window, read_window
+from gateway_metrics_mcp.query.time.zone_rules import load_zone
 
 NOW = datetime(2026, 11, 20, 14, 35, 20, tzinfo=UTC)  # a Friday
 
@@ -185,7 +186,7 @@ def test_the_present_day_as_grafana_writes_it_is_cut_to_now() -> None:
     assert window == Window(
         start=utc("2026-11-20"),
         end=NOW,
-        zone=ZoneInfo("UTC"),
+        zone=load_zone("UTC"),
         notes=("endTs 2026-11-21T00:00Z is in the future: cut to now, 2026-11-20T14:35:20Z",),
         is_to_now=True,
         period=Period("day", 1, is_running=True),
@@ -276,5 +277,5 @@ def test_now_may_come_in_any_zone() -> None:
 
 def test_a_zone_that_is_not_given_is_the_default_one() -> None:
     window = read_window("today", None, None, now=NOW, default_zone="Europe/Berlin")
-    assert window.zone == ZoneInfo("Europe/Berlin")
+    assert window.zone == load_zone("Europe/Berlin")
     assert window.start == utc("2026-11-19T23:00")

@@ -23,6 +23,7 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.time.zone_rules import describe_rules
 from gateway_metrics_mcp.settings import Settings
 
 _OF_THE_WHOLE: Final = (
@@ -60,7 +61,7 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
         backend = open_backend(settings, load_catalog(settings.catalog), clock)
     except GatewayMetricsError as error:
         return [Finding("backend", is_good=False, detail=str(error))]
-    findings = [Finding("backend", is_good=True, detail=backend.description)]
+    findings = [Finding("backend", is_good=True, detail=backend.description), _find_rules()]
     if settings.is_remote:
         findings += [found async for found in _try_way((settings.backend or "").strip(), clock)]
     try:
@@ -68,6 +69,13 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
     finally:
         await backend.aclose()
     return findings
+
+
+def _find_rules() -> Finding:
+    """The source of time zone rules: of an old one, days begin at wrong instants."""
+    rules = describe_rules()
+    lack = "no rules were found. Install the package tzdata"
+    return Finding("time zones", is_good=rules is not None, detail=rules or lack)
 
 
 async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.cli.ingest.directory import DataDirectory, open_directory
@@ -29,6 +30,7 @@ from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query import quote
 from gateway_metrics_mcp.query.time.zone import read_zone
+from gateway_metrics_mcp.query.time.zone_rules import describe_rules
 
 PROGRAM: Final = "gateway-metrics-mcp import"
 
@@ -61,7 +63,7 @@ class Plan:
     columns: dict[str, str]
     preset: Preset | None
     assignments: Assignments
-    zone: str | None
+    zone: ZoneInfo | None
     prices: tuple[Price, ...]
     sources: tuple[SourceFile, ...]
 
@@ -111,9 +113,9 @@ def _make_plan(options: ImportOptions) -> Plan:
     columns = published_tables()[table]
     if options.prices and "CostInUSD" not in columns:
         raise SettingsError(f"--prices: the table {table} has no CostInUSD")
-    zone = options.timezone or (preset.timezone if preset else None)
+    name = options.timezone or (preset.timezone if preset else None)
     try:
-        zone = None if zone is None else read_zone(zone).key
+        zone = None if name is None else read_zone(name)
     except ValueError as error:
         raise SettingsError(f"--timezone: {error}") from None
     return Plan(
@@ -172,15 +174,17 @@ def _import(
                 engine.write_refused(run / "_refused.jsonl")
             per_file = [engine.count(n) for n in range(len(sources))]
         if report.counts.good:
-            record = _record(plan.table, sources, per_file)
+            record = _record(plan, sources, per_file)
             report.folder = directory.commit(run, report.days, record)
 
 
-def _record(table: str, sources: list[SourceFile], per_file: list[Counts]) -> dict[str, Any]:
+def _record(plan: Plan, sources: list[SourceFile], per_file: list[Counts]) -> dict[str, Any]:
     """The record of a run: its files by content hash, which later runs compare."""
+    zone = plan.zone and {"timezone": plan.zone.key, "timezone_rules": describe_rules()}
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "table": table,
+        "table": plan.table,
+        **(zone or {}),
         "sources": [
             {"name": s.path.name, "sha256": s.sha256, "rows": c.good, "refused": c.refused}
             for s, c in zip(sources, per_file, strict=True)

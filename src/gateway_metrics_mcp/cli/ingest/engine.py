@@ -14,11 +14,13 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Final, TextIO
+from zoneinfo import ZoneInfo
 
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
+from gateway_metrics_mcp.cli.ingest.local_times import set_zone
 from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
 from gateway_metrics_mcp.cli.ingest.sources import REJECTS, SourceFile, select_rows
@@ -235,7 +237,7 @@ class Engine:
 
 @contextmanager
 def open_database(
-    directory: Path, *, zone: str | None, memory: str, threads: int
+    directory: Path, *, zone: ZoneInfo | None, memory: str, threads: int
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a run's database in `directory`; `zone` is that of times without an offset.
 
@@ -261,7 +263,7 @@ def open_database(
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = true")
         connection.execute("SET enable_progress_bar_print = false")
-        connection.execute("SET VARIABLE zone = $zone::VARCHAR", {"zone": zone})
+        set_zone(connection, zone)
         yield connection
     except duckdb.OutOfMemoryException:
         raise EngineError(f"{memory} of memory is not enough. Give more with --memory") from None

@@ -1,5 +1,6 @@
 -- Text -> typed values, strictly: what is not of the type becomes null, and the row is refused.
--- The variable `zone` is the zone of times without an offset, or null.
+-- The variable `zone` is the zone of times without an offset, or null, and `periods` its offsets by
+-- month (local_times.py).
 
 CREATE TEMP MACRO read_text(t) AS t;
 
@@ -64,17 +65,19 @@ CREATE TEMP MACRO minutes_ahead(t) AS
         )
     END;
 
--- The first instant at which the zone's clocks show the time; null if they skip it.
+-- The first instant at which the zone's clocks show the time; null if they skip it. Where the table
+-- of periods ends, no instant is in an accepted year, whatever the offset.
 CREATE TEMP MACRO settle(wall) AS CASE
     WHEN getvariable('zone') IS NULL THEN NULL
-    WHEN getvariable('zone') = 'UTC' THEN wall::TIMESTAMPTZ
-    ELSE list_min(list_filter(
-        [timezone(getvariable('zone'), wall) - to_minutes(0),
-            timezone(getvariable('zone'), wall) - to_minutes(30),
-            timezone(getvariable('zone'), wall) - to_minutes(60),
-            timezone(getvariable('zone'), wall) - to_minutes(120)],
-        lambda instant: timezone(getvariable('zone'), instant) = wall
-    ))
+    WHEN getvariable('zone') = 'UTC'
+        OR wall < TIMESTAMP '1969-12-01' OR wall >= TIMESTAMP '3000-02-01' THEN wall::TIMESTAMPTZ
+    ELSE list_min(list_transform(
+        getvariable('periods')[(year(wall) - 1969) * 12 + month(wall) - 11],
+        lambda period: CASE
+            WHEN wall - period.ahead >= period.start AND wall - period.ahead < period."end"
+            THEN wall - period.ahead
+        END
+    ))::TIMESTAMPTZ
 END;
 
 CREATE TEMP MACRO read_any_instant(t) AS

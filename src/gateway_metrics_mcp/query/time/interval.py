@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, resolve_local
+from gateway_metrics_mcp.query.time.zone_rules import load_zone
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS, IntervalUnit
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -248,7 +249,7 @@ def localise(interval: Interval | None, zone: ZoneInfo) -> LocalDays | None:
 
 def zone_of(buckets: Interval) -> ZoneInfo:
     """The zone at whose midnights the buckets start; UTC for plain intervals."""
-    return buckets.zone if isinstance(buckets, LocalDays) else ZoneInfo("UTC")
+    return buckets.zone if isinstance(buckets, LocalDays) else load_zone("UTC")
 
 
 def end_of(start: datetime, buckets: Interval) -> datetime:

@@ -30,6 +30,7 @@ from gateway_metrics_mcp.query.time.zone import (
     shift_local,
     to_local,
 )
+from gateway_metrics_mcp.query.time.zone_rules import load_zone
 
 STARTS: Final = (
     'Give ISO 8601 ("2026-07-01T00:00:00Z"), a date, "now-7d", or a period: today, yesterday, '
@@ -180,7 +181,7 @@ def read_window(
     problems = Problems()
     zone = problems.attempt("timezone", read_zone, default_zone if timezone is None else timezone)
     utc = now.astimezone(UTC).replace(microsecond=0)
-    clock = Clock(utc, zone or ZoneInfo("UTC"))
+    clock = Clock(utc, zone or load_zone("UTC"))
     span = problems.attempt("startTs", _read, start_ts, clock, _start, STARTS)
     end = None
     if end_ts is not None:

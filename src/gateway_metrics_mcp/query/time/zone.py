@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from functools import cache
 from typing import Final, Literal, get_args
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query.suggestions import MOST, closest_matches, quote
+from gateway_metrics_mcp.query.time.zone_rules import list_zones, load_zone
 
 LONGEST: Final = 64
 """The most letters of a zone or a time; longer text is refused without being parsed."""
@@ -75,7 +76,7 @@ def read_zone(value: object) -> ZoneInfo:
     if len(name) > LONGEST:
         raise ValueError(f"longer than {LONGEST} characters. Give {_EXAMPLE}")
     if name.upper() == "UTC":
-        return ZoneInfo("UTC")
+        return load_zone("UTC")
     _refuse_lookalikes(name)
     zone = _find(name)
     if zone is None:
@@ -89,7 +90,7 @@ def _find(name: str) -> ZoneInfo | None:
     if _NAME.fullmatch(name) is None or name in _NO_ZONES:
         return None
     try:
-        return ZoneInfo(name)
+        return load_zone(name)
     except (LookupError, ValueError, OSError):
         return None
 
@@ -125,7 +126,7 @@ def _fixed(offset: re.Match[str]) -> str:
 @cache
 def zone_names() -> tuple[str, ...]:
     """Every accepted zone name, sorted."""
-    names = available_timezones() - _NO_ZONES - {"localtime"} - _ABBREVIATIONS.keys()
+    names = list_zones() - _NO_ZONES - {"localtime"} - _ABBREVIATIONS.keys()
     return tuple(sorted(names))
 
 
