@@ -30,7 +30,7 @@ DAY: Final = datetime(2026, 7, 10, tzinfo=UTC)
 
 
 def listed(table: Path, start: datetime, end: datetime) -> list[str]:
-    return [str(Path(name).relative_to(table)) for name in find_files(table, start, end)]
+    return [str(Path(name).relative_to(table)) for name in find_files(table, start, end).paths]
 
 
 def touch(table: Path, *names: str) -> None:

@@ -31,7 +31,7 @@ def listed(table: Path, *folders: str) -> list[str]:
     for folder in folders:
         (table / folder).mkdir(parents=True)
         (table / folder / "rows.parquet").touch()
-    found = find_files(table, DAY, DAY + timedelta(days=1))
+    found = find_files(table, DAY, DAY + timedelta(days=1)).paths
     return [str(Path(name).parent.relative_to(table)) for name in found]
 
 

@@ -306,15 +306,15 @@ async def test_a_variable_of_python_is_no_table(engine: Open) -> None:
     [b"", b"PAR1", b"PAR1PAR1", b"not Parquet", b"\0" * 4096, b"a,b\n1,2\n", b"PAR1" * 500],
     ids=["empty", "magic", "twice", "text", "zeros", "csv", "repeated"],
 )
-async def test_a_file_that_is_no_parquet_is_said_without_a_path(
+async def test_a_file_that_is_no_parquet_is_said_by_its_name_in_the_table(
     ask: Ask, write: Write, data: Path, content: bytes
 ) -> None:
     write([{}])
-    write([{}], name="private-name.parquet").write_bytes(content)
+    write([{}], name="broken.parquet", folder="date=2026-07-10").write_bytes(content)
 
-    with pytest.raises(EngineError, match=r"a Parquet file of .* cannot be read") as caught:
+    named = r'a Parquet file of .* cannot be read: "date=2026-07-10/broken.parquet" is'
+    with pytest.raises(EngineError, match=named) as caught:
         await ask()
-    assert "private-name" not in str(caught.value)
     assert str(data) not in str(caught.value)
 
 

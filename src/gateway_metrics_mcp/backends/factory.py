@@ -226,6 +226,16 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
     )
 
 
+def find_unread(settings: Settings, catalog: Catalog) -> list[str]:
+    """What a data directory has that no question reads; nothing of another backend."""
+    name = _address(settings)
+    if settings.is_remote or "://" in name or name.startswith(_DEMO):
+        return []
+    from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables  # likewise
+
+    return list(find_strays(Path(name).expanduser(), list_tables(catalog)))
+
+
 def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> DemoBackend:
     from gateway_metrics_mcp.backends.demo import backend as demo  # heavy: duckdb
 

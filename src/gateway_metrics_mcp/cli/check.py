@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway_metrics_mcp.backends import Backend
-from gateway_metrics_mcp.backends.factory import open_backend
+from gateway_metrics_mcp.backends.factory import find_unread, open_backend
 from gateway_metrics_mcp.backends.gateway.address import describe_proxy
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
@@ -58,14 +58,19 @@ class Finding:
 async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) -> list[Finding]:
     """Open the backend and ask each datasource for its rows of the last 24 hours."""
     try:
-        backend = open_backend(settings, load_catalog(settings.catalog), clock)
+        catalog = load_catalog(settings.catalog)
+        backend = open_backend(settings, catalog, clock)
     except GatewayMetricsError as error:
         return [Finding("backend", is_good=False, detail=str(error))]
     findings = [Finding("backend", is_good=True, detail=backend.description), _find_rules()]
     if settings.is_remote:
         findings += [found async for found in _try_way((settings.backend or "").strip(), clock)]
+    unread = find_unread(settings, catalog)
+    findings += [Finding("files", is_good=False, detail=text) for text in unread]
     try:
-        findings += await _try_datasources(backend, clock(), is_remote=settings.is_remote)
+        findings += await _try_datasources(
+            backend, clock(), is_remote=settings.is_remote, said=unread
+        )
     finally:
         await backend.aclose()
     return findings
@@ -102,13 +107,15 @@ async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
         )
 
 
-async def _try_datasources(backend: Backend, now: datetime, *, is_remote: bool) -> list[Finding]:
+async def _try_datasources(
+    backend: Backend, now: datetime, *, is_remote: bool, said: Sequence[str]
+) -> list[Finding]:
     findings = []
     for datasource in DATASOURCES:
         start = now - timedelta(days=1)
         query = Query(datasource=datasource, type="distribution", start_ts=start, end_ts=now)
         try:
-            findings.append(await _try(backend, query))
+            findings.append(await _try(backend, query, said))
         except GatewayMetricsError as error:
             if is_remote and isinstance(error, _OF_THE_WHOLE):
                 rest = " (the other datasources were not asked)" if findings else ""
@@ -123,8 +130,8 @@ async def _try_datasources(backend: Backend, now: datetime, *, is_remote: bool) 
     return findings
 
 
-async def _try(backend: Backend, query: Query) -> Finding:
-    """Count a datasource's rows.
+async def _try(backend: Backend, query: Query, said: Sequence[str]) -> Finding:
+    """Count a datasource's rows; notes that were `said` of the whole are left out.
 
     Raises:
         GatewayMetricsError: if the backend fails.
@@ -132,5 +139,6 @@ async def _try(backend: Backend, query: Query) -> Finding:
     result = await backend.query(query, LOCAL)
     rows = result.points[0].values[0] if result.points and result.value_names else 0
     detail = f"{rows} rows in the last 24 hours"
-    notes = f" ({'; '.join(result.notes)})" if result.notes else ""
+    noted = [note for note in result.notes if note not in said]
+    notes = f" ({'; '.join(noted)})" if noted else ""
     return Finding(query.datasource, True, detail + notes, is_absent=result.is_absent)

@@ -98,7 +98,7 @@ async def test_the_engine_opens_the_days_of_a_window_alone(
     data.bring(tmp_path / "days.csv")
 
     window = datetime(2026, 7, 10, tzinfo=UTC), datetime(2026, 7, 11, tzinfo=UTC)
-    files = find_files(data.path / TABLE, *window)
+    files = find_files(data.path / TABLE, *window).paths
 
     assert [Path(name).parent.name[-2:] for name in files] == ["10"]
     starts = {"startTs": "2026-07-10T00:00:00Z", "endTs": "2026-07-12T00:00:00Z"}

@@ -24,7 +24,15 @@ import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.cache import FileAnswerCache, identify
 from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect, Reading
-from gateway_metrics_mcp.backends.duckdb.files import find_files, find_late_start, read_directory
+from gateway_metrics_mcp.backends.duckdb.files import (
+    FoundFiles,
+    Presence,
+    describe_damage,
+    find_files,
+    find_late_start,
+    read_directory,
+)
+from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables
 from gateway_metrics_mcp.backends.sql.compiler import (
     Statement,
     read_points,
@@ -63,9 +71,23 @@ def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
         return EngineError(
             f"a Parquet file of {table} is a link out of the data directory; the log names it"
         )
-    # Anything else comes from a file: DuckDB has no error class for most kinds of damage.
     return EngineError(f"a Parquet file of {table} cannot be read; the log has the details")
 
+
+_NO_DAMAGE: Final = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConnectionException,
+    duckdb.DataError,
+    duckdb.FatalException,
+    duckdb.InternalException,
+    duckdb.InterruptException,
+    duckdb.OutOfMemoryException,
+    duckdb.ParserException,
+    duckdb.PermissionException,
+)
+"""Errors that say what they are. Anything else comes from a file: DuckDB has no error class for
+most kinds of damage."""
 
 _INTERRUPT_EVERY_S: Final = 0.005
 _ROWS_AT_ONCE: Final = 500  # fetching all of 300,000 rows stops the event loop for 0.2 s
@@ -98,6 +120,7 @@ class DuckDBBackend(SqlEngine):
     ) -> None:
         self._directory = read_directory(directory)
         super().__init__(catalog, timeout_s, row_cap, threads)
+        self._presence = Presence(self._directory, frozenset(list_tables(catalog).values()))
         self._until = until
         self._cache = FileAnswerCache(cache_bytes)
         # Queries are CPU bound: more at once than threads answer no more of them per second.
@@ -165,15 +188,16 @@ class DuckDBBackend(SqlEngine):
         """The kept answer, or else that of the files; in the worker thread."""
         table = self._directory / self._table_of(query)
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
-        files = find_files(table, query.start_ts, end)
-        version = identify(files, table) if self._cache.is_on else None
+        found = find_files(table, query.start_ts, end)
+        self._presence.check()
+        version = identify(found.paths, table) if self._cache.is_on and found.paths else None
         if version is None:  # or a file has gone since: the engine says so, if it needs it
-            return self._read(cursor, query, end, files, caller)
-        key = self._cache.key_of(query, end, caller, version)
+            return self._read(cursor, query, end, found, caller)
+        key = self._cache.key_of(query, end, caller, (*version, *found.notes))
         answer = self._cache.get(key)
         if answer is None:
-            answer = self._read(cursor, query, end, files, caller)
-            if identify(files, table) == version:
+            answer = self._read(cursor, query, end, found, caller)
+            if identify(found.paths, table) == version:
                 self._cache.put(key, answer)
         return answer
 
@@ -182,11 +206,38 @@ class DuckDBBackend(SqlEngine):
         cursor: duckdb.DuckDBPyConnection,
         query: Query,
         end: datetime,
-        files: list[str],
+        found: FoundFiles,
         caller: Caller,
     ) -> Result:
-        """Run one query over the files' rows before `end`."""
-        table = self._table_of(query)
+        """Run one query over the files' rows before `end`.
+
+        Raises:
+            EngineError: that names the damaged files, if there are any.
+        """
+        try:
+            return self._run_over(cursor, query, end, found, caller)
+        except duckdb.Error as error:
+            if isinstance(error, _NO_DAMAGE):
+                raise
+            table = self._table_of(query)
+            damage = describe_damage(self._directory / table, found.paths, str(error))
+            if damage is None:
+                raise
+            logger.warning("DuckDB on %s: %s: %s", table, type(error).__name__, error)
+            raise EngineError(
+                f"a Parquet file of {table} cannot be read: {damage}. Write it again, or move it"
+                " out of the data directory"
+            ) from error
+
+    def _run_over(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        query: Query,
+        end: datetime,
+        found: FoundFiles,
+        caller: Caller,
+    ) -> Result:
+        table, files = self._table_of(query), found.paths
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
         statement = self._compile_over(files, clipped, caller, "whole" if files else "nothing")
         try:
@@ -206,11 +257,13 @@ class DuckDBBackend(SqlEngine):
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
             raise self._refuse_rows(count)
         is_absent = not files and not (self._directory / table).is_dir()
-        notes = result.notes
+        notes = result.notes + found.notes
         if is_absent:
             notes += (
                 f"the data directory has no table {table}: no data of this datasource was loaded",
             )
+        if not files:
+            notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
         if (first := find_late_start(files, query.start_ts)) is not None:
             notes += (
                 f"the data of this window begin on {first}: it has no files of the days before",

@@ -1,6 +1,7 @@
-"""Selects the Parquet files that a window needs, by folder names.
+"""Selects the Parquet files that a window needs, by folder names, while the directory is there.
 
-An explicit list takes DuckDB the same time among 3,650 files as among 30; a glob does not.
+An explicit list takes DuckDB the same time among 3,650 files as among 30; a glob does not. What is
+found and not read is said: a file that is passed over in silence is a wrong sum.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from gateway_metrics_mcp.errors import EngineError, SettingsError
+from gateway_metrics_mcp.query import quote
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,35 @@ _LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-1
 _DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
 _LONG_PARTITION: Final = len("date=2026-07-14")
 _GLOB: Final = frozenset("*?[]{}")
+_SUFFIXES: Final = (".parquet", ".parq", ".pq")
+_COPIES: Final = (
+    *(".tmp", ".temp", ".inprogress", ".partial", ".part", ".filepart", ".crdownload", ".swp"),
+    *(".bak", ".old", ".orig", ".copy", "~"),
+)
+"""How names end of files that are still being written, and of copies."""
+_MAGIC: Final = b"PAR1"
+_ENCRYPTED: Final = b"PARE"
+_LEAST_BYTES: Final = 12
+"""Of a Parquet file: its magic bytes at both ends, and the length of the footer."""
+_LOGS: Final = {
+    "_delta_log": "a Delta table",
+    ".hoodie": "a Hudi table",
+}
+_LOG_NAMES: Final = frozenset({*_LOGS, "metadata", "manifest"})
+_OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_MOST_SHOWN: Final = 3
+_GONE: Final = (
+    "the data directory of this server has gone (renamed, removed or no longer mounted): its rows"
+    " cannot be counted until it is back"
+)
+_OTHER: Final = (
+    "another directory has taken the place of this server's data directory (no longer mounted?),"
+    " without its tables: its rows cannot be counted until it is back, or the server is restarted"
+)
+_LOST: Final = (
+    "the data directory of this server has lost all its tables (removed, or no longer mounted?):"
+    " their rows cannot be counted until one is back, or the server is restarted"
+)
 _UNUSABLE: Final = "the data directory of this server cannot be used: the reason is in its log"
 
 
@@ -50,6 +82,56 @@ def read_directory(directory: Path) -> Path:
             public=_UNUSABLE,
         )
     return resolved
+
+
+class Presence:
+    """Watches that the data directory stays the one that the server was started with.
+
+    An unmounted directory is an empty folder with another identity, which must not read as "no
+    traffic". One with all tables seen before counts as the same: a remount can change the number of
+    the device, and some network file systems change inodes.
+    """
+
+    def __init__(self, directory: Path, tables: frozenset[str]) -> None:
+        self._directory = directory
+        self._tables = tables
+        self._identity = _identify(directory.stat())
+        self._seen: frozenset[str] = frozenset()
+        """The tables that it had."""
+
+    def check(self) -> None:
+        """Check that the directory is there; call it after listing what is in it.
+
+        Raises:
+            EngineError: if it has gone, cannot be read, or is another or of a table format.
+        """
+        try:
+            names = os.listdir(self._directory)  # noqa: PTH208 - names alone
+            identity = _identify(self._directory.stat())
+        except FileNotFoundError:
+            logger.warning("%s has gone", self._directory)
+            raise EngineError(_GONE) from None
+        except OSError as error:
+            logger.warning("%s cannot be read: %s", self._directory, error)
+            raise EngineError(
+                f"the data directory of this server cannot be read: {error.strerror}"
+            ) from None
+        refuse_table_format(names, str(self._directory), "the data directory itself")
+        present = self._tables.intersection(names)
+        if identity != self._identity:
+            if not present or not present >= self._seen:
+                logger.warning("%s is another directory than at the start", self._directory)
+                raise EngineError(_OTHER)
+            logger.warning("%s has another identity, but all its tables", self._directory)
+            self._identity = identity
+        if self._seen and not present:  # an inode can be used again at once
+            logger.warning("%s has no table any more", self._directory)
+            raise EngineError(_LOST)
+        self._seen = present
+
+
+def _identify(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +159,33 @@ class _Window:
         return not name.startswith((".", "_"))
 
 
-def find_files(table: Path, start: datetime, end: datetime) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """The files to read, and notes on those that are not."""
+
+    paths: list[str]
+    notes: tuple[str, ...] = ()
+
+
+def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
     """The Parquet files below a table's directory that can hold rows of [start, end).
 
     Folders of days outside the window are skipped: `date=YYYY-MM-DD` with a day's margin, runs of
     `import` and their days without one. Names that begin with `.` or `_` are skipped too.
 
     Raises:
-        EngineError: if a folder cannot be listed or is a link, or a name has wildcard
-            characters, which DuckDB would read as a glob. An incomplete answer would be worse.
+        EngineError: if a folder cannot be listed or is a link, belongs to a table format with a
+            log of its own, or a name has wildcard characters, which DuckDB would read as a glob,
+            or is no regular file. An incomplete answer would be worse.
     """
     last, day = end - timedelta.resolution, timedelta(days=1)
     window = _Window(
         (f"{start.date()}", f"{last.date()}"),
         (f"{(start - day).date()}", f"{(last + day).date()}"),
     )
-    return list(_walk(table, str(table), window, is_run=False))
+    search = _Search(table, window)
+    search.enter(str(table), is_run=False)
+    return FoundFiles(search.paths, search.describe_unread())
 
 
 def find_late_start(files: Sequence[str], start: datetime) -> str | None:
@@ -106,36 +199,211 @@ def find_late_start(files: Sequence[str], start: datetime) -> str | None:
     return min(days) if min(days) > f"{start.date()}" else None
 
 
-def _walk(table: Path, folder: str, window: _Window, *, is_run: bool) -> Iterator[str]:
-    folders = []
-    for name in _list(table, folder, window, is_run=is_run):
-        path = os.path.join(folder, name)  # noqa: PTH118 - Path is slow for many
-        is_folder = os.path.isdir(path)  # noqa: PTH112 - likewise
-        if not (is_folder or name.endswith(".parquet")):
-            continue
-        if _GLOB & set(name):
-            raise _unreadable("has * ? [ ] { or } in its name", table, path)
-        if not is_folder:
-            yield path
-        elif os.path.islink(path):  # noqa: PTH114 - likewise
-            raise _unreadable("is a link, which is not followed", table, path)
+class _Search:
+    """One walk through a table's folders."""
+
+    def __init__(self, table: Path, window: _Window) -> None:
+        self._table = table
+        self._window = window
+        self.paths: list[str] = []
+        self._foreign: list[str] = []
+        self._copies: list[str] = []
+        self._has_sink_log = False
+
+    def enter(self, folder: str, *, is_run: bool) -> None:
+        """Take a folder's files, then enter its folders."""
+        folders = []
+        for name in self._list(folder, is_run=is_run):
+            path = os.path.join(folder, name)  # noqa: PTH118 - Path is slow for many
+            mode = _mode_of(path)
+            if mode is None:
+                continue
+            is_folder = stat.S_ISDIR(mode)
+            says_parquet = name.endswith(".parquet") or is_parquet_name(name)
+            if (is_folder or says_parquet) and _GLOB & set(name):
+                raise self._unusable("has * ? [ ] { or } in its name", path)
+            if is_folder:
+                if os.path.islink(path):  # noqa: PTH114 - likewise
+                    raise self._unusable("is a link, which is not followed", path)
+                folders.append((path, is_run or IMPORT_RUN.fullmatch(name) is not None))
+            elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+                # Opening a pipe would wait for its other end, and a device could do anything.
+                raise self._unusable(f"is no regular file but {describe_mode(mode)}", path)
+            elif says_parquet:
+                self.paths.append(path)
+            else:
+                self._take_other(path, name, mode)
+        for path, is_in_run in folders:
+            self.enter(path, is_run=is_in_run)
+
+    def describe_unread(self) -> tuple[str, ...]:
+        """A note for each kind of file that is not read."""
+        notes = []
+        if self._foreign:
+            notes.append(
+                f"{self._count(self._foreign)} not read, being no Parquet:"
+                " bring in rows of other formats with `gateway-metrics-mcp import`"
+            )
+        if self._copies:
+            notes.append(
+                f"{self._count(self._copies)} not read, being a temporary file or a copy by name:"
+                " what should count must be named .parquet"
+            )
+        if self._has_sink_log:
+            notes.append(
+                f"{self._table.name} was written by a Spark stream (_spark_metadata): files of"
+                " batches that failed are counted too"
+            )
+        return tuple(notes)
+
+    def _take_other(self, path: str, name: str, mode: int) -> None:
+        """Take a file whose name does not say Parquet, by how it begins."""
+        if name.casefold().endswith(_COPIES):
+            self._copies.append(path)
+        elif stat.S_ISLNK(mode) or os.path.islink(path):  # noqa: PTH114 - likewise
+            self._foreign.append(path)  # not opened: it may lead out of the data directory
+        elif read_ends(path)[0] != _MAGIC:
+            self._foreign.append(path)
+        elif _GLOB & set(name):
+            raise self._unusable("has * ? [ ] { or } in its name", path)
         else:
-            folders.append((path, is_run or IMPORT_RUN.fullmatch(name) is not None))
-    for path, is_in_run in folders:
-        yield from _walk(table, path, window, is_run=is_in_run)
+            self.paths.append(path)
+
+    def _list(self, folder: str, *, is_run: bool) -> list[str]:
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - names alone, of many
+        except FileNotFoundError:  # no such table, or a folder just removed
+            return []
+        except OSError as error:
+            raise self._unusable("cannot be listed", folder) from error
+        refuse_table_format(names, folder, self._table.name)
+        self._has_sink_log = self._has_sink_log or "_spark_metadata" in names
+        return sorted(name for name in names if self._window.may_need(name, is_run=is_run))
+
+    def _count(self, paths: Sequence[str]) -> str:
+        shown = quote(os.path.relpath(paths[0], self._table))
+        count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
+        is_or_are = "are" if len(paths) > 1 else "is"
+        return f"{count} in the folder of {self._table.name}, such as {shown}, {is_or_are}"
+
+    def _unusable(self, reason: str, path: str) -> EngineError:
+        """The error, with the path below the table's folder; the log has the whole one."""
+        logger.warning("%s %s", path, reason)
+        inner = os.path.relpath(path, self._table)
+        shown = "" if inner == os.curdir else f": {quote(inner)}"
+        return EngineError(f"a folder or file of {self._table.name} {reason}{shown}")
 
 
-def _list(table: Path, folder: str, window: _Window, *, is_run: bool) -> list[str]:
+def is_parquet_name(name: str) -> bool:
+    """Whether a file's name says that it is Parquet."""
+    return name.casefold().endswith(_SUFFIXES)
+
+
+def read_ends(path: str) -> tuple[bytes, bytes]:
+    """The first and last four bytes of a regular file; none if it cannot be read."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - names alone, of many
-    except FileNotFoundError:  # no such table, or a folder just removed
-        return []
-    except OSError as error:
-        raise _unreadable("cannot be listed", table, folder) from error
-    return sorted(name for name in names if window.may_need(name, is_run=is_run))
+        # Not blocking, as the file can have given its place to a pipe since it was found.
+        file = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
+    except OSError:
+        return b"", b""
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            return b"", b""
+        head = os.read(file, len(_MAGIC))
+        os.lseek(file, max(found.st_size - len(_MAGIC), 0), os.SEEK_SET)
+        return head, os.read(file, len(_MAGIC))
+    except OSError:
+        return b"", b""
+    finally:
+        os.close(file)
 
 
-def _unreadable(reason: str, table: Path, path: object) -> EngineError:
-    """The error, without the path, which only goes to the log."""
-    logger.warning("%s %s", path, reason)
-    return EngineError(f"a folder or file of {table.name} {reason}; the log names it")
+def describe_mode(mode: int) -> str:
+    """What a path is that is neither a file nor a folder."""
+    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((words for is_kind, words in kinds if is_kind(mode)), "a device")
+
+
+def refuse_table_format(names: Iterable[str], folder: str, shown: str) -> None:
+    """Refuse a folder with a log that decides which of its files count.
+
+    Raises:
+        EngineError: if it is one of Delta, Iceberg, Hudi or Paimon.
+    """
+    if _LOG_NAMES.isdisjoint(names):
+        return
+    format_, log = _recognise(set(names), folder)
+    if format_ is None:
+        return
+    logger.warning("%s is %s (%s)", folder, format_, log)
+    raise EngineError(
+        f"the folder of {shown} is {format_} (it has {log}), whose log says which files count and"
+        " may keep values outside them: it is not read, as sums over all files would be wrong."
+        " Write its current rows to plain Parquet in a folder of their own (docs/engine.md), or"
+        " bring them in with `gateway-metrics-mcp import`"
+    )
+
+
+def _recognise(names: set[str], folder: str) -> tuple[str | None, str]:
+    """The table format of a folder, and what shows it."""
+    for log, format_ in _LOGS.items():
+        if log in names:
+            return format_, log
+    if "metadata" in names:
+        path = os.path.join(folder, "metadata")  # noqa: PTH118 - likewise
+        try:
+            inner = os.listdir(path)  # noqa: PTH208 - likewise
+        except OSError:
+            inner = []
+        if any(".metadata.json" in name for name in inner):
+            return "an Iceberg table", "metadata/*.metadata.json"
+    if names >= {"snapshot", "schema", "manifest"}:
+        return "a Paimon table", "snapshot and manifest"
+    return None, ""
+
+
+def describe_damage(table: Path, paths: Sequence[str], said: str) -> str | None:
+    """Which of the files are empty or no whole Parquet files, by name; None if none is.
+
+    If all seem whole, it is the one that the engine's message `said` names.
+    """
+    found = [(path, reason) for path in paths if (reason := _find_damage(path)) is not None]
+    if not found:
+        found = [(path, "is damaged (the log has the details)") for path in paths if path in said]
+    if not found:
+        return None
+    shown = [f"{quote(os.path.relpath(path, table))} {why}" for path, why in found[:_MOST_SHOWN]]
+    rest = f", and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
+    return f"{'; '.join(shown)}{rest}"
+
+
+def _find_damage(path: str) -> str | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return "has gone"
+    if not stat.S_ISREG(found.st_mode):
+        return None  # a link is not followed here: it may lead out of the data directory
+    if not found.st_size:
+        return "is empty (0 bytes)"
+    head, tail = read_ends(path)
+    if not head:
+        return "cannot be opened"
+    if head == _ENCRYPTED:
+        return "is encrypted Parquet"
+    if head != _MAGIC:
+        return "is no Parquet file"
+    return None if tail == _MAGIC and found.st_size >= _LEAST_BYTES else "is cut short"
+
+
+def _mode_of(path: str) -> int | None:
+    """The mode of a path, links followed; that of the link if it leads nowhere; None if gone."""
+    for look in (os.stat, os.lstat):
+        try:
+            return look(path).st_mode
+        except OSError:
+            continue
+    return None
