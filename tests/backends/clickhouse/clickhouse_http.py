@@ -61,6 +61,8 @@ class HttpServer:
     held: int = 0
     least_held: int = 1
     holding: threading.Event = field(default_factory=threading.Event)
+    hidden: str | None = None
+    """A word of the statements that the user may not run."""
     deaf_to: int = 0
     """Kills that come too early: the server does not know the query yet."""
     waiting: dict[str, anyio.Event] = field(default_factory=dict)
@@ -88,6 +90,8 @@ class HttpServer:
             elif (query := self.waiting.get(asked.parameters["id"])) is not None:
                 query.set()
             return PlainTextResponse("")
+        if self.hidden is not None and self.hidden in asked.text.split():
+            return _error(497, f"reader: Not enough privileges on {self.hidden}", 403)
         if self.is_held and asked.is_question:
             killed = self.waiting[asked.query_id] = anyio.Event()
             self.held += 1

@@ -125,11 +125,25 @@ async def test_a_question_is_one_read_only_statement_with_limits_and_bound_value
     }
     usual = ("date_time_input_format", "cast_string_to_dynamic_use_inference")
     assert {k: v for k, v in asked.settings.items() if k not in usual} == {
+        "final": "1",
         "max_execution_time": "7.5",
         "max_memory_usage": "1610612736",
         "max_result_rows": "51",
         "readonly": "1",
     }
+
+
+async def test_a_user_who_may_not_read_the_tables_engines_is_answered(
+    site: Any, connect: Open, fill: Fill, make_query: Make, at: Callable[[str], Any]
+) -> None:
+    fill(TABLE, ["CreatedAt"], [{"CreatedAt": at(NOON)}])
+    site.hidden = "system.tables"
+
+    result = await connect().query(make_query(), LOCAL)
+
+    assert result.column("total") == (1,)
+    assert result.notes == ()  # `final` is set nevertheless
+    assert site.questions[-1].settings["final"] == "1"
 
 
 async def test_many_questions_at_once_get_each_its_own_answer(

@@ -12,8 +12,9 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
+from gateway_metrics_mcp.backends.clickhouse.columns import fits
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
-from gateway_metrics_mcp.backends.clickhouse.tables import create_table, fits
+from gateway_metrics_mcp.backends.clickhouse.tables import create_table
 from gateway_metrics_mcp.backends.sql.compiler import compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import Layout, published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError, TooManyRowsError
@@ -145,13 +146,19 @@ async def test_other_types_of_the_same_kind_are_read_as_the_published_ones(
 @pytest.mark.parametrize(
     ("column", "type_"),
     [
-        ("IsFailure", "UInt8"),
-        ("InputTokens", "Float64"),
-        ("InputTokens", "Decimal(38, 0)"),
-        ("ModelName", "FixedString(8)"),
+        ("IsFailure", "String"),
+        ("InputTokens", "String"),
+        ("ModelName", "Float64"),
+        ("ModelName", "Date"),
+        ("ModelName", "SimpleAggregateFunction(anyLast, String)"),
         ("Teams", "String"),
-        ("Metadata", "String"),
+        ("Metadata", "Array(String)"),
+        ("Metadata", "Map(String, Float64)"),
+        ("Metadata", "Tuple(String, String)"),
+        ("Metadata", "Tuple(k String, n Float64)"),
+        ("Metadata", "Array(Tuple(value String, key String))"),
         ("CreatedAt", "String"),
+        ("CreatedAt", "UInt64"),
     ],
 )
 async def test_a_column_of_another_kind_is_refused_by_name_where_it_is_asked(

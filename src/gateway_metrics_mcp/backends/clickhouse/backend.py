@@ -12,9 +12,10 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 import anyio
@@ -25,14 +26,14 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from clickhouse_connect.driver.httputil import get_pool_manager
 
 from gateway_metrics_mcp.backends.clickhouse.address import Address
+from gateway_metrics_mcp.backends.clickhouse.columns import precision, scale
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
-from gateway_metrics_mcp.backends.clickhouse.tables import fits
-from gateway_metrics_mcp.backends.sql.compiler import Statement, read_rows
-from gateway_metrics_mcp.backends.sql.dialect import SLUG_COLUMN, SUBJECT_TYPE_COLUMN
+from gateway_metrics_mcp.backends.clickhouse.stored import StoredTable, describe, is_used
+from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
+from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
-    EngineError,
     GatewayMetricsError,
     InternalError,
     SettingsError,
@@ -53,6 +54,7 @@ _MEANING: Final = {
     "group_by_overflow_mode": "throw",
     "limit": "0",
     "offset": "0",
+    "precise_float_parsing": "1",
     "read_overflow_mode": "throw",
     "read_overflow_mode_leaf": "throw",
     "result_overflow_mode": "throw",
@@ -64,6 +66,24 @@ _MEANING: Final = {
 }
 """Settings that could change an answer or cut it, pinned to ClickHouse's defaults: a user's profile
 may set them otherwise."""
+
+_FINAL: Final = {
+    "final": "1",
+    "do_not_merge_across_partitions_select_final": "0",
+    "optimize_move_to_prewhere_if_final": "0",
+}
+"""Settings by which rows that ClickHouse has yet to merge count once, through views too. Tables
+without such rows are read as ever."""
+_KNOWN_FOR_S: Final = 60
+_MICROSECOND_DIGITS: Final = 6
+_NANOSECOND_TIMES: Final = (
+    datetime(1900, 1, 1, tzinfo=UTC),
+    datetime(2262, 4, 11, 23, 47, 16, tzinfo=UTC),
+)
+"""What a time in nanoseconds can be; ClickHouse fails on comparing it with others."""
+
+Merges = Literal["by setting", "by keyword", "not needed", "not allowed"]
+"""How rows that ClickHouse has yet to merge are made to count once."""
 
 _BYTES: Final = {
     "KB": 10**3,
@@ -85,11 +105,21 @@ class _Call:
     is_done: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A statement over a table as it is stored, and what to say of its answer."""
+
+    statement: Statement
+    parameters: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
 class ClickHouseBackend(SqlEngine):
     """Answers from a database's tables in the vendor's layout, `Distributed` or not.
 
-    Connects at the first query. Columns that a table lacks read as null. `connect` replaces the
-    HTTP client.
+    Connects at the first query. Columns of other types are read as the published ones where each
+    value has one (`columns.py`), and those that a table lacks as null. `connect` replaces the HTTP
+    client.
     """
 
     _dialect = ClickHouseDialect()
@@ -111,7 +141,7 @@ class ClickHouseBackend(SqlEngine):
         self._limiter = ConcurrencyLimiter(CONCURRENCY)
         self._opening = threading.Lock()
         self._client: Client | None = None
-        self._columns: dict[str, tuple[float, dict[str, str]]] = {}
+        self._tables: dict[str, tuple[float, StoredTable]] = {}
         self._connect = connect or (
             lambda: _open_client(self._address, password or "", timeout_s=timeout_s)
         )
@@ -172,30 +202,32 @@ class ClickHouseBackend(SqlEngine):
             if call.is_cancelled:
                 return InternalError("cancelled")
             if isinstance(error, Error) and error.code == UNKNOWN_IDENTIFIER:
-                self._columns.pop(table, None)  # the table has lost a column
+                self._tables.pop(table, None)  # the table has lost a column
             return translate(error, table)
         finally:
             call.is_done = True
 
     def _answer(self, call: _Call, query: Query, caller: Caller, table: str) -> Result:
         client = self._open()
+        limits = self._limits(client)
+        stored = self._stored(client, table, limits)
+        stored.refuse_engine()
+        merges = _merges(client, stored)
+        reading = self._read_as_published(stored, query, caller, merges)
+        statement = reading.statement
         dialect = self._dialect
-        source = dialect.source(self._address.database, table)
-        stored = self._stored(client, table, source)
-        statement = self._compile(query, caller, source)
-        self._check_types(table, stored, statement)
-        absent = dialect.absent_columns(self._layout.tables[table], stored)
-        parameters = {name: dialect.parameter(v) for name, v in statement.parameters.items()}
-        settings = {"query_id": call.query_id, **self._limits(client)}
+        parameters = {n: dialect.parameter(v) for n, v in reading.parameters.items()}
+        settings = {"query_id": call.query_id, **limits}
         most = _allowed(client, {"max_result_rows": str(self._row_cap + 1)})
         if call.is_cancelled:
             raise InternalError("cancelled")
         call.is_sent = True
-        rows = client.query(absent + statement.text, parameters, settings | most).result_rows
+        rows = client.query(statement.text, parameters, settings | most).result_rows
         if len(rows) > self._row_cap:
-            counted = client.query(absent + statement.count_text, parameters, settings)
+            counted = client.query(statement.count_text, parameters, settings)
             raise self._refuse_rows(counted.result_rows[0][0])
-        return read_rows(rows, statement, query, self._layout.catalog)
+        result = read_rows(rows, statement, query, self._layout.catalog)
+        return replace(result, notes=(*result.notes, *reading.notes))
 
     def _open(self) -> Client:
         with self._opening:
@@ -203,31 +235,63 @@ class ClickHouseBackend(SqlEngine):
                 self._client = self._connect()
             return self._client
 
-    def _stored(self, client: Client, table: str, source: str) -> dict[str, str]:
-        """The table's columns and types; those added while the server runs show within a minute."""
+    def _stored(self, client: Client, table: str, limits: dict[str, str]) -> StoredTable:
+        """The table as it is; what changes while the server runs shows within a minute."""
         now = time.monotonic()
-        age, stored = self._columns.get(table, (-float("inf"), {}))
-        if now - age > 60:
-            described = client.query(f"DESCRIBE TABLE {source}").result_rows
-            stored = {row[0]: row[1] for row in described}
-            self._columns[table] = (now, stored)
+        known = self._tables.get(table)
+        if known is not None and now - known[0] <= _KNOWN_FOR_S:
+            return known[1]
+
+        def run(text: str, parameters: dict[str, Any] | None) -> Sequence[Sequence[Any]]:
+            rows: Sequence[Sequence[Any]] = client.query(text, parameters, limits).result_rows
+            return rows
+
+        stored = describe(run, self._address.database, table)
+        self._tables[table] = (now, stored)
         return stored
 
-    def _check_types(self, table: str, stored: Mapping[str, str], statement: Statement) -> None:
-        """Refuse columns of another kind of type, some of which would give wrong values.
+    def _read_as_published(
+        self, stored: StoredTable, query: Query, caller: Caller, merges: Merges
+    ) -> Reading:
+        """The statement over the columns as they are stored.
 
         Raises:
-            EngineError: if the statement uses one.
+            EngineError: if it needs columns that cannot be read as the published ones.
         """
-        for name, published in self._layout.tables[table].items():
-            # The compiler writes these two without quotes.
-            is_unquoted = name in (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
-            is_used = is_unquoted or f'"{name}"' in statement.text
-            if is_used and name in stored and not fits(stored[name], published):
-                raise EngineError(
-                    f"the column {name} of {table} is of type {stored[name]}, which is not of the"
-                    f" published kind ({published}); docs/clickhouse.md has the types"
-                )
+        published = self._layout.tables[stored.name]
+        source = self._dialect.source(self._address.database, stored.name)
+        final = " FINAL" if merges == "by keyword" else ""
+        plain = self._compile(query, caller, source + final)
+        used = {n: type_ for n, type_ in published.items() if is_used(n, plain.text)}
+        reads = stored.read_all(used)
+        absent = {name: used[name] for name, read in reads.items() if read is None}
+        present = {name: read for name, read in reads.items() if read is not None}
+        scales = {
+            quote_identifier(name): digits
+            for name in present
+            if used[name] == "DOUBLE PRECISION"
+            and (digits := scale(stored.type_of(name))) is not None
+        }
+        dialect = ClickHouseDialect(scales)
+        # Only where needed: a Distributed table would send its rows, not its shards' aggregates.
+        if any(read != quote_identifier(name) for name, read in present.items()):
+            source = dialect.converted(f"{source} AS t{final}", present)
+        else:
+            source += final
+        statement = compile_query(
+            query,
+            caller,
+            source=source,
+            dialect=dialect,
+            layout=self._layout,
+            row_cap=self._row_cap,
+        )
+        if absent:
+            statement = statement.opened_by(dialect.absent_columns(absent))
+        notes = [*stored.say_absent(absent), *_say_unmerged(stored, merges)]
+        has_nanoseconds = precision(stored.type_of(TIME_COLUMN)) > _MICROSECOND_DIGITS
+        parameters = _clip(statement.parameters) if has_nanoseconds else statement.parameters
+        return Reading(statement, parameters, tuple(notes))
 
     def _limits(self, client: Client) -> dict[str, str]:
         """The settings of a query, as far as the user's profile allows them.
@@ -251,7 +315,7 @@ class ClickHouseBackend(SqlEngine):
         own = client.server_settings.get("readonly")
         if own is not None and own.value != "0":
             del wanted["readonly"]  # a read-only profile cannot be changed, not even to this
-        return _allowed(client, wanted)
+        return _allowed(client, wanted | _FINAL)
 
     def _kill(self, call: _Call) -> None:
         """Ask the server to kill the query, which also ends its thread's wait."""
@@ -269,6 +333,43 @@ def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in wanted.items()
         if name in known and not known[name].readonly and known[name].value != value
+    }
+
+
+def _merges(client: Client, stored: StoredTable) -> Merges:
+    """How rows count once that ClickHouse has yet to merge, as far as the profile allows it."""
+    if all(_is_set(client, name, value) for name, value in _FINAL.items()):
+        return "by setting"
+    if stored.is_known and not stored.is_merging:
+        return "not needed"
+    return "by keyword" if stored.is_itself_merging else "not allowed"
+
+
+def _is_set(client: Client, name: str, value: str) -> bool:
+    """Whether a query runs with the setting: the profile allows it, or has it already."""
+    known = client.server_settings.get(name)
+    return known is not None and (not known.readonly or known.value == value)
+
+
+def _say_unmerged(stored: StoredTable, merges: Merges) -> Iterator[str]:
+    if merges == "not allowed":
+        yield (
+            f"rows of {stored.name} that ClickHouse has yet to merge may count twice: the user's"
+            " profile does not allow the setting final = 1"
+        )
+    if stored.is_merging and ("rand" in stored.sharding or stored.is_unsharded):
+        yield (
+            f"a row of {stored.name} that was stored again on another shard counts twice: its"
+            " sharding key does not keep such rows together"
+        )
+
+
+def _clip(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with times that ClickHouse can compare with nanoseconds."""
+    first, last = _NANOSECOND_TIMES
+    return {
+        name: min(max(value, first), last) if isinstance(value, datetime) else value
+        for name, value in parameters.items()
     }
 
 

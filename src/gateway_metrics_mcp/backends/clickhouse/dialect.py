@@ -49,20 +49,27 @@ _TEXT: Final[dict[TextPlace, str]] = {
 
 
 class ClickHouseDialect:
-    """The dialect of ClickHouse, whose server binds the parameters."""
+    """The dialect of ClickHouse, whose server binds the parameters.
+
+    `scales` has the quoted columns that are stored as Decimal, with their digits after the point.
+    """
+
+    def __init__(self, scales: Mapping[str, int] | None = None) -> None:
+        self._scales = scales or {}
 
     def source(self, database: str, table: str) -> str:
         """The qualified name of a table."""
         return f"{quote_identifier(database)}.{quote_identifier(table)}"
 
-    def absent_columns(self, columns: Mapping[str, str], stored: Mapping[str, str]) -> str:
+    def absent_columns(self, absent: Mapping[str, str]) -> str:
         """A WITH clause that gives nulls for the columns the table lacks; empty if it has all."""
-        absent = [
-            f"{_NOTHING[type_]} AS {quote_identifier(name)}"
-            for name, type_ in columns.items()
-            if name not in stored
-        ]
-        return f"WITH {', '.join(absent)} " if absent else ""
+        nulls = [f"{_NOTHING[type_]} AS {quote_identifier(n)}" for n, type_ in absent.items()]
+        return f"WITH {', '.join(nulls)} " if nulls else ""
+
+    def converted(self, source: str, reads: Mapping[str, str]) -> str:
+        """The table's rows with the SQL that reads each column, over its name `t`."""
+        listed = ", ".join(f"{read} AS {quote_identifier(name)}" for name, read in reads.items())
+        return f"(SELECT {listed} FROM {source}) AS converted"
 
     def parameter(self, value: object) -> Any:
         """The value in the form its placeholder expects."""
@@ -82,6 +89,8 @@ class ClickHouseDialect:
         return f"{{{name}:{'Float64' if isinstance(value, float) else 'String'}}}"
 
     def finite(self, number: str) -> str:
+        if number in self._scales:  # a Decimal always is
+            return number
         # Adding 0 turns -0 into 0, which ClickHouse would otherwise group apart.
         return f"if(isFinite({number}), {number} + 0., NULL)"
 
@@ -96,11 +105,22 @@ class ClickHouseDialect:
             return f"count({value})"
         if function == "countDistinct":
             return f"uniqExact({value})"  # uniq is approximate (R13)
+        if value in self._scales:
+            return self._aggregate_decimal(function, value)
         if is_integer and function in ("sum", "avg"):
             total = f"sumOrNull(toInt128({value}))"  # 64 bits wrap around silently
             return total if function == "sum" else f"{total} / count({value})"
         # OrNull: of no values ClickHouse would give 0 or NaN (R1).
         return f"{function}OrNull({value})"
+
+    def _aggregate_decimal(self, function: Function, value: str) -> str:
+        """A Decimal's aggregate, exact until it becomes the nearest double (R22)."""
+        wide = f"toDecimal256({value}, {self._scales[value]})"  # 128 bits wrap around silently
+        # By its text: the direct conversion divides two doubles, and rounds each.
+        if function == "avg":
+            return f"toFloat64(toString(sumOrNull({wide}))) / count({value})"
+        number = wide if function == "sum" else value
+        return f"toFloat64(toString({function}OrNull({number})))"
 
     def bucket(self, interval: Interval) -> str:
         # Integer arithmetic (R4), because toStartOfInterval restarts 5 or 36 hours at midnight.

@@ -79,6 +79,11 @@ _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]
         "a column of {table} is not of the published type; the log names it",
     ),
     (
+        (395,),
+        EngineError,
+        "the metadata of {table} is text, and in some row no JSON object; the log names the column",
+    ),
+    (
         (210, 279, 394),
         UnavailableError,
         "ClickHouse gave up the query, or a shard cannot be reached",

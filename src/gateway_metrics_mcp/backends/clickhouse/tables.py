@@ -1,8 +1,7 @@
-"""The recommended DDL of ClickHouse tables, and which stored types fit; run it to print the DDL."""
+"""The recommended DDL of ClickHouse tables; run it to print the DDL."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -16,36 +15,20 @@ _DDL_TYPES: Final = {
     "DOUBLE PRECISION": "Nullable(Float64)",
     "BOOLEAN": "Nullable(Bool)",
     "TIMESTAMPTZ": "DateTime64(6, 'UTC')",
-    "Array(Text)": "Array(LowCardinality(String))",
-    "Map(Text, Text)": "Map(LowCardinality(String), String)",
-    "Map(Text, Array(Text))": "Map(LowCardinality(String), Array(String))",
+    # What is in a list or map may be null, which would otherwise become an empty text (R5, R6).
+    "Array(Text)": "Array(LowCardinality(Nullable(String)))",
+    "Map(Text, Text)": "Map(LowCardinality(String), Nullable(String))",
+    "Map(Text, Array(Text))": "Map(LowCardinality(String), Array(Nullable(String)))",
 }
 _OWN_VALUES: Final = dict.fromkeys(
     ("TraceId", "SpanId", "ConversationId", "CreatedBySubject", "RequestPath", "McpServerUrl"),
     "Nullable(String)",
 )
 """Texts that differ from row to row, where LowCardinality's dictionary would save nothing."""
-
-_FITTING: Final = {
-    "TEXT": r"String",
-    "BIGINT": r"U?Int\d+",
-    "INTEGER": r"U?Int\d+",
-    "DOUBLE PRECISION": r"Float(32|64)|U?Int\d+",
-    "BOOLEAN": r"Bool",
-    "TIMESTAMPTZ": r"DateTime(64)?(\(.*\))?",
-    "Array(Text)": r"Array\(String\)",
-    "Map(Text, Text)": r"Map\(String, String\)",
-    "Map(Text, Array(Text))": r"Map\(String, Array\(String\)\)",
-}
-_WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\(((?:[^()]|\([^()]*\))*)\)")
-
-
-def fits(stored: str, published: str) -> bool:
-    """Whether a column of ClickHouse's type can be read as the published type."""
-    plain = stored
-    while (bare := _WRAPPED.sub(r"\1", plain)) != plain:
-        plain = bare
-    return re.fullmatch(_FITTING[published], plain) is not None
+_HAS_TIME: Final = (
+    f'CONSTRAINT "{TIME_COLUMN}_is_given" CHECK toYear({TIME_COLUMN}) BETWEEN 1971 AND 2199'
+)
+"""Refuses rows whose time the load did not find or read: they would be of 1970, or of 9999."""
 
 
 def create_table(table: str, columns: Mapping[str, str]) -> str:
@@ -56,7 +39,7 @@ def create_table(table: str, columns: Mapping[str, str]) -> str:
         for n, t in columns.items()
     )
     return (
-        f"CREATE TABLE {table}\n(\n{listed}\n)\nENGINE = MergeTree\n"
+        f"CREATE TABLE {table}\n(\n{listed},\n    {_HAS_TIME}\n)\nENGINE = MergeTree\n"
         f"PARTITION BY toYYYYMMDD({TIME_COLUMN})\n"
         f"ORDER BY {TIME_COLUMN}"
     )

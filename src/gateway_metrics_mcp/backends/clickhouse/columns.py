@@ -1,0 +1,176 @@
+"""Reads columns of other types as the published ones, exactly or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_FITTING: Final = {
+    "TEXT": r"String",
+    "BIGINT": r"U?Int\d+",
+    "INTEGER": r"U?Int\d+",
+    "DOUBLE PRECISION": r"Float(32|64)|U?Int\d+|Decimal\(.*\)",
+    "BOOLEAN": r"Bool",
+    "TIMESTAMPTZ": r"DateTime(64)?(\(.*\))?",
+    "Array(Text)": r"Array\(String\)",
+    "Map(Text, Text)": r"Map\(String, String\)",
+    "Map(Text, Array(Text))": r"Map\(String, Array\(String\)\)",
+}
+_WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\(((?:[^()]|\([^()]*\))*)\)")
+_NAMED: Final = re.compile(r"(?:`((?:[^`\\]|\\.)*)`|(\w+)) (.+)", re.DOTALL)
+_NUMBERS: Final = "BIGINT", "INTEGER"
+
+NOT_JSON: Final = "the text is no JSON object"
+"""What ClickHouse throws for metadata as text that is none."""
+
+
+def fits(stored: str, published: str) -> bool:
+    """Whether a column of ClickHouse's type has the published type's values as it is."""
+    return re.fullmatch(_FITTING[published], unwrap(stored)) is not None
+
+
+def unwrap(stored: str) -> str:
+    """The type without `Nullable` and `LowCardinality`, on one line."""
+    plain = show_type(stored)
+    while (bare := _WRAPPED.sub(r"\1", plain)) != plain:
+        plain = bare
+    return plain
+
+
+def show_type(stored: str) -> str:
+    """The type on one line; DESCRIBE gives each element of a tuple its own."""
+    return re.sub(r"\n\s*", " ", stored).replace("( ", "(")
+
+
+def convert(column: str, stored: str, published: str) -> str | None:
+    """SQL that reads the column as the published type; None if it cannot.
+
+    Only conversions that keep each value are made. Integers of another type are rounded half to
+    even, as DuckDB does.
+    """
+    if fits(stored, published):
+        return column
+    plain = unwrap(stored)
+    if published == "TEXT":
+        return _as_text(column, plain)
+    if published in _NUMBERS and re.fullmatch(r"Decimal\(.*\)|Float(32|64)", plain):
+        return f"accurateCastOrNull(roundBankers({column}), 'Int64')"  # NaN becomes null (R22)
+    if published == "BOOLEAN" and re.fullmatch(r"U?Int\d+", plain):
+        return f"CAST({column} != 0, 'Nullable(Bool)')"
+    if published == "TIMESTAMPTZ" and plain in ("Date", "Date32"):
+        return f"toDateTime64({column}, 6, 'UTC')"
+    if published == "Array(Text)":
+        return _as_texts(column, plain)
+    if published == "Map(Text, Text)":
+        return _as_map(column, plain)
+    return None
+
+
+def precision(stored: str) -> int:
+    """The digits of a second that a time's type has."""
+    found = re.match(r"DateTime64\((\d)", unwrap(stored))
+    return int(found[1]) if found else 0
+
+
+def scale(stored: str) -> int | None:
+    """The digits after the point of a Decimal; None for another type."""
+    found = re.fullmatch(r"Decimal\(\d+, (\d+)\)", unwrap(stored))
+    return int(found[1]) if found else None
+
+
+def _as_text(value: str, plain: str) -> str | None:
+    """A value of a type that has one form as text."""
+    if plain == "String":
+        return value
+    if re.fullmatch(r"FixedString\(\d+\)", plain):
+        return f"toStringCutToZero({value})"  # it is padded with zero bytes
+    if re.fullmatch(r"Enum(8|16)\(.*\)|UUID|U?Int\d+|IPv[46]|Bool", plain, re.DOTALL):
+        return f"toString({value})"
+    return None
+
+
+def _as_texts(column: str, plain: str) -> str | None:
+    item = _as_text("t", plain[len("Array(") : -1]) if plain.startswith("Array(") else None
+    return item and f"arrayMap(t -> {item}, {column})"
+
+
+def _as_map(column: str, plain: str) -> str | None:
+    """Metadata as another map, as key-value pairs, as a tuple of names, or as JSON."""
+    kind, _, inner = plain.removesuffix(")").partition("(")
+    if kind == "JSON":
+        return f"mapFromArrays(JSONAllPaths({column}), JSONAllValues({column}))"
+    if plain == "String":
+        return _parse_json(f"ifNull(toString({column}), '')")
+    parts = list(_split(inner))
+    if kind == "Map":
+        return _zip(f"mapKeys({column})", f"mapValues({column})", parts)
+    if kind == "Array" and inner.startswith("Tuple("):
+        return _of_pairs(column, [_name_of(part) for part in _split(inner[len("Tuple(") : -1])])
+    return _of_tuple(column, parts) if kind == "Tuple" else None
+
+
+def _zip(keys: str, values: str, types: list[str]) -> str | None:
+    """A map of two lists, of these types of items."""
+    key, value = (_as_text("t", type_) for type_ in types)
+    if key is None or value is None:
+        return None
+    return f"mapFromArrays(arrayMap(t -> {key}, {keys}), arrayMap(t -> {value}, {values}))"
+
+
+def _of_pairs(column: str, parts: list[tuple[str, str]]) -> str | None:
+    """A map of a list of tuples of a key and a value, in this order."""
+    names = [name.lower() for name, _ in parts]
+    if len(parts) != len(("key", "value")) or names[0].startswith("v"):
+        return None
+    keys, values = (f"tupleElement({column}, {number})" for number in (1, 2))
+    return _zip(keys, values, [type_ for _, type_ in parts])
+
+
+def _of_tuple(column: str, parts: list[str]) -> str | None:
+    """A map of a tuple's elements by their names, which keep their case."""
+    named = [_name_of(part) for part in parts]
+    values = [
+        _as_text(f"tupleElement({column}, {number})", type_)
+        for number, (_, type_) in enumerate(named, 1)
+    ]
+    if not all(name for name, _ in named) or None in values:
+        return None
+    keys = ", ".join(_quote(name) for name, _ in named)
+    texts = ", ".join(f"CAST({value}, 'Nullable(String)')" for value in values)
+    return f"mapFromArrays([{keys}], [{texts}])"
+
+
+def _parse_json(text: str) -> str:
+    """A map of a JSON object, whose own objects and lists stay JSON; of no text an empty one."""
+    parsed = f"JSONExtract({text}, 'Map(String, Nullable(String))')"
+    is_object = f"isValidJSON({text}) AND JSONType({text}) = 'Object'"
+    fails = f"throwIf({text} != '' AND NOT ({is_object}), {_quote(NOT_JSON)})"
+    return f"if({fails} = 0, {parsed}, CAST(map(), 'Map(String, Nullable(String))'))"
+
+
+def _split(types: str) -> Iterator[str]:
+    """The types between the commas that stand in no parentheses or quotes."""
+    depth, start = 0, 0
+    for found in re.finditer(r"`(?:[^`\\]|\\.)*`|'(?:[^'\\]|\\.)*'|[(),]", types):
+        mark = found[0]
+        depth += (mark == "(") - (mark == ")")
+        if mark == "," and depth == 0:
+            yield types[start : found.start()].strip()
+            start = found.end()
+    yield types[start:].strip()
+
+
+def _name_of(part: str) -> tuple[str, str]:
+    """A tuple's element as its name, empty if it has none, and its type."""
+    found = _NAMED.fullmatch(part)
+    if found is None:
+        return "", part
+    quoted, bare, type_ = found.groups()
+    return bare or re.sub(r"\\(.)", r"\1", quoted), type_
+
+
+def _quote(text: str) -> str:
+    """A literal of a text."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

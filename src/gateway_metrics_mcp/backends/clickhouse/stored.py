@@ -1,0 +1,216 @@
+"""What ClickHouse stores under a table's name: columns, engines, and how a query reads them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from gateway_metrics_mcp.backends.clickhouse.columns import convert, fits, show_type
+from gateway_metrics_mcp.backends.sql.dialect import (
+    SLUG_COLUMN,
+    SUBJECT_TYPE_COLUMN,
+    TIME_COLUMN,
+    quote_identifier,
+)
+from gateway_metrics_mcp.errors import EngineError
+
+logger = logging.getLogger(__name__)
+
+_MOST_NAMES: Final = 60
+"""The columns that an error names."""
+_MERGING: Final = ("Replacing", "Collapsing", "VersionedCollapsing", "Coalescing")
+"""Engines that drop rows in the background, and at once with FINAL."""
+_REDUCING: Final = ("Summing", "Aggregating", "Graphite")
+"""Engines that make one row of several, after which calls cannot be counted."""
+_ENGINE: Final = re.compile(r"(?:Replicated|Shared)?(\w*?)MergeTree")
+_LEAF: Final = re.compile(r"ReadFromMergeTree \((.+)\)")
+_DISTRIBUTED: Final = re.compile(
+    r"Distributed\('(?:[^'\\]|\\.)*', '((?:[^'\\]|\\.)*)', '((?:[^'\\]|\\.)*)'(?:, (.*))?\)"
+)
+_TABLES: Final = (
+    "SELECT concat(database, '.', name), engine, engine_full FROM system.tables"
+    " WHERE concat(database, '.', name) IN {names:Array(String)}"
+)
+
+
+Run = Callable[[str, dict[str, Any] | None], Sequence[Sequence[Any]]]
+"""Runs a statement with parameters, within the limits of a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """A table as it stands in ClickHouse."""
+
+    name: str
+    columns: Mapping[str, str]
+    """Each column that can be read, with its type."""
+    engines: Mapping[str, str] = field(default_factory=dict)
+    """The engines of the table and of those it reads, as far as the user may see them."""
+    is_known: bool = True
+    """Whether the user may see the table's own engine."""
+    sharding: str = ""
+    """What spreads the rows of a Distributed table over shards."""
+
+    @property
+    def is_merging(self) -> bool:
+        """Whether ClickHouse has yet to drop rows, as far as is known."""
+        return any(_kind_of(engine) in _MERGING for engine in self.engines.values())
+
+    @property
+    def is_itself_merging(self) -> bool:
+        """Whether its own engine does, or that of each shard, so that FINAL can be written."""
+        own = self.engines.get(self.name, "")
+        return _kind_of(own) in _MERGING or (own == "Distributed" and self.is_merging)
+
+    @property
+    def is_unsharded(self) -> bool:
+        """Whether it is Distributed without a sharding key."""
+        return self.engines.get(self.name) == "Distributed" and not self.sharding
+
+    def type_of(self, published: str) -> str:
+        """The type of the column; empty if the table lacks it."""
+        return self.columns.get(self.find(published) or "", "")
+
+    def find(self, published: str) -> str | None:
+        """The column of that name, or the one that differs from it by case alone.
+
+        Raises:
+            EngineError: if several do.
+        """
+        if published in self.columns:
+            return published
+        alike = [name for name in self.columns if name.lower() == published.lower()]
+        if len(alike) > 1:
+            raise EngineError(
+                f"{self.name} has no column {published}, but {' and '.join(alike)}. Rename the one"
+                f" that is meant to {published}, or drop the other"
+            )
+        return alike[0] if alike else None
+
+    def near(self, published: str) -> str | None:
+        """A column whose name differs in case and underscores."""
+        plain = published.lower()
+        return next((n for n in self.columns if n.replace("_", "").lower() == plain), None)
+
+    def read(self, published: str, type_: str) -> str | None:
+        """SQL that reads the column as published, None if the table lacks it.
+
+        Raises:
+            EngineError: if its type cannot be read as the published one.
+        """
+        name = self.find(published)
+        if name is None:
+            return None
+        stored = self.columns[name]
+        quoted = quote_identifier(name)
+        if name == published and fits(stored, type_):
+            return quoted
+        read = convert(f"t.{quoted}", stored, type_)
+        if read is None:
+            raise EngineError(
+                f"the column {name} of {self.name} is of type {show_type(stored)}, which is not of"
+                f" the published kind ({type_}); docs/clickhouse.md has the types"
+            )
+        return read
+
+    def read_all(self, columns: Mapping[str, str]) -> dict[str, str | None]:
+        """SQL that reads each column as published, None for those the table lacks.
+
+        Raises:
+            EngineError: if some cannot be read, with all of them.
+        """
+        reads: dict[str, str | None] = {}
+        problems = []
+        for name, type_ in columns.items():
+            try:
+                reads[name] = self.read(name, type_)
+            except EngineError as error:
+                problems.append(str(error))
+        if problems:
+            raise EngineError("; ".join(problems))
+        return reads
+
+    def say_absent(self, absent: Iterable[str]) -> Iterator[str]:
+        """Notes on columns that read as null, where the table has them under another name."""
+        for name in absent:
+            if (near := self.near(name)) is not None:
+                yield f"{self.name} has no column {name}, which reads as null; it has {near}"
+
+    def refuse_engine(self) -> None:
+        """Refuse a table whose engine makes one row of several.
+
+        Raises:
+            EngineError: if it does.
+        """
+        for table, engine in self.engines.items():
+            if _kind_of(engine) in _REDUCING:
+                raise EngineError(
+                    f"{self.name} reads {table}, whose engine {engine} makes one row of several:"
+                    " calls cannot be counted. Load them into a MergeTree or ReplacingMergeTree"
+                    " table"
+                )
+
+
+def is_used(column: str, text: str) -> bool:
+    """Whether the compiler's text names the column."""
+    is_unquoted = column in (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
+    return f'"{column}"' in text or (is_unquoted and column in text)
+
+
+def describe(run: Run, database: str, table: str) -> StoredTable:
+    """The table, as far as the user may see it.
+
+    Raises:
+        EngineError: if it has no column for the time, so that no row is in any window.
+    """
+    source = f"{quote_identifier(database)}.{quote_identifier(table)}"
+    described = run(f"DESCRIBE TABLE {source}", None)
+    columns = {row[0]: row[1] for row in described if row[2] != "EPHEMERAL"}
+    stored = StoredTable(table, columns)
+    if stored.find(TIME_COLUMN) is None:
+        ((count,),) = run(f"SELECT count() FROM {source}", None)
+        raise EngineError(_say_timeless(stored, count))
+    return _with_engines(run, stored, database, source)
+
+
+def _say_timeless(stored: StoredTable, count: int) -> str:
+    named = ", ".join([*stored.columns][:_MOST_NAMES])
+    near = stored.near(TIME_COLUMN)
+    renamed = near or "<the time's column>"
+    return (
+        f"{stored.name} has no column {TIME_COLUMN}, so its {count} rows are in no window. Its"
+        f" columns: {named}. Rename it (ALTER TABLE {stored.name} RENAME COLUMN"
+        f' "{renamed}" TO "{TIME_COLUMN}"), or put a view with the published names in its place'
+        " (docs/clickhouse.md, Other tables)"
+    )
+
+
+def _with_engines(run: Run, stored: StoredTable, database: str, source: str) -> StoredTable:
+    """The table with the engines it reads: through views and Distributed, where they show."""
+    own = f"{database}.{stored.name}"
+    time = quote_identifier(stored.find(TIME_COLUMN) or TIME_COLUMN)
+    try:
+        # Of one column: the user's rights may not cover each.
+        plan = run(f"EXPLAIN SELECT {time} FROM {source}", None)
+        leaves = [found[1].replace("`", "") for row in plan if (found := _LEAF.search(row[0]))]
+        rows = run(_TABLES, {"names": [own, *leaves]})
+        spread = [found for row in rows if (found := _DISTRIBUTED.match(row[2]))]
+        beneath = [f"{found[1] or database}.{found[2]}" for found in spread]
+        if beneath:
+            rows = [*rows, *run(_TABLES, {"names": beneath})]
+    except ClickHouseError as error:
+        logger.info("the engine of %s is unknown: %s", stored.name, error)
+        return replace(stored, is_known=False)
+    engines = {row[0].removeprefix(f"{database}."): row[1] for row in rows}
+    sharding = next((found[3] or "" for found in spread), "")
+    return replace(stored, engines=engines, is_known=stored.name in engines, sharding=sharding)
+
+
+def _kind_of(engine: str) -> str:
+    found = _ENGINE.fullmatch(engine)
+    return found[1] if found else ""
