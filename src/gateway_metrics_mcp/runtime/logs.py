@@ -14,10 +14,6 @@ from time import perf_counter
 from typing import Any, Final, Literal
 from uuid import uuid4
 
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind, StatusCode
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.runtime.metrics import CANCELLED, Metrics
 
@@ -29,13 +25,28 @@ def trace_step(name: Step, **attributes: str) -> AbstractContextManager[None]:
 
     `attributes` are known names such as a datasource, never values or tokens.
     """
+    if not _may_trace():
+        return nullcontext()
+    from opentelemetry import trace
+
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return nullcontext()  # no SDK is set up: skip the cost of a span
     return _span(name, attributes)
 
 
+def _may_trace() -> bool:
+    """Whether the tracing API is imported, as by whatever sets up an SDK, and by the server's SDK.
+
+    `ask` would import it for nothing.
+    """
+    return "opentelemetry.trace" in sys.modules
+
+
 @contextmanager
 def _span(name: Step, attributes: Mapping[str, str]) -> Iterator[None]:
+    from opentelemetry import trace
+    from opentelemetry.trace import SpanKind, StatusCode
+
     kind = SpanKind.CLIENT if name == "upstream" else SpanKind.INTERNAL
     tracer = trace.get_tracer("gateway_metrics_mcp", __version__)
     with tracer.start_as_current_span(
@@ -56,6 +67,11 @@ def _span(name: Step, attributes: Mapping[str, str]) -> Iterator[None]:
 def trace_headers() -> dict[str, str]:
     """Headers that let the backend join this trace; none if it is not recorded."""
     headers: dict[str, str] = {}
+    if not _may_trace():
+        return headers
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
     if trace.get_current_span().is_recording():
         # No baggage: it could carry a client's data to the gateway.
         TraceContextTextMapPropagator().inject(headers)
@@ -64,6 +80,10 @@ def trace_headers() -> dict[str, str]:
 
 def current_trace_id() -> str | None:
     """The trace id for log lines; None if the trace is not recorded."""
+    if not _may_trace():
+        return None
+    from opentelemetry import trace
+
     span = trace.get_current_span()
     return f"{span.get_span_context().trace_id:032x}" if span.is_recording() else None
 
