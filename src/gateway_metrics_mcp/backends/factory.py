@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from gateway_metrics_mcp.backends.base import Backend, Engine
-from gateway_metrics_mcp.backends.clickhouse.address import SCHEMES
+from gateway_metrics_mcp.backends.clickhouse import SCHEMES
 from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query

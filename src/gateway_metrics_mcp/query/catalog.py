@@ -36,8 +36,8 @@ _TABLE_TYPES: Final[dict[FieldType, TableType]] = {
 }
 # What a model reads of a broken catalog file: the full text names a path.
 _UNUSABLE: Final = "the catalog file of this server cannot be used: the reason is in its log"
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+ -]{0,79}")
-_UNIT: Final = re.compile(r"[A-Za-z0-9%/$ ]{0,20}")
+_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.:/@+ -]{0,79}"
+_UNIT: Final = r"[A-Za-z0-9%/$ ]{0,20}"
 AliasKind = Literal["columns", "groupBy", "filters"]
 _KINDS: Final[tuple[AliasKind, ...]] = get_args(AliasKind)
 
@@ -198,11 +198,11 @@ def _merge(raw: dict[str, Any], own: Any) -> None:
 
 def _check_names(datasource: str, field: str, entry: Mapping[str, Any]) -> None:
     """Refuse names and units that could break a list: answers print them without quotes."""
-    if _NAME.fullmatch(field) is None:
+    if re.fullmatch(_NAME, field) is None:
         raise ValueError(
             f"{datasource}: {field!r} is not a name: up to 80 of A-Z a-z 0-9 _ . : / @ + -"
         )
-    if _UNIT.fullmatch(str(entry.get("unit") or "")) is None:
+    if re.fullmatch(_UNIT, str(entry.get("unit") or "")) is None:
         raise ValueError(
             f"{datasource}: the unit of {field} is not valid: up to 20 letters, % / $ or digits"
         )
@@ -300,7 +300,7 @@ class Term(Frozen):
     """
 
     aggregations: tuple[Aggregation, ...] = ()
-    rows: Rows = Rows()
+    rows: Rows = Rows.model_construct()  # all; `Rows()` would build a validator of its own
 
 
 class Measure(Frozen):

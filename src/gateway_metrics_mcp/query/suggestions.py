@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import islice
 from typing import Final
@@ -19,8 +18,8 @@ _MOST_COMPARED: Final = 1_000
 _LONGEST: Final = 256
 _LEAST_PART: Final = 4
 """The least letters of a name that is also searched for inside other names."""
-_PARTS: Final = re.compile(r"[/@:]")
-_HASH: Final = re.compile(r"user-[0-9a-f]{10}")
+_PARTS: Final = r"[/@:]"
+_HASH: Final = r"user-[0-9a-f]{10}"
 """A masked e-mail address. Hashes with similar digits are unrelated, so none is suggested."""
 
 
@@ -66,6 +65,8 @@ def _likeness(wanted: str, candidate: str) -> float:
         candidate.startswith(wanted) or wanted.startswith(candidate)
     ):
         return 0.9
+    from difflib import SequenceMatcher  # most calls spell every name right
+
     return SequenceMatcher(None, wanted, candidate).ratio()
 
 
@@ -93,11 +94,11 @@ def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:
     before its `@`.
     """
     wanted = fold(value)[:80]
-    if not wanted or _HASH.fullmatch(value):
+    if not wanted or re.fullmatch(_HASH, value):
         return ()
     scored = []
     for order, candidate in enumerate(islice(candidates, _MOST_COMPARED)):
-        parts = (candidate, *_PARTS.split(candidate)) if len(candidate) <= _LONGEST else ()
+        parts = (candidate, *re.split(_PARTS, candidate)) if len(candidate) <= _LONGEST else ()
         score = max((_likeness_of_value(wanted, fold(part)) for part in parts), default=0)
         if score >= FLOOR:
             scored.append((-score, order, candidate))

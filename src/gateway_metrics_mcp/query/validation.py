@@ -54,7 +54,7 @@ _EXPECTED: Final[dict[FieldType | None, str]] = {
     "boolean": "true or false",
     None: "text, a number or a boolean",
 }
-_METADATA_KEY: Final = re.compile(r"[A-Za-z]\w{0,63}")
+_METADATA_KEY: Final = r"[A-Za-z]\w{0,63}"
 """The usual form of a metadata key; any text is valid."""
 _BOOLEANS: Final = {"true": True, "false": False}
 _JSON_TYPES: Final[dict[type, str]] = {
@@ -232,7 +232,7 @@ class QueryValidator:
         names = list(known) if kind == "columns" else [*known, "metadata.<key>"]
         choice = did_you_mean(value, names)
         # Unlisted names may well be metadata keys, which people write without the prefix.
-        is_key = _METADATA_KEY.fullmatch(value) and not closest_matches(value, names)
+        is_key = re.fullmatch(_METADATA_KEY, value) and not closest_matches(value, names)
         if kind != "columns" and is_key:
             choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
         choice = f"{self._explain_place(kind, name, fields)}{choice}"

@@ -16,7 +16,6 @@ from gateway_metrics_mcp.rendering.document import (
     estimate_tokens,
     write_text,
 )
-from gateway_metrics_mcp.rendering.exports import write_json
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.timeseries import BucketSearch
 from gateway_metrics_mcp.rendering.value_list import ValueList
@@ -48,6 +47,8 @@ Writer = Callable[[Document, int], Answer]
 def write_answer(document: Document, budget: int) -> Answer:
     """Write the document in the requested format, within `budget` estimated tokens."""
     if isinstance(document, ReportDocument) and document.report.request.format == "json":
+        from gateway_metrics_mcp.rendering.exports import write_json  # most answers are text
+
         return Answer(write_json(document, budget), document)
     return Answer(write_text(fit(document, budget)), document)
 

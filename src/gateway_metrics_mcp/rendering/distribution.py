@@ -37,7 +37,7 @@ from gateway_metrics_mcp.reports.report import Report
 
 ALL: Final = "ALL"
 
-_DOMAIN: Final = re.compile(r"[^@]+(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+_DOMAIN: Final = r"[^@]+(@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)"
 
 
 def fit_rows(document: ReportDocument, budget: int) -> Page:
@@ -217,7 +217,7 @@ def _find_domains(
         texts = [str(point.keys[i]) for point in points]
         if not all("@" in text for text in texts):
             continue
-        matches = map(_DOMAIN.fullmatch, texts)
+        matches = [re.fullmatch(_DOMAIN, text) for text in texts]
         domains = {None if match is None else match[1] for match in matches}
         domain = domains.pop()
         if not domains and domain is not None:

@@ -216,7 +216,9 @@ def write_text(page: Page) -> str:
 # Why not a real tokenizer: its vocabulary takes megabytes and a download. This estimate is within
 # 10 % of o200k_base on answers, and within 25 % on hostile names (benchmarks/tokens.py).
 # After each letter come those that follow it in 95 % of the pairs in English and code: words stay
-# whole, and random letters break at about every second one.
+# whole, and random letters break at about every second one. Like the sets below, the pattern is
+# compiled by the first text that needs it: that takes Python a millisecond, and most answers fit
+# their budget by their bytes alone.
 _FOLLOWERS: Final = (
     "aabcdfgiklmnprstuvwxy baceilorsuy cacdefhiklmorstu dabcdefilorstu "
     "eabcdefgilmnopqrstvwxy fadefilorstu gaeghilnorsu haeilorst iabcdefglmnoprstvxz keis "
@@ -226,7 +228,7 @@ _FOLLOWERS: Final = (
 )
 
 _STEPS: Final = "|".join(f"{pair[0]}(?=[{pair[1:]}])" for pair in _FOLLOWERS.split())
-_PIECE: Final = re.compile(
+_PIECE: Final = (
     r"[0-9]{1,3}"
     r"|(?<=\\)u"  # of an escape: stands alone
     rf"| ?(?:[A-Z](?=[a-z]))?(?:(?![aeiou]{{3}})(?:{_STEPS})){{0,7}}[a-z]"
@@ -235,8 +237,7 @@ _PIECE: Final = re.compile(
     r"|\s|[^\sA-Za-z0-9]"
 )
 
-# How many tokens non-ASCII characters take beyond the one that `_PIECE` counts. Compiled by the
-# first such text: these sets take Python milliseconds.
+# How many tokens non-ASCII characters take beyond the one that `_PIECE` counts.
 _PICTURES: Final = "\U0001d400-\U0001d7ff\U0001f000-\U0001ffff"
 _MORE: Final = (
     (1, "[\u0080-\u024f\u0300-\u036f\u0800-\uffff]"),
@@ -249,7 +250,7 @@ _MORE: Final = (
 
 def estimate_tokens(text: str) -> int:
     """The estimated number of tokens of the text, in o200k_base."""
-    count = len(_PIECE.findall(text))
+    count = len(re.findall(_PIECE, text))
     if text.isascii():
         return count
     return count + sum(more * len(re.findall(kind, text)) for more, kind in _MORE)

@@ -90,14 +90,14 @@ def compared(value: Value) -> tuple[Value, ...]:
     )
 
 
-_CALL: Final = re.compile(r"(\w+)\s*\(\s*([^()]+?)\s*\)")
+_CALL: Final = r"(\w+)\s*\(\s*([^()]+?)\s*\)"
 _TOTAL_NAMES: Final = frozenset((TOTAL, "count", "count(*)", "count *"))
 
 
 def split_aggregation(text: str) -> tuple[str | None, str | None]:
     """Function and column in `sum costInUSD`, `sum(costInUSD)`, `sumCostInUSD`; None if absent."""
     text = text.strip()
-    if match := _CALL.fullmatch(text):
+    if match := re.fullmatch(_CALL, text):
         return match[1], match[2]
     type_, _, column = text.partition(" ")
     if column:

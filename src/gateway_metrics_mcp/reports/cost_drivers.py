@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.query import (
     TOTAL,
@@ -22,6 +23,7 @@ from gateway_metrics_mcp.query import (
     add_up,
 )
 from gateway_metrics_mcp.query.catalog import Rows
+from gateway_metrics_mcp.query.model import value_key
 from gateway_metrics_mcp.query.result import FLOAT_NOISE, Identity, identify
 from gateway_metrics_mcp.reports.assembly import WindowRows, is_partition
 from gateway_metrics_mcp.reports.columns import COST, TOKENS, asks_cost
@@ -49,8 +51,7 @@ class Spend:
         return Spend(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
 
 
-@dataclass(frozen=True, slots=True)
-class CostDecomposition:
+class CostDecomposition(NamedTuple):
     """The parts of a change of cost in USD, which add up to it.
 
     `tokens` is None if calls have no tokens; `price` is then all that `calls` does not explain.
@@ -129,13 +130,16 @@ def _sum(spends: Iterable[Spend]) -> Spend:
     return sum(spends, Spend())
 
 
-_COSTED: Final = Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
-_COSTED_ROWS: Final = Rows(filters=(_COSTED,))
-_COUNT: Final = Aggregation(type="count", column=COST).key
+_COUNT: Final = value_key("count", COST)
 
 
-@dataclass(frozen=True, slots=True)
-class PriceCoverage:
+@cache
+def _costed() -> Filter:
+    """The filter for calls that have a price."""
+    return Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
+
+
+class PriceCoverage(NamedTuple):
     """The number of calls that have a price, and of all calls.
 
     `is_exact` is False if they were added up from rows where calls count twice (team, R5) or are
@@ -201,7 +205,7 @@ def _find_costed(
 ) -> Result | None:
     """The calls with a price, if a measure's query (`costPerMillionTokens`) has them already."""
     wanted = {aggregation.key for aggregation in NEEDED} - {_COUNT} | {TOTAL}
-    role = QueryRole(is_before, is_ungrouped=not is_grouped, rows=_COSTED_ROWS)
+    role = QueryRole(is_before, is_ungrouped=not is_grouped, rows=Rows(filters=(_costed(),)))
     result = results.get(role)
     return result if result is not None and wanted <= set(result.value_names) else None
 
@@ -211,7 +215,7 @@ def costed_queries(request: ReportRequest, earlier: Window, *, is_grouped: bool)
     costed = request.query.model_copy(
         update={
             "aggregations": NEEDED,
-            "filters": (*request.query.filters, _COSTED),
+            "filters": (*request.query.filters, _costed()),
             "group_by": request.query.group_by if is_grouped else (),
         }
     )

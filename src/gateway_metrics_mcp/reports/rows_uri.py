@@ -51,7 +51,7 @@ TEMPLATE: Final = ROWS + "{?" + ",".join((*_DISTRIBUTION, "interval")) + "}"
 # characters swapped for those that a path allows unencoded.
 _SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
 
-_ABSOLUTE: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z)?", re.ASCII)
+_ABSOLUTE: Final = r"(?a)\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z)?"
 _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
 
 
@@ -221,14 +221,14 @@ def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> Problems:
         if name not in names
     )
     for name in _WINDOW:
-        if _ABSOLUTE.fullmatch(str(raw.get(name))) is None:
+        if re.fullmatch(_ABSOLUTE, str(raw.get(name))) is None:
             wrong = (
                 f"{quote(raw[name])} is not absolute" if raw.get(name) is not None else "missing"
             )
             problems.add(name, f"{wrong}. {_TIMES}")
     if "compareTo" in raw:
         ends = str(raw["compareTo"]).split("..")
-        if len(ends) != 2 or not all(map(_ABSOLUTE.fullmatch, ends)):
+        if len(ends) != 2 or not all(re.fullmatch(_ABSOLUTE, end) for end in ends):
             message = f"{quote(raw['compareTo'])} is not two absolute times with .. between them"
             problems.add("compareTo", message)
     return problems

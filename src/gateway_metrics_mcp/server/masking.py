@@ -5,7 +5,6 @@
 - `MaskingBackend` masks rows as they come from a backend. It alone restores addresses, in the
   queries it sends.
 - `hide_uris` masks the URIs that the SDK repeats in responses.
-- `read_hiding_key` reads the key of the hashes, or makes it.
 
 `ToolContext.answer` masks a call with them: arguments on the way in, every text on the way out. It
 is not an access control.
@@ -16,14 +15,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
@@ -54,7 +49,6 @@ from gateway_metrics_mcp.query.model import Scalar
 from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
-from gateway_metrics_mcp.settings import Settings
 
 if TYPE_CHECKING:  # `ask` masks without the SDK
     from mcp.server.context import (
@@ -319,57 +313,3 @@ class MaskingBackend:
         value = values if isinstance(one.value, tuple) else values[0]
         name = self._mask.reveal(one.field_name)
         return one.model_copy(update={"field_name": name, "value": value})
-
-
-_KEY_FILE: Final = "hidden-emails.key"
-_MAKE: Final = "Make one: openssl rand -hex 32 > FILE"
-
-
-def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes | None:
-    """The masking key; None if addresses are not masked.
-
-    Without `hide_emails_key` it is created once in the user's state directory (`state`), readable
-    by the user only.
-
-    Raises:
-        SettingsError: if the file cannot be read or created, or has fewer than 16 bytes.
-    """
-    if not settings.hide_emails:
-        if settings.hide_emails_key is not None:
-            raise SettingsError("hide_emails_key has no effect without --hide-emails true")
-        return None
-    path = settings.hide_emails_key
-    try:
-        if path is None:
-            path = _make_key(state or find_made_key().parent)
-        key = path.read_bytes().strip()
-    except OSError as error:
-        reason = error.strerror or "not possible"
-        where = f"the key file of hidden addresses {path or _KEY_FILE}"
-        raise SettingsError(f"{where} cannot be read or made: {reason}. {_MAKE}") from None
-    if len(key) < 16:
-        raise SettingsError(f"the key file {path} has fewer than 16 bytes. {_MAKE}")
-    return key
-
-
-def find_made_key() -> Path:
-    """Where the key is made that no setting names."""
-    import platformdirs  # only for a key that we make
-
-    return Path(platformdirs.user_state_dir("gateway-metrics-mcp")) / _KEY_FILE
-
-
-def _make_key(directory: Path) -> Path:
-    """The path of the key file; created if missing, by the first of concurrent processes."""
-    kept = directory / _KEY_FILE
-    if kept.exists():
-        return kept
-    directory.mkdir(parents=True, exist_ok=True)
-    made = directory / f"{_KEY_FILE}.{os.getpid()}.{secrets.token_hex(4)}"
-    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{secrets.token_hex(32)}\n")
-    with suppress(FileExistsError):
-        # A link appears whole and never replaces another process's key, as a rename would.
-        os.link(made, kept)
-    made.unlink()
-    return kept

@@ -49,13 +49,14 @@ from gateway_metrics_mcp.reports.request import (
 from gateway_metrics_mcp.reports.rows_uri import write_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import describe_call, trace_step
-from gateway_metrics_mcp.server.masking import EmailMask, MaskingBackend
 from gateway_metrics_mcp.server.texts import read_prompt
 from gateway_metrics_mcp.server.view_page import link_view
 from gateway_metrics_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from mcp_types import Tool as PublishedTool
+
+    from gateway_metrics_mcp.server.masking import EmailMask
 
 _WORDS: Final = Words(link=write_link)
 
@@ -105,6 +106,8 @@ class ToolContext:
         """
         if self.hiding_key is None:
             return await work(self, raw)
+        from gateway_metrics_mcp.server.masking import EmailMask  # not for `ask` without masking
+
         mask = EmailMask(self.hiding_key)
         try:
             answer = await work(self.masked_by(mask), mask.read(raw))
@@ -121,6 +124,7 @@ class ToolContext:
         """The context of one call, with a backend that returns hashes instead of addresses."""
         if mask.key is None:
             return self
+        from gateway_metrics_mcp.server.masking import MaskingBackend  # likewise
 
         async def open_masked() -> Backend:
             return MaskingBackend(await self.backend(), mask, self.options.catalog)

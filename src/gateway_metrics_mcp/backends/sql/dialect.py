@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Literal, NamedTuple, Protocol, Self
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import Catalog, Datasource, Interval
@@ -87,8 +86,7 @@ def published_tables() -> dict[str, dict[str, str]]:
     return tables
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """The catalog, and the types of the table columns behind its fields."""
 
     catalog: Catalog

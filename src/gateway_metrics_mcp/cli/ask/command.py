@@ -15,21 +15,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.cli.ask.flags import PROGRAM, AskOptions, Wording, read_order
 from gateway_metrics_mcp.cli.ask.layout import align, as_markdown
-from gateway_metrics_mcp.cli.ask.thresholds import (
-    Finding,
-    Limit,
-    Outcome,
-    check_limit,
-    read_limit,
-    settle_limit,
-)
 from gateway_metrics_mcp.cli.parsers import WRONG_USAGE, read_command_settings
 from gateway_metrics_mcp.errors import (
     AskerError,
@@ -39,13 +31,15 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.query import LOCAL
 from gateway_metrics_mcp.rendering.answer import Answer, Document, fit, write_answer
 from gateway_metrics_mcp.rendering.document import UNLIMITED, describe_extent
-from gateway_metrics_mcp.rendering.exports import list_remarks, write_csv
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.value_list import ValueList
 from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.server.masking import read_hiding_key
+from gateway_metrics_mcp.server.hiding_key import read_hiding_key
 from gateway_metrics_mcp.server.tools import TOOLS, ToolContext, answer_call
+
+if TYPE_CHECKING:
+    from gateway_metrics_mcp.cli.ask.thresholds import Limit
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +51,7 @@ _FILES: Final = ("csv", "json")
 # The tool's format for formats that only this command has.
 _SENT: Final = {"aligned": "table", "csv": "exact", "markdown": "table"}
 
-Checks = Sequence[tuple[Limit, Value]]
+Checks = Sequence[tuple["Limit", Value]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -144,22 +138,35 @@ def _validate(
     Returns:
         The limits with the columns that they check.
     """
+    limits = _read_limits(order, problems) if order.limits else []
+    question = None
+    try:
+        question = TOOLS[order.tool].read(wording.raw, context.options, context.clock())
+    except InvalidQueryError as error:
+        problems += [wording.explain(problem) for problem in error.problems]
+    if not limits or not isinstance(question, ReportRequest):
+        return ()
+    return _settle_limits(limits, question, problems)
+
+
+def _read_limits(order: AskOptions, problems: list[str]) -> list[Limit]:
+    from gateway_metrics_mcp.cli.ask.thresholds import read_limit  # most questions have no limit
+
     limits = []
     for text in order.limits:
         try:
             limits.append(read_limit(text))
         except ValueError as error:
             problems.append(f"--fail-if {json.dumps(text)}: {error}")
-    if order.limits and order.format == "explain":
+    if order.format == "explain":
         problems.append("--fail-if: not with --format explain, which asks nothing")
-    question = None
-    try:
-        question = TOOLS[order.tool].read(wording.raw, context.options, context.clock())
-    except InvalidQueryError as error:
-        problems += [wording.explain(problem) for problem in error.problems]
+    return limits
+
+
+def _settle_limits(limits: Sequence[Limit], question: ReportRequest, problems: list[str]) -> Checks:
+    from gateway_metrics_mcp.cli.ask.thresholds import settle_limit
+
     checks: list[tuple[Limit, Value]] = []
-    if not isinstance(question, ReportRequest):
-        return checks
     for limit in limits:
         try:
             checks.append(settle_limit(limit, question))
@@ -183,21 +190,27 @@ def _finish(order: AskOptions, answer: Answer, checks: Checks) -> int:
     _tell(*(f"# {note}" for note in answer.notes))
     is_printed = _print(answer.text)
     document = answer.document
-    findings: list[Finding] = []
-    if isinstance(document, ReportDocument):
-        findings = [check_limit(limit, value, document) for limit, value in checks]
-    _tell(*(f"{PROGRAM}: {finding.text}" for finding in findings))
-    outcomes = {finding.outcome for finding in findings}
-    # A passed limit comes first: a build has to fail for it even if nothing could be printed.
-    if Outcome.EXCEEDED in outcomes:
-        return int(Outcome.EXCEEDED)
-    if not is_printed:
-        return FAILED
+    code = _check(checks, document) if isinstance(document, ReportDocument) and checks else 0
+    if not is_printed:  # a build has to fail for a passed limit even if nothing could be printed
+        return max(code, FAILED)
     has_rows = not isinstance(document, ReportDocument | ValueList) or not document.is_empty
     if order.fails_if_empty and not has_rows:
         _tell(f"{PROGRAM}: no rows")
         return EMPTY
-    return int(max(outcomes, default=Outcome.KEPT))
+    return code
+
+
+def _check(checks: Checks, document: ReportDocument) -> int:
+    """Print the outcome of each check.
+
+    Returns:
+        The exit code of the worst.
+    """
+    from gateway_metrics_mcp.cli.ask.thresholds import check_limit
+
+    findings = [check_limit(limit, value, document) for limit, value in checks]
+    _tell(*(f"{PROGRAM}: {finding.text}" for finding in findings))
+    return int(max(finding.outcome for finding in findings))
 
 
 def _write(order: AskOptions, document: Document, budget: int) -> Answer:
@@ -216,6 +229,8 @@ def _write(order: AskOptions, document: Document, budget: int) -> Answer:
 
 def _write_rows(document: ReportDocument) -> Answer:
     """All rows as CSV, and the notes that go to stderr."""
+    from gateway_metrics_mcp.rendering.exports import list_remarks, write_csv  # most print tables
+
     most = document.report.request.limit
     notes = list_remarks(document, *_describe_rows(document, most))
     last = document.report.request.offset + (most or len(document.points))
@@ -245,6 +260,8 @@ def _write_values(document: ValueList, budget: int, *, is_csv: bool) -> Answer:
     notes = [page.header or "", *(note.text for note in page.notes)]
     rows = document.records()
     if is_csv:
+        from gateway_metrics_mcp.rendering.exports import write_csv
+
         text = write_csv(document.columns, rows).rstrip("\n")
         return Answer(text, document, notes=notes)
     names = [column.name for column in document.columns]

@@ -81,11 +81,11 @@ _CONDITION: Final = rf"(?is)\s*({_FIELD})\s*({_OPERATOR}|\S*)\s*(.*?)\s*"
 # Two conditions in one: `a = 1 and b = 2`.
 _BOTH: Final = rf"(?i)\s(and|or|&&|\|\|)\s+{_FIELD}\s*{_OPERATOR}"
 # Several quoted values: `"a" or "b"`, `"a", "b"`.
-_SEVERAL: Final = re.compile(rf"(?i){_QUOTED}\s*(,|(?:or|and)\b|\|\||&&)")
-_SEPARATOR: Final = re.compile(rf"(?i)({_QUOTED})|\s*(?:,|\bor\b|\band\b|\|\||&&)\s*")
-_QUOTE: Final = re.compile("[\"']")
-_AND: Final = re.compile(r"(?i)\s+and\s+")
-_BRACKETED: Final = re.compile(
+_SEVERAL: Final = rf"(?i){_QUOTED}\s*(,|(?:or|and)\b|\|\||&&)"
+_SEPARATOR: Final = rf"(?i)({_QUOTED})|\s*(?:,|\bor\b|\band\b|\|\||&&)\s*"
+_QUOTE: Final = "[\"']"
+_AND: Final = r"(?i)\s+and\s+"
+_BRACKETED: Final = (
     r"(?s)\((?:[^()]|\([^()]*\))*\)|\[(?:[^\[\]]|\[[^\[\]]*\])*\]"  # around the whole list
 )
 
@@ -173,14 +173,14 @@ def _refuse_several(rest: str, name: str, operator: Operator, *, takes_commas: b
         raise ValueError(f"all conditions must hold: for one of several, {name} in a, b")
     if both is not None:
         raise ValueError("one condition each: repeat --where, or quote the value")
-    several = _SEVERAL.match(rest)
+    several = re.match(_SEVERAL, rest)
     if several is None or operator in _LISTS or (several[1] == "," and takes_commas):
         return
     if operator not in ("EQUAL", "NOT_EQUAL"):
         raise ValueError("one value each: only in and not in take several")
     word = "in" if operator == "EQUAL" else "not in"
     shown = f'"{name}"' if " " in name else name
-    listed = _SEPARATOR.sub(lambda part: part[1] or ", ", rest)
+    listed = re.sub(_SEPARATOR, lambda part: part[1] or ", ", rest)
     raise ValueError(f"for several values write {shown} {word} {listed}")
 
 
@@ -192,15 +192,15 @@ def _read_values(text: str, operator: Operator, fitting: Operator) -> list[str]:
     """
     if fitting not in _LISTS:
         return [_unquote(text)]
-    if operator in _LISTS and _BRACKETED.fullmatch(_mask(text)):
+    if operator in _LISTS and re.fullmatch(_BRACKETED, _mask(text)):
         text = text[1:-1]
     if operator == "BETWEEN":
-        text = _AND.sub(",", text)
+        text = re.sub(_AND, ",", text)
     commas = [-1, *(comma.start() for comma in re.finditer(",", _mask(text))), len(text)]
     parts = [text[start + 1 : end].strip() for start, end in pairwise(commas)]
     if "" in parts:
         raise ValueError(f"a value is missing in {quote(text)}")
-    if any(_QUOTE.search(part) and _unquote(part) == part for part in parts):
+    if any(re.search(_QUOTE, part) and _unquote(part) == part for part in parts):
         raise ValueError(f"{quote(text)} is not a list of values, such as a, b or 'a, b', c")
     return [_unquote(part) for part in parts]
 

@@ -226,9 +226,9 @@ def list_names(text: str) -> list[Any]:
 _SPOKEN: Final[Mapping[str, str]] = {name: flags[0] for name, flags in FLAGS.items()} | {
     "aggregations": "--sum and the like",
 }
-_ARGUMENT: Final = re.compile(rf"\b({'|'.join(_SPOKEN)})\b")
-_QUOTED: Final = re.compile(r'("[^"]*")')
-_DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+_ARGUMENT: Final = rf"\b({'|'.join(_SPOKEN)})\b"
+_QUOTED: Final = r'("[^"]*")'
+_DATE: Final = r"(\d{4})-(\d{1,2})-(\d{1,2})"
 _WINDOW: Final = ("startTs", "endTs", "compareTo")
 
 
@@ -265,7 +265,7 @@ class Wording:
 
     def _end_of_day(self) -> None:
         """Give `--range DATE` the end of that day; as a start alone it would reach to now."""
-        parts = _DATE.fullmatch(self.raw["startTs"].strip())
+        parts = re.fullmatch(_DATE, self.raw["startTs"].strip())
         if parts is None:
             return
         with suppress(ValueError, OverflowError):  # no such day, or the last of all
@@ -322,5 +322,7 @@ def _speak_names(text: str, flags: Mapping[str, str]) -> str:
     def speak(match: re.Match[str]) -> str:
         return flags.get(match[1], _SPOKEN[match[1]])
 
-    parts = _QUOTED.split(text)
-    return "".join(part if i % 2 else _ARGUMENT.sub(speak, part) for i, part in enumerate(parts))
+    parts = re.split(_QUOTED, text)
+    return "".join(
+        part if i % 2 else re.sub(_ARGUMENT, speak, part) for i, part in enumerate(parts)
+    )

@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway_metrics_mcp.rendering.document import Note, Page, Pairs, Section, Table, write_lines
 
-_MARKS: Final = re.compile(
+_MARKS: Final = (
     r"\\\|"  # escaped by us already
     r"|[\\`*<\[\]~]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # within a word an underscore is not markup
@@ -67,7 +67,7 @@ def _as_table(heading: Row, rows: Sequence[Row], is_number: Sequence[bool]) -> s
 
 def _escape(text: str) -> str:
     """The text with a backslash before each character that Markdown would read as markup."""
-    return _MARKS.sub(lambda mark: mark[0] if mark[0] == r"\|" else f"\\{mark[0]}", text)
+    return re.sub(_MARKS, lambda mark: mark[0] if mark[0] == r"\|" else f"\\{mark[0]}", text)
 
 
 def _widths(rows: Sequence[Row]) -> list[int]:

@@ -14,7 +14,7 @@ from shutil import which
 from typing import Any, Final
 
 from gateway_metrics_mcp.backends import find_embedded_credentials
-from gateway_metrics_mcp.backends.clickhouse.address import SCHEMES
+from gateway_metrics_mcp.backends.clickhouse import SCHEMES
 from gateway_metrics_mcp.cli.install.clients import Client
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import (

@@ -42,10 +42,8 @@ EARLIER: Final = (
 """The forms of `compareTo`, for messages."""
 
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
-_SHIFT: Final = re.compile(rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?")
-_LOOSE_SHIFT: Final = re.compile(
-    r"(?:an? |[-+] ?)?([0-9]{0,9}) ?([a-z]+?)s?(?: (?:ago|earlier|before|back))?"
-)
+_SHIFT: Final = rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?"
+_LOOSE_SHIFT: Final = r"(?:an? |[-+] ?)?([0-9]{0,9}) ?([a-z]+?)s?(?: (?:ago|earlier|before|back))?"
 _LOOSE_UNITS: Final = {"hr": "hour", "mo": "month", "mon": "month", "wk": "week", "yr": "year"}
 _SAID: Final = {
     "before": PREVIOUS,
@@ -121,7 +119,7 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
     words = text.lower()
     if words == PREVIOUS:
         return _find_previous(window)
-    shift = _SHIFT.fullmatch(words)
+    shift = re.fullmatch(_SHIFT, words)
     if shift is not None:
         count = read_count(shift[1])
         if count == 0:
@@ -161,7 +159,7 @@ def _respell(words: str) -> str | None:
     """`1 week` for `1w`, `wow` and `a week ago`; None without a similar form."""
     if words in _SAID:
         return _SAID[words]
-    match = _LOOSE_SHIFT.fullmatch(words)
+    match = re.fullmatch(_LOOSE_SHIFT, words)
     if match is not None:
         word = _LOOSE_UNITS.get(match[2], match[2])
         unit = next((unit for unit in (*CALENDAR_UNITS, "hour") if unit.startswith(word)), None)

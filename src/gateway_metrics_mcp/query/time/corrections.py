@@ -65,18 +65,18 @@ _MONTH_NAMES: Final = (
     *("july", "august", "september", "october", "november", "december"),
 )
 
-_LENGTH: Final = re.compile(r"(now)? ?([+-])? ?([0-9]{1,9}) ?([A-Za-z]+)( ago)?")
-_DATE: Final = re.compile(
+_LENGTH: Final = r"(now)? ?([+-])? ?([0-9]{1,9}) ?([A-Za-z]+)( ago)?"
+_DATE: Final = (
     r"([0-9]{4})(?:([-/. ])([0-9]{1,2})\2([0-9]{1,2})|([0-9]{2})([0-9]{2}))(?:[t ,_-]+(.*)|t(.*))?"
 )
-_MONTH: Final = re.compile(r"([0-9]{4})[-/. ]?([0-9]{1,2})")
-_MONTHS: Final = re.compile(r"([0-9]{4})-([0-9]{2}) ?(?:\.\.+|to|/) ?([0-9]{4})-([0-9]{2})")
-_WEEK: Final = re.compile(r"([0-9]{4})[- ]?w(?:eek)? ?([0-9]{1,2})(?:-?([1-7]))?")
-_QUARTER: Final = re.compile(r"(?:q([1-4])[-/ ]?([0-9]{4})|([0-9]{4})[-/ ]?q([1-4]))")
-_DATES: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH: Final = r"([0-9]{4})[-/. ]?([0-9]{1,2})"
+_MONTHS: Final = r"([0-9]{4})-([0-9]{2}) ?(?:\.\.+|to|/) ?([0-9]{4})-([0-9]{2})"
+_WEEK: Final = r"([0-9]{4})[- ]?w(?:eek)? ?([0-9]{1,2})(?:-?([1-7]))?"
+_QUARTER: Final = r"(?:q([1-4])[-/ ]?([0-9]{4})|([0-9]{4})[-/ ]?q([1-4]))"
+_DATES: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 # The number of digits tells an epoch number's unit, for the years 1973 to 5138.
-_EPOCH: Final = re.compile(r"([0-9]{9,20})(?:\.[0-9]*)?")
+_EPOCH: Final = r"([0-9]{9,20})(?:\.[0-9]*)?"
 _EPOCH_UNITS: Final = (
     (11, 1, "seconds"),
     (14, 10**3, "milliseconds"),
@@ -93,7 +93,7 @@ def is_ahead(text: str) -> bool:
 
 def explain_epoch(text: str) -> str | None:
     """`an epoch number, in seconds "2026-07-01T00:00Z"`; None if it is not one."""
-    match = _EPOCH.fullmatch(text)
+    match = re.fullmatch(_EPOCH, text)
     if match is None:
         return None
     _, parts, name = next(unit for unit in _EPOCH_UNITS if len(match[1]) <= unit[0])
@@ -119,7 +119,7 @@ def respell(text: str) -> Iterator[str]:
 
 def _lengths(text: str) -> Iterator[str]:
     """`now-7d` for `7d`, `7 days ago` and `now - 7 days`; `last 7 days` for `7 days`."""
-    match = _LENGTH.fullmatch(text)
+    match = re.fullmatch(_LENGTH, text)
     if match is None:
         return
     now, sign, count, unit, ago = match.groups()
@@ -136,20 +136,21 @@ def _lengths(text: str) -> Iterator[str]:
 
 def _dates(words: str) -> Iterator[str]:
     """Dates, months, weeks and quarters with other separators or missing zeros."""
-    if (match := _DATE.fullmatch(words)) is not None:
+    if (match := re.fullmatch(_DATE, words)) is not None:
         year, month, day = match[1], match[3] or match[5], match[4] or match[6]
         time = match[7] or match[8]
         yield f"{year}-{int(month):02}-{int(day):02}" + (f"T{time.upper()}" if time else "")
-    if (match := _MONTH.fullmatch(words)) is not None:
+    if (match := re.fullmatch(_MONTH, words)) is not None:
         yield f"{match[1]}-{int(match[2]):02}"
-    if (match := _WEEK.fullmatch(words)) is not None:
+    if (match := re.fullmatch(_WEEK, words)) is not None:
         yield _week(int(match[1]), int(match[2]), match[3])
-    if (match := _QUARTER.fullmatch(words)) is not None:
+    if (match := re.fullmatch(_QUARTER, words)) is not None:
         yield f"{match[2] or match[3]}-Q{match[1] or match[4]}"
-    if (match := _MONTHS.fullmatch(words)) is not None and 1 <= int(match[4]) <= len(_MONTH_NAMES):
+    match = re.fullmatch(_MONTHS, words)
+    if match is not None and 1 <= int(match[4]) <= len(_MONTH_NAMES):
         last = monthrange(int(match[3]), int(match[4]))[1]
         yield f"{match[1]}-{match[2]}-01..{match[3]}-{match[4]}-{last}"
-    dates = _DATES.findall(words)
+    dates = re.findall(_DATES, words)
     if len(dates) > 1:
         yield f"{dates[0]}..{dates[-1]}"
 

@@ -28,8 +28,8 @@ LONGEST_YEARS: Final = 100
 _YEAR_SECONDS: Final = 31_536_000
 _INSTANT: Final = timedelta(microseconds=1)
 
-_FORM: Final = re.compile(r"(\d{1,12})\s+([A-Za-z]+)")
-_SHORT_FORM: Final = re.compile(r"(\d{0,6})\s*([A-Za-z]+)")
+_FORM: Final = r"(\d{1,12})\s+([A-Za-z]+)"
+_SHORT_FORM: Final = r"(\d{0,6})\s*([A-Za-z]+)"
 _EXAMPLE: Final = 'a positive whole number and one unit, such as "1 hour" or "15 minutes"'
 
 
@@ -56,7 +56,7 @@ class Interval:
             raise ValueError(  # noqa: TRY004 - wrong input, reported like the others
                 f'{quote(text)} is not text such as "1 hour"'
             )
-        match = _FORM.fullmatch(text.strip())
+        match = re.fullmatch(_FORM, text.strip())
         if match is None:
             raise ValueError(f"{quote(text)} is not an interval. {_respell(text)}Give {_EXAMPLE}")
         count, word = int(match[1]), match[2].lower()
@@ -153,7 +153,7 @@ class Interval:
 
 def _respell(text: str) -> str:
     """`Did you mean "1 day"?` for `1d`, `day` and `daily`."""
-    match = _SHORT_FORM.fullmatch(text.strip())
+    match = re.fullmatch(_SHORT_FORM, text.strip())
     if match is None:
         return ""
     word = {"min": "minute", "dai": "day"}.get(match[2][:3].lower(), match[2].lower())

@@ -25,7 +25,7 @@ from gateway_metrics_mcp.query.time.zone import (
     shift_local,
 )
 
-_DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_DATE: Final = r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
 _ISO: Final = re.compile(
     r"(?P<date>[0-9-]{10})"
     r"(?:[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
@@ -41,7 +41,7 @@ def read_date(text: str) -> date | None:
     Raises:
         ValueError: if the calendar has no such date.
     """
-    match = _DATE.fullmatch(text)
+    match = re.fullmatch(_DATE, text)
     if match is None:
         return None
     year, month, day = (int(part) for part in match.groups())
@@ -111,8 +111,8 @@ _CALENDAR_LETTERS: Final[dict[str, CalendarUnit]] = {
 UNIT_LETTERS: Final[dict[str, str]] = {**_CLOCK_LETTERS, **_CALENDAR_LETTERS}
 """The unit letters of date maths, as Grafana has them."""
 
-_FORM: Final = re.compile(r"[nN][oO][wW]((?:[+/-][0-9]*f?[A-Za-z])*)")
-_TERM: Final = re.compile(r"([+/-])([0-9]*)(f?)([A-Za-z])")
+_FORM: Final = r"[nN][oO][wW]((?:[+/-][0-9]*f?[A-Za-z])*)"
+_TERM: Final = r"([+/-])([0-9]*)(f?)([A-Za-z])"
 _INSTANT: Final = timedelta(microseconds=1)
 
 
@@ -125,11 +125,11 @@ def read_date_maths(text: str, clock: Clock, *, is_end: bool) -> datetime | None
         ValueError: with a message for the user, if a term is invalid.
         OverflowError: far outside the supported years.
     """
-    match = _FORM.fullmatch(text.replace(" ", ""))
+    match = re.fullmatch(_FORM, text.replace(" ", ""))
     if match is None:
         return None
     instant, is_bound = clock.now, False
-    for sign, digits, fiscal, letter in _TERM.findall(match[1]):
+    for sign, digits, fiscal, letter in re.findall(_TERM, match[1]):
         unit = _spell(text, fiscal, letter)
         count = int(digits or 1)
         if sign == "/":
@@ -203,7 +203,7 @@ def read_count(text: str) -> int:
 
 
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
-_LAST: Final = re.compile(
+_LAST: Final = (
     rf"(?:the )?(?:last|past|previous) (?:([0-9]+|{'|'.join(NUMBER_WORDS)}) )?({_UNITS})(s?)"
 )
 _RUNNING: Final[dict[str, CalendarUnit]] = {
@@ -211,8 +211,8 @@ _RUNNING: Final[dict[str, CalendarUnit]] = {
     **{f"now/{n}{letter}": unit for letter, unit in _CALENDAR_LETTERS.items() for n in ("", "1")},
 }
 """The names of the periods that are in progress."""
-_NAMED: Final = re.compile(r"([0-9]{4})(?:-(?:([0-9]{2})|w([0-9]{2})|q([0-9])))?")
-_RANGE: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ?\.\. ?([0-9]{4}-[0-9]{2}-[0-9]{2})")
+_NAMED: Final = r"([0-9]{4})(?:-(?:([0-9]{2})|w([0-9]{2})|q([0-9])))?"
+_RANGE: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ?\.\. ?([0-9]{4}-[0-9]{2}-[0-9]{2})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def _whole_unit(clock: Clock, unit: CalendarUnit, first: int, *, is_point: bool 
 
 
 def _read_last(words: str, clock: Clock) -> Span | None:
-    match = _LAST.fullmatch(words)
+    match = re.fullmatch(_LAST, words)
     if match is None or (match[1] is None and match[3]):
         return None
     number, unit = match[1], match[2]
@@ -288,7 +288,7 @@ def _read_last(words: str, clock: Clock) -> Span | None:
 
 
 def _read_named(words: str, clock: Clock) -> Span | None:
-    match = _NAMED.fullmatch(words)
+    match = re.fullmatch(_NAMED, words)
     if match is None:
         return None
     name = words.upper()
@@ -320,7 +320,7 @@ def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
 
 
 def _read_range(words: str, clock: Clock) -> Span | None:
-    match = _RANGE.fullmatch(words)
+    match = re.fullmatch(_RANGE, words)
     if match is None:
         return None
     first, last = read_date(match[1]), read_date(match[2])

@@ -19,8 +19,8 @@ LONGEST: Final = 64
 
 # Every name of the tz database has this form. Paths out of it, `posix/...` and `right/...` (with
 # leap seconds) do not.
-_NAME: Final = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){0,2}")
-_OFFSET: Final = re.compile(r"(?:UTC|GMT)? ?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
+_NAME: Final = r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*){0,2}"
+_OFFSET: Final = r"(?i)(?:UTC|GMT)? ?([+-])([0-9]{1,2})(?::?([0-9]{2}))?"
 _EXAMPLE: Final = 'an IANA name, such as "Europe/Berlin" or "UTC"'
 # The tz database's placeholder for a machine whose zone was never set.
 _NO_ZONES: Final = frozenset(("Factory",))
@@ -87,7 +87,7 @@ def read_zone(value: object) -> ZoneInfo:
 
 
 def _find(name: str) -> ZoneInfo | None:
-    if _NAME.fullmatch(name) is None or name in _NO_ZONES:
+    if re.fullmatch(_NAME, name) is None or name in _NO_ZONES:
         return None
     try:
         return load_zone(name)
@@ -107,7 +107,7 @@ def _refuse_lookalikes(name: str) -> None:
             f"{quote(name)} is an abbreviation, which may mean several zones. "
             f'Did you mean "{place}"? Give {_EXAMPLE}'
         )
-    offset = _OFFSET.fullmatch(name)
+    offset = re.fullmatch(_OFFSET, name)
     if offset is not None:
         raise ValueError(
             f"{quote(name)} is an offset, not a time zone. Give {_EXAMPLE}{_fixed(offset)}"
