@@ -36,8 +36,7 @@ stack trace.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import ClassVar, NamedTuple, ParamSpec, TypeVar
 
 _Inputs = ParamSpec("_Inputs")
 _Output = TypeVar("_Output")
@@ -84,8 +83,7 @@ class InternalError(GatewayMetricsError):
     code = "internal"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One problem with a question (R20).
 
     `place` is a path such as `filters[0].operator`; `message` says what is wrong, what is

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 from cachetools import TLRUCache
@@ -29,8 +29,7 @@ from gateway_metrics_mcp.runtime.metrics import CANCELLED, OK, Metrics
 _ENTRY_BYTES: Final = 1_000  # about what an entry takes besides its rows: key and tables
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     result: Result
     asked_at: datetime
     lifetime_s: float

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.query.catalog import Datasource
 from gateway_metrics_mcp.query.model import Filter, Query
@@ -22,8 +21,7 @@ VIRTUAL_ROWS: Final = "requests to virtual models"
 NEITHER: Final = "no rows: the filters on virtualModelName exclude each other"
 
 
-@dataclass(frozen=True, slots=True)
-class Scoped:
+class Scoped(NamedTuple):
     """A query restricted to real or to virtual models."""
 
     query: Query

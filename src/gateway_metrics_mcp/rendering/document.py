@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from gateway_metrics_mcp.query import Filter, Window
 from gateway_metrics_mcp.query.time.window import format_window
@@ -113,8 +113,7 @@ def describe_extent(first: int, last: int, count: int) -> str:
     return f"rows {first}-{last} of {count}"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column of a document's rows."""
 
     name: str
@@ -122,8 +121,7 @@ class Column:
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Formatted cells; `is_number` per column aligns them right for people."""
 
     heading: Sequence[str]
@@ -132,8 +130,7 @@ class Table:
     title: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
+class Pairs(NamedTuple):
     """A single row, with one value per line."""
 
     rows: Sequence[tuple[str, str]]
@@ -141,8 +138,7 @@ class Pairs:
     """Whether some of the values are names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """Lines outside of tables, with an optional title."""
 
     title: str | None
@@ -152,8 +148,7 @@ class Section:
 Block = Note | Table | Pairs | Section
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """The part of a document that is shown, in order."""
 
     header: str | None
@@ -171,8 +166,7 @@ def _as_arguments(arguments: Mapping[str, Any]) -> str:
 
 # Hints are written in the reader's terms from the start: replacing names in finished text would
 # also replace them inside filter values and other names.
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """How hints name the next request: tools and arguments for a model, flags for `ask`."""
 
     list_values: str = "list_values"

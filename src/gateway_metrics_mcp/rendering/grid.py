@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway_metrics_mcp.query import (
     TOTAL,
@@ -211,8 +210,7 @@ def _label_dates(starts: Sequence[datetime], buckets: Interval) -> list[str]:
 Values = Mapping[datetime, Sequence[Number | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One group: per bucket start a row of values, in the order of the result's value names."""
 
     keys: tuple[Key, ...]

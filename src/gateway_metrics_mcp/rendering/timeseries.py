@@ -7,7 +7,6 @@ bucket and group.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
@@ -162,7 +161,7 @@ class BucketSearch:
     ) -> Page:
         header = self._document.header.show(self._grid.describe_buckets(), *parts)
         if shown < self._count:
-            tables = [replace(table, rows=table.rows[:shown]) for table in tables]
+            tables = [table._replace(rows=table.rows[:shown]) for table in tables]
         return Page(header, [*self._notes, *tables, *tail])
 
     def _continue(self, shown: int) -> Continuation:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.query import (
     TOTAL,
@@ -49,8 +49,7 @@ Results = Mapping[QueryRole, Result]
 Row = tuple[Number | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ValueMatch:
+class ValueMatch(NamedTuple):
     """Which values of a field with an undocumented spelling a measure counted, and which not."""
 
     field: str
@@ -62,8 +61,7 @@ class ValueMatch:
     """Values that were not counted and whose meaning is unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class WindowRows:
+class WindowRows(NamedTuple):
     """The rows of one window: `result` has the values shown, `raw` all values queried.
 
     `totals` is the ALL row. `spelt` has, by measure, the values it counted of a field.
@@ -136,8 +134,7 @@ def assemble(
 # --- the rows that a measure counts ---
 
 
-@dataclass(frozen=True, slots=True)
-class _Matched:
+class _Matched(NamedTuple):
     """The rows that a measure counts, by group and bucket."""
 
     names: tuple[str, ...]
@@ -196,7 +193,7 @@ def _match_all(
             found[rows] = _match(asked[rows], rows, 0)
         elif matched is not None and is_whole:
             points = [point for group in matched.groups.values() for point in group]
-            found[rows] = replace(matched, groups={(identify(()), None): points})
+            found[rows] = matched._replace(groups={(identify(()), None): points})
     return found
 
 
@@ -343,8 +340,7 @@ def _are_few(name: str, raws: Sequence[Result]) -> bool:
 # --- two windows ---
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(NamedTuple):
     """The joined rows of both windows, and the groups that only one of them has."""
 
     result: Result

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from gateway_metrics_mcp.query import (
     DATASOURCES,
@@ -37,15 +36,13 @@ CHANGE: Final = "_change"
 CHANGE_PERCENT: Final = "_change%"
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A row's fraction of ALL in another value; `of` is that value's name."""
 
     of: str
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One value column.
 
     `is_additive`: values of disjoint rows may be added up. `is_zero_in_gaps`: a bucket without

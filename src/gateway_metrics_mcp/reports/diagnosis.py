@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.query import (
     METADATA_PREFIX,
@@ -43,8 +43,7 @@ _MOST_FIELDS: Final = 2
 """The most fields that a probe groups by, to keep it cheap."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unmatched:
+class Unmatched(NamedTuple):
     """A filter's value that no row has, and up to three similar values that rows have."""
 
     field: str
@@ -55,8 +54,7 @@ class Unmatched:
     """Whether rows excluded by the other filters have it, so that it is not misspelt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """What the window holds without the caller's filters.
 
     `total` is the number of rows, None if the source does not count them; without `is_exact`

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
@@ -36,8 +35,7 @@ _NO_KEYS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """One `list_values` call, validated: which values to query, and which to show."""
 
     query: Query

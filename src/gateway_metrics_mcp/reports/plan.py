@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query import (
@@ -39,8 +39,7 @@ _LEAST_SHARE: Final = 0.1
 an ordinary lull."""
 
 
-@dataclass(frozen=True, slots=True)
-class MissingStart:
+class MissingStart(NamedTuple):
     """The start of a window without rows, up to `until`; None if the window has no rows.
 
     `share` is its fraction of the window, 0 to 1.
@@ -120,8 +119,7 @@ _KEPT_FOR_SPLIT: Final = 2
 _OVERLAPPING: Final = frozenset(("team", METADATA, "userEmail", "virtualaccount", "virtualAccount"))
 
 
-@dataclass(frozen=True, slots=True)
-class QueryRole:
+class QueryRole(NamedTuple):
     """Which part of the report a query answers."""
 
     is_before: bool = False
@@ -314,8 +312,7 @@ def _too_many(request: ReportRequest, count: int, most: int) -> Problem:
 # --- the plan in words, for `format: explain` ---
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One upstream call, or several of a kind: its purpose, the first query, the number."""
 
     purpose: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query import (
@@ -56,8 +56,7 @@ _GROUP_OF: Final = {"userEmail": "userEmail", "virtualAccount": "virtualaccount"
 _WHOLE_VALUES: Final = frozenset(("EQUAL", "NOT_EQUAL", "IN", "NOT_IN"))
 
 
-@dataclass(frozen=True, slots=True)
-class ParserOptions:
+class ParserOptions(NamedTuple):
     """The catalog and the settings that arguments are read with."""
 
     catalog: Catalog

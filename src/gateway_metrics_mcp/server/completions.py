@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -186,7 +186,7 @@ class _Search:
         filters = (*listing.query.filters, *(one for one in narrowed if one is not None))
         query = listing.query.model_copy(update={"filters": filters})
         backend = await self.context.backend()
-        result = await fetch_values(backend, caller, replace(listing, query=query))
+        result = await fetch_values(backend, caller, listing._replace(query=query))
         rows = sorted(result.points, key=lambda point: -(point.values[0] or 0))
         keys = (point.keys[0] for point in rows if point.keys)
         prefix = METADATA_PREFIX if self.argument.kind == "field" else ""

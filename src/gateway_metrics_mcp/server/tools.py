@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import (
@@ -132,8 +132,7 @@ class ToolContext:
         return replace(self, backend=open_masked)
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(NamedTuple):
     """One tool; the description that models read is in `prompts/tools/<name>.md`."""
 
     name: str

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from gateway_metrics_mcp.backends.sql.dialect import (
     SLUG_COLUMN,
@@ -92,8 +91,7 @@ _TEXT_PLACES: Final[dict[Operator, TextPlace]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """Where to find a value in a row: a column, and an index if the column is a list."""
 
     column: int
@@ -102,8 +100,7 @@ class Output:
     """The unit of a rate, whose value is divided by the bucket's length (R14); else None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """SQL text, its parameters, and how to read its rows.
 
     A row is the bucket's number (timeseries only), the keys, `total`, then the aggregates.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway_metrics_mcp.cli.ask.filters import read_filters
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
@@ -70,8 +70,7 @@ _METAVARS: Final[Mapping[str, str | tuple[str, str]]] = {
 _SHOWN: Final = ("backend", "token_file", "catalog", "budget", "all_row", "hide_emails", "timeout")
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """One flag of the question, as written."""
 
     argument: str
@@ -81,8 +80,7 @@ class Given:
     words: Sequence[str]  # several for `--filter`, else only the text
 
 
-@dataclass(frozen=True, slots=True)
-class AskOptions:
+class AskOptions(NamedTuple):
     """The parsed command line."""
 
     tool: str

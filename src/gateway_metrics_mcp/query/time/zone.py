@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from functools import cache
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query.suggestions import MOST, closest_matches, quote
@@ -165,8 +164,7 @@ _DAYS: Final[dict[CalendarUnit, int]] = {"day": 1, "week": 7}
 _MONTHS: Final[dict[CalendarUnit, int]] = {"month": 1, "quarter": 3, "year": 12}
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(NamedTuple):
     """The current time of one call, in UTC, and the zone of its dates and periods.
 
     Read once per call, so that all its windows agree.
