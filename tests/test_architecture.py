@@ -45,7 +45,7 @@ DOORS: Final = {
     "opentelemetry": ("runtime.logs",),
     "sse_starlette": ("http.shutdown",),
     "uvicorn": ("http.shutdown",),
-    "cachetools": ("backends.middleware", "backends.duckdb.cache"),
+    "cachetools": ("backends.middleware",),
     "tenacity": ("backends.gateway.retries",),
 }
 

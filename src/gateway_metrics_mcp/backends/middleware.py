@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Lock
 from time import perf_counter
 from typing import Final, NamedTuple
 
 import anyio
-from cachetools import TLRUCache
+from cachetools import LRUCache, TLRUCache
 from pydantic_core import to_json
 
 from gateway_metrics_mcp.backends.base import Backend
@@ -87,6 +88,50 @@ class AnswerCache:
     def clear(self) -> None:
         """Discard all results."""
         self._entries.clear()
+
+
+FileVersion = tuple[Hashable, ...]
+"""What some files are at one time: equal only while none of them changes."""
+FileKey = tuple[bytes, datetime, Caller, FileVersion]
+_FILE_BYTES: Final = 300  # about what a file takes in a key: its path and five numbers
+
+
+class FileAnswerCache:
+    """Answers by question, caller and files, up to `most_bytes` (estimated). Safe in threads.
+
+    No time limit is needed: the key holds each file's identity, so a new, changed or removed file
+    makes another key.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._entries: LRUCache[FileKey, tuple[int, Result]] = LRUCache(
+            most_bytes, getsizeof=lambda entry: entry[0]
+        )
+        self._lock = Lock()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything can be kept: if not, files need not be identified."""
+        return self._most_bytes > 0
+
+    @staticmethod
+    def key_of(query: Query, until: datetime, caller: Caller, version: FileVersion) -> FileKey:
+        """The key of an answer from rows before `until`."""
+        return query.to_key(), until, caller, version
+
+    def get(self, key: FileKey) -> Result | None:
+        """The kept answer, or None."""
+        with self._lock:
+            entry = self._entries.get(key)
+        return None if entry is None else entry[1]
+
+    def put(self, key: FileKey, answer: Result) -> None:
+        """Keep an answer, unless it is larger than the cache."""
+        size = len(key[0]) + _FILE_BYTES * (1 + len(key[3])) + estimate_bytes(answer)
+        with self._lock:
+            if size <= self._most_bytes:
+                self._entries[key] = size, answer
 
 
 def estimate_bytes(result: Result) -> int:

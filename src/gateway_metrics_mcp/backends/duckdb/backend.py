@@ -22,8 +22,7 @@ from typing import Any, Final
 import anyio
 import duckdb
 
-from gateway_metrics_mcp.backends.duckdb.cache import FileAnswerCache, identify
-from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect, Reading
+from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect
 from gateway_metrics_mcp.backends.duckdb.files import (
     FoundFiles,
     Presence,
@@ -32,7 +31,9 @@ from gateway_metrics_mcp.backends.duckdb.files import (
     find_late_start,
     read_directory,
 )
+from gateway_metrics_mcp.backends.duckdb.layout import LayoutCache, Reading, find_asked, identify
 from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables
+from gateway_metrics_mcp.backends.middleware import FileAnswerCache, FileVersion
 from gateway_metrics_mcp.backends.sql.compiler import (
     Statement,
     read_points,
@@ -123,6 +124,7 @@ class DuckDBBackend(SqlEngine):
         self._presence = Presence(self._directory, frozenset(list_tables(catalog).values()))
         self._until = until
         self._cache = FileAnswerCache(cache_bytes)
+        self._layouts = LayoutCache()
         # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
         self._spill = _make_spill_directory()
@@ -190,14 +192,14 @@ class DuckDBBackend(SqlEngine):
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         found = find_files(table, query.start_ts, end)
         self._presence.check()
-        version = identify(found.paths, table) if self._cache.is_on and found.paths else None
-        if version is None:  # or a file has gone since: the engine says so, if it needs it
-            return self._read(cursor, query, end, found, caller)
+        version = identify(found.paths)
+        if version is None or not (self._cache.is_on and found.paths):
+            return self._read(cursor, query, end, found, version, caller)
         key = self._cache.key_of(query, end, caller, (*version, *found.notes))
         answer = self._cache.get(key)
         if answer is None:
-            answer = self._read(cursor, query, end, found, caller)
-            if identify(found.paths, table) == version:
+            answer = self._read(cursor, query, end, found, version, caller)
+            if identify(found.paths) == version:
                 self._cache.put(key, answer)
         return answer
 
@@ -207,6 +209,7 @@ class DuckDBBackend(SqlEngine):
         query: Query,
         end: datetime,
         found: FoundFiles,
+        version: FileVersion | None,
         caller: Caller,
     ) -> Result:
         """Run one query over the files' rows before `end`.
@@ -215,7 +218,7 @@ class DuckDBBackend(SqlEngine):
             EngineError: that names the damaged files, if there are any.
         """
         try:
-            return self._run_over(cursor, query, end, found, caller)
+            return self._run_over(cursor, query, end, found, version, caller)
         except duckdb.Error as error:
             if isinstance(error, _NO_DAMAGE):
                 raise
@@ -235,18 +238,42 @@ class DuckDBBackend(SqlEngine):
         query: Query,
         end: datetime,
         found: FoundFiles,
+        version: FileVersion | None,
         caller: Caller,
     ) -> Result:
-        table, files = self._table_of(query), found.paths
+        table, files = self._directory / self._table_of(query), found.paths
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
-        statement = self._compile_over(files, clipped, caller, "whole" if files else "nothing")
+        compiled = self._compile(clipped, caller, FILES)
+        asked = find_asked(self._layout.tables[table.name], compiled.text)
+        layouts = self._layouts.find(cursor, files, version, table)
+        reading = Reading(cursor, table, asked, layouts)
+        statement = compiled.opened_by(reading.clause, **reading.parameters)
         try:
-            cursor.execute(statement.text, statement.parameters)
-        except duckdb.BinderException:  # all files lack a column, which shows on opening them
-            if not files:
-                raise
-            statement = self._compile_over(files, clipped, caller, "lacking")
-            cursor.execute(statement.text, statement.parameters)
+            result = self._fetch(cursor, statement, query)
+        except (duckdb.DataError, duckdb.InvalidInputException) as error:
+            logger.warning("DuckDB on %s: %s: %s", table.name, type(error).__name__, error)
+            reading.refuse_values()
+            raise
+        is_absent = not files and not table.is_dir()
+        notes = result.notes + found.notes
+        if is_absent:
+            name = table.name
+            notes += (
+                f"the data directory has no table {name}: no data of this datasource was loaded",
+            )
+        if not files:
+            notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
+        if (first := find_late_start(files, query.start_ts)) is not None:
+            notes += (
+                f"the data of this window begin on {first}: it has no files of the days before",
+            )
+        return replace(result, is_absent=is_absent, notes=notes)
+
+    def _fetch(
+        self, cursor: duckdb.DuckDBPyConnection, statement: Statement, query: Query
+    ) -> Result:
+        """Run a statement, and take its rows up to the cap."""
+        cursor.execute(statement.text, statement.parameters)
         result = read_rows((), statement, query, self._layout.catalog)
         points: list[Row] = []
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
@@ -256,28 +283,7 @@ class DuckDBBackend(SqlEngine):
         if len(points) > self._row_cap:
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
             raise self._refuse_rows(count)
-        is_absent = not files and not (self._directory / table).is_dir()
-        notes = result.notes + found.notes
-        if is_absent:
-            notes += (
-                f"the data directory has no table {table}: no data of this datasource was loaded",
-            )
-        if not files:
-            notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
-        if (first := find_late_start(files, query.start_ts)) is not None:
-            notes += (
-                f"the data of this window begin on {first}: it has no files of the days before",
-            )
-        return replace(result, points=DataPoints(points), is_absent=is_absent, notes=notes)
-
-    def _compile_over(
-        self, files: list[str], query: Query, caller: Caller, reading: Reading
-    ) -> Statement:
-        """The statement over the files: a missing directory or column reads as empty or null."""
-        statement = self._compile(query, caller, FILES)
-        columns = self._layout.tables[self._table_of(query)]
-        clause = self._dialect.define_files(columns, statement.text, reading)
-        return statement.opened_by(clause, **({"files": files} if files else {}))
+        return replace(result, points=DataPoints(points))
 
 
 async def _run_in_thread(

@@ -1,9 +1,12 @@
-"""DuckDB's SQL for the compiler, and its view of Parquet files as a table."""
+"""DuckDB's SQL: for the compiler, and for reading a Parquet file's columns as the table's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from dataclasses import dataclass, field
+from typing import Final
+
+from duckdb.sqltypes import DuckDBPyType
 
 from gateway_metrics_mcp.backends.sql.dialect import (
     INTEGERS,
@@ -16,21 +19,49 @@ from gateway_metrics_mcp.backends.sql.dialect import (
 from gateway_metrics_mcp.query import Interval
 from gateway_metrics_mcp.query.time.interval import EPOCH
 
-_DUCK_TYPES: Final = {
+DUCK_TYPES: Final = {
     "TEXT": "VARCHAR",
     "DOUBLE PRECISION": "DOUBLE",
     "Array(Text)": "VARCHAR[]",
     "Map(Text, Text)": "MAP(VARCHAR, VARCHAR)",
     "Map(Text, Array(Text))": "MAP(VARCHAR, VARCHAR[])",
 }
+"""The published types that DuckDB calls by another name."""
+ALLOWED: Final = {
+    "TEXT": "text",
+    "TIMESTAMPTZ": "a timestamp, or ISO 8601 text with an offset from UTC in every row",
+    "INTEGER": "a number of 32 bits",
+    "BIGINT": "a number of 64 bits",
+    "DOUBLE PRECISION": "a number",
+    "BOOLEAN": "a boolean, or a number",
+    "Array(Text)": "a list of texts, or a JSON array as text",
+    "Map(Text, Text)": "a map, a struct, a list of key and value, or a JSON object as text",
+}
+ALLOWED["Map(Text, Array(Text))"] = f"{ALLOWED['Map(Text, Text)']}, of lists"
+"""What a column of a published type may be stored as."""
+
+NO_INSTANT: Final = "no instant with an offset"
+"""What the engine's error says of a text that is none."""
+_WHOLE: Final = frozenset(
+    f"{sign}{size}int" for sign in ("", "u") for size in ("tiny", "small", "big", "huge")
+) | {"integer", "uinteger"}
+_FLOATS: Final = frozenset({"float", "double"})
+_NUMBERS: Final = _WHOLE | _FLOATS | {"decimal"}
+_TEXTS: Final = frozenset({"varchar", "blob", "enum", "uuid"})
+_INSTANTS: Final = frozenset(
+    {"timestamp", "timestamp_s", "timestamp_ms", "timestamp with time zone"}
+)
+_NANOSECONDS: Final = frozenset({"timestamp_ns", "timestamptz_ns"})
+_NESTED: Final = frozenset({"struct", "list", "map", "union", "array", "variant"})
+_WITH_OFFSET: Final = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)? ?([Zz]|[+-]\d\d(:?\d\d)?)"
+
+
 _DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
 _TEAM: Final = "unnested_team"
 _DISTINCT: Final = 'list_distinct("Teams")'
 _IS_TEAMED: Final = f"len({_DISTINCT}) > 0"
 FILES: Final = "files"
 """The name of the files' rows in a statement."""
-Reading = Literal["whole", "lacking", "nothing"]
-"""Whether each column is in some file, or not, or there are no files."""
 _KEY: Final = "unnested_key"
 _METADATA_KEYS: Final = (
     'list_filter(list_distinct(map_keys("Metadata")), lambda k: "Metadata"[k] IS NOT NULL)'
@@ -43,39 +74,8 @@ class DuckDialect:
 
     def create_table(self, table: str, columns: Mapping[str, str]) -> str:
         """An empty table in the vendor's layout."""
-        listed = [f"{quote_identifier(n)} {_DUCK_TYPES.get(t, t)}" for n, t in columns.items()]
+        listed = [f"{quote_identifier(n)} {DUCK_TYPES.get(t, t)}" for n, t in columns.items()]
         return f"CREATE TABLE {quote_identifier(table)} ({', '.join(listed)})"
-
-    def define_files(self, columns: Mapping[str, str], statement: str, reading: Reading) -> str:
-        """The WITH clause that defines `FILES` in the table's columns and types, from `$files`.
-
-        If all files lack a column, a UNION with typed nulls adds it. That costs DuckDB the files'
-        statistics, so it is only for "lacking". Only columns that the statement names are bound:
-        to bind all takes longer than a small query.
-        """
-        named = {
-            n: _DUCK_TYPES.get(t, t)
-            for n, t in columns.items()
-            if quote_identifier(n)[1:-1] in statement
-        }
-        nulls = ", ".join(f"CAST(NULL AS {t}) AS {quote_identifier(n)}" for n, t in named.items())
-        rows = f"SELECT {nulls} WHERE false"
-        if reading != "nothing":
-            files = "read_parquet($files, union_by_name = true, hive_partitioning = false)"
-            if reading == "lacking":
-                files = f"({rows} UNION ALL BY NAME SELECT * FROM {files})"
-            read = ", ".join(self._read_column(n, t) for n, t in named.items())
-            rows = f"SELECT {read} FROM {files} AS f"
-        return f"WITH {FILES} AS NOT MATERIALIZED ({rows})"
-
-    def _read_column(self, name: str, type_: str) -> str:
-        quoted = quote_identifier(name)
-        column = f"f.{quoted}"  # unqualified, a missing column could bind to something else
-        cast = f"CAST({column} AS {type_})"
-        if type_ in INTEGERS:  # a file may store floats: NaN and infinity become null (R22)
-            floats = f"typeof({column}) IN ('FLOAT', 'DOUBLE')"
-            cast = f"CASE WHEN {floats} THEN TRY_{cast} ELSE {cast} END"
-        return f"{cast} AS {quoted}"
 
     def placeholder(self, name: str, value: object) -> str:  # noqa: ARG002 - types follow the value
         return f"${name}"
@@ -151,3 +151,165 @@ class DuckDialect:
             f'unnest(CASE WHEN {is_plain} THEN "Teams" WHEN len("Teams") > 0 AND'
             f" {_IS_TEAMED} THEN {_DISTINCT} ELSE [NULL] END)"
         )
+
+
+# --- a file's columns ---
+
+
+@dataclass(frozen=True, slots=True)
+class StoredColumn:
+    """A column of a file; equal columns are read alike."""
+
+    name: str
+    """As DuckDB calls it: the second of two that differ by case gets another name."""
+    type: str
+    """DuckDB's name of its type; un-annotated bytes are a BLOB, whatever they hold."""
+    shape: DuckDBPyType = field(compare=False, repr=False)
+    keys: tuple[str, ...] = ()
+    """The names of a struct's fields, as the file spells them."""
+
+
+def read_as(wanted: str, stored: StoredColumn, column: str) -> str | None:
+    """SQL that reads `column`, stored so, as a published type; None if it is of another kind.
+
+    Bytes are to come as text (`binary_as_string`). Values that do not fit raise an error, except
+    NaN and infinity for an integer, which are null (R22).
+    """
+    shape = stored.shape
+    if shape.id == "null":
+        return f"CAST(NULL AS {DUCK_TYPES.get(wanted, wanted)})"
+    if stored.type == "JSON" and wanted == "TEXT":
+        return f"({column} ->> '$')"
+    if wanted == "TEXT":
+        return None if shape.id in _NESTED else _cast(column, shape, "VARCHAR")
+    if wanted == "TIMESTAMPTZ":
+        return _read_instant(column, shape)
+    if wanted in INTEGERS:
+        return _read_integer(column, shape, wanted)
+    if wanted in ("BOOLEAN", "DOUBLE PRECISION"):
+        type_ = DUCK_TYPES.get(wanted, wanted)
+        if shape.id in _NUMBERS or shape.id == "boolean":
+            return _cast(column, shape, type_)
+        return f"CAST({_filled(column)} AS {type_})" if shape.id in _TEXTS else None
+    if wanted == "Array(Text)":
+        return _read_list(column, shape)
+    return _read_map(column, stored, wanted)
+
+
+def _cast(column: str, shape: DuckDBPyType, type_: str) -> str:
+    """The column in a type; itself if it has it, so that the engine can use its statistics."""
+    same = {"BIGINT": "bigint", "INTEGER": "integer", "DOUBLE": "double", "BOOLEAN": "boolean"}
+    is_same = shape.id == same.get(type_) or (
+        type_ == "VARCHAR" and (str(shape) == "VARCHAR" or shape.id == "blob")
+    )
+    return column if is_same else f"CAST({column} AS {type_})"
+
+
+def _filled(column: str) -> str:
+    """A text without blanks around it; null if it is empty, as in `import`."""
+    return f"nullif(trim(CAST({column} AS VARCHAR)), '')"
+
+
+def _read_instant(column: str, shape: DuckDBPyType) -> str | None:
+    if shape.id in _INSTANTS:  # without a zone it is taken as UTC, the connection's
+        return _cast(column, shape, "TIMESTAMPTZ") if shape.id[-4:] != "zone" else column
+    if shape.id in _NANOSECONDS:
+        # DuckDB's cast rounds, and so moves the last half microsecond of a day to the next.
+        late = f"epoch_ns({column})"
+        return f"make_timestamptz(({late} - ({late} % 1000 + 1000) % 1000) // 1000)"
+    if shape.id in _TEXTS:
+        text = _filled(column)
+        is_clear = f"{text} IS NULL OR regexp_full_match({text}, '{_WITH_OFFSET}')"
+        return (
+            f"CAST(CASE WHEN {is_clear} THEN {text} ELSE error('{NO_INSTANT}') END AS TIMESTAMPTZ)"
+        )
+    return None
+
+
+def _read_integer(column: str, shape: DuckDBPyType, type_: str) -> str | None:
+    """A fraction is rounded to the nearest whole number, a half away from zero."""
+    if shape.id in _FLOATS:
+        return f"CASE WHEN isfinite({column}) THEN CAST(round({column}) AS {type_}) END"
+    if shape.id in _TEXTS:
+        return f"CAST(CAST({_filled(column)} AS DECIMAL(38, 18)) AS {type_})"
+    # DuckDB rounds a float's half to the even number, but a decimal's away from zero.
+    is_number = shape.id in _NUMBERS or shape.id == "boolean"
+    return _cast(column, shape, type_) if is_number else None
+
+
+def _read_list(column: str, shape: DuckDBPyType) -> str | None:
+    if shape.id in _TEXTS:
+        return f"CAST(CAST({_filled(column)} AS JSON) AS VARCHAR[])"
+    if shape.id not in ("list", "array") or _child(shape, "child").id in _NESTED:
+        return None
+    is_text = shape.id == "list" and _is_text(_child(shape, "child"))
+    return column if is_text else f"CAST({column} AS VARCHAR[])"
+
+
+def _read_map(column: str, stored: StoredColumn, wanted: str) -> str | None:
+    shape, type_ = stored.shape, DUCK_TYPES[wanted]
+    if shape.id in _TEXTS:
+        return f"CAST(CAST({_filled(column)} AS JSON) AS {type_})"
+    if shape.id == "struct":
+        return _read_struct(column, stored, wanted)
+    if shape.id == "map":
+        key, value = _child(shape, "key"), _child(shape, "value")
+        if key.id in _NESTED:
+            return None
+        if value.id not in _NESTED and wanted == "Map(Text, Text)":
+            return column if _is_text(key) and _is_text(value) else f"CAST({column} AS {type_})"
+        return _read_entries(f"map_entries({column})", ("key", key), ("value", value), wanted)
+    if shape.id == "list" and _child(shape, "child").id == "struct":
+        fields = _fields(_child(shape, "child"))
+        if [name.casefold() for name, _ in fields] in (["key", "value"], ["name", "value"]):
+            return _read_entries(column, fields[0], fields[1], wanted)
+    return None
+
+
+def _read_struct(column: str, stored: StoredColumn, wanted: str) -> str | None:
+    # By position: names that differ by case alone are one to DuckDB.
+    read = [
+        _read_value(f"struct_extract_at({column}, {n})", shape, wanted)
+        for n, (_, shape) in enumerate(_fields(stored.shape), 1)
+    ]
+    values = [value for value in read if value is not None]
+    if len(values) < len(read) or len(set(stored.keys)) < len(read):
+        return None
+    keys = ", ".join("'" + key.replace("'", "''") + "'" for key in stored.keys)
+    return f"CASE WHEN {column} IS NOT NULL THEN map([{keys}], [{', '.join(values)}]) END"
+
+
+def _read_entries(
+    entries: str, key: tuple[str, DuckDBPyType], value: tuple[str, DuckDBPyType], wanted: str
+) -> str | None:
+    """A map from a list of structs; of equal keys the first counts, as in a map of the file."""
+    (key_name, key_shape), (value_name, value_shape) = key, value
+    k, v = (f'e."{name}"' for name in (key_name, value_name))
+    read = _read_value(v, value_shape, wanted)
+    if key_shape.id in _NESTED or read is None:
+        return None
+    keys = f'list_transform({entries}, lambda o: o."{key_name}")'
+    is_kept = f"{k} IS NOT NULL AND list_position({keys}, {k}) = i"
+    kept = f"list_filter({entries}, lambda e, i: {is_kept})"
+    pair = f"{{'k': CAST({k} AS VARCHAR), 'v': {read}}}"
+    return f"map_from_entries(list_transform({kept}, lambda e: {pair}))"
+
+
+def _read_value(value: str, shape: DuckDBPyType, wanted: str) -> str | None:
+    """A value of a map: text, JSON of what is nested, or a list of texts."""
+    if wanted == "Map(Text, Array(Text))":
+        return "CAST(NULL AS VARCHAR[])" if shape.id == "null" else _read_list(value, shape)
+    return f"CAST({f'to_json({value})' if shape.id in _NESTED else value} AS VARCHAR)"
+
+
+def _child(shape: DuckDBPyType, name: str) -> DuckDBPyType:
+    return dict(_fields(shape))[name]
+
+
+def _fields(shape: DuckDBPyType) -> list[tuple[str, DuckDBPyType]]:
+    """The types inside a type; not the length of an array."""
+    return [(n, child) for n, child in shape.children if isinstance(child, DuckDBPyType)]
+
+
+def _is_text(shape: DuckDBPyType) -> bool:
+    return str(shape) == "VARCHAR" or shape.id == "blob"
