@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway_metrics_mcp.query import Caller, DatasourceName, Query, Result
 
@@ -51,3 +51,15 @@ class Engine(Backend, Protocol):
     @property
     def most_queries(self) -> int:
         """How many queries run at once; others wait inside, within their own time limit."""
+
+
+@runtime_checkable
+class ExaminesTables(Protocol):
+    """A backend that can tell before a question what of a table it cannot read."""
+
+    async def examine(self, table: str) -> str:
+        """What the table is, for operators.
+
+        Raises:
+            GatewayMetricsError: that names the columns which cannot be read.
+        """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends import Backend, ExaminesTables
 from gateway_metrics_mcp.backends.factory import find_unread, open_backend
 from gateway_metrics_mcp.backends.gateway.address import describe_proxy
 from gateway_metrics_mcp.errors import (
@@ -71,6 +71,10 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
         findings += await _try_datasources(
             backend, clock(), is_remote=settings.is_remote, said=unread
         )
+        if isinstance(backend, ExaminesTables):
+            answered = {finding.what for finding in findings if finding.is_good}
+            of = (catalog.datasources[name].table for name in DATASOURCES if name in answered)
+            findings += [await _examine(backend, table) for table in dict.fromkeys(of)]
     finally:
         await backend.aclose()
     return findings
@@ -105,6 +109,14 @@ async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
             detail=f"this machine's clock is {minutes} minutes {side} the gateway's: `today` and"
             " `last 24 hours` mean other times there. Set the clock by a time server (NTP)",
         )
+
+
+async def _examine(backend: ExaminesTables, table: str) -> Finding:
+    """What a table is, or which of its columns questions would be refused for."""
+    try:
+        return Finding(table, is_good=True, detail=await backend.examine(table))
+    except GatewayMetricsError as error:
+        return Finding(table, is_good=False, detail=str(error))
 
 
 async def _try_datasources(

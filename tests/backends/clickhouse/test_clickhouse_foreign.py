@@ -134,10 +134,13 @@ async def test_a_column_of_a_similar_name_is_named_where_the_published_one_reads
         ("ModelName Nullable(Int32)", "42", MODEL, "42"),
         ("Teams Array(Enum8('a' = 1))", "['a']", {"groupBy": ["team"]}, "a"),
         ("Teams Array(LowCardinality(Nullable(String)))", "[NULL]", {"groupBy": ["team"]}, None),
+        ("Teams String", """'["a", null]'""", {"groupBy": ["team"]}, "a"),
+        ("Teams Nullable(String)", "NULL", {"groupBy": ["team"]}, None),
         ("IsFailure UInt8", "1", {"filters": [("isFailure", "EQUAL", True)]}, 1),
         ("IsFailure Nullable(Int8)", "NULL", {"filters": [("isFailure", "EQUAL", False)]}, 0),
-        ("InputTokens Float64", "2.5", TOKENS, 2),
-        ("InputTokens Decimal(9, 1)", "2.5", TOKENS, 2),
+        ("InputTokens Float64", "2.5", TOKENS, 3),
+        ("InputTokens Float64", "-3.49", TOKENS, -3),
+        ("InputTokens Decimal(9, 1)", "2.5", TOKENS, 3),
         ("InputTokens Nullable(Float32)", "nan", TOKENS, None),
         ("InputTokens Decimal(38, 0)", "7", TOKENS, 7),
         ("CostInUSD Decimal(18, 9)", "0.3", COST, 0.3),
@@ -222,15 +225,25 @@ async def test_metadata_of_other_types_has_its_keys_and_values(
     assert rows[0]["metadata.a.b"] == ("c" if "a.b" in expected else None)
 
 
-@pytest.mark.parametrize("text", ["env=p", "[1]", '{"k": "v"', '"k"'])
-async def test_metadata_text_that_is_no_json_object_is_refused_where_it_is_asked(
-    database: Run, insert: Insert, answer: Answer, text: str
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("Metadata", "env=p"),
+        ("Metadata", "[1]"),
+        ("Metadata", '{"k": "v"'),
+        ("Metadata", '"k"'),
+        ("Teams", "red,blue"),
+        ("Teams", '{"k": "v"}'),
+    ],
+)
+async def test_text_that_is_not_the_columns_json_is_refused_where_it_is_asked(
+    database: Run, insert: Insert, answer: Answer, column: str, text: str
 ) -> None:
-    database("CREATE TABLE TABLE_ (CreatedAt DateTime, Metadata String) ENGINE = Memory")
+    database(f"CREATE TABLE TABLE_ (CreatedAt DateTime, {column} String) ENGINE = Memory")
     insert(f"VALUES ({NOON}, '{text}')")
 
-    with pytest.raises(EngineError, match=f"the metadata of {TABLE} is text, and in some row no"):
-        await answer(groupBy=["metadata.k"])
+    with pytest.raises(EngineError, match=f"a row of {TABLE} has text that is not the JSON"):
+        await answer(groupBy=["metadata.k" if column == "Metadata" else "team"])
     assert (await answer())[1] == [{"total": 1}]
 
 

@@ -151,7 +151,7 @@ async def test_other_types_of_the_same_kind_are_read_as_the_published_ones(
         ("ModelName", "Float64"),
         ("ModelName", "Date"),
         ("ModelName", "SimpleAggregateFunction(anyLast, String)"),
-        ("Teams", "String"),
+        ("Teams", "Array(Float64)"),
         ("Metadata", "Array(String)"),
         ("Metadata", "Map(String, Float64)"),
         ("Metadata", "Tuple(String, String)"),

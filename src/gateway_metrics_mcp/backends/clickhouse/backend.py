@@ -171,6 +171,28 @@ class ClickHouseBackend(SqlEngine):
             raise outcome  # outside any handler: frames of the client's errors hold the password
         return outcome
 
+    async def examine(self, table: str) -> str:
+        """Read a table's columns and engines, as `StoredTable.summarize` has it.
+
+        Raises:
+            EngineError: if not all of it can be read.
+        """
+
+        def work() -> str | GatewayMetricsError:
+            try:
+                client = self._open()
+                stored = self._stored(client, table, self._limits(client))
+                return stored.summarize(self._layout.tables[table])
+            except GatewayMetricsError as error:
+                return error
+            except ClickHouseError as error:
+                return translate(error, table)
+
+        outcome = await self._limiter.run_in_thread(work)
+        if isinstance(outcome, GatewayMetricsError):
+            raise outcome
+        return outcome
+
     async def aclose(self) -> None:
         """Close the connections."""
         with self._opening:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from gateway_metrics_mcp.backends.sql.dialect import INTEGERS
+
 _FITTING: Final = {
     "TEXT": r"String",
     "BIGINT": r"U?Int\d+",
@@ -19,10 +21,6 @@ _FITTING: Final = {
 }
 _WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\(((?:[^()]|\([^()]*\))*)\)")
 _NAMED: Final = re.compile(r"(?:`((?:[^`\\]|\\.)*)`|(\w+)) (.+)", re.DOTALL)
-_NUMBERS: Final = "BIGINT", "INTEGER"
-
-NOT_JSON: Final = "the text is no JSON object"
-"""What ClickHouse throws for metadata as text that is none."""
 
 
 def fits(stored: str, published: str) -> bool:
@@ -46,16 +44,18 @@ def show_type(stored: str) -> str:
 def convert(column: str, stored: str, published: str) -> str | None:
     """SQL that reads the column as the published type; None if it cannot.
 
-    Only conversions that keep each value are made. Integers of another type are rounded half to
-    even, as DuckDB does.
+    Only conversions that keep each value are made; but a fraction of an integer is rounded, a half
+    away from zero, as on DuckDB.
     """
     if fits(stored, published):
         return column
     plain = unwrap(stored)
     if published == "TEXT":
         return _as_text(column, plain)
-    if published in _NUMBERS and re.fullmatch(r"Decimal\(.*\)|Float(32|64)", plain):
-        return f"accurateCastOrNull(roundBankers({column}), 'Int64')"  # NaN becomes null (R22)
+    if published in INTEGERS and plain in ("Float32", "Float64"):
+        return f"accurateCastOrNull({_round(column)}, 'Int64')"  # NaN becomes null (R22)
+    if published in INTEGERS and plain.startswith("Decimal("):
+        return f"accurateCast(round({column}), 'Nullable(Int64)')"
     if published == "BOOLEAN" and re.fullmatch(r"U?Int\d+", plain):
         return f"CAST({column} != 0, 'Nullable(Bool)')"
     if published == "TIMESTAMPTZ" and plain in ("Date", "Date32"):
@@ -71,6 +71,12 @@ def precision(stored: str) -> int:
     """The digits of a second that a time's type has."""
     found = re.match(r"DateTime64\((\d)", unwrap(stored))
     return int(found[1]) if found else 0
+
+
+def loses_nulls(stored: str) -> bool:
+    """Whether a list or map has no place for a null, which is then stored as an empty text."""
+    found = re.fullmatch(r"Array\((.*)\)|Map\([^,]*, (.*)\)", show_type(stored), re.DOTALL)
+    return found is not None and not re.search(r"Nullable|Tuple", found[1] or found[2])
 
 
 def scale(stored: str) -> int | None:
@@ -90,7 +96,14 @@ def _as_text(value: str, plain: str) -> str | None:
     return None
 
 
+def _round(number: str) -> str:
+    """A float without its fraction, by the rule of Decimals; `round` takes a half to the even."""
+    return f"trunc({number}) + if(abs({number} - trunc({number})) >= 0.5, sign({number}), 0)"
+
+
 def _as_texts(column: str, plain: str) -> str | None:
+    if plain == "String":
+        return _parse_json(column, "Array", "Array(Nullable(String))", "[]")
     item = _as_text("t", plain[len("Array(") : -1]) if plain.startswith("Array(") else None
     return item and f"arrayMap(t -> {item}, {column})"
 
@@ -101,7 +114,7 @@ def _as_map(column: str, plain: str) -> str | None:
     if kind == "JSON":
         return f"mapFromArrays(JSONAllPaths({column}), JSONAllValues({column}))"
     if plain == "String":
-        return _parse_json(f"ifNull(toString({column}), '')")
+        return _parse_json(column, "Object", "Map(String, Nullable(String))", "map()")
     parts = list(_split(inner))
     if kind == "Map":
         return _zip(f"mapKeys({column})", f"mapValues({column})", parts)
@@ -121,7 +134,7 @@ def _zip(keys: str, values: str, types: list[str]) -> str | None:
 def _of_pairs(column: str, parts: list[tuple[str, str]]) -> str | None:
     """A map of a list of tuples of a key and a value, in this order."""
     names = [name.lower() for name, _ in parts]
-    if len(parts) != len(("key", "value")) or names[0].startswith("v"):
+    if names not in (["", ""], ["key", "value"], ["name", "value"]):
         return None
     keys, values = (f"tupleElement({column}, {number})" for number in (1, 2))
     return _zip(keys, values, [type_ for _, type_ in parts])
@@ -141,12 +154,12 @@ def _of_tuple(column: str, parts: list[str]) -> str | None:
     return f"mapFromArrays([{keys}], [{texts}])"
 
 
-def _parse_json(text: str) -> str:
-    """A map of a JSON object, whose own objects and lists stay JSON; of no text an empty one."""
-    parsed = f"JSONExtract({text}, 'Map(String, Nullable(String))')"
-    is_object = f"isValidJSON({text}) AND JSONType({text}) = 'Object'"
-    fails = f"throwIf({text} != '' AND NOT ({is_object}), {_quote(NOT_JSON)})"
-    return f"if({fails} = 0, {parsed}, CAST(map(), 'Map(String, Nullable(String))'))"
+def _parse_json(column: str, kind: str, type_: str, nothing: str) -> str:
+    """JSON of a kind as a type; what is nested in it stays JSON. No text reads as `nothing`."""
+    text = f"trim(ifNull(toString({column}), ''))"
+    is_kind = f"isValidJSON({text}) AND JSONType({text}) = '{kind}'"
+    fails = f"throwIf({text} != '' AND NOT ({is_kind}), 'the text is no JSON {kind}')"
+    return f"if({fails} = 0, JSONExtract({text}, '{type_}'), CAST({nothing}, '{type_}'))"
 
 
 def _split(types: str) -> Iterator[str]:

@@ -81,7 +81,10 @@ _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]
     (
         (395,),
         EngineError,
-        "the metadata of {table} is text, and in some row no JSON object; the log names the column",
+        (
+            "a row of {table} has text that is not the JSON its column needs: an object for"
+            " Metadata, a list for Teams; the log says which"
+        ),
     ),
     (
         (210, 279, 394),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from gateway_metrics_mcp.backends.clickhouse.columns import convert, fits, show_type
+from gateway_metrics_mcp.backends.clickhouse.columns import convert, fits, loses_nulls, show_type
 from gateway_metrics_mcp.backends.sql.dialect import (
     SLUG_COLUMN,
     SUBJECT_TYPE_COLUMN,
@@ -140,6 +140,23 @@ class StoredTable:
         for name in absent:
             if (near := self.near(name)) is not None:
                 yield f"{self.name} has no column {name}, which reads as null; it has {near}"
+
+    def summarize(self, published: Mapping[str, str]) -> str:
+        """For operators: the engines, and what reads otherwise than it was written.
+
+        Raises:
+            EngineError: as `read_all` and `refuse_engine`.
+        """
+        self.refuse_engine()
+        reads = self.read_all(published)
+        said = [", ".join(dict.fromkeys(self.engines.values())) or "the engine is not visible"]
+        if self.is_merging:
+            said.append("rows count as after its merges")
+        lossy = [name for name in published if loses_nulls(self.type_of(name))]
+        if lossy:
+            said.append(f"a null inside {' or '.join(lossy)} was stored as an empty text")
+        said += self.say_absent(name for name, read in reads.items() if read is None)
+        return "; ".join(said)
 
     def refuse_engine(self) -> None:
         """Refuse a table whose engine makes one row of several.
