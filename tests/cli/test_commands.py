@@ -158,13 +158,14 @@ def test_check_says_what_works(run: Run, directory: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         f"ok    backend: DuckDB over Parquet in {directory}",
-        f"ok    time zones: {describe_rules()}",
         "ok    modelMetrics: 0 rows in the last 24 hours",
         f"ok    mcpMetrics: {mcp}",
         f"ok    guardrailMetrics: {guardrail}",
         "ok    cacheMetrics: 0 rows in the last 24 hours",
         f"ok    configMetrics: {config}",
         f"ok    agentMetrics: {agent}",
+        f"ok    time zones: {describe_rules()}",
+        "ok    checksums: none for 1 file that import did not write",
     ]
 
 

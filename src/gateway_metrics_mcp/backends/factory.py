@@ -228,12 +228,25 @@ def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], dateti
 
 def find_unread(settings: Settings, catalog: Catalog) -> list[str]:
     """What a data directory has that no question reads; nothing of another backend."""
-    name = _address(settings)
-    if settings.is_remote or "://" in name or name.startswith(_DEMO):
+    directory = find_directory(settings)
+    if directory is None:
         return []
     from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables  # likewise
 
-    return list(find_strays(Path(name).expanduser(), list_tables(catalog)))
+    return list(find_strays(directory, list_tables(catalog)))
+
+
+def find_directory(settings: Settings) -> Path | None:
+    """The data directory that the settings name; None if they name something else."""
+    name = _address(settings)
+    if settings.is_remote or not name or "://" in name or name.startswith(_DEMO):
+        return None
+    from gateway_metrics_mcp.backends.duckdb.files import read_directory  # not for a start
+
+    try:
+        return read_directory(Path(name))
+    except SettingsError:
+        return None
 
 
 def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> DemoBackend:

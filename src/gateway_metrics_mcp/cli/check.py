@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TextIO
 
 from gateway_metrics_mcp.backends import Backend, ExaminesTables
-from gateway_metrics_mcp.backends.factory import find_unread, open_backend
+from gateway_metrics_mcp.backends.factory import find_directory, find_unread, open_backend
 from gateway_metrics_mcp.backends.gateway.address import describe_proxy
+from gateway_metrics_mcp.cli.integrity import READ_UNASKED, Comparison
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     GatewayMetricsError,
@@ -38,6 +39,8 @@ _OF_THE_WHOLE: Final = (
 )
 """Failures that affect every query to a gateway: reported once, and the others are skipped."""
 
+_MOST_FAULTS: Final = 100
+
 Clock = Callable[[], datetime]
 
 
@@ -62,7 +65,7 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
         backend = open_backend(settings, catalog, clock)
     except GatewayMetricsError as error:
         return [Finding("backend", is_good=False, detail=str(error))]
-    findings = [Finding("backend", is_good=True, detail=backend.description), _find_rules()]
+    findings = [Finding("backend", is_good=True, detail=backend.description)]
     if settings.is_remote:
         findings += [found async for found in _try_way((settings.backend or "").strip(), clock)]
     unread = find_unread(settings, catalog)
@@ -80,11 +83,31 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
     return findings
 
 
-def _find_rules() -> Finding:
-    """The source of time zone rules: of an old one, days begin at wrong instants."""
+def check_rules() -> Finding:
+    """Find the source of time zone rules: with old ones, days begin at wrong instants."""
     rules = describe_rules()
     lack = "no rules were found. Install the package tzdata"
     return Finding("time zones", is_good=rules is not None, detail=rules or lack)
+
+
+def check_files(settings: Settings, messages: TextIO, *, is_whole: bool) -> list[Finding]:
+    """Compare the files of a data directory with what `import` recorded, if the backend is one."""
+    directory = find_directory(settings)
+    if directory is None:
+        return []
+    comparison = Comparison(directory)
+    comparison.compare(messages, most_bytes=None if is_whole else READ_UNASKED)
+    findings = [
+        Finding(fault.name, is_good=False, detail=fault.reason)
+        for fault in comparison.faults[:_MOST_FAULTS]
+    ]
+    summary, faults = comparison.summary(), len(comparison.faults)
+    if faults:
+        detail = f"{faults:,} not as import recorded{f', of {summary}' if summary else ''}"
+        findings.append(Finding("checksums", is_good=False, detail=detail))
+    elif summary:
+        findings.append(Finding("checksums", is_good=True, detail=summary))
+    return findings
 
 
 async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:

@@ -19,6 +19,7 @@ from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
+    from gateway_metrics_mcp.cli.check import Finding
     from gateway_metrics_mcp.cli.front import Front
 
 _COMMANDS = {
@@ -51,11 +52,14 @@ def run(argv: Sequence[str], front: Front | None) -> int:
         code: int = module.main(argv[1:])
         return code
     arguments = _parse(argv)
-    command = arguments.pop("command")
+    command, is_whole = arguments.pop("command"), arguments.pop("files")
     try:
         settings = read_command_settings(arguments)
         if command != "serve":
             _collect_again()
+        if command == "check":
+            return _check(settings, is_whole=is_whole)
+        if command != "serve":
             return _RUN[command](settings)
         return serve(settings, front, arguments["config"])
     except GatewayMetricsError as error:
@@ -84,6 +88,8 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
             parser.error("give an address or a directory as --backend ADDRESS")
         choice = did_you_mean(known.command, _COMMANDS | _OTHERS)
         parser.error(f"unknown command {known.command}. {choice}")
+    if known.files and known.command != "check":
+        parser.error(f"--files belongs to check, not to {known.command}")
     return vars(known)
 
 
@@ -99,17 +105,26 @@ def _build_parser() -> Parser:
     commands = "; ".join(f"{name}: {text}" for name, text in (_COMMANDS | _OTHERS).items())
     names = f"{{{','.join(_COMMANDS | _OTHERS)}}}"
     parser.add_argument("command", nargs="?", metavar=names, default="serve", help=commands)
+    whole = "check: read all of a data directory's files, also beyond 1 GB"
+    parser.add_argument("--files", action="store_true", help=whole)
     add_setting_flags(parser)
     return parser
 
 
-def _check(settings: Settings) -> int:
-    from gateway_metrics_mcp.cli.check import check  # not for the server's start
+def _check(settings: Settings, *, is_whole: bool) -> int:
+    # Not for the server's start.
+    from gateway_metrics_mcp.cli.check import check, check_files, check_rules
 
-    findings = anyio.run(check, settings)
+    findings = [*anyio.run(check, settings), check_rules()]
+    _print(findings)  # before what may take long
+    files = check_files(settings, sys.stderr, is_whole=is_whole)
+    _print(files)
+    return 0 if all(finding.is_good for finding in (*findings, *files)) else 1
+
+
+def _print(findings: Sequence[Finding]) -> None:
     for finding in findings:
         print(finding)  # noqa: T201 - the command's output
-    return 0 if all(finding.is_good for finding in findings) else 1
 
 
 def _demo(settings: Settings) -> int:
@@ -118,4 +133,4 @@ def _demo(settings: Settings) -> int:
     return anyio.run(run_demo, settings, sys.stdout)
 
 
-_RUN = {"api": serve_api, "check": _check, "demo": _demo}
+_RUN = {"api": serve_api, "demo": _demo}

@@ -2,7 +2,7 @@
 
     DIR/<table>/import-<run>-<first>-to-<last day>/
         date=2026-07-14/rows.parquet   what the engine reads
-        _import.json                   what was imported, by content
+        _import.json                   what was imported, and the checksums of what was written
         _refused.jsonl                 the rows left out, and why
     DIR/.importing/                    the lock, and the run at work
 
@@ -12,7 +12,6 @@ together, so there is never half a run and nothing to repair. To undo a run, del
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -25,10 +24,10 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from gateway_metrics_mcp.backends.duckdb.files import IMPORT_RUN, read_directory
+from gateway_metrics_mcp.cli.ingest.record import RECORD, read_record, write_record
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 
 _WORKING: Final = ".importing"
-_RECORD: Final = "_import.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,10 @@ class DataDirectory:
             EngineError: if a record cannot be read: guessing would import rows twice.
         """
         found: dict[str, str] = {}
-        for record in sorted((self.path / self.table).glob(f"import-*/{_RECORD}")):
+        for record in sorted((self.path / self.table).glob(f"import-*/{RECORD}")):
             try:
-                sources = json.loads(record.read_text("utf-8"))["sources"]
-                found |= {source["sha256"]: record.parent.name for source in sources}
-            except (OSError, ValueError, LookupError, TypeError):
+                found |= dict.fromkeys(read_record(record.parent).sources, record.parent.name)
+            except (OSError, ValueError):
                 raise EngineError(
                     f"{record} cannot be read, so what was already imported is unknown."
                     " Restore it, or remove its folder and import that run's files again"
@@ -78,7 +76,7 @@ class DataDirectory:
 
         The folder's name ends with the first and last day, by which queries skip it.
         """
-        (run / _RECORD).write_text(f"{json.dumps(record, indent=1)}\n", "utf-8")
+        write_record(run, record)
         # Flushed before the rename, and the table after it: after a power cut the folder must be
         # either complete or absent.
         for path in (*run.rglob("*"), run):

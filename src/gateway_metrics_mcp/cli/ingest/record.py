@@ -1,0 +1,71 @@
+"""The record that a run of `import` leaves beside its files: what it read, and what it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+RECORD: Final = "_import.json"
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file of a run, by its path inside the run's folder."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's content, read in blocks.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_record(run: Path, facts: dict[str, Any]) -> None:
+    """Write the record of a finished run: the facts, and a checksum of each Parquet file."""
+    files = [
+        {
+            "name": path.relative_to(run).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": hash_file(path),
+        }
+        for path in sorted(run.rglob("*.parquet"))
+    ]
+    text = json.dumps({**facts, "files": files}, indent=1)
+    (run / RECORD).write_text(f"{text}\n", "utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The record of a run, as it was read."""
+
+    sources: dict[str, str]
+    """The imported files: their content hash, and their name."""
+    files: dict[str, WrittenFile] | None
+    """The written files by name; None in a record of an earlier version, without checksums."""
+
+
+def read_record(run: Path) -> RunRecord:
+    """Read the record of a run.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is not a record.
+    """
+    try:
+        found = json.loads((run / RECORD).read_text("utf-8"))
+        sources = {source["sha256"]: source["name"] for source in found["sources"]}
+        listed = found.get("files")
+        files = listed and [WrittenFile(f["name"], f["bytes"], f["sha256"]) for f in listed]
+    except (LookupError, TypeError, AttributeError):
+        raise ValueError(RECORD) from None
+    return RunRecord(sources, None if files is None else {file.name: file for file in files})
