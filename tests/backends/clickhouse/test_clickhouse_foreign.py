@@ -9,8 +9,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
-from gateway_metrics_mcp.errors import EngineError
-from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.errors import EngineError, TooManyRowsError
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import Result
 
@@ -61,13 +61,14 @@ def answer(open_backend: Open, make_query: Make) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("column", "renamed"),
-    [("created_at", '"created_at" TO "CreatedAt"'), ("ts", "<the time's column>")],
+    ("column", "alias"),
+    [("created_at", 'DateTime ALIAS "created_at"'), ("ts", '<its type> ALIAS "its name"')],
 )
 async def test_a_table_without_the_time_is_refused_with_its_columns_and_the_way_out(
-    database: Run, insert: Insert, answer: Answer, column: str, renamed: str
+    database: Run, insert: Insert, answer: Answer, column: str, alias: str
 ) -> None:
-    database(f"CREATE TABLE TABLE_ ({column} DateTime, model_name String) ENGINE = Memory")
+    columns = f"{column} DateTime, model_name String"
+    database(f"CREATE TABLE TABLE_ ({columns}) ENGINE = MergeTree ORDER BY {column}")
     insert(f"VALUES ({NOON}, 'a'), ({NOON}, 'b'), ({NOON}, 'c')")
 
     with pytest.raises(EngineError) as caught:
@@ -76,8 +77,11 @@ async def test_a_table_without_the_time_is_refused_with_its_columns_and_the_way_
     said = str(caught.value)
     assert f"{TABLE} has no column CreatedAt, so its 3 rows are in no window" in said
     assert f"Its columns: {column}, model_name." in said
-    assert f"ALTER TABLE {TABLE} RENAME COLUMN" in said
-    assert renamed in said
+    way_out = f'ALTER TABLE {TABLE} ADD COLUMN "CreatedAt" {alias}'
+    assert way_out in said
+    if column == "created_at":
+        database(way_out.replace(TABLE, "TABLE_"))
+        assert (await answer())[1] == [{"total": 3}]
 
 
 async def test_columns_are_found_in_any_case(database: Run, insert: Insert, answer: Answer) -> None:
@@ -110,8 +114,9 @@ async def test_columns_that_differ_by_case_alone_are_refused(database: Run, answ
 async def test_a_column_of_a_similar_name_is_named_where_the_published_one_reads_as_null(
     database: Run, insert: Insert, answer: Answer
 ) -> None:
-    database("CREATE TABLE TABLE_ (CreatedAt DateTime, model_name String) ENGINE = Memory")
-    insert(f"VALUES ({NOON}, 'gpt-4o')")
+    columns = "CreatedAt DateTime, model_name String, Metadata Nested(key String, value String)"
+    database(f"CREATE TABLE TABLE_ ({columns}) ENGINE = Memory")
+    insert(f"VALUES ({NOON}, 'gpt-4o', [], [])")
 
     result, rows = await answer(groupBy=["modelName"])
 
@@ -120,6 +125,8 @@ async def test_a_column_of_a_similar_name_is_named_where_the_published_one_reads
         f"{TABLE} has no column ModelName, which reads as null; it has model_name",
     )
     assert (await answer(groupBy=["team"]))[0].notes == ()
+    (nested,) = (await answer(groupBy=["metadata.k"]))[0].notes
+    assert nested.endswith("no column Metadata, which reads as null; it has Metadata.key")
 
 
 # --- types ---
@@ -193,6 +200,7 @@ async def test_decimal_costs_are_added_exactly_and_compare_with_numbers(
         ("JSON", """'{"k": "v", "n": null, "a.b": "c"}'""", ["a.b", "k"]),
         ("Tuple(k String, K Nullable(String), n Int64)", "('v', NULL, 2)", ["k", "n"]),
         ("Tuple(`a b` String, k String)", "('x', 'v')", ["a b", "k"]),
+        ("Tuple(`it's, (\\\\` String, k String)", "('x', 'v')", ["it's, (\\", "k"]),
         ("Array(Tuple(key String, value Nullable(String)))", "[('k', 'v'), ('n', NULL)]", ["k"]),
         ("Map(LowCardinality(String), Int64)", "map('k', 2)", ["k"]),
         ("Map(String, LowCardinality(Nullable(String)))", "map('k', 'v', 'n', NULL)", ["k"]),
@@ -285,6 +293,30 @@ async def test_a_window_beyond_the_nanoseconds_range_is_answered(
     _, rows = await answer(startTs="1970-01-01T00:00:00Z", endTs="2999-01-01T00:00:00Z")
 
     assert rows == [{"total": 1}]
+
+
+@pytest.mark.parametrize("team", ["red", "gree"])
+async def test_a_caller_sees_their_own_rows_and_their_teams_of_any_types(
+    database: Run, insert: Insert, open_backend: Open, make_query: Make, team: str
+) -> None:
+    columns = (
+        "createdat DateTime, createdbysubjectslug FixedString(8), Teams Array(FixedString(5)),"
+        " CreatedBySubjectType Enum8('user' = 1, 'virtualaccount' = 2)"
+    )
+    database(f"CREATE TABLE TABLE_ ({columns}) ENGINE = Memory")
+    kinds = ("'ann', ['x'], 'user'", "'ann', ['x'], 'virtualaccount'", "'bob', ['green'], 'user'")
+    insert(
+        "VALUES " + ", ".join(f"({NOON}, {kind})" for kind in (*kinds, "'eve', ['red'], 'user'"))
+    )
+    backend = open_backend(database="own", row_cap=1)
+    ann = Caller("ann", teams=frozenset({team}))
+
+    own = await backend.query(make_query(), ann)
+
+    assert own.column("total") == (2 if team == "red" else 1,)
+    if team == "red":
+        with pytest.raises(TooManyRowsError, match="would have 2 rows, the limit is 1"):
+            await backend.query(make_query(groupBy=["userEmail"]), ann)
 
 
 # --- engines ---

@@ -125,6 +125,11 @@ def test_what_the_document_says_is_refused_is_refused(load: Load, column: str) -
         load(f"'2026-07-10 12:00:00'::TIMESTAMP AS CreatedAt, {column}")
 
 
+def test_fractions_of_tokens_are_cut_as_the_document_says(load: Load, own: Client) -> None:
+    load("'2026-07-10 12:00:00'::TIMESTAMP AS CreatedAt, 1.5::DOUBLE AS InputTokens")
+    assert own.query(f"SELECT InputTokens FROM own.{TABLE}").result_rows == [(1,)]  # noqa: S608 - ours
+
+
 async def test_tables_of_an_earlier_version_work_and_keep_nulls_once_they_are_altered(
     server: Client, own: Client, open_backend: Open, make_query: Make
 ) -> None:

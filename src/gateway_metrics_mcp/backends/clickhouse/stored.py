@@ -93,9 +93,10 @@ class StoredTable:
         return alike[0] if alike else None
 
     def near(self, published: str) -> str | None:
-        """A column whose name differs in case and underscores."""
+        """A column whose name differs in case and underscores, or one nested in such a name."""
         plain = published.lower()
-        return next((n for n in self.columns if n.replace("_", "").lower() == plain), None)
+        names = {name: name.replace("_", "").lower() for name in self.columns}
+        return next((n for n, p in names.items() if p.partition(".")[0] == plain), None)
 
     def read(self, published: str, type_: str) -> str | None:
         """SQL that reads the column as published, None if the table lacks it.
@@ -190,20 +191,29 @@ def describe(run: Run, database: str, table: str) -> StoredTable:
     columns = {row[0]: row[1] for row in described if row[2] != "EPHEMERAL"}
     stored = StoredTable(table, columns)
     if stored.find(TIME_COLUMN) is None:
-        ((count,),) = run(f"SELECT count() FROM {source}", None)
-        raise EngineError(_say_timeless(stored, count))
+        raise EngineError(_say_timeless(stored, _count(run, source)))
     return _with_engines(run, stored, database, source)
 
 
-def _say_timeless(stored: StoredTable, count: int) -> str:
-    named = ", ".join([*stored.columns][:_MOST_NAMES])
+def _count(run: Run, source: str) -> str:
+    try:
+        ((count,),) = run(f"SELECT count() FROM {source}", None)
+    except ClickHouseError:  # a view may take too long
+        return ""
+    return f"{count} "
+
+
+def _say_timeless(stored: StoredTable, count: str) -> str:
+    """What is wrong, and the way out: an alias, as a sorting key's column has to keep its name."""
+    more = len(stored.columns) - _MOST_NAMES
+    named = ", ".join([*stored.columns][:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
     near = stored.near(TIME_COLUMN)
-    renamed = near or "<the time's column>"
+    type_ = show_type(stored.columns[near]) if near else "<its type>"
     return (
-        f"{stored.name} has no column {TIME_COLUMN}, so its {count} rows are in no window. Its"
-        f" columns: {named}. Rename it (ALTER TABLE {stored.name} RENAME COLUMN"
-        f' "{renamed}" TO "{TIME_COLUMN}"), or put a view with the published names in its place'
-        " (docs/clickhouse.md, Other tables)"
+        f"{stored.name} has no column {TIME_COLUMN}, so its {count}rows are in no window. Its"
+        f" columns: {named}. Give the column of the time this name (ALTER TABLE {stored.name} ADD"
+        f' COLUMN "{TIME_COLUMN}" {type_} ALIAS {quote_identifier(near or "its name")}), or put a'
+        " view with the published names in the table's place (docs/clickhouse.md, Other tables)"
     )
 
 
