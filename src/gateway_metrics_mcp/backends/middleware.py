@@ -90,9 +90,7 @@ class AnswerCache:
         self._entries.clear()
 
 
-FileVersion = tuple[Hashable, ...]
-"""What some files are at one time: equal only while none of them changes."""
-FileKey = tuple[bytes, datetime, Caller, FileVersion]
+FileKey = tuple[bytes, datetime, Caller, tuple[Hashable, ...]]
 _FILE_BYTES: Final = 300  # about what a file takes in a key: its path and five numbers
 
 
@@ -116,7 +114,9 @@ class FileAnswerCache:
         return self._most_bytes > 0
 
     @staticmethod
-    def key_of(query: Query, until: datetime, caller: Caller, version: FileVersion) -> FileKey:
+    def key_of(
+        query: Query, until: datetime, caller: Caller, version: tuple[Hashable, ...]
+    ) -> FileKey:
         """The key of an answer from rows before `until`."""
         return query.to_key(), until, caller, version
 

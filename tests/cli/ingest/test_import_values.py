@@ -21,6 +21,11 @@ GOOD: Final[list[tuple[str, Any, Any]]] = [
     ("InputTokens", " 12.000 ", 12),
     ("InputTokens", -3, -3),
     ("InputTokens", "", None),
+    ("InputTokens", "1.5", 2),
+    ("InputTokens", 2.5, 3),
+    ("InputTokens", "-0.5", -1),
+    ("InputTokens", "0.4999999999999999999999", 0),
+    ("InputTokens", "9007199254740993.0", 9007199254740993),
     ("HttpStatusCode", 200.0, 200),
     ("LatencyMs", ".5e-3", 0.0005),
     ("LatencyMs", 1e300, 1e300),
@@ -34,6 +39,7 @@ GOOD: Final[list[tuple[str, Any, Any]]] = [
     ("Metadata", {"a": 1, "b": {"c": [True]}}, {"a": "1", "b": '{"c":[true]}'}),
     ("Metadata", '{"a": "x"}', {"a": "x"}),
     ("Metadata", {}, {}),
+    ("Metadata", "null", None),
     ("AppliedConfigIds", {"a": ["x", "y"]}, {"a": ["x", "y"]}),
     ("Teams", ["a", "b, c"], ["a", "b, c"]),
     ("Teams", '["a"]', ["a"]),
@@ -42,7 +48,6 @@ GOOD: Final[list[tuple[str, Any, Any]]] = [
     ("Teams", None, None),
 ]
 BAD: Final[list[tuple[str, Any, str]]] = [
-    ("InputTokens", "1.5", "not a whole number"),
     ("InputTokens", "1e3", "not a whole number"),
     ("InputTokens", "1,000", "not a whole number"),
     ("InputTokens", "99999999999999999999", "not a whole number"),

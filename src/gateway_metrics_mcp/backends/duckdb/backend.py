@@ -31,9 +31,15 @@ from gateway_metrics_mcp.backends.duckdb.files import (
     find_late_start,
     read_directory,
 )
-from gateway_metrics_mcp.backends.duckdb.layout import LayoutCache, Reading, find_asked, identify
+from gateway_metrics_mcp.backends.duckdb.layout import (
+    FileVersion,
+    LayoutCache,
+    Reading,
+    find_asked,
+    identify,
+)
 from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables
-from gateway_metrics_mcp.backends.middleware import FileAnswerCache, FileVersion
+from gateway_metrics_mcp.backends.middleware import FileAnswerCache
 from gateway_metrics_mcp.backends.sql.compiler import (
     Statement,
     read_points,

@@ -29,7 +29,6 @@ from gateway_metrics_mcp.backends.duckdb.dialect import (
     StoredColumn,
     read_as,
 )
-from gateway_metrics_mcp.backends.middleware import FileVersion
 from gateway_metrics_mcp.backends.sql.dialect import INTEGERS, TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.query import quote
@@ -43,6 +42,10 @@ _WHOLE_NUMBER: Final = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 # --- the layouts of files ---
+
+
+FileVersion = tuple[Hashable, ...]
+"""What some files are at one time: equal only while none of them changes."""
 
 
 def identify(files: Sequence[str]) -> FileVersion | None:
@@ -64,10 +67,10 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A file's schema, and the values that the names of its folders give, still as text."""
+    """A file's schema, and what the names of its folders give, by column in lower case."""
 
     schema: Schema
-    folders: Mapping[str, str | None]
+    folders: Mapping[str, str]
 
 
 class LayoutCache:
@@ -112,17 +115,24 @@ class LayoutCache:
     def _read(
         self, cursor: duckdb.DuckDBPyConnection, files: Sequence[str], table: Path
     ) -> Iterator[tuple[str, Layout]]:
-        for path, rows in _read_schemas(cursor, files):
+        for path, rows in _read_rows(cursor, files):
             schema = self._schemas.get(rows)
             if schema is None:
                 schema = self._schemas[rows] = _make_schema(cursor, rows)
-            yield path, Layout(schema, _read_folders(path[len(str(table)) :]))
+            folders = read_folders(path[len(str(table)) :])
+            yield path, Layout(schema, {name.lower(): folders[name] for name in folders})
+
+
+def read_schema(cursor: duckdb.DuckDBPyConnection, file: str) -> Schema:
+    """The schema of one file; `file` is a path, or a pattern of which it is the only match."""
+    ((_, rows),) = _read_rows(cursor, [file])
+    return _make_schema(cursor, rows)
 
 
 _SchemaRow = tuple[str, int | None, str]
 
 
-def _read_schemas(
+def _read_rows(
     cursor: duckdb.DuckDBPyConnection, files: Sequence[str]
 ) -> Iterator[tuple[str, tuple[_SchemaRow, ...]]]:
     """Each file's schema in the order of its tree, without the root."""
@@ -168,23 +178,37 @@ def _end_of(rows: Sequence[_SchemaRow], at: int) -> int:
     return at
 
 
-_NO_FOLDERS: Final[Mapping[str, str | None]] = {}
+_NO_FOLDERS: Final[Mapping[str, str]] = {}
 
 
-def _read_folders(path: str) -> Mapping[str, str | None]:
-    """The values in folder names such as `ModelName=gpt-4o`, by column in lower case.
+def read_folders(path: str) -> Mapping[str, str]:
+    """The values in folder names such as `ModelName=gpt-4o`, by column, as they stand there.
 
-    Percent signs and the name of the folder without a value are as Hive and Spark write them. A
-    folder `date=` only says which files a window needs.
+    A folder `date=` is none: it only says which files a window needs.
     """
     if "=" not in path:
         return _NO_FOLDERS
-    found = {}
+    found, last = dict[str, str](), ""
     for folder in path.split("/")[:-1]:
         name, sign, value = folder.partition("=")
-        if sign and name != "date":
-            found[unquote(name).lower()] = None if value == _NO_VALUE else value
+        if sign:
+            last = "" if name == "date" else unquote(name)
+            if last:
+                found[last] = value
+        elif last:  # a folder of its own, or the rest of a value that was written unescaped
+            found[last] += f"/{folder}"
     return found or _NO_FOLDERS
+
+
+def read_folder_value(value: str) -> str | None:
+    """The text of a folder's value; null as Hive and Spark write it.
+
+    Raises:
+        ValueError: if it is unclear, or no UTF-8.
+    """
+    if "/" in value:
+        raise ValueError(value)
+    return None if value == _NO_VALUE else unquote(value, errors="strict")
 
 
 # --- the statement ---
@@ -337,11 +361,15 @@ class Reading:
         index = "1" if group.has_own_index else "CAST(f.file_index AS BIGINT) + 1"
         return f"CAST(${parameter} AS {DUCK_TYPES.get(type_, type_)}[])[{index}]"
 
-    def _read_folder(self, path: str, name: str, text: str | None) -> object:
+    def _read_folder(self, path: str, name: str, value: str) -> object:
         try:
+            text = read_folder_value(value)
             return None if text is None else _parse(text, self._columns[name])
         except ValueError:
-            self._add(f"the folder of {self._shown(path)} gives a value that {name} cannot have")
+            self._add(
+                f"the folder names of {self._shown(path)} give {name} a value that is unclear or"
+                f" not {ALLOWED[self._columns[name]]}"
+            )
             return None
 
     def _shown(self, path: str) -> str:
@@ -409,13 +437,12 @@ def _list_columns(schema: Schema) -> str:
     return ", ".join(names[:_MOST_COLUMNS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _parse(value: str, type_: str) -> object:
-    """The value of a folder's name.
+def _parse(text: str, type_: str) -> object:
+    """A text as a value of a type.
 
     Raises:
         ValueError: if the type has no such value.
     """
-    text = unquote(value, errors="strict")
     if type_ == "TEXT":
         return text
     if type_ in INTEGERS and _WHOLE_NUMBER.fullmatch(text):

@@ -23,7 +23,12 @@ from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifi
 from gateway_metrics_mcp.cli.ingest.local_times import set_zone
 from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
-from gateway_metrics_mcp.cli.ingest.sources import REJECTS, SourceFile, select_rows
+from gateway_metrics_mcp.cli.ingest.sources import (
+    REJECTS,
+    SourceFile,
+    find_broken_text,
+    select_rows,
+)
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 
 BROKEN_LINE: Final = "the line: "
@@ -109,14 +114,28 @@ class Engine:
 
         Raises:
             SettingsError: if the file changed while it was read.
+            EngineError: if a column has bytes that are no text.
         """
-        rows = select_rows(self.connection, source, match.used, preset)
+        wanted = {name: self._columns[target] for target, name in match.by_column.items()}
+        rows = select_rows(self.connection, source, match.used, wanted, preset)
         statement = _stage_file(number, source, rows, match, self._columns, self._table)
         with show_progress(self.connection, f"reading {source.path.name}", self._stream):
-            self.connection.execute(statement)
+            self._insert(statement, source, match)
         if source.format == "csv":
             self._stage_rejects(number, source)
         source.check_unchanged()
+
+    def _insert(self, statement: str, source: SourceFile, match: Match) -> None:
+        try:
+            self.connection.execute(statement)
+        except duckdb.InvalidInputException as error:
+            if source.format != "parquet" or "UTF8" not in str(error):
+                raise
+            name = find_broken_text(self.connection, source, match.used)
+            raise EngineError(
+                f"{source.path}: the column {name} has bytes that are no UTF-8 text;"
+                " nothing was imported"
+            ) from error
 
     def _stage_rejects(self, number: int, source: SourceFile) -> None:
         """Add the lines that DuckDB could not parse as CSV, as refused rows."""
@@ -330,7 +349,11 @@ def _stage_file(
     for n, name in enumerate(targets):
         reader, fault = _READERS[columns[name]]
         text = f"({match.expressions[name]})::VARCHAR"
-        texts.append(f"{text if reader == 'read_text' else f'filled({text})'} AS t{n}")
+        if reader != "read_text":
+            text = f"filled({text})"
+        if reader in ("read_map", "read_map_of_lists"):
+            text = f"nullif({text}, 'null')"  # in JSON
+        texts.append(f"{text} AS t{n}")
         values.append(f"{reader}(t{n}) AS v{n}")
         why = sql_text(f"{name}: {fault}") if fault else f"'{name}: ' || explain_instant(t{n})"
         faults.append(f"CASE WHEN v{n} IS NULL AND t{n} IS NOT NULL THEN {why} END")

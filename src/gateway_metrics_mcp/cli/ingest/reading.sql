@@ -4,8 +4,12 @@
 
 CREATE TEMP MACRO read_text(t) AS t;
 
+-- The nearest whole number, a half away from zero, as in the direct reading of Parquet.
 CREATE TEMP MACRO read_whole(t) AS
-    CASE WHEN regexp_full_match(t, '[+-]?[0-9]+(\.0*)?') THEN split_part(t, '.', 1) END;
+    CASE WHEN regexp_full_match(t, '[+-]?[0-9]+(\.[0-9]*)?') THEN
+        TRY_CAST(split_part(t, '.', 1) AS HUGEINT)
+        + CASE WHEN split_part(t, '.', 2) < '5' THEN 0 WHEN t[1] = '-' THEN -1 ELSE 1 END
+    END;
 
 CREATE TEMP MACRO read_integer(t) AS TRY_CAST(read_whole(t) AS INTEGER);
 

@@ -7,7 +7,8 @@ import glob
 import gzip
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,17 @@ from typing import Final, Literal
 
 import duckdb
 
-from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
+from gateway_metrics_mcp.backends.duckdb.dialect import StoredColumn, read_as
+from gateway_metrics_mcp.backends.duckdb.layout import (
+    Schema,
+    read_folder_value,
+    read_folders,
+    read_schema,
+)
+from gateway_metrics_mcp.backends.sql.dialect import INTEGERS, published_tables, quote_identifier
 from gateway_metrics_mcp.cli.ingest.mapping import Preset, sql_text
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query import quote
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -155,7 +164,8 @@ def find_columns(
         return source.header
     if source.format == "parquet":
         rows = engine.execute(f"DESCRIBE FROM {_parquet(source)}").fetchall()
-        return tuple(name for name, *_ in rows if name != "file_row_number")
+        names = tuple(name for name, *_ in rows if name != "file_row_number")
+        return (*names, *_find_folders(source, names))
     keys = f"SELECT unnest(json_keys(json)) AS key FROM {_lines(source)}"
     rows = engine.execute(f"SELECT key FROM ({keys}) GROUP BY key ORDER BY key").fetchall()
     return tuple(key for (key,) in rows)
@@ -165,9 +175,16 @@ def select_rows(
     engine: duckdb.DuckDBPyConnection,
     source: SourceFile,
     used: Sequence[str],
+    wanted: Mapping[str, str],
     preset: Preset | None,
 ) -> str:
-    """SQL that selects `row` (from 1), `is_bad` (unreadable), and the used columns as `c<n>`."""
+    """SQL that selects `row` (from 1), `is_bad` (unreadable), and the used columns as `c<n>`.
+
+    `wanted` are the published types of the columns that single columns fill.
+
+    Raises:
+        SettingsError: if two columns of a Parquet file differ by case alone, and one is used.
+    """
     if preset is not None and preset.rows is not None:
         listed = "".join(f", {quote_identifier(name)} AS c{n}" for n, name in enumerate(used))
         return (
@@ -178,7 +195,7 @@ def select_rows(
     if source.format == "csv":
         return _select_csv(source, used)
     if source.format == "parquet":
-        return _select_parquet(engine, source, used)
+        return _select_parquet(engine, source, used, wanted)
     pointers = ", ".join(sql_text(_pointer(name)) for name in used)
     listed = "".join(f", fields[{n + 1}] AS c{n}" for n in range(len(used)))
     return (
@@ -205,20 +222,89 @@ def _select_csv(source: SourceFile, used: Sequence[str]) -> str:
 
 
 def _select_parquet(
-    engine: duckdb.DuckDBPyConnection, source: SourceFile, used: Sequence[str]
+    engine: duckdb.DuckDBPyConnection,
+    source: SourceFile,
+    used: Sequence[str],
+    wanted: Mapping[str, str],
 ) -> str:
-    described = engine.execute(f"DESCRIBE FROM {_parquet(source)}").fetchall()
-    types = {name: str(type_) for name, type_, *_ in described}
-    listed = "".join(f", {_as_text(name, types[name])} AS c{n}" for n, name in enumerate(used))
+    schema = read_schema(engine, glob.escape(str(source.path.absolute())))
+    folders = _find_folders(source, schema.columns)
+    texts = [
+        _folder_text(source, name, folders[name])
+        if name in folders
+        else _as_text(_find_stored(source, schema, name), wanted.get(name))
+        for name in used
+    ]
+    listed = "".join(f", {text} AS c{n}" for n, text in enumerate(texts))
     row = "file_row_number + 1 AS row, FALSE AS is_bad"
-    return f"SELECT {row}{listed} FROM {_parquet(source)}"
+    return f"SELECT {row}{listed} FROM {_parquet(source)} AS f"
 
 
-def _as_text(name: str, type_: str) -> str:
-    quoted = quote_identifier(name)
-    if type_.startswith(("STRUCT", "MAP", "UNION", "JSON", "VARIANT")) or type_.endswith("]"):
-        return f"to_json({quoted})::VARCHAR"
-    return f"{quoted}::VARCHAR"
+def _find_folders(source: SourceFile, names: Iterable[str]) -> dict[str, str]:
+    """The tables' columns whose values the file's folder names give, and not the file itself."""
+    own = {name.lower() for name in names}
+    known = {name.lower() for columns in published_tables().values() for name in columns}
+    folders = read_folders(str(source.path.absolute()))
+    return {n: value for n, value in folders.items() if n.lower() in known - own}
+
+
+def _folder_text(source: SourceFile, name: str, value: str) -> str:
+    try:
+        text = read_folder_value(value)
+    except ValueError:
+        raise SettingsError(
+            f"{source.path}: its folder names give {name} a value that is unclear. Give it with"
+            f" --set {name}=VALUE"
+        ) from None
+    return "NULL" if text is None else sql_text(text)
+
+
+def _find_stored(source: SourceFile, schema: Schema, name: str) -> StoredColumn:
+    """A column by the name that DuckDB gives it.
+
+    Raises:
+        SettingsError: if another column has the name but for case: DuckDB then renames one.
+    """
+    for alike in schema.columns.values():
+        renamed = re.escape(alike[0].name) + r"(_\d+)?"
+        if len(alike) > 1 and re.fullmatch(renamed, name, re.IGNORECASE):
+            listed = " and ".join(quote(column.name) for column in alike)
+            raise SettingsError(f"{source.path} has the columns {listed}, which differ by case")
+    return schema.columns[name.lower()][0]
+
+
+def _as_text(stored: StoredColumn, wanted: str | None) -> str:
+    """SQL that reads a column as text, which means to reading.sql what it means to the engine.
+
+    `wanted` is the published type of the column that it fills; None if that is not known.
+    """
+    column, shape = f"f.{quote_identifier(stored.name)}", stored.shape.id
+    if shape in ("float", "double") and wanted in INTEGERS:  # without an exponent
+        whole = f"CAST(CAST(round({column}) AS HUGEINT) AS VARCHAR)"
+        return f"CASE WHEN abs({column}) < 1e18 THEN {whole} ELSE CAST({column} AS VARCHAR) END"
+    if wanted == "TEXT" and stored.type == "JSON":
+        return read_as("TEXT", stored, column) or column
+    if shape not in ("struct", "map", "list", "array", "union", "variant"):
+        return f"CAST({column} AS VARCHAR)"
+    is_map_or_list = wanted is not None and wanted.startswith(("Map", "Array"))
+    read = read_as(wanted, stored, column) if wanted is not None and is_map_or_list else None
+    return f"CASE WHEN {column} IS NOT NULL THEN CAST(to_json({read or column}) AS VARCHAR) END"
+
+
+def find_broken_text(
+    engine: duckdb.DuckDBPyConnection, source: SourceFile, used: Sequence[str]
+) -> str | None:
+    """Which of the used columns of a Parquet file has bytes that are no UTF-8 text."""
+    for name in used:
+        column = f"f.{quote_identifier(name)}"
+        rows = f"SELECT {column} AS v FROM {_parquet(source)} AS f"
+        try:
+            engine.execute(f"SELECT count(*) FROM ({rows}) WHERE hash(v) = 0")
+        except duckdb.BinderException:
+            continue  # its value is in a folder's name
+        except duckdb.InvalidInputException:
+            return name
+    return None
 
 
 def _lines(source: SourceFile) -> str:
@@ -232,7 +318,10 @@ def _lines(source: SourceFile) -> str:
 
 def _parquet(source: SourceFile) -> str:
     # Without hive partitioning: `key=value` in the path must not become a column.
-    return f"read_parquet({_name(source)}, file_row_number = true, hive_partitioning = false)"
+    return (
+        f"read_parquet({_name(source)}, file_row_number = true, hive_partitioning = false,"
+        " binary_as_string = true)"
+    )
 
 
 def _name(source: SourceFile) -> str:
