@@ -63,3 +63,14 @@ class ExaminesTables(Protocol):
         Raises:
             GatewayMetricsError: that names the columns which cannot be read.
         """
+
+
+class OpenedEngine(Engine, Protocol):
+    """An engine that the settings name, which can also be looked at without a query."""
+
+    async def look(self) -> None:
+        """Look whether its source is still there, at next to no cost.
+
+        Raises:
+            GatewayMetricsError: if it is not.
+        """

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import anyio.to_thread
 
-from gateway_metrics_mcp.backends.base import Backend, Engine
+from gateway_metrics_mcp.backends.base import Backend, OpenedEngine
 from gateway_metrics_mcp.backends.clickhouse import SCHEMES
 from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.concurrency import (
+    AbandonableThreads,
+    ConcurrencyLimiter,
+    limit_opening,
+)
 from gateway_metrics_mcp.runtime.metrics import Metrics
 from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 
@@ -57,11 +60,13 @@ class BackendHolder:
         self._meter = meter or Metrics()
         self._given = given and BackendStack(given, _limiter(settings), clock, self._meter)
         self._backend: Backend | None = None
+        self._engine: OpenedEngine | None = None
         self._is_demo = given is None and _address(settings).startswith(_DEMO)
         self._demo: DemoBackend | None = None
         self._ahead: asyncio.Task[None] | None = None
         self._probe: GatewayProbe | None = None
         self._lock = anyio.Lock()
+        self._threads = AbandonableThreads()
         self._holders = 0
 
     async def get(self) -> Backend:
@@ -69,15 +74,17 @@ class BackendHolder:
 
         Raises:
             SettingsError: if the settings name none, or it cannot be opened.
+            BackendTimeoutError: if opening it takes longer than the time limit.
         """
         ready = self._given or self._backend
         if ready is not None:
             return ready
         # Opening reads files and imports an engine: once, and off the event loop.
-        async with self._lock:
-            if self._backend is None:
-                self._backend = await anyio.to_thread.run_sync(self._open)
-            return self._backend
+        with limit_opening(self._settings.timeout):
+            async with self._lock:
+                if self._backend is None:
+                    self._backend = await self._threads.run(self._open, owner="the backend")
+                return self._backend
 
     @asynccontextmanager
     async def hold(self, *, is_server: bool = False) -> AsyncIterator[None]:
@@ -112,6 +119,15 @@ class BackendHolder:
             return
         await check_engine((await self.get()).query, self._clock())
 
+    async def look(self) -> None:
+        """Look whether the source of an open engine is still there.
+
+        Raises:
+            GatewayMetricsError: if it is not.
+        """
+        if self._engine is not None:
+            await self._engine.look()
+
     async def _make_demo(self) -> None:
         with suppress(GatewayMetricsError):  # queries meet the same error, and explain it
             await self.get()
@@ -124,6 +140,7 @@ class BackendHolder:
             if self._ahead is not None:
                 await asyncio.wait([self._ahead])
             backend, self._backend, self._demo = self._backend, None, None
+            self._engine = None
             if backend is not None:
                 await backend.aclose()
 
@@ -132,8 +149,10 @@ class BackendHolder:
         backend: Backend
         if self._is_demo:
             backend = self._demo = _open_demo(self._settings, catalog, self._clock)
-        else:
+        elif self._settings.is_remote:
             backend = open_backend(self._settings, catalog, self._clock)
+        else:
+            backend = self._engine = open_engine(self._settings, catalog, self._clock)
         return wrap_backend(backend, self._settings, self._clock, self._meter)
 
 
@@ -195,7 +214,9 @@ def open_backend(settings: Settings, catalog: Catalog, clock: Callable[[], datet
     )
 
 
-def open_engine(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> Engine:
+def open_engine(
+    settings: Settings, catalog: Catalog, clock: Callable[[], datetime]
+) -> OpenedEngine:
     """The engine that the settings name.
 
     Raises:
@@ -264,7 +285,7 @@ def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetim
     )
 
 
-def _open_clickhouse(settings: Settings, catalog: Catalog) -> Engine:
+def _open_clickhouse(settings: Settings, catalog: Catalog) -> OpenedEngine:
     try:
         from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend  # an extra
     except ModuleNotFoundError as error:

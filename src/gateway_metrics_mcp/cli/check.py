@@ -22,9 +22,10 @@ from gateway_metrics_mcp.errors import (
     UnreachableError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Query
+from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Catalog, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.time.zone_rules import describe_rules
+from gateway_metrics_mcp.runtime.concurrency import AbandonableThreads, limit_opening
 from gateway_metrics_mcp.settings import Settings
 
 _OF_THE_WHOLE: Final = (
@@ -62,13 +63,12 @@ async def check(settings: Settings, clock: Clock = lambda: datetime.now(UTC)) ->
     """Open the backend and ask each datasource for its rows of the last 24 hours."""
     try:
         catalog = load_catalog(settings.catalog)
-        backend = open_backend(settings, catalog, clock)
+        backend, unread = await _open(settings, catalog, clock)
     except GatewayMetricsError as error:
         return [Finding("backend", is_good=False, detail=str(error))]
     findings = [Finding("backend", is_good=True, detail=backend.description)]
     if settings.is_remote:
         findings += [found async for found in _try_way((settings.backend or "").strip(), clock)]
-    unread = find_unread(settings, catalog)
     findings += [Finding("files", is_good=False, detail=text) for text in unread]
     try:
         findings += await _try_datasources(
@@ -108,6 +108,20 @@ def check_files(settings: Settings, messages: TextIO, *, is_whole: bool) -> list
     elif summary:
         findings.append(Finding("checksums", is_good=True, detail=summary))
     return findings
+
+
+async def _open(settings: Settings, catalog: Catalog, clock: Clock) -> tuple[Backend, list[str]]:
+    """The backend, and what its directory has that no question reads.
+
+    Raises:
+        GatewayMetricsError: if it cannot be opened, or not within the time limit.
+    """
+
+    def work() -> tuple[Backend, list[str]]:
+        return open_backend(settings, catalog, clock), find_unread(settings, catalog)
+
+    with limit_opening(settings.timeout):
+        return await AbandonableThreads().run(work, owner="the backend")
 
 
 async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:

@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from contextlib import suppress
 
     from gateway_metrics_mcp.cli.commands import run
+    from gateway_metrics_mcp.runtime.concurrency import end_if_stuck
 
     if sys.stdout is None:  # closed, as by `>&-`
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the end
@@ -44,4 +45,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         # stdout now leads nowhere, so that the interpreter's flush at exit does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    end_if_stuck(code)
     return code

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import anyio
@@ -49,7 +50,11 @@ from gateway_metrics_mcp.query import Caller, Catalog, DataPoints, Query, Result
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.validation import MOST_BYTES, check_size
 from gateway_metrics_mcp.query.vocabulary import API_PATH
-from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter, ShutdownScope
+from gateway_metrics_mcp.runtime.concurrency import (
+    ConcurrencyLimiter,
+    ShutdownScope,
+    open_in_thread,
+)
 from gateway_metrics_mcp.runtime.logs import describe_call, watch_call
 from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
@@ -88,14 +93,19 @@ class MetricsApi:
         if settings.is_remote:
             raise SettingsError("the API is served from an engine: set --backend to a directory")
         self.catalog = load_catalog(settings.catalog)
-        engine = open_engine(settings, self.catalog, clock) if backend is None else backend
-        most = min(settings.queries, engine.most_queries)
+        look = None
+        if backend is None:  # in a thread, as its storage can hang
+            opening = partial(open_engine, settings, self.catalog, clock)
+            backend = opened = open_in_thread(settings.timeout, opening)
+            look = opened.look
+        most = min(settings.queries, backend.most_queries)
         self._limiter = ConcurrencyLimiter(most, patience_s=settings.patience)
         self._timeout_s = settings.timeout
         self.calls = ShutdownScope()
         self.meter = Metrics()
-        self._engine = engine
-        self.readiness = Readiness(lambda: check_engine(self._query, clock()), self.meter)
+        self._engine = backend
+        probe = lambda: check_engine(self._query, clock())  # noqa: E731 - a probe
+        self.readiness = Readiness(probe, self.meter, look)
 
     async def answer(self, request: Request) -> Response:
         """Answer a query (R21); it is counted and logged like a tool call."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from math import inf
-from typing import Final, ParamSpec, TypeVar
-from weakref import WeakValueDictionary
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Final, Generic, ParamSpec, TypeVar
+from weakref import WeakValueDictionary, finalize
 
 import anyio
 from anyio import to_thread
 
-from gateway_metrics_mcp.errors import BusyError, UnavailableError
+from gateway_metrics_mcp.errors import BackendTimeoutError, BusyError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +47,200 @@ async def run_in_thread_if_large(
     if rows < _MANY:
         return work(*args, **kwargs)
     return await to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
+
+
+MOST_STUCK: Final = 4
+"""Threads of one owner that may hang before more work of it is refused."""
+_GRACE_S: Final = 0.5
+"""How long cancelled work may take to end before its thread is abandoned."""
+_INTERRUPT_EVERY_S: Final = 0.005
+_INTERRUPT_STUCK_EVERY_S: Final = 0.25
+
+
+class _Worker(threading.Thread):
+    """A daemon thread: the end of the process does not wait for it, should it hang."""
+
+    def __init__(self) -> None:
+        super().__init__(name="worker that may hang", daemon=True)
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.is_busy = False
+        self.start()
+
+    def run(self) -> None:
+        """Do one job after another, until it is given None."""
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # or its results live until the next
+
+    def give(self, job: Callable[[], None] | None) -> None:
+        """Have a job done next; None ends the thread."""
+        self.is_busy = job is not None
+        self._jobs.put(job)
+
+
+class _Job(Generic[T]):
+    """One piece of work; its outcome goes to `done`, unless nobody waits for it any more."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._context = copy_context()
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[T] = self._loop.create_future()
+        self.is_over = False
+
+    def run(self, worker: _Worker, idle: list[_Worker]) -> None:
+        """Do the work in its thread, which is idle then, or stopped if the loop is over."""
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            result = self._context.run(self._work)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            failure = error
+        self.is_over = True
+        worker.is_busy = False
+        try:
+            self._loop.call_soon_threadsafe(idle.append, worker)
+            self._loop.call_soon_threadsafe(self._settle, result, failure)
+        except RuntimeError:  # the loop is closed
+            worker.give(None)
+        finally:
+            del result, failure, self._work  # a failure's traceback holds this frame
+
+    def _settle(self, result: T | None, failure: BaseException | None) -> None:
+        if self.done.done():
+            return
+        if failure is None:
+            self.done.set_result(result)  # type: ignore[arg-type]  # None only if it returns it
+        else:
+            self.done.set_exception(failure)
+
+
+class AbandonableThreads:
+    """Runs work that may never return, as when storage hangs: such a thread is abandoned.
+
+    anyio's threads would keep the process from ending, and their callers from timing out.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[_Worker] = []
+        self._stuck: Counter[str] = Counter()
+        self._watches: set[asyncio.Task[None]] = set()
+        finalize(self, _stop_all, self._idle)
+
+    def is_stuck(self, owner: str) -> bool:
+        """Whether a thread of this owner hangs."""
+        return self._stuck[owner] > 0
+
+    async def run(
+        self, work: Callable[[], T], *, owner: str, interrupt: Callable[[], None] | None = None
+    ) -> T:
+        """Run `work` in a thread. `owner` names whose it is, in errors.
+
+        If the caller is cancelled, `interrupt` is called until the work ends. If it does not, its
+        thread is abandoned, and `interrupt` is called now and then.
+
+        Raises:
+            UnavailableError: if `MOST_STUCK` threads of this owner hang.
+            Exception: any that `work` raises.
+        """
+        if self._stuck[owner] >= MOST_STUCK:
+            raise UnavailableError(
+                f"the storage of {owner} does not answer: {self._stuck[owner]} earlier questions"
+                " still wait for it. Ask again when the operator of this server has mended it"
+            )
+        job = _Job(work)
+        worker = self._idle.pop() if self._idle else _Worker()
+        worker.give(partial(job.run, worker, self._idle))
+        try:
+            return await job.done
+        except asyncio.CancelledError:
+            await self._let_go(job, owner, interrupt or (lambda: None))
+            raise
+
+    async def _let_go(self, job: _Job[T], owner: str, interrupt: Callable[[], None]) -> None:
+        end = monotonic() + _GRACE_S
+        with anyio.CancelScope(shield=True):
+            while not job.is_over and monotonic() < end:
+                interrupt()
+                await anyio.sleep(_INTERRUPT_EVERY_S)
+        if job.is_over:
+            return
+        logger.warning("a thread that waits for %s was abandoned: it cannot be stopped", owner)
+        self._stuck[owner] += 1
+        watch = asyncio.create_task(self._watch(job, owner, interrupt))
+        self._watches.add(watch)  # the event loop alone holds tasks weakly
+        watch.add_done_callback(self._watches.discard)
+
+    async def _watch(self, job: _Job[T], owner: str, interrupt: Callable[[], None]) -> None:
+        while not job.is_over:
+            interrupt()
+            await asyncio.sleep(_INTERRUPT_STUCK_EVERY_S)
+        self._stuck[owner] -= 1
+        logger.warning("a thread that waited for %s has ended", owner)
+
+
+def _stop_all(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.give(None)
+
+
+@contextmanager
+def limit_opening(limit_s: float) -> Iterator[None]:
+    """The time limit of opening a backend.
+
+    Raises:
+        BackendTimeoutError: if the block takes longer.
+    """
+    try:
+        with anyio.fail_after(limit_s):
+            yield
+    except TimeoutError:
+        raise _tell_slow_opening(limit_s) from None
+
+
+def open_in_thread(limit_s: float, work: Callable[[], T]) -> T:
+    """Open a backend in a thread, which is abandoned if it takes longer; outside an event loop.
+
+    Raises:
+        BackendTimeoutError: if it does.
+        Exception: any that `work` raises.
+    """
+    outcomes: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcomes.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            outcomes.put((None, error))
+
+    worker = _Worker()
+    worker.give(run)
+    try:
+        result, failure = outcomes.get(timeout=limit_s)
+    except Empty:
+        raise _tell_slow_opening(limit_s) from None
+    worker.give(None)
+    if failure is not None:
+        raise failure
+    return result  # type: ignore[return-value]  # None only if the work returns it
+
+
+def _tell_slow_opening(limit_s: float) -> BackendTimeoutError:
+    return BackendTimeoutError(
+        f"the backend could not be opened within {limit_s:g} s: its storage may not answer"
+    )
+
+
+def end_if_stuck(code: int) -> None:
+    """End the process at once if a thread hangs: the interpreter's exit could wait for it."""
+    busy = [thread for thread in threading.enumerate() if isinstance(thread, _Worker)]
+    if not any(worker.is_busy for worker in busy):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    logging.shutdown()
+    os._exit(code)
 
 
 MOST_AT_ONCE: Final = 6

@@ -314,5 +314,5 @@ def build_server(
         context,
         hold=hold,
         meter=meter,
-        readiness=Readiness(holder.check, meter),
+        readiness=Readiness(holder.check, meter, holder.look),
     )

@@ -5,10 +5,10 @@ It only reads, cannot reach anything outside the directory, and runs no text of 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import tempfile
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -47,6 +47,7 @@ from gateway_metrics_mcp.backends.sql.compiler import (
 )
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
     EngineError,
     GatewayMetricsError,
     InternalError,
@@ -55,7 +56,7 @@ from gateway_metrics_mcp.errors import (
 )
 from gateway_metrics_mcp.query import Caller, Catalog, DataPoints, Query, Result
 from gateway_metrics_mcp.query.result import Row
-from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.concurrency import AbandonableThreads, ConcurrencyLimiter
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,6 @@ _NO_DAMAGE: Final = (
 """Errors that say what they are. Anything else comes from a file: DuckDB has no error class for
 most kinds of damage."""
 
-_INTERRUPT_EVERY_S: Final = 0.005
 _ROWS_AT_ONCE: Final = 500  # fetching all of 300,000 rows stops the event loop for 0.2 s
 
 
@@ -133,6 +133,7 @@ class DuckDBBackend(SqlEngine):
         self._layouts = LayoutCache()
         # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
+        self._threads = AbandonableThreads()
         self._spill = _make_spill_directory()
         self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
         self._memory_limit = memory_limit
@@ -159,21 +160,72 @@ class DuckDBBackend(SqlEngine):
                 except duckdb.FatalException:  # another query's file brought the database down
                     return await self._run(query, caller)
         except TimeoutError:
-            raise self._give_up() from None
+            raise self._explain_timeout(self._table_of(query)) from None
         except duckdb.Error as error:
             raise translate(error, self._table_of(query)) from error
 
+    async def look(self) -> None:
+        """Look whether the data directory is still there.
+
+        Raises:
+            EngineError: if it has gone, or another is in its place.
+            UnavailableError: if its storage has not answered several times.
+        """
+        await self._threads.run(self._presence.check, owner="the data directory")
+
     async def _run(self, query: Query, caller: Caller) -> Result:
-        """One attempt; a database that a damaged file brought down is reopened."""
-        connection = self._connection
+        """One attempt; a database that a damaged file brought down is reopened.
+
+        So is one with a thread that hangs: it can hold a lock, and a thread of the engine's own.
+        """
+        connection, table = self._connection, self._table_of(query)
+        answer = partial(self._answer, query=query, caller=caller)
         try:
-            answer = partial(self._answer, query=query, caller=caller)
-            return await _run_in_thread(connection, answer, self._limiter)
+            async with self._limiter.acquire():
+                return await self._run_in_thread(connection, answer, table)
         except (duckdb.InternalException, duckdb.FatalException):
             if self._connection is connection:  # another query may have reopened it already
                 self._connection = self._connect()
                 connection.close()
             raise
+        except asyncio.CancelledError:
+            if self._threads.is_stuck(table) and self._connection is connection:
+                with suppress(SettingsError):
+                    self._connection = self._connect()  # to close the old one would wait, too
+            raise
+
+    async def _run_in_thread(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        work: Callable[[duckdb.DuckDBPyConnection], Result],
+        table: str,
+    ) -> Result:
+        """Run one query in a worker thread, interrupted if its task is cancelled.
+
+        DuckDB loses an interrupt that arrives before the statement starts, so it is repeated.
+        """
+        # A cursor per query: threads that share a connection silently get wrong, empty results.
+        cursor = connection.cursor()
+
+        def run() -> Result:
+            try:
+                return work(cursor)
+            finally:
+                cursor.close()
+
+        def interrupt() -> None:
+            with suppress(duckdb.ConnectionException):  # the thread has just closed it
+                cursor.interrupt()
+
+        return await self._threads.run(run, owner=table, interrupt=interrupt)
+
+    def _explain_timeout(self, table: str) -> BackendTimeoutError:
+        if not self._threads.is_stuck(table):
+            return self._give_up()
+        return BackendTimeoutError(
+            f"no answer within {self._timeout_s:g} s: the storage of {table} does not answer, as"
+            " reading it cannot even be interrupted. The operator of this server has to mend it"
+        )
 
     async def aclose(self) -> None:
         """Close the engine."""
@@ -290,44 +342,6 @@ class DuckDBBackend(SqlEngine):
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
             raise self._refuse_rows(count)
         return replace(result, points=DataPoints(points))
-
-
-async def _run_in_thread(
-    connection: duckdb.DuckDBPyConnection,
-    work: Callable[[duckdb.DuckDBPyConnection], Result],
-    limiter: ConcurrencyLimiter,
-) -> Result:
-    """Run one query in a worker thread, interrupted if its task is cancelled.
-
-    DuckDB loses an interrupt that arrives before the statement starts, so it is repeated until
-    the thread is done.
-    """
-    # A cursor per query: threads that share a connection silently get wrong, empty results.
-    cursor = connection.cursor()
-    has_started = is_cancelled = False
-    done = threading.Event()
-
-    def run() -> Result:
-        nonlocal has_started
-        has_started = True
-        try:
-            if is_cancelled:
-                raise InternalError("cancelled before it started")
-            return work(cursor)
-        finally:
-            cursor.close()
-            done.set()
-
-    try:
-        return await limiter.run_in_thread(run)
-    except anyio.get_cancelled_exc_class():
-        is_cancelled = True
-        with anyio.CancelScope(shield=True):
-            while has_started and not done.is_set():
-                with suppress(duckdb.ConnectionException):  # the thread has just closed it
-                    cursor.interrupt()
-                await anyio.sleep(_INTERRUPT_EVERY_S)
-        raise
 
 
 def _make_spill_directory() -> str:

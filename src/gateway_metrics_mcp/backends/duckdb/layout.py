@@ -97,9 +97,10 @@ class LayoutCache:
                     found[path] = entry[1]
         unread = [path for path in files if path not in found]
         if unread:
-            with self._lock:
-                found.update(self._read(cursor, unread, table))
-                if version is not None:
+            # Not under the lock: a read that hangs must not stop the other questions.
+            found.update(self._read(cursor, unread, table))
+            if version is not None:
+                with self._lock:
                     self._keep(files, version, found)
         return {path: found[path] for path in files}
 

@@ -38,6 +38,13 @@ class SqlEngine(ABC):
     async def query(self, query: Query, caller: Caller) -> Result:
         """The rows that answer the query."""
 
+    async def look(self) -> None:  # noqa: B027 - most can only be asked a query
+        """Look whether the source is still there, at next to no cost.
+
+        Raises:
+            GatewayMetricsError: if it is not.
+        """
+
     def explain(self, query: Query, caller: Caller) -> str:
         """The SQL over the table's name, then one line per parameter."""
         statement = self._compile(query, caller, quote_identifier(self._table_of(query)))
