@@ -295,6 +295,43 @@ async def test_a_window_beyond_the_nanoseconds_range_is_answered(
     assert rows == [{"total": 1}]
 
 
+@pytest.mark.parametrize(
+    ("column", "latin", "key"),
+    [
+        ("ModelName String", "unhex('6d6f64e86c65')", "modelName"),
+        ("ModelName LowCardinality(Nullable(String))", "unhex('ff')", "modelName"),
+        ("Teams Array(LowCardinality(Nullable(String)))", "[NULL, unhex('e8')]", "team"),
+        ("Metadata Map(String, String)", "map('k', unhex('e8'))", "metadata.k"),
+    ],
+)
+@pytest.mark.parametrize("interval", [None, "1 hour"])
+async def test_bytes_that_are_no_text_are_refused_and_never_shown_as_digits(
+    database: Run,
+    insert: Insert,
+    answer: Answer,
+    column: str,
+    latin: str,
+    key: str,
+    interval: str | None,
+) -> None:
+    database(f"CREATE TABLE TABLE_ (CreatedAt DateTime, {column}) ENGINE = Memory")
+    insert(f"SELECT {NOON}, {latin}")
+    changes: dict[str, Any] = {"groupBy": [key]} | ({"interval": interval} if interval else {})
+
+    with pytest.raises(EngineError, match=f"{key} of {TABLE} has bytes that are no UTF-8 text"):
+        await answer(**changes)
+    assert (await answer())[1] == [{"total": 1}]
+
+
+async def test_a_text_of_digits_that_could_be_such_bytes_is_a_text(
+    database: Run, insert: Insert, answer: Answer
+) -> None:
+    database("CREATE TABLE TABLE_ (CreatedAt DateTime, ModelName String) ENGINE = Memory")
+    insert(f"VALUES ({NOON}, '6d6f64e86c65')")
+
+    assert (await answer(**MODEL))[1] == [{"modelName": "6d6f64e86c65", "total": 1}]
+
+
 @pytest.mark.parametrize("team", ["red", "gree"])
 async def test_a_caller_sees_their_own_rows_and_their_teams_of_any_types(
     database: Run, insert: Insert, open_backend: Open, make_query: Make, team: str
@@ -382,7 +419,7 @@ async def test_engines_that_make_one_row_of_several_calls_are_refused(
         await answer()
 
 
-@pytest.mark.parametrize("way", ["table", "view", "plain"])
+@pytest.mark.parametrize("way", ["table", "view", "shards", "plain"])
 async def test_a_profile_that_fixes_final_is_overcome_or_said(
     database: Run,
     insert: Insert,
@@ -392,15 +429,18 @@ async def test_a_profile_that_fixes_final_is_overcome_or_said(
     way: str,
 ) -> None:
     engine = "MergeTree" if way == "plain" else "ReplacingMergeTree"
-    fill_twice(database, insert, "beneath" if way == "view" else TABLE, engine)
+    fill_twice(database, insert, "beneath" if way in ("view", "shards") else TABLE, engine)
     if way == "view":
         database("CREATE VIEW TABLE_ AS SELECT * FROM own.beneath")
+    if way == "shards":
+        shards = "Distributed(two, own, beneath, cityHash64(TraceId))"
+        database(f"CREATE TABLE TABLE_ AS own.beneath ENGINE = {shards}")
     fixed = type(server.server_settings["limit"])("final", "0", readonly=1)
     monkeypatch.setitem(server.server_settings, "final", fixed)
 
     result, rows = await answer(aggregations=["sum costInUSD"])
 
-    assert rows[0]["total"] == (2 if way == "table" else 3)
+    assert rows[0]["total"] == {"table": 2, "view": 3, "shards": 4, "plain": 3}[way]
     said = [note for note in result.notes if "has yet to merge may count twice" in note]
     assert len(said) == (1 if way == "view" else 0)
 

@@ -30,6 +30,7 @@ from gateway_metrics_mcp.backends.clickhouse.columns import precision, scale
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
 from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
 from gateway_metrics_mcp.backends.clickhouse.stored import StoredTable, describe, is_used
+from gateway_metrics_mcp.backends.clickhouse.undecoded import refuse_bytes
 from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
@@ -54,7 +55,6 @@ _MEANING: Final = {
     "group_by_overflow_mode": "throw",
     "limit": "0",
     "offset": "0",
-    "precise_float_parsing": "1",
     "read_overflow_mode": "throw",
     "read_overflow_mode_leaf": "throw",
     "result_overflow_mode": "throw",
@@ -249,6 +249,13 @@ class ClickHouseBackend(SqlEngine):
             counted = client.query(statement.count_text, parameters, settings)
             raise self._refuse_rows(counted.result_rows[0][0])
         result = read_rows(rows, statement, query, self._layout.catalog)
+
+        def ask_bytes() -> Sequence[Sequence[Any]]:
+            formats = {"String": "bytes"}
+            again = client.query(statement.text, parameters, settings | most, query_formats=formats)
+            return again.result_rows
+
+        refuse_bytes(result, table, 0 if query.interval is None else 1, ask_bytes)
         return replace(result, notes=(*result.notes, *reading.notes))
 
     def _open(self) -> Client:
@@ -332,6 +339,7 @@ class ClickHouseBackend(SqlEngine):
             **_MEANING,
             "max_execution_time": f"{self._timeout_s:g}",
             "max_memory_usage": str(self._memory_bytes),
+            "precise_float_parsing": "1",  # of a Decimal's sum
             "readonly": "1",
         }
         own = client.server_settings.get("readonly")

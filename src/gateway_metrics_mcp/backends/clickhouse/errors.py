@@ -79,6 +79,14 @@ _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]
         "a column of {table} is not of the published type; the log names it",
     ),
     (
+        (46,),
+        EngineError,
+        (
+            "this ClickHouse lacks a function that a column of {table} needs; the log names it."
+            " docs/clickhouse.md has the version that answers are tested on"
+        ),
+    ),
+    (
         (395,),
         EngineError,
         (
