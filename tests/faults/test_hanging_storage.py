@@ -19,6 +19,7 @@ import pytest
 from tests.faults.test_shutdown import PATIENCE_S, SOURCES, connect, start_process
 from tests.hanging import hanging
 
+from gateway_metrics_mcp.cli.main import main
 from gateway_metrics_mcp.query.vocabulary import API_PATH
 
 DAY: Final = {"startTs": "2026-07-10", "endTs": "2026-07-11"}
@@ -69,6 +70,21 @@ async def test_ask_and_check_end_by_the_time_limit(file: Path) -> None:
     assert HANGS in asked.decode()
     assert f"FAIL  modelMetrics: {HANGS}" in checked.decode()
     assert "ok    mcpMetrics: 0 rows" in checked.decode()
+
+
+async def test_check_gives_up_on_a_file_whose_checksum_hangs(file: Path) -> None:
+    data = file.parents[1]
+    source = data.with_name("calls.csv")
+    source.write_text("CreatedAt,ModelName\n2026-07-10T12:00:00Z,gpt-4o\n", "utf-8")
+    assert main(["import", str(source), "--into", str(data)]) == 0
+    (imported,) = data.rglob("import-*/**/*.parquet")
+
+    with hanging(imported):
+        async with start(file, "check", "--timeout", "1") as checking:
+            checked, _ = await checking.communicate()
+
+    assert checking.returncode == 1
+    assert "FAIL  checksums: not compared: the storage has not answered for 1 s" in checked.decode()
 
 
 async def test_ctrl_c_ends_a_question_that_hangs(file: Path) -> None:

@@ -25,7 +25,11 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Catalog, Query
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.time.zone_rules import describe_rules
-from gateway_metrics_mcp.runtime.concurrency import AbandonableThreads, limit_opening
+from gateway_metrics_mcp.runtime.concurrency import (
+    AbandonableThreads,
+    limit_opening,
+    run_with_heartbeat,
+)
 from gateway_metrics_mcp.settings import Settings
 
 _OF_THE_WHOLE: Final = (
@@ -92,11 +96,22 @@ def check_rules() -> Finding:
 
 def check_files(settings: Settings, messages: TextIO, *, is_whole: bool) -> list[Finding]:
     """Compare the files of a data directory with what `import` recorded, if the backend is one."""
-    directory = find_directory(settings)
-    if directory is None:
+
+    def compare(beat: Callable[[], None]) -> Comparison | None:
+        directory = find_directory(settings)
+        if directory is None:
+            return None
+        comparison = Comparison(directory, beat)
+        comparison.compare(messages, most_bytes=None if is_whole else READ_UNASKED)
+        return comparison
+
+    try:
+        comparison = run_with_heartbeat(settings.timeout, compare)
+    except TimeoutError:
+        detail = f"not compared: the storage has not answered for {settings.timeout:g} s"
+        return [Finding("checksums", is_good=False, detail=detail)]
+    if comparison is None:
         return []
-    comparison = Comparison(directory)
-    comparison.compare(messages, most_bytes=None if is_whole else READ_UNASKED)
     findings = [
         Finding(fault.name, is_good=False, detail=fault.reason)
         for fault in comparison.faults[:_MOST_FAULTS]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -49,8 +49,10 @@ class _Expected:
 class Comparison:
     """Compares all runs' files in a data directory with their records."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, beat: Callable[[], None] = lambda: None) -> None:
+        """`beat` is called now and then, to show that storage does not hang."""
         self.faults: list[Fault] = []
+        self._beat = beat
         self._directory = directory
         self._runs = self._files = self._bytes = 0
         self._without_checksums = 0
@@ -137,7 +139,7 @@ class Comparison:
                 print(f"\r{done / self._bytes:4.0%} of {size}", end="", file=messages, flush=True)
             done += one.file.bytes
             try:
-                if hash_file(one.path) != one.file.sha256:
+                if hash_file(one.path, self._beat) != one.file.sha256:
                     reason = "changed: not the bytes that import wrote"
                     self._add(one.path, f"{reason}. {one.way_out}")
             except OSError as error:
@@ -154,6 +156,7 @@ class Comparison:
 
     def _list(self, folder: Path) -> list[os.DirEntry[str]]:
         """A folder's entries, but for those that no backend reads."""
+        self._beat()
         try:
             with os.scandir(folder) as entries:
                 return sorted(

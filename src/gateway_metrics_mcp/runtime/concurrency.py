@@ -205,21 +205,39 @@ def open_in_thread(limit_s: float, work: Callable[[], T]) -> T:
         BackendTimeoutError: if it does.
         Exception: any that `work` raises.
     """
-    outcomes: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+    try:
+        return run_with_heartbeat(limit_s, lambda _: work())
+    except TimeoutError:
+        raise _tell_slow_opening(limit_s) from None
+
+
+def run_with_heartbeat(limit_s: float, work: Callable[[Callable[[], None]], T]) -> T:
+    """Run `work` in a thread, which is abandoned if it is silent for longer; outside an event loop.
+
+    `work` is given a function to call now and then, which shows that it is getting on.
+
+    Raises:
+        TimeoutError: if it is silent.
+        Exception: any that `work` raises.
+    """
+    said: SimpleQueue[tuple[T | None, BaseException | None] | None] = SimpleQueue()
 
     def run() -> None:
         try:
-            outcomes.put((work(), None))
+            said.put((work(lambda: said.put(None)), None))
         except BaseException as error:  # noqa: BLE001 - raised again below
-            outcomes.put((None, error))
+            said.put((None, error))
 
     worker = _Worker()
     worker.give(run)
-    try:
-        result, failure = outcomes.get(timeout=limit_s)
-    except Empty:
-        raise _tell_slow_opening(limit_s) from None
+    outcome = None
+    while outcome is None:
+        try:
+            outcome = said.get(timeout=limit_s)
+        except Empty:
+            raise TimeoutError from None
     worker.give(None)
+    result, failure = outcome
     if failure is not None:
         raise failure
     return result  # type: ignore[return-value]  # None only if the work returns it

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 RECORD: Final = "_import.json"
+_BLOCK_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +22,18 @@ class WrittenFile:
     sha256: str
 
 
-def hash_file(path: Path) -> str:
-    """The SHA-256 of a file's content, read in blocks.
+def hash_file(path: Path, beat: Callable[[], None] = lambda: None) -> str:
+    """The SHA-256 of a file's content, read in blocks; `beat` is called after each.
 
     Raises:
         OSError: if it cannot be read.
     """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+            beat()
+    return digest.hexdigest()
 
 
 def write_record(run: Path, facts: dict[str, Any]) -> None:
