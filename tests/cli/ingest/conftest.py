@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.cli.ingest.command import main
+from gateway_metrics_mcp.cli.integrity import Comparison, Fault
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -50,6 +52,12 @@ class Data:
         """Every file that is there, but for the lock."""
         found = (path for path in self.path.rglob("*") if path.is_file() and path.name != "lock")
         return {str(path.relative_to(self.path)): path.read_bytes() for path in found}
+
+    def faults(self) -> list[Fault]:
+        """The files that are not as the records of runs have them."""
+        comparison = Comparison(self.path)
+        comparison.compare(io.StringIO())
+        return comparison.faults
 
 
 def read_rows(directory: Path, columns: str, table: str = "gateway_model_metrics") -> list[Any]:

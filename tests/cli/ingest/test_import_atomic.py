@@ -95,6 +95,7 @@ def test_a_run_that_ends_early_leaves_the_data_as_they_were(
     assert data.bring(path).code == 0
     assert len(data.rows()) == 4000
     assert sorted(p.name for p in (data.path / ".importing").iterdir()) == ["lock"]
+    assert data.faults() == []
 
 
 def test_a_run_that_ends_after_the_rename_is_in_whole(data: Data, csv: Write) -> None:
@@ -105,6 +106,7 @@ def test_a_run_that_ends_after_the_rename_is_in_whole(data: Data, csv: Write) ->
 
     assert process.returncode == -9
     assert len(data.rows()) == 2000
+    assert data.faults() == []
     assert "nothing new to import" in data.bring(path).out
     assert len(data.rows()) == 2000
 

@@ -46,8 +46,14 @@ def write_record(run: Path, facts: dict[str, Any]) -> None:
         }
         for path in sorted(run.rglob("*.parquet"))
     ]
-    text = json.dumps({**facts, "files": files}, indent=1)
+    record = {**facts, "files": files}
+    # Of the record itself: with a wrong hash of a source, that would be imported twice.
+    text = json.dumps({**record, "sha256": _hash_facts(record)}, indent=1)
     (run / RECORD).write_text(f"{text}\n", "utf-8")
+
+
+def _hash_facts(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,17 @@ def read_record(run: Path) -> RunRecord:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is not a record.
+        ValueError: if it is damaged.
     """
     try:
-        found = json.loads((run / RECORD).read_text("utf-8"))
-        sources = {source["sha256"]: source["name"] for source in found["sources"]}
-        listed = found.get("files")
-        files = listed and [WrittenFile(f["name"], f["bytes"], f["sha256"]) for f in listed]
+        record = json.loads((run / RECORD).read_text("utf-8"))
+        checksum = record.pop("sha256", None)
+        sources = {source["sha256"]: source["name"] for source in record["sources"]}
+        if checksum is None and "files" not in record:
+            return RunRecord(sources, None)
+        files = [WrittenFile(f["name"], f["bytes"], f["sha256"]) for f in record["files"]]
     except (LookupError, TypeError, AttributeError):
         raise ValueError(RECORD) from None
-    return RunRecord(sources, None if files is None else {file.name: file for file in files})
+    if checksum != _hash_facts(record):
+        raise ValueError(RECORD)
+    return RunRecord(sources, {file.name: file for file in files})
