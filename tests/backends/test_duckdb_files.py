@@ -89,8 +89,13 @@ async def test_a_column_of_ones_own_catalog_that_no_file_has_is_null_whatever_it
 @pytest.mark.parametrize(
     ("folders", "start", "first"),
     [
-        (["date=2026-07-10", "date=2026-07-12"], "2026-07-08", "2026-07-10"),
-        ([f"{RUN}/date=2026-07-10"], "2026-07-09", "2026-07-10"),
+        (["date=2026-07-10", "date=2026-07-12"], "2026-07-08", "rows 2026-07-10"),
+        ([f"{RUN}/date=2026-07-10"], "2026-07-09", "files 2026-07-10"),
+        ([f"{RUN}/date=2026-07-09", "date=2026-07-10"], "2026-07-08", "rows 2026-07-09"),
+        (["date=2026-07-11"], "2026-07-09", "rows 2026-07-10"),
+        (["date=2026-07-11"], "2026-07-10", None),
+        (["date=2026-07-09"], "2026-07-08", "rows 2026-07-10"),
+        (["date=2026-07-12"], "2026-07-11", None),
         (["date=2026-07-10"], "2026-07-10", None),
         (["date=2026-07-10"], "2026-07-10T18:00:00", None),
         (["date=2026-07-07", "date=2026-07-10"], "2026-07-08", None),
@@ -100,7 +105,7 @@ async def test_a_column_of_ones_own_catalog_that_no_file_has_is_null_whatever_it
     ],
     ids=str,
 )
-async def test_where_days_have_no_files_the_first_that_has_is_said(
+async def test_the_first_day_of_a_window_is_said_where_it_is_certain(
     write: Write,
     engine: Callable[..., DuckDBBackend],
     make_query: Callable[..., Query],
@@ -108,6 +113,7 @@ async def test_where_days_have_no_files_the_first_that_has_is_said(
     start: str,
     first: str | None,
 ) -> None:
+    """All rows are at noon UTC of the tenth, whatever their folder says in its zone."""
     for folder in folders:
         write([{"InputTokens": 1}], folder=folder)
     time = start if "T" in start else f"{start}T00:00:00"
@@ -116,7 +122,8 @@ async def test_where_days_have_no_files_the_first_that_has_is_said(
         make_query(startTs=f"{time}Z", endTs="2026-07-14T00:00:00Z"), LOCAL
     )
 
-    said = f"the data of this window begin on {first}: it has no files of the days before"
+    missing, _, day = (first or "").partition(" ")
+    said = f"the data of this window begin on {day}: it has no {missing} of the days before"
     assert result.notes == (() if first is None else (said,))
 
 

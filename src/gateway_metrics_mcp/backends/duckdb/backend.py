@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -33,9 +33,11 @@ from gateway_metrics_mcp.backends.duckdb.files import (
 )
 from gateway_metrics_mcp.backends.duckdb.layout import (
     FileVersion,
+    Layout,
     LayoutCache,
     Reading,
     find_asked,
+    find_first_day,
     identify,
 )
 from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables
@@ -321,10 +323,7 @@ class DuckDBBackend(SqlEngine):
             )
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
-        if (first := find_late_start(files, query.start_ts)) is not None:
-            notes += (
-                f"the data of this window begin on {first}: it has no files of the days before",
-            )
+        notes += _note_late_start(cursor, table, layouts, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
 
     def _fetch(
@@ -342,6 +341,24 @@ class DuckDBBackend(SqlEngine):
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
             raise self._refuse_rows(count)
         return replace(result, points=DataPoints(points))
+
+
+def _note_late_start(
+    cursor: duckdb.DuckDBPyConnection, table: Path, layouts: Mapping[str, Layout], query: Query
+) -> tuple[str, ...]:
+    """A note if the first days of the window have no rows for certain, and others have."""
+    late = find_late_start(list(layouts), query.start_ts)
+    if late is None:
+        return ()
+    days, missing = [late.run], "files"
+    if late.near:
+        near = {path: layouts[path] for path in late.near}
+        days.append(find_first_day(cursor, table, near, query.start_ts, query.end_ts))
+        missing = "rows"
+    first = min((day for day in days if day is not None), default=None)
+    if first is None or first <= f"{query.start_ts.date()}" or (late.near and first > late.latest):
+        return ()
+    return (f"the data of this window begin on {first}: it has no {missing} of the days before",)
 
 
 def _make_spill_directory() -> str:

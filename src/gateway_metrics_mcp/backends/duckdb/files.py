@@ -26,6 +26,7 @@ IMPORT_RUN: Final = re.compile(
 )
 """The folder of a run of `import`, with its first and last day; older runs lack the days."""
 
+_RUN: Final = re.compile(rf"/{IMPORT_RUN.pattern}/")
 _LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15")
 _DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
 _LONG_PARTITION: Final = len("date=2026-07-14")
@@ -188,15 +189,32 @@ def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
     return FoundFiles(search.paths, search.describe_unread())
 
 
-def find_late_start(files: Sequence[str], start: datetime) -> str | None:
-    """The first day with a file, if it is after the window's first day; else None.
+@dataclass(frozen=True, slots=True)
+class LateStart:
+    """A window whose first days have no folder."""
 
-    Also None if some file is in no partition by date, so that its days are unknown.
+    run: str | None
+    """The first day in runs of `import`, which are cut at midnight UTC."""
+    near: list[str]
+    """The files of other writers that may hold earlier rows: partitions may be cut at a zone's
+    midnight, so that the rows of a day are in its folder or in one beside it."""
+    latest: str
+    """The last day of which those files would hold the first rows."""
+
+
+def find_late_start(files: Sequence[str], start: datetime) -> LateStart | None:
+    """What is known of a window by its folders, if the first of them is after its first day.
+
+    None if some file is in no partition by date, so that its days are unknown.
     """
-    days = [match[1] for path in files if (match := _DAY.search(path))]
-    if not days or len(days) < len(files):
+    days = {path: match[1] for path in files if (match := _DAY.search(path))}
+    first = min(days.values(), default="")
+    if len(days) < len(files) or first <= f"{start.date()}":
         return None
-    return min(days) if min(days) > f"{start.date()}" else None
+    latest = f"{datetime.fromisoformat(first).date() + timedelta(days=1)}"
+    runs = {path for path in days if _RUN.search(path)}
+    near = [path for path, day in days.items() if day <= latest and path not in runs]
+    return LateStart(min((days[path] for path in runs), default=None), near, latest)
 
 
 class _Search:

@@ -410,6 +410,24 @@ class Reading:
             )
 
 
+def find_first_day(
+    cursor: duckdb.DuckDBPyConnection,
+    table: Path,
+    files: Mapping[str, Layout],
+    start: datetime,
+    end: datetime,
+) -> str | None:
+    """The UTC day of the files' first row in [start, end); None if there is none."""
+    reading = Reading(cursor, table, {TIME_COLUMN: "TIMESTAMPTZ"}, files)
+    time = quote_identifier(TIME_COLUMN)
+    ((day,),) = cursor.execute(
+        f"{reading.clause} SELECT CAST(CAST(min({time}) AS DATE) AS VARCHAR) FROM {FILES}"
+        f" WHERE {time} >= $start AND {time} < $end",
+        {**reading.parameters, "start": start, "end": end},
+    ).fetchall()
+    return None if day is None else str(day)
+
+
 def _source(parameter: str, stored: Sequence[StoredColumn | None]) -> str:
     has_bytes = any(column is not None and "BLOB" in column.type for column in stored)
     bytes_ = ", binary_as_string = true" if has_bytes else ""
