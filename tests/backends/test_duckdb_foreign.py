@@ -378,3 +378,22 @@ async def test_a_list_or_map_in_a_folder_name_is_refused(ask: Ask, write: Write)
 
     with pytest.raises(EngineError, match="give Teams a value that is unclear or not"):
         await ask(groupBy=["team"])
+
+
+async def test_no_message_shows_the_values_of_folder_names_which_may_be_users(
+    ask: Ask, write: Write, data: Path, write_select: Write
+) -> None:
+    folder = "CreatedBySubjectSlug=alice%40example.com/date=2026-07-10/Teams=secret"
+    write([{"InputTokens": "many"}], folder=folder, types={"InputTokens": "VARCHAR"})
+    shown = "CreatedBySubjectSlug=…/date=2026-07-10/Teams=…/part-0.parquet"
+
+    for question in ({"aggregations": ["sum inputTokens"]}, {"groupBy": ["team"]}):
+        with pytest.raises(EngineError) as caught:
+            await ask(**question)
+        assert shown in str(caught.value)
+        assert "alice" not in str(caught.value)
+    write_select(data, "SELECT 1 AS other", folder=folder, name="untimed.parquet")
+    (data / TABLE / folder / "broken.parquet").write_bytes(b"")
+    with pytest.raises(EngineError) as caught:
+        await ask()
+    assert "alice" not in str(caught.value)

@@ -27,6 +27,7 @@ IMPORT_RUN: Final = re.compile(
 """The folder of a run of `import`, with its first and last day; older runs lack the days."""
 
 _RUN: Final = re.compile(rf"/{IMPORT_RUN.pattern}/")
+_FOLDER_VALUE: Final = re.compile(r"\b(?!date=)([^/=]+)=[^/]+(?=/|$)")
 _LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15")
 _DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
 _LONG_PARTITION: Final = len("date=2026-07-14")
@@ -299,7 +300,7 @@ class _Search:
         return sorted(name for name in names if self._window.may_need(name, is_run=is_run))
 
     def _count(self, paths: Sequence[str]) -> str:
-        shown = quote(os.path.relpath(paths[0], self._table))
+        shown = show_path(paths[0], self._table)
         count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
         is_or_are = "are" if len(paths) > 1 else "is"
         return f"{count} in the folder of {self._table.name}, such as {shown}, {is_or_are}"
@@ -307,9 +308,16 @@ class _Search:
     def _unusable(self, reason: str, path: str) -> EngineError:
         """The error, with the path below the table's folder; the log has the whole one."""
         logger.warning("%s %s", path, reason)
-        inner = os.path.relpath(path, self._table)
-        shown = "" if inner == os.curdir else f": {quote(inner)}"
+        shown = "" if path == str(self._table) else f": {show_path(path, self._table)}"
         return EngineError(f"a folder or file of {self._table.name} {reason}{shown}")
+
+
+def show_path(path: str, table: Path) -> str:
+    """A path for a message, below the table's folder.
+
+    The values of folder names are left out: they may be the names of users (`--hide-emails`).
+    """
+    return quote(_FOLDER_VALUE.sub(r"\1=…", os.path.relpath(path, table)))
 
 
 def is_parquet_name(name: str) -> bool:
@@ -393,7 +401,7 @@ def describe_damage(table: Path, paths: Sequence[str], said: str) -> str | None:
         found = [(path, "is damaged (the log has the details)") for path in paths if path in said]
     if not found:
         return None
-    shown = [f"{quote(os.path.relpath(path, table))} {why}" for path, why in found[:_MOST_SHOWN]]
+    shown = [f"{show_path(path, table)} {why}" for path, why in found[:_MOST_SHOWN]]
     rest = f", and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
     return f"{'; '.join(shown)}{rest}"
 

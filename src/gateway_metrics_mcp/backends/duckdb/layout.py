@@ -7,6 +7,7 @@ does not depend on its neighbours. `import` reads columns by the same SQL.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -29,9 +30,12 @@ from gateway_metrics_mcp.backends.duckdb.dialect import (
     StoredColumn,
     read_as,
 )
+from gateway_metrics_mcp.backends.duckdb.files import show_path
 from gateway_metrics_mcp.backends.sql.dialect import INTEGERS, TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.query import quote
+
+logger = logging.getLogger(__name__)
 
 _MOST_SHOWN: Final = 3
 _MOST_KNOWN: Final = 100_000
@@ -367,6 +371,7 @@ class Reading:
             text = read_folder_value(value)
             return None if text is None else _parse(text, self._columns[name])
         except ValueError:
+            logger.warning("%s: %s cannot be %s", path, name, value)
             self._add(
                 f"the folder names of {self._shown(path)} give {name} a value that is unclear or"
                 f" not {ALLOWED[self._columns[name]]}"
@@ -375,7 +380,7 @@ class Reading:
 
     def _shown(self, path: str) -> str:
         """A file's name for a message, below the table's directory."""
-        return quote(os.path.relpath(path, self._table))
+        return show_path(path, self._table)
 
     def _add(self, problem: str) -> None:
         self._problems[problem] = None
