@@ -63,6 +63,8 @@ class HttpServer:
     holding: threading.Event = field(default_factory=threading.Event)
     hidden: str | None = None
     """A word of the statements that the user may not run."""
+    has_final: bool = True
+    """Whether its shards know FINAL."""
     deaf_to: int = 0
     """Kills that come too early: the server does not know the query yet."""
     waiting: dict[str, anyio.Event] = field(default_factory=dict)
@@ -92,6 +94,8 @@ class HttpServer:
             return PlainTextResponse("")
         if self.hidden is not None and self.hidden in asked.text.split():
             return _error(497, f"reader: Not enough privileges on {self.hidden}", 403)
+        if asked.settings.get("final") == "1" and not self.has_final:
+            return _error(181, "Storage MergeTree doesn't support FINAL. (ILLEGAL_FINAL)", 500)
         if self.is_held and asked.is_question:
             killed = self.waiting[asked.query_id] = anyio.Event()
             self.held += 1

@@ -177,6 +177,23 @@ async def test_types_whose_values_are_the_published_ones_are_read(
     assert [[*row.values()][first] for row in rows] == [expected]
 
 
+@pytest.mark.parametrize("type_", ["Decimal(9, 1)", "Decimal(38, 18)", "Decimal(76, 30)"])
+async def test_a_decimal_compares_as_the_nearest_double(
+    database: Run, insert: Insert, answer: Answer, type_: str
+) -> None:
+    database(f"CREATE TABLE TABLE_ (CreatedAt DateTime, CostInUSD {type_}) ENGINE = Memory")
+    insert(f"VALUES ({NOON}, '0.1'), ({NOON}, '0.3')")
+
+    for operator, value, found in (
+        ("BETWEEN", [0.1, 0.1], 0.1),
+        ("BETWEEN", [0.3, 1], 0.3),
+        ("LESS_THAN", 0.3, 0.1),
+    ):
+        filters = [("costInUSD", operator, value)]
+        _, rows = await answer(filters=filters, aggregations=["p50 costInUSD"])
+        assert rows == [{"total": 1, "p50CostInUSD": found}]
+
+
 async def test_decimal_costs_are_added_exactly_and_compare_with_numbers(
     database: Run, insert: Insert, answer: Answer
 ) -> None:

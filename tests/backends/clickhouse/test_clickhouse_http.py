@@ -125,7 +125,6 @@ async def test_a_question_is_one_read_only_statement_with_limits_and_bound_value
     }
     usual = ("date_time_input_format", "cast_string_to_dynamic_use_inference")
     assert {k: v for k, v in asked.settings.items() if k not in usual} == {
-        "final": "1",
         "max_execution_time": "7.5",
         "max_memory_usage": "1610612736",
         "max_result_rows": "51",
@@ -144,6 +143,20 @@ async def test_a_user_who_may_not_read_the_tables_engines_is_answered(
     assert result.column("total") == (1,)
     assert result.notes == ()  # `final` is set nevertheless
     assert site.questions[-1].settings["final"] == "1"
+
+
+async def test_shards_that_know_no_final_are_asked_without_it(
+    site: Any, connect: Open, fill: Fill, make_query: Make, at: Callable[[str], Any]
+) -> None:
+    fill(TABLE, ["CreatedAt"], [{"CreatedAt": at(NOON)}])
+    site.hidden, site.has_final = "system.tables", False  # as those of 24.3 behind Distributed
+    backend = connect()
+
+    for _ in "ab":
+        assert (await backend.query(make_query(), LOCAL)).column("total") == (1,)
+
+    tried = [asked.settings.get("final") for asked in site.questions]
+    assert tried == ["1", None, None]
 
 
 async def test_many_questions_at_once_get_each_its_own_answer(

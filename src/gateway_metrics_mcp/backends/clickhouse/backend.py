@@ -28,7 +28,11 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 from gateway_metrics_mcp.backends.clickhouse.address import Address
 from gateway_metrics_mcp.backends.clickhouse.columns import precision, scale
 from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
-from gateway_metrics_mcp.backends.clickhouse.errors import UNKNOWN_IDENTIFIER, translate
+from gateway_metrics_mcp.backends.clickhouse.errors import (
+    ILLEGAL_FINAL,
+    UNKNOWN_IDENTIFIER,
+    translate,
+)
 from gateway_metrics_mcp.backends.clickhouse.stored import StoredTable, describe, is_used
 from gateway_metrics_mcp.backends.clickhouse.undecoded import refuse_bytes
 from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
@@ -234,12 +238,33 @@ class ClickHouseBackend(SqlEngine):
         limits = self._limits(client)
         stored = self._stored(client, table, limits)
         stored.refuse_engine()
+        try:
+            return self._ask(call, client, query, caller, stored, limits)
+        except Error as error:
+            if error.code != ILLEGAL_FINAL or not stored.has_final:
+                raise
+        # Shards of an older server refuse FINAL where ours passes it over: nothing merges there.
+        stored = replace(stored, has_final=False)
+        self._tables[table] = (time.monotonic(), stored)
+        return self._ask(call, client, query, caller, stored, limits)
+
+    def _ask(
+        self,
+        call: _Call,
+        client: Client,
+        query: Query,
+        caller: Caller,
+        stored: StoredTable,
+        limits: dict[str, str],
+    ) -> Result:
         merges = _merges(client, stored)
         reading = self._read_as_published(stored, query, caller, merges)
         statement = reading.statement
         dialect = self._dialect
         parameters = {n: dialect.parameter(v) for n, v in reading.parameters.items()}
         settings = {"query_id": call.query_id, **limits}
+        if merges == "by setting":
+            settings |= _allowed(client, _FINAL)
         most = _allowed(client, {"max_result_rows": str(self._row_cap + 1)})
         if call.is_cancelled:
             raise InternalError("cancelled")
@@ -255,7 +280,7 @@ class ClickHouseBackend(SqlEngine):
             again = client.query(statement.text, parameters, settings | most, query_formats=formats)
             return again.result_rows
 
-        refuse_bytes(result, table, 0 if query.interval is None else 1, ask_bytes)
+        refuse_bytes(result, stored.name, 0 if query.interval is None else 1, ask_bytes)
         return replace(result, notes=(*result.notes, *reading.notes))
 
     def _open(self) -> Client:
@@ -345,7 +370,7 @@ class ClickHouseBackend(SqlEngine):
         own = client.server_settings.get("readonly")
         if own is not None and own.value != "0":
             del wanted["readonly"]  # a read-only profile cannot be changed, not even to this
-        return _allowed(client, wanted | _FINAL)
+        return _allowed(client, wanted)
 
     def _kill(self, call: _Call) -> None:
         """Ask the server to kill the query, which also ends its thread's wait."""
@@ -368,10 +393,10 @@ def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:
 
 def _merges(client: Client, stored: StoredTable) -> Merges:
     """How rows count once that ClickHouse has yet to merge, as far as the profile allows it."""
+    if not stored.may_merge:
+        return "not needed"
     if all(_is_set(client, name, value) for name, value in _FINAL.items()):
         return "by setting"
-    if stored.is_known and not stored.is_merging:
-        return "not needed"
     return "by keyword" if stored.is_itself_merging else "not allowed"
 
 

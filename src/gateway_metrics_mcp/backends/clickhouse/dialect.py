@@ -56,6 +56,7 @@ class ClickHouseDialect:
 
     def __init__(self, scales: Mapping[str, int] | None = None) -> None:
         self._scales = scales or {}
+        self._decimals = {_read_decimal(column): column for column in self._scales}
 
     def source(self, database: str, table: str) -> str:
         """The qualified name of a table."""
@@ -89,8 +90,8 @@ class ClickHouseDialect:
         return f"{{{name}:{'Float64' if isinstance(value, float) else 'String'}}}"
 
     def finite(self, number: str) -> str:
-        if number in self._scales:  # a Decimal always is
-            return number
+        if number in self._scales:
+            return _read_decimal(number)
         # Adding 0 turns -0 into 0, which ClickHouse would otherwise group apart.
         return f"if(isFinite({number}), {number} + 0., NULL)"
 
@@ -105,8 +106,8 @@ class ClickHouseDialect:
             return f"count({value})"
         if function == "countDistinct":
             return f"uniqExact({value})"  # uniq is approximate (R13)
-        if value in self._scales:
-            return self._aggregate_decimal(function, value)
+        if value in self._decimals:
+            return self._aggregate_decimal(function, self._decimals[value])
         if is_integer and function in ("sum", "avg"):
             total = f"sumOrNull(toInt128({value}))"  # 64 bits wrap around silently
             return total if function == "sum" else f"{total} / count({value})"
@@ -116,11 +117,9 @@ class ClickHouseDialect:
     def _aggregate_decimal(self, function: Function, value: str) -> str:
         """A Decimal's aggregate, exact until it becomes the nearest double (R22)."""
         wide = f"toDecimal256({value}, {self._scales[value]})"  # 128 bits wrap around silently
-        # By its text: the direct conversion divides two doubles, and rounds each.
         if function == "avg":
-            return f"toFloat64(toString(sumOrNull({wide}))) / count({value})"
-        number = wide if function == "sum" else value
-        return f"toFloat64(toString({function}OrNull({number})))"
+            return f"{_read_decimal(f'sumOrNull({wide})')} / count({value})"
+        return _read_decimal(f"{function}OrNull({wide if function == 'sum' else value})")
 
     def bucket(self, interval: Interval) -> str:
         # Integer arithmetic (R4), because toStartOfInterval restarts 5 or 36 hours at midnight.
@@ -162,3 +161,8 @@ class ClickHouseDialect:
 
     def distinct_teams(self) -> str:
         return f"uniqExactArray({_TEAMS})"
+
+
+def _read_decimal(number: str) -> str:
+    """The nearest double, by its text: the direct conversion divides two doubles, each rounded."""
+    return f"toFloat64(toString({number}))"

@@ -29,6 +29,7 @@ from gateway_metrics_mcp.errors import (
 logger = logging.getLogger(__name__)
 
 UNKNOWN_IDENTIFIER: Final = 47
+ILLEGAL_FINAL: Final = 181
 
 _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]] = (
     (

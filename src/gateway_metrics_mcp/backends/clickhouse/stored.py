@@ -53,6 +53,8 @@ class StoredTable:
     """The engines of the table and of those it reads, as far as the user may see them."""
     is_known: bool = True
     """Whether the user may see the table's own engine."""
+    has_final: bool = True
+    """Whether FINAL can be asked of it, as far as was tried."""
     sharding: str = ""
     """What spreads the rows of a Distributed table over shards."""
 
@@ -60,6 +62,14 @@ class StoredTable:
     def is_merging(self) -> bool:
         """Whether ClickHouse has yet to drop rows, as far as is known."""
         return any(_kind_of(engine) in _MERGING for engine in self.engines.values())
+
+    @property
+    def may_merge(self) -> bool:
+        """Whether it may have such rows, as far as is known."""
+        own = self.engines.get(self.name, "")
+        is_plain = _ENGINE.fullmatch(own) or own in ("Memory", "Log", "TinyLog", "StripeLog")
+        is_seen_through = own == "Distributed" and len(self.engines) > 1
+        return self.has_final and (self.is_merging or not (is_plain or is_seen_through))
 
     @property
     def is_itself_merging(self) -> bool:
