@@ -332,6 +332,30 @@ async def test_parquet_in_a_folder_that_is_no_table_is_said(
     assert stray.startswith('the folder "traffic" has Parquet files, but is named like no table:')
 
 
+async def test_tables_one_folder_too_deep_are_said(data: Path, write: Write, tell: Tell) -> None:
+    write([{}])
+    (data / "prod").mkdir()
+    (data / TABLE).rename(data / "prod" / TABLE)
+
+    _, stray = (await tell()).notes
+
+    assert stray.startswith('the folder "prod" has folders of tables, which are not read there: is')
+
+
+async def test_an_iceberg_warehouse_is_said_by_its_format(
+    data: Path, write: Write, tell: Tell
+) -> None:
+    write([{}], folder="data")
+    (data / "default").mkdir()
+    table = (data / TABLE).rename(data / "default" / TABLE)
+    (table / "metadata").mkdir()
+    (table / "metadata" / "00000-1.metadata.json").touch()
+
+    _, stray = (await tell()).notes
+
+    assert stray.startswith('the folder "default" is or has an Iceberg table (it has metadata/')
+
+
 async def test_check_says_once_what_is_read_for_no_datasource(
     data: Path, tmp_path: Path, write: Write, write_rows: Write
 ) -> None:

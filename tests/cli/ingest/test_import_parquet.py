@@ -156,3 +156,17 @@ def test_a_folder_name_whose_value_is_unclear_is_refused_unless_the_flags_give_i
     assert refused.code == 1
     assert "give ModelName a value that is unclear" in refused.err
     assert data.rows('"ModelName"') == [("openai/gpt-4o",)]
+
+
+def test_files_of_a_table_with_a_log_are_refused(data: Data, parquet: Write) -> None:
+    lake = parquet('1 AS "InputTokens"').rename(data.path.with_name("part-0.parquet"))
+    table = data.path.with_name("lake")
+    (table / "_delta_log").mkdir(parents=True)
+    (table / "ModelName=a").mkdir()
+    lake = lake.rename(table / "ModelName=a" / lake.name)
+
+    done = data.bring(lake)
+
+    assert done.code == 1
+    assert f"{table} is a Delta table (it has _delta_log): its log says which" in done.err
+    assert data.files() == {}

@@ -46,6 +46,10 @@ _LOGS: Final = {
     "_delta_log": "a Delta table",
     ".hoodie": "a Hudi table",
 }
+EXPORT_FIRST: Final = (
+    "Write its current rows to plain Parquet (docs/engine.md), and make that the table's folder, or"
+    " `gateway-metrics-mcp import` it"
+)
 _LOG_NAMES: Final = frozenset({*_LOGS, "metadata", "manifest"})
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _MOST_SHOWN: Final = 3
@@ -359,36 +363,35 @@ def refuse_table_format(names: Iterable[str], folder: str, shown: str) -> None:
     Raises:
         EngineError: if it is one of Delta, Iceberg, Hudi or Paimon.
     """
-    if _LOG_NAMES.isdisjoint(names):
-        return
-    format_, log = _recognise(set(names), folder)
+    format_ = recognise_table_format(names, folder)
     if format_ is None:
         return
-    logger.warning("%s is %s (%s)", folder, format_, log)
+    logger.warning("%s is %s", folder, format_)
     raise EngineError(
-        f"the folder of {shown} is {format_} (it has {log}), whose log says which files count and"
-        " may keep values outside them: it is not read, as sums over all files would be wrong."
-        " Write its current rows to plain Parquet in a folder of their own (docs/engine.md), or"
-        " bring them in with `gateway-metrics-mcp import`"
+        f"the folder of {shown} is {format_}, whose log says which files count: it is not read, as"
+        f" sums over all of them would be wrong. {EXPORT_FIRST}"
     )
 
 
-def _recognise(names: set[str], folder: str) -> tuple[str | None, str]:
-    """The table format of a folder, and what shows it."""
+def recognise_table_format(names: Iterable[str], folder: str) -> str | None:
+    """The table format of a folder with these names, and what shows it."""
+    if _LOG_NAMES.isdisjoint(names):
+        return None
+    found = set(names)
     for log, format_ in _LOGS.items():
-        if log in names:
-            return format_, log
-    if "metadata" in names:
+        if log in found:
+            return f"{format_} (it has {log})"
+    if "metadata" in found:
         path = os.path.join(folder, "metadata")  # noqa: PTH118 - likewise
         try:
             inner = os.listdir(path)  # noqa: PTH208 - likewise
         except OSError:
             inner = []
         if any(".metadata.json" in name for name in inner):
-            return "an Iceberg table", "metadata/*.metadata.json"
-    if names >= {"snapshot", "schema", "manifest"}:
-        return "a Paimon table", "snapshot and manifest"
-    return None, ""
+            return "an Iceberg table (it has metadata/*.metadata.json)"
+    if found >= {"snapshot", "schema", "manifest"}:
+        return "a Paimon table (it has snapshot and manifest)"
+    return None
 
 
 def describe_damage(table: Path, paths: Sequence[str], said: str) -> str | None:
@@ -398,7 +401,9 @@ def describe_damage(table: Path, paths: Sequence[str], said: str) -> str | None:
     """
     found = [(path, reason) for path in paths if (reason := _find_damage(path)) is not None]
     if not found:
-        found = [(path, "is damaged (the log has the details)") for path in paths if path in said]
+        reason = "is encrypted" if "encrypted" in said else "is damaged (the log has the details)"
+        # Some messages name no file.
+        found = [(path, reason) for path in paths if path in said or len(paths) == 1]
     if not found:
         return None
     shown = [f"{show_path(path, table)} {why}" for path, why in found[:_MOST_SHOWN]]

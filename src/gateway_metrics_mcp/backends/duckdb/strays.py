@@ -9,7 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from gateway_metrics_mcp.backends.duckdb.files import is_parquet_name, read_ends
+from gateway_metrics_mcp.backends.duckdb.files import (
+    EXPORT_FIRST,
+    is_parquet_name,
+    read_ends,
+    recognise_table_format,
+)
 from gateway_metrics_mcp.query import Catalog, quote
 from gateway_metrics_mcp.query.suggestions import closest_matches, fold
 
@@ -45,6 +50,13 @@ def find_strays(directory: Path, tables: Mapping[str, str]) -> Iterator[str]:
         meant = _guess_table(name, tables)
         if meant is not None:
             yield f"the folder {quote(name)} is read for no datasource: did you mean {meant}?"
+        elif (format_ := _find_table_format(directory / name)) is not None:
+            yield f"the folder {quote(name)} is or has {format_}, which is not read. {EXPORT_FIRST}"
+        elif any((directory / name / table).is_dir() for table in known):
+            yield (
+                f"the folder {quote(name)} has folders of tables, which are not read there: is it"
+                " the directory that --backend should name?"
+            )
         elif _has_parquet(directory / name):
             yield (
                 f"the folder {quote(name)} has Parquet files, but is named like no table:"
@@ -59,6 +71,14 @@ def _guess_table(name: str, tables: Mapping[str, str]) -> str | None:
             return table
     near = closest_matches(name, set(tables.values()))
     return near[0] if near else None
+
+
+def _find_table_format(folder: Path) -> str | None:
+    """The first table format at a folder or not far below it."""
+    for path, folders, names in islice(os.walk(folder), _MOST_LOOKED_AT):
+        if (format_ := recognise_table_format([*folders, *names], path)) is not None:
+            return format_
+    return None
 
 
 def _has_parquet(folder: Path) -> bool:

@@ -7,6 +7,7 @@ import glob
 import gzip
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from typing import Final, Literal
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import StoredColumn, read_as
+from gateway_metrics_mcp.backends.duckdb.files import EXPORT_FIRST, recognise_table_format
 from gateway_metrics_mcp.backends.duckdb.layout import (
     Schema,
     read_folder_value,
@@ -37,6 +39,8 @@ _FORMATS: Final[dict[str, Format]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+_MOST_PARENTS: Final = 6
+"""How far above a file a table's log is looked for: partitions can be nested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,27 @@ def find_sources(patterns: Iterable[str], format_: Format | None) -> list[Source
         if not found:
             raise SettingsError(f"there is no file {pattern}")
         paths.update(dict.fromkeys(found))
-    return [_read_source(path, format_) for path in paths]
+    sources = [_read_source(path, format_) for path in paths]
+    _refuse_table_formats(source.path for source in sources if source.format == "parquet")
+    return sources
+
+
+def _refuse_table_formats(paths: Iterable[Path]) -> None:
+    """Refuse files of Delta and the like, of which only the table's log knows which count.
+
+    Raises:
+        SettingsError: that names the table.
+    """
+    folders = (folder for path in paths for folder in path.resolve().parents[:_MOST_PARENTS])
+    for folder in dict.fromkeys(folders):
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - names alone
+        except OSError:
+            continue
+        if (found := recognise_table_format(names, str(folder))) is not None:
+            raise SettingsError(
+                f"{folder} is {found}: its log says which of its files count. {EXPORT_FIRST}"
+            )
 
 
 def _match(pattern: Path) -> list[str]:
