@@ -28,6 +28,7 @@ _MERGING: Final = ("Replacing", "Collapsing", "VersionedCollapsing", "Coalescing
 _REDUCING: Final = ("Summing", "Aggregating", "Graphite")
 """Engines that make one row of several, after which calls cannot be counted."""
 _ENGINE: Final = re.compile(r"(?:Replicated|Shared)?(\w*?)MergeTree")
+_READ: Final = re.compile(r"Read(From|Nothing)")
 _LEAF: Final = re.compile(r"ReadFromMergeTree \((.+)\)")
 _DISTRIBUTED: Final = re.compile(
     r"Distributed\('(?:[^'\\]|\\.)*', '((?:[^'\\]|\\.)*)', '((?:[^'\\]|\\.)*)'(?:, (.*))?\)"
@@ -51,8 +52,8 @@ class StoredTable:
     """Each column that can be read, with its type."""
     engines: Mapping[str, str] = field(default_factory=dict)
     """The engines of the table and of those it reads, as far as the user may see them."""
-    is_known: bool = True
-    """Whether the user may see the table's own engine."""
+    is_seen: bool = False
+    """Whether the user may see the engines of all that a query reads."""
     has_final: bool = True
     """Whether FINAL can be asked of it, as far as was tried."""
     sharding: str = ""
@@ -66,10 +67,7 @@ class StoredTable:
     @property
     def may_merge(self) -> bool:
         """Whether it may have such rows, as far as is known."""
-        own = self.engines.get(self.name, "")
-        is_plain = _ENGINE.fullmatch(own) or own in ("Memory", "Log", "TinyLog", "StripeLog")
-        is_seen_through = own == "Distributed" and len(self.engines) > 1
-        return self.has_final and (self.is_merging or not (is_plain or is_seen_through))
+        return self.has_final and (self.is_merging or not self.is_seen)
 
     @property
     def is_itself_merging(self) -> bool:
@@ -234,7 +232,8 @@ def _with_engines(run: Run, stored: StoredTable, database: str, source: str) -> 
     try:
         # Of one column: the user's rights may not cover each.
         plan = run(f"EXPLAIN SELECT {time} FROM {source}", None)
-        leaves = [found[1].replace("`", "") for row in plan if (found := _LEAF.search(row[0]))]
+        reads = [row[0] for row in plan if _READ.search(row[0])]
+        leaves = [found[1].replace("`", "") for row in reads if (found := _LEAF.search(row))]
         rows = run(_TABLES, {"names": [own, *leaves]})
         spread = [found for row in rows if (found := _DISTRIBUTED.match(row[2]))]
         beneath = [f"{found[1] or database}.{found[2]}" for found in spread]
@@ -242,10 +241,17 @@ def _with_engines(run: Run, stored: StoredTable, database: str, source: str) -> 
             rows = [*rows, *run(_TABLES, {"names": beneath})]
     except ClickHouseError as error:
         logger.info("the engine of %s is unknown: %s", stored.name, error)
-        return replace(stored, is_known=False)
-    engines = {row[0].removeprefix(f"{database}."): row[1] for row in rows}
+        return stored
+    seen = {row[0]: row[1] for row in rows}
+    # An empty table is not in the plan: then only its own engine tells.
+    is_seen = (
+        seen.get(own, "").endswith(("MergeTree", "Memory", "Log"))
+        or (bool(beneath) and all(name in seen for name in beneath))
+        or (bool(reads) and len(reads) == len(leaves) and all(name in seen for name in leaves))
+    )
+    engines = {name.removeprefix(f"{database}."): engine for name, engine in seen.items()}
     sharding = next((found[3] or "" for found in spread), "")
-    return replace(stored, engines=engines, is_known=stored.name in engines, sharding=sharding)
+    return replace(stored, engines=engines, is_seen=is_seen, sharding=sharding)
 
 
 def _kind_of(engine: str) -> str:
