@@ -122,13 +122,38 @@ async def test_a_directory_that_loses_all_its_tables_is_an_error(
     assert await ask(backend) == ONE
 
 
-async def test_a_directory_that_loses_one_of_its_tables_has_no_rows_of_it(
-    ask: Ask, write: Write, data: Path, backend: DuckDBBackend
+@pytest.mark.parametrize("is_empty", [False, True], ids=["renamed", "unmounted"])
+async def test_a_table_that_goes_is_an_error_for_its_questions_alone(
+    ask: Ask, write: Write, data: Path, backend: DuckDBBackend, *, is_empty: bool
 ) -> None:
     write([{}])
     write([{}], table="gateway_mcp_metrics")
     assert await ask(backend) == ONE
 
-    shutil.rmtree(data / TABLE)
+    aside = rename(data / TABLE, empty=is_empty)
+    with pytest.raises(EngineError, match=f"the folder of {TABLE} has gone") as gone:
+        await ask(backend)
+    assert await ask(backend, datasource="mcpMetrics") == ONE
+    bring_back(aside, data / TABLE)
+
+    assert str(data) not in str(gone.value)
+    assert await ask(backend) == ONE
+
+
+async def test_a_table_that_was_never_there_is_merely_absent(
+    ask: Ask, write: Write, backend: DuckDBBackend
+) -> None:
+    write([{}])
+
+    assert await ask(backend, datasource="mcpMetrics") == [{"total": 0}]
+
+
+async def test_a_table_whose_files_are_removed_has_no_rows(
+    ask: Ask, write: Write, backend: DuckDBBackend
+) -> None:
+    file = write([{}])
+    assert await ask(backend) == ONE
+
+    file.unlink()
 
     assert await ask(backend) == [{"total": 0}]

@@ -252,6 +252,7 @@ class DuckDBBackend(SqlEngine):
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         found = find_files(table, query.start_ts, end)
         self._presence.check()
+        self._presence.check_table(table.name, is_empty=found.is_empty)
         version = identify(found.paths)
         if version is None or not (self._cache.is_on and found.paths):
             return self._read(cursor, query, end, found, version, caller)

@@ -104,6 +104,8 @@ class Presence:
         self._identity = _identify(directory.stat())
         self._seen: frozenset[str] = frozenset()
         """The tables that it had."""
+        self._folders: dict[str, tuple[int, int]] = {}
+        """The identities of tables' folders with anything in them."""
 
     def check(self) -> None:
         """Check that the directory is there; call it after listing what is in it.
@@ -134,6 +136,28 @@ class Presence:
             logger.warning("%s has no table any more", self._directory)
             raise EngineError(_LOST)
         self._seen = present
+
+    def check_table(self, table: str, *, is_empty: bool) -> None:
+        """Check that a table's folder has not gone, nor become another that is empty.
+
+        Raises:
+            EngineError: if it has.
+        """
+        before = self._folders.get(table)
+        try:
+            identity = _identify((self._directory / table).stat())
+        except OSError:
+            identity = None
+        if identity is not None and not (is_empty and identity != before):
+            if not is_empty:
+                self._folders[table] = identity
+        elif before is not None:
+            logger.warning("%s had the folder %s, which has gone", self._directory, table)
+            raise EngineError(
+                f"the folder of {table} has gone from the data directory (renamed, removed or no"
+                " longer mounted): its rows cannot be counted until it is back, or the server is"
+                " restarted"
+            )
 
 
 def _identify(found: os.stat_result) -> tuple[int, int]:
@@ -171,6 +195,8 @@ class FoundFiles:
 
     paths: list[str]
     notes: tuple[str, ...] = ()
+    is_empty: bool = False
+    """Whether the table's folder has nothing in it."""
 
 
 def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
@@ -191,7 +217,7 @@ def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
     )
     search = _Search(table, window)
     search.enter(str(table), is_run=False)
-    return FoundFiles(search.paths, search.describe_unread())
+    return FoundFiles(search.paths, search.describe_unread(), search.is_empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +258,7 @@ class _Search:
         self._foreign: list[str] = []
         self._copies: list[str] = []
         self._has_sink_log = False
+        self.is_empty = False
 
     def enter(self, folder: str, *, is_run: bool) -> None:
         """Take a folder's files, then enter its folders."""
@@ -299,6 +326,8 @@ class _Search:
             return []
         except OSError as error:
             raise self._unusable("cannot be listed", folder) from error
+        if not names and folder == str(self._table):
+            self.is_empty = True
         refuse_table_format(names, folder, self._table.name)
         self._has_sink_log = self._has_sink_log or "_spark_metadata" in names
         return sorted(name for name in names if self._window.may_need(name, is_run=is_run))
