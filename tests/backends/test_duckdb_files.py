@@ -96,6 +96,7 @@ async def test_a_column_of_ones_own_catalog_that_no_file_has_is_null_whatever_it
         (["date=2026-07-11"], "2026-07-10", None),
         (["date=2026-07-09"], "2026-07-08", "rows 2026-07-10"),
         (["date=2026-07-12"], "2026-07-11", None),
+        (["date=2026-07-15"], "2026-07-08", None),
         (["date=2026-07-10"], "2026-07-10", None),
         (["date=2026-07-10"], "2026-07-10T18:00:00", None),
         (["date=2026-07-07", "date=2026-07-10"], "2026-07-08", None),

@@ -37,7 +37,6 @@ from gateway_metrics_mcp.backends.duckdb.layout import (
     LayoutCache,
     Reading,
     find_asked,
-    find_first_day,
     identify,
 )
 from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables
@@ -324,8 +323,33 @@ class DuckDBBackend(SqlEngine):
             )
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
-        notes += _note_late_start(cursor, table, layouts, clipped)
+        notes += self._note_late_start(cursor, table, layouts, version, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
+
+    def _note_late_start(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        table: Path,
+        layouts: Mapping[str, Layout],
+        version: FileVersion | None,
+        query: Query,
+    ) -> tuple[str, ...]:
+        """A note if the first days of the window have no rows for certain, and others have."""
+        late = find_late_start(list(layouts), query.start_ts)
+        if late is None:
+            return ()
+        days, missing = [late.run], "files"
+        latest = f"{(query.end_ts - datetime.resolution).date()}"
+        if late.near:
+            near = {path: layouts[path] for path in late.near}
+            days.append(self._layouts.find_first_day(cursor, table, near, version))
+            missing, latest = "rows", min(latest, late.latest)
+        first = min((day for day in days if day is not None), default="")
+        if not f"{query.start_ts.date()}" < first <= latest:
+            return ()
+        return (
+            f"the data of this window begin on {first}: it has no {missing} of the days before",
+        )
 
     def _fetch(
         self, cursor: duckdb.DuckDBPyConnection, statement: Statement, query: Query
@@ -342,24 +366,6 @@ class DuckDBBackend(SqlEngine):
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
             raise self._refuse_rows(count)
         return replace(result, points=DataPoints(points))
-
-
-def _note_late_start(
-    cursor: duckdb.DuckDBPyConnection, table: Path, layouts: Mapping[str, Layout], query: Query
-) -> tuple[str, ...]:
-    """A note if the first days of the window have no rows for certain, and others have."""
-    late = find_late_start(list(layouts), query.start_ts)
-    if late is None:
-        return ()
-    days, missing = [late.run], "files"
-    if late.near:
-        near = {path: layouts[path] for path in late.near}
-        days.append(find_first_day(cursor, table, near, query.start_ts, query.end_ts))
-        missing = "rows"
-    first = min((day for day in days if day is not None), default=None)
-    if first is None or first <= f"{query.start_ts.date()}" or (late.near and first > late.latest):
-        return ()
-    return (f"the data of this window begin on {first}: it has no {missing} of the days before",)
 
 
 def _make_spill_directory() -> str:

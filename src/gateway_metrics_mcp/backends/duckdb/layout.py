@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_SHOWN: Final = 3
 _MOST_KNOWN: Final = 100_000
+_MOST_FIRST_DAYS: Final = 100
 _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 _IMPORT: Final = "bring the file in with `gateway-metrics-mcp import`"
 _MOST_COLUMNS: Final = 30
@@ -48,7 +49,7 @@ _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 # --- the layouts of files ---
 
 
-FileVersion = tuple[Hashable, ...]
+FileVersion = tuple[tuple[Hashable, ...], ...]
 """What some files are at one time: equal only while none of them changes."""
 
 
@@ -83,6 +84,7 @@ class LayoutCache:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Hashable, Layout]] = {}
         self._schemas: dict[Hashable, Schema] = {}
+        self._first_days: dict[FileVersion, str | None] = {}
         self._lock = Lock()
 
     def find(
@@ -107,6 +109,26 @@ class LayoutCache:
                 with self._lock:
                     self._keep(files, version, found)
         return {path: found[path] for path in files}
+
+    def find_first_day(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        table: Path,
+        files: Mapping[str, Layout],
+        version: FileVersion | None,
+    ) -> str | None:
+        """The UTC day of the first row of some files, found once while they stay as they are.
+
+        `version` is that of these files and of others; None if there is no row.
+        """
+        if version is None:
+            return _find_first_day(cursor, table, files)
+        key = tuple(entry for entry in version if entry[0] in files)
+        if key not in self._first_days:
+            if len(self._first_days) >= _MOST_FIRST_DAYS:
+                self._first_days.clear()
+            self._first_days[key] = _find_first_day(cursor, table, files)
+        return self._first_days[key]
 
     def _keep(
         self, files: Sequence[str], version: FileVersion, found: Mapping[str, Layout]
@@ -415,20 +437,14 @@ class Reading:
             )
 
 
-def find_first_day(
-    cursor: duckdb.DuckDBPyConnection,
-    table: Path,
-    files: Mapping[str, Layout],
-    start: datetime,
-    end: datetime,
+def _find_first_day(
+    cursor: duckdb.DuckDBPyConnection, table: Path, files: Mapping[str, Layout]
 ) -> str | None:
-    """The UTC day of the files' first row in [start, end); None if there is none."""
     reading = Reading(cursor, table, {TIME_COLUMN: "TIMESTAMPTZ"}, files)
-    time = quote_identifier(TIME_COLUMN)
+    first = f"min({quote_identifier(TIME_COLUMN)})"
     ((day,),) = cursor.execute(
-        f"{reading.clause} SELECT CAST(CAST(min({time}) AS DATE) AS VARCHAR) FROM {FILES}"
-        f" WHERE {time} >= $start AND {time} < $end",
-        {**reading.parameters, "start": start, "end": end},
+        f"{reading.clause} SELECT CAST(CAST({first} AS DATE) AS VARCHAR) FROM {FILES}",
+        reading.parameters,
     ).fetchall()
     return None if day is None else str(day)
 
