@@ -23,7 +23,7 @@ from gateway_metrics_mcp.cli.main import main
 from gateway_metrics_mcp.query.vocabulary import API_PATH
 
 DAY: Final = {"startTs": "2026-07-10", "endTs": "2026-07-11"}
-HANGS: Final = "no answer within 1 s: the storage of gateway_model_metrics does not answer"
+HANGS: Final = "no answer within 1 s, and reading gateway_model_metrics cannot be stopped"
 
 
 @pytest.fixture

@@ -145,8 +145,9 @@ class AbandonableThreads:
         """
         if self._stuck[owner] >= MOST_STUCK:
             raise UnavailableError(
-                f"the storage of {owner} does not answer: {self._stuck[owner]} earlier questions"
-                " still wait for it. Ask again when the operator of this server has mended it"
+                f"{self._stuck[owner]} earlier questions about {owner} cannot be stopped: its"
+                " storage may not answer. Ask again when one has ended, or the operator of this"
+                " server has mended the storage"
             )
         job = _Job(work)
         worker = self._idle.pop() if self._idle else _Worker()

@@ -224,8 +224,9 @@ class DuckDBBackend(SqlEngine):
         if not self._threads.is_stuck(table):
             return self._give_up()
         return BackendTimeoutError(
-            f"no answer within {self._timeout_s:g} s: the storage of {table} does not answer, as"
-            " reading it cannot even be interrupted. The operator of this server has to mend it"
+            f"no answer within {self._timeout_s:g} s, and reading {table} cannot be stopped: its"
+            " storage may not answer. Ask for a shorter window; if that does not help, the operator"
+            " of this server has to look at the storage"
         )
 
     async def aclose(self) -> None:
