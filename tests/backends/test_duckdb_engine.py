@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -271,3 +272,21 @@ async def test_closing_twice_is_once_and_a_closed_engine_answers_with_an_error_o
 
     with pytest.raises(GatewayMetricsError, match="closed"):
         await ask(backend)
+
+
+async def test_an_engine_closes_while_a_question_begins(
+    engine: Open, ask: Ask, write: Write
+) -> None:
+    write([{}])
+
+    async def ask_closing(backend: DuckDBBackend) -> None:
+        with suppress(GatewayMetricsError):  # of an engine that is closed
+            await ask(backend)
+
+    for steps in range(40):
+        backend = engine()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask_closing, backend)
+            for _ in range(steps % 8):
+                await anyio.lowlevel.checkpoint()
+            await backend.aclose()

@@ -187,7 +187,7 @@ class DuckDBBackend(SqlEngine):
         except (duckdb.InternalException, duckdb.FatalException):
             if self._connection is connection:  # another query may have reopened it already
                 self._connection = self._connect()
-                connection.close()
+                _close(connection)
             raise
         except asyncio.CancelledError:
             if self._threads.is_stuck(table) and self._connection is connection:
@@ -231,7 +231,7 @@ class DuckDBBackend(SqlEngine):
 
     async def aclose(self) -> None:
         """Close the engine."""
-        self._connection.close()
+        _close(self._connection)
         self._remove_spill()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
@@ -367,6 +367,12 @@ class DuckDBBackend(SqlEngine):
             (count,) = cursor.execute(statement.count_text, statement.parameters).fetchall()[0]
             raise self._refuse_rows(count)
         return replace(result, points=DataPoints(points))
+
+
+def _close(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close it; one that a thread has just begun to use refuses, and goes with that thread."""
+    with suppress(duckdb.ResourceInUseException):
+        connection.close()
 
 
 def _make_spill_directory() -> str:
