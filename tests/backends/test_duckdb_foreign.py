@@ -12,13 +12,19 @@ from typing import Any, Final
 
 import pytest
 
+from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import EngineError
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.result import Result
 
 Row = dict[str, Any]
 Ask = Callable[..., Awaitable[list[Row]]]
 Write = Callable[..., Path]
 Select = Callable[..., Path]
+Open = Callable[..., DuckDBBackend]
+Make = Callable[..., Query]
+Tell = Callable[..., Awaitable[Result]]
 
 TABLE: Final = "gateway_model_metrics"
 FOREIGN: Final = Path(__file__).parent / "foreign"
@@ -34,6 +40,13 @@ def select(data: Path, write_select: Write) -> Select:
         return write_select(data, listed, name=name, **layout)
 
     return write
+
+
+@pytest.fixture
+def tell(engine: Open, make_query: Make) -> Tell:
+    """Ask one engine: the result with its notes."""
+    backend = engine()
+    return lambda **question: backend.query(make_query(**question), LOCAL)
 
 
 @pytest.fixture
@@ -78,6 +91,52 @@ async def test_a_file_without_the_time_and_without_rows_harms_nothing(
     write_select(data, "SELECT 1 AS created_at WHERE false", name="left.parquet")
 
     assert await ask() == [{"total": 1}]
+
+
+async def test_rows_without_a_time_are_said_as_they_are_in_no_window(
+    tell: Tell, write: Write, data: Path, write_select: Write
+) -> None:
+    write([{}], name="right.parquet")
+    write([{"CreatedAt": None}, {}, {"CreatedAt": None}], name="left.parquet")
+    texts = "SELECT unnest(['', '2026-07-10T12:00:00Z']) AS \"CreatedAt\""
+    write_select(data, texts, name="text.parquet")
+
+    first, second = await tell(), await tell()
+
+    assert first.points[0].values == (3,)
+    assert first.notes == (
+        (
+            f'3 rows of 2 files of {TABLE}, such as "left.parquet", have no time in CreatedAt: they'
+            " are in no window, and no question counts them"
+        ),
+    )
+    assert second.notes == first.notes
+
+
+async def test_a_column_that_a_file_spells_in_another_way_is_said_with_the_way_out(
+    tell: Tell, select: Select, write: Write
+) -> None:
+    write([{"ModelName": "right", "InputTokens": 1}], name="right.parquet")
+    for name in ("a.parquet", "b.parquet"):
+        select("'left' AS model_name, 2 AS \"Input-Tokens\", 3 AS input_tokens", name=name)
+    select('2 AS "InputTokens"', folder="model_name=in folder", name="c.parquet")
+
+    result = await tell(groupBy=["modelName"], aggregations=["sum inputTokens"])
+
+    assert result.notes == (
+        (
+            f'2 files of {TABLE}, such as "a.parquet", have no column ModelName but "model_name",'
+            ' and no column InputTokens but "Input-Tokens" and "input_tokens": what they lack reads'
+            " as null. Rename that, or bring the files in with `gateway-metrics-mcp import`, which"
+            " takes --map ModelName=COLUMN,InputTokens=COLUMN"
+        ),
+        (
+            f'1 file of {TABLE}, such as "model_name=…/c.parquet", has no column ModelName but'
+            ' "model_name": what it lacks reads as null. Rename that, or bring the file in with'
+            " `gateway-metrics-mcp import`, which takes --map ModelName=COLUMN"
+        ),
+    )
+    assert (await tell()).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,7 @@ class DuckDBBackend(SqlEngine):
             )
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
+        notes += (*reading.describe_lacking(), *reading.describe_timeless())
         notes += self._note_late_start(cursor, table, layouts, version, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
 

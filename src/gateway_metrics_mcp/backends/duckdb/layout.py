@@ -34,6 +34,7 @@ from gateway_metrics_mcp.backends.duckdb.files import show_path
 from gateway_metrics_mcp.backends.sql.dialect import INTEGERS, TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.query import quote
+from gateway_metrics_mcp.query.suggestions import fold
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +71,14 @@ class Schema:
     columns: dict[str, tuple[StoredColumn, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Layout:
     """A file's schema, and what the names of its folders give, by column in lower case."""
 
     schema: Schema
     folders: Mapping[str, str]
+    timeless: int | None = None
+    """How many of its rows have no time; None until they are counted."""
 
 
 class LayoutCache:
@@ -240,6 +243,9 @@ def read_folder_value(value: str) -> str | None:
 
 # --- the statement ---
 
+_Similar = tuple[tuple[str, tuple[str, ...]], ...]
+"""Columns that a file lacks, each with those of its names that differ by case and signs alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -288,6 +294,78 @@ class Reading:
             nulls = (f"{_null(t)} AS {quote_identifier(n)}" for n, t in columns.items())
             selects = [f"SELECT {', '.join(nulls)} WHERE false"]
         self.clause = f"WITH {FILES} AS NOT MATERIALIZED ({' UNION ALL '.join(selects)})"
+
+    def describe_lacking(self) -> Iterator[str]:
+        """A note on files that spell asked columns in another way, which then read as null."""
+        files = defaultdict[_Similar, list[str]](list)
+        for group in self._groups:
+            of = zip(self._columns, group.stored, strict=True)
+            lacking = [n for n, s in of if s is None and n not in group.in_folders]
+            if not lacking:
+                continue
+            known: dict[Hashable, _Similar] = {}
+            for path, layout in zip(group.paths, group.layouts, strict=True):
+                key = (id(layout.schema), *layout.folders)
+                if key not in known:
+                    known[key] = _find_similar(lacking, layout)
+                files[known[key]].append(path)
+        files.pop((), None)
+        for similar, paths in list(files.items())[:_MOST_SHOWN]:
+            yield self._say_lacking(similar, paths)
+
+    def describe_timeless(self) -> Iterator[str]:
+        """A note on rows without a time, which are in no window."""
+        layouts = {
+            path: layout
+            for group in self._groups
+            for path, layout in zip(group.paths, group.layouts, strict=True)
+        }
+        new = {path: layout for path, layout in layouts.items() if layout.timeless is None}
+        self._count_timeless(new)
+        paths = [path for path, layout in layouts.items() if layout.timeless]
+        if paths:
+            rows = sum(layout.timeless or 0 for layout in layouts.values())
+            have, they_are, them = (
+                ("have", "they are", "them") if rows > 1 else ("has", "it is", "it")
+            )
+            yield (
+                f"{rows} row{'s'[: rows > 1]} of {self._count(paths)} {have} no time in"
+                f" {TIME_COLUMN}: {they_are} in no window, and no question counts {them}"
+            )
+
+    def _count_timeless(self, layouts: Mapping[str, Layout]) -> None:
+        """Count the rows without a time of files that are new; from statistics if they tell."""
+        if not layouts:
+            return
+        reading = Reading(self._cursor, self._table, {TIME_COLUMN: "TIMESTAMPTZ"}, layouts)
+        statement = f"SELECT count(*) FROM {FILES} WHERE {quote_identifier(TIME_COLUMN)} IS NULL"
+        try:
+            self._cursor.execute(f"{reading.clause} {statement}", reading.parameters)
+        except (duckdb.DataError, duckdb.InvalidInputException):  # the question did not need it
+            return
+        ((rows,),) = self._cursor.fetchall()
+        for path, layout in layouts.items():
+            if not rows or len(layouts) == 1:
+                layout.timeless = int(rows)
+            else:
+                self._count_timeless({path: layout})
+
+    def _say_lacking(self, similar: _Similar, paths: Sequence[str]) -> str:
+        said = ", and ".join(
+            f"no column {name} but {' and '.join(map(quote, names))}" for name, names in similar
+        )
+        pairs = ",".join(f"{name}=COLUMN" for name, _ in similar)
+        is_one = len(paths) == 1
+        have, it = ("has", "it lacks") if is_one else ("have", "they lack")
+        return (
+            f"{self._count(paths)} {have} {said}: what {it} reads as null. Rename that, or bring"
+            f" {'the file' if is_one else 'the files'} in with `gateway-metrics-mcp import`, which"
+            f" takes --map {pairs}"
+        )
+
+    def _count(self, paths: Sequence[str]) -> str:
+        count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
+        return f"{count} of {self._table.name}, such as {self._shown(paths[0])},"
 
     def refuse_values(self) -> None:
         """Look for values that cannot be read, after the statement has failed.
@@ -435,6 +513,15 @@ class Reading:
                 f" {_list_first(found, len(timeless))}. Rename the column of the time to"
                 f" {TIME_COLUMN}, or {_IMPORT}, which takes --map {TIME_COLUMN}=COLUMN"
             )
+
+
+def _find_similar(lacking: Sequence[str], layout: Layout) -> _Similar:
+    """The lacking columns, each with those that a file or its folders spell in another way."""
+    names = [column.name for alike in layout.schema.columns.values() for column in alike]
+    meant = defaultdict[str, list[str]](list)
+    for name in dict.fromkeys((*names, *layout.folders)):
+        meant[fold(name)].append(name)
+    return tuple((name, tuple(meant[fold(name)])) for name in lacking if fold(name) in meant)
 
 
 def _find_first_day(
