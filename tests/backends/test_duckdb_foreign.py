@@ -275,9 +275,12 @@ async def test_fields_of_a_struct_that_differ_by_case_are_different_keys(
         ("Teams", "'search'"),
         ("Teams", "[{'name': 'search'}]"),
         ("InputTokens", "'many'"),
+        ("InputTokens", "'1_000'"),
+        ("InputTokens", "'1e3'"),
         ("InputTokens", "1e300::DOUBLE"),
         ("InputTokens", "DATE '2026-07-10'"),
         ("LatencyMs", "'fast'"),
+        ("LatencyMs", "'1_5'::BLOB"),
         ("LatencyMs", "INTERVAL 1 SECOND"),
         ("ModelName", "['gpt-4o']"),
         ("ModelName", "{'name': 'gpt-4o'}"),
@@ -398,6 +401,27 @@ async def test_the_time_itself_may_be_in_a_folder_name(
     (row,) = await ask(interval="1 hour")
 
     assert (row[column], row["total"]) == (value, 1)
+
+
+@pytest.mark.parametrize("value", ["5_0", "\N{ARABIC-INDIC DIGIT FIVE}", "inf", "1.5.0"])
+async def test_a_folder_name_that_is_no_number_is_refused(
+    ask: Ask, write: Write, value: str
+) -> None:
+    write([{}], folder=f"CostInUSD={value}")
+
+    with pytest.raises(EngineError, match="give CostInUSD a value that is unclear or not a number"):
+        await ask(aggregations=["sum costInUSD"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1.5e-3", 0.0015), (" .5 ", 0.5), ("-2", -2), ("nan", None), ("", None)]
+)
+async def test_a_number_as_text_is_read(
+    ask: Ask, select: Select, text: str, value: float | None
+) -> None:
+    select(f"'{text}' AS \"CostInUSD\"")
+
+    assert await ask(aggregations=["sum costInUSD"]) == [{"total": 1, "sumCostInUSD": value}]
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ ALLOWED: Final = {
 ALLOWED["Map(Text, Array(Text))"] = f"{ALLOWED['Map(Text, Text)']}, of lists"
 """What a column of a published type may be stored as."""
 
-NO_INSTANT: Final = "no instant with an offset"
-"""What the engine's error says of a text that is none."""
+UNREADABLE: Final = "the text is no value of its column"
+"""What the engine's error says of such a text."""
 _WHOLE: Final = frozenset(
     f"{sign}{size}int" for sign in ("", "u") for size in ("tiny", "small", "big", "huge")
 ) | {"integer", "uinteger"}
@@ -53,6 +53,10 @@ _INSTANTS: Final = frozenset(
 )
 _NANOSECONDS: Final = frozenset({"timestamp_ns", "timestamptz_ns"})
 _NESTED: Final = frozenset({"struct", "list", "map", "union", "array", "variant"})
+_WHOLE_TEXT: Final = r"[+-]?\d+(\.\d*)?"
+_NUMBER_TEXT: Final = r"(?i)[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)"
+"""As in `import`, but for what is no finite number: it reads as null. The engine's cast would take
+`1_5` for 15."""
 _WITH_OFFSET: Final = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)? ?([Zz]|[+-]\d\d(:?\d\d)?)"
 
 
@@ -190,7 +194,10 @@ def read_as(wanted: str, stored: StoredColumn, column: str) -> str | None:
         type_ = DUCK_TYPES.get(wanted, wanted)
         if shape.id in _NUMBERS or shape.id == "boolean":
             return _cast(column, shape, type_)
-        return f"CAST({_filled(column)} AS {type_})" if shape.id in _TEXTS else None
+        if shape.id not in _TEXTS:
+            return None
+        text = _filled(column) if wanted == "BOOLEAN" else _matching(column, _NUMBER_TEXT)
+        return f"CAST({text} AS {type_})"
     if wanted == "Array(Text)":
         return _read_list(column, shape)
     return _read_map(column, stored, wanted)
@@ -210,6 +217,13 @@ def _filled(column: str) -> str:
     return f"nullif(trim(CAST({column} AS VARCHAR)), '')"
 
 
+def _matching(column: str, pattern: str) -> str:
+    """A filled text of the pattern; any other is an error."""
+    text = _filled(column)
+    is_clear = f"{text} IS NULL OR regexp_full_match({text}, '{pattern}')"
+    return f"CASE WHEN {is_clear} THEN {text} ELSE error('{UNREADABLE}') END"
+
+
 def _read_instant(column: str, shape: DuckDBPyType) -> str | None:
     if shape.id in _INSTANTS:  # without a zone it is taken as UTC, the connection's
         return _cast(column, shape, "TIMESTAMPTZ") if shape.id[-4:] != "zone" else column
@@ -218,11 +232,7 @@ def _read_instant(column: str, shape: DuckDBPyType) -> str | None:
         late = f"epoch_ns({column})"
         return f"make_timestamptz(({late} - ({late} % 1000 + 1000) % 1000) // 1000)"
     if shape.id in _TEXTS:
-        text = _filled(column)
-        is_clear = f"{text} IS NULL OR regexp_full_match({text}, '{_WITH_OFFSET}')"
-        return (
-            f"CAST(CASE WHEN {is_clear} THEN {text} ELSE error('{NO_INSTANT}') END AS TIMESTAMPTZ)"
-        )
+        return f"CAST({_matching(column, _WITH_OFFSET)} AS TIMESTAMPTZ)"
     return None
 
 
@@ -231,7 +241,7 @@ def _read_integer(column: str, shape: DuckDBPyType, type_: str) -> str | None:
     if shape.id in _FLOATS:
         return f"CASE WHEN isfinite({column}) THEN CAST(round({column}) AS {type_}) END"
     if shape.id in _TEXTS:
-        return f"CAST(CAST({_filled(column)} AS DECIMAL(38, 18)) AS {type_})"
+        return f"CAST(CAST({_matching(column, _WHOLE_TEXT)} AS DECIMAL(38, 18)) AS {type_})"
     # DuckDB rounds a float's half to the even number, but a decimal's away from zero.
     is_number = shape.id in _NUMBERS or shape.id == "boolean"
     return _cast(column, shape, type_) if is_number else None

@@ -26,7 +26,7 @@ from gateway_metrics_mcp.backends.duckdb.dialect import (
     ALLOWED,
     DUCK_TYPES,
     FILES,
-    NO_INSTANT,
+    UNREADABLE,
     StoredColumn,
     read_as,
 )
@@ -45,6 +45,7 @@ _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 _IMPORT: Final = "bring the file in with `gateway-metrics-mcp import`"
 _MOST_COLUMNS: Final = 30
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?\d+(\.0*)?", re.ASCII)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 # --- the layouts of files ---
@@ -398,7 +399,7 @@ class Reading:
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
             if "UTF8" in str(error):
                 return "has bytes that are no UTF-8 text"
-            if isinstance(error, duckdb.DataError) or NO_INSTANT in str(error):
+            if isinstance(error, duckdb.DataError) or UNREADABLE in str(error):
                 return f"is {stored.type} with a value that is not {ALLOWED[type_]}"
         return None
 
@@ -576,7 +577,7 @@ def _parse(text: str, type_: str) -> object:
         number = int(text.partition(".")[0])
         if number.bit_length() < (32 if type_ == "INTEGER" else 64):
             return number
-    if type_ == "DOUBLE PRECISION" and math.isfinite(float(text)):
+    if type_ == "DOUBLE PRECISION" and _NUMBER.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     if type_ == "BOOLEAN" and text.lower() in _BOOLEANS:
         return _BOOLEANS[text.lower()]
