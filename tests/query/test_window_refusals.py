@@ -229,6 +229,7 @@ def test_an_end_is_refused_with_the_forms_of_an_end(text: str, reason: str) -> N
     [
         ("2026-07-01", "2026-07-01", 'leaves that day out. Did you mean "2026-07-02"?'),
         ("2026-07-01T08:00", "2026-07-01", 'leaves that day out. Did you mean "2026-07-02"?'),
+        ("2026-07-02", "2026-07-01", 'swap them? startTs "2026-07-01", endTs "2026-07-02"'),
         ("2026-07-15", "2026-07-01", 'swap them? startTs "2026-07-01", endTs "2026-07-15"'),
         ("now-1d", "now-2d", 'Did you swap them? startTs "now-2d", endTs "now-1d"'),
         ("2026-07", "2026-07", 'Leave endTs out: "2026-07" alone is the whole period'),

@@ -120,7 +120,7 @@ PROBLEMS: Final[dict[str, tuple[dict[str, Any], list[str]]]] = {
     ),
     "several values for one": (
         {"filters": [{**EQUAL, "value": ["a", "b"]}]},
-        ["filters[0].value: EQUAL takes one value, "],
+        ["filters[0].value: EQUAL takes one value, got ['a', 'b']. For several use IN"],
     ),
     "no value": ({"filters": [{**EQUAL, "value": None}]}, ["filters[0].value: "]),
     "an object as a value": ({"filters": [{**EQUAL, "value": {"a": 1}}]}, ["filters[0].value: "]),
@@ -267,6 +267,13 @@ EXCESSES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
     "filters": ({"filters": [EQUAL] * 101}, "filters: 101 entries, the limit is 100"),
 }
+
+
+async def test_in_is_only_named_where_the_field_takes_it(call: Call) -> None:
+    equal = {"fieldName": "isFailure", "operator": "EQUAL", "value": [True, False]}
+    text, _ = await call("query_distribution", {**WEEK, "filters": [equal]})
+
+    assert text.endswith("\n- filters[0].value: EQUAL takes one value, got [True, False]")
 
 
 @pytest.mark.parametrize("case", EXCESSES)
