@@ -76,3 +76,15 @@ async def test_it_says_what_reads_otherwise_than_it_was_written(site: Any, own: 
     )
     assert failed.startswith(f"FAIL  mcpMetrics: {OTHER} has no column CreatedAt, so its 0 rows")
     assert await lines_of(site, OTHER) == []
+
+
+@pytest.mark.usefixtures("proxyless")
+async def test_it_counts_rows_without_a_time(site: Any, own: Client) -> None:
+    own.command(f"CREATE TABLE own.{TABLE} (CreatedAt Nullable(DateTime)) ENGINE = Memory")
+    rows = "VALUES (NULL), ('2026-07-10 12:00:00'), (NULL)"
+    own.command(f"INSERT INTO own.{TABLE} {rows}")
+
+    (said,) = await lines_of(site, TABLE)
+
+    assert said.startswith(f"ok    {TABLE}: Memory; 2 rows have no time in CreatedAt")
+    assert said.endswith("they are in no window, and no question counts them")

@@ -112,7 +112,7 @@ async def test_columns_that_differ_by_case_alone_are_refused(database: Run, answ
 
 
 async def test_a_column_of_a_similar_name_is_named_where_the_published_one_reads_as_null(
-    database: Run, insert: Insert, answer: Answer
+    database: Run, insert: Insert, answer: Answer, open_backend: Open, make_query: Make
 ) -> None:
     columns = "CreatedAt DateTime, model_name String, Metadata Nested(key String, value String)"
     database(f"CREATE TABLE TABLE_ ({columns}) ENGINE = Memory")
@@ -125,8 +125,15 @@ async def test_a_column_of_a_similar_name_is_named_where_the_published_one_reads
         f"{TABLE} has no column ModelName, which reads as null; it has model_name",
     )
     assert (await answer(groupBy=["team"]))[0].notes == ()
+    database('ALTER TABLE TABLE_ ADD COLUMN "cost-in USD" Float64, ADD COLUMN cost_in_usd Float64')
+    (cost,) = (await open_backend(database="own").query(make_query(**COST), LOCAL)).notes
+    assert cost.endswith(
+        "no column CostInUSD, which reads as null; it has cost-in USD, cost_in_usd"
+    )
     (nested,) = (await answer(groupBy=["metadata.k"]))[0].notes
-    assert nested.endswith("no column Metadata, which reads as null; it has Metadata.key")
+    assert nested.endswith(
+        "no column Metadata, which reads as null; it has Metadata.key, Metadata.value"
+    )
 
 
 # --- types ---

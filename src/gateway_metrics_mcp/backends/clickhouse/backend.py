@@ -33,7 +33,13 @@ from gateway_metrics_mcp.backends.clickhouse.errors import (
     UNKNOWN_IDENTIFIER,
     translate,
 )
-from gateway_metrics_mcp.backends.clickhouse.stored import StoredTable, describe, is_used
+from gateway_metrics_mcp.backends.clickhouse.stored import (
+    Run,
+    StoredTable,
+    describe,
+    describe_timeless,
+    is_used,
+)
 from gateway_metrics_mcp.backends.clickhouse.undecoded import refuse_bytes
 from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
@@ -185,8 +191,12 @@ class ClickHouseBackend(SqlEngine):
         def work() -> str | GatewayMetricsError:
             try:
                 client = self._open()
-                stored = self._stored(client, table, self._limits(client))
-                return stored.summarize(self._layout.tables[table])
+                limits = self._limits(client)
+                stored = self._stored(client, table, limits)
+                said = stored.summarize(self._layout.tables[table])
+                run = _runner(client, limits)
+                timeless = describe_timeless(run, self._address.database, stored)
+                return "; ".join(filter(None, (said, timeless)))
             except GatewayMetricsError as error:
                 return error
             except ClickHouseError as error:
@@ -296,11 +306,7 @@ class ClickHouseBackend(SqlEngine):
         if known is not None and now - known[0] <= _KNOWN_FOR_S:
             return known[1]
 
-        def run(text: str, parameters: dict[str, Any] | None) -> Sequence[Sequence[Any]]:
-            rows: Sequence[Sequence[Any]] = client.query(text, parameters, limits).result_rows
-            return rows
-
-        stored = describe(run, self._address.database, table)
+        stored = describe(_runner(client, limits), self._address.database, table)
         self._tables[table] = (now, stored)
         return stored
 
@@ -379,6 +385,14 @@ class ClickHouseBackend(SqlEngine):
                 self._client.command(_KILL, {"id": call.query_id})
         except ClickHouseError as error:
             logger.info("query %s was not killed: %s", call.query_id, error)
+
+
+def _runner(client: Client, limits: dict[str, str]) -> Run:
+    def run(text: str, parameters: dict[str, Any] | None) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = client.query(text, parameters, limits).result_rows
+        return rows
+
+    return run
 
 
 def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from gateway_metrics_mcp.backends.sql.dialect import (
     quote_identifier,
 )
 from gateway_metrics_mcp.errors import EngineError
+from gateway_metrics_mcp.query.suggestions import fold
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +101,10 @@ class StoredTable:
             )
         return alike[0] if alike else None
 
-    def near(self, published: str) -> str | None:
-        """A column whose name differs in case and underscores, or one nested in such a name."""
-        plain = published.lower()
-        names = {name: name.replace("_", "").lower() for name in self.columns}
-        return next((n for n, p in names.items() if p.partition(".")[0] == plain), None)
+    def near(self, published: str) -> list[str]:
+        """Columns whose names differ in case and signs alone, or are nested in such a name."""
+        plain = fold(published)
+        return [name for name in self.columns if fold(name.partition(".")[0]) == plain]
 
     def read(self, published: str, type_: str) -> str | None:
         """SQL that reads the column as published, None if the table lacks it.
@@ -147,8 +147,9 @@ class StoredTable:
     def say_absent(self, absent: Iterable[str]) -> Iterator[str]:
         """Notes on columns that read as null, where the table has them under another name."""
         for name in absent:
-            if (near := self.near(name)) is not None:
-                yield f"{self.name} has no column {name}, which reads as null; it has {near}"
+            if near := self.near(name):
+                listed = ", ".join(near)
+                yield f"{self.name} has no column {name}, which reads as null; it has {listed}"
 
     def summarize(self, published: Mapping[str, str]) -> str:
         """For operators: the engines, and what reads otherwise than it was written.
@@ -203,6 +204,21 @@ def describe(run: Run, database: str, table: str) -> StoredTable:
     return _with_engines(run, stored, database, source)
 
 
+def describe_timeless(run: Run, database: str, stored: StoredTable) -> str | None:
+    """What to say of rows without a time, which are in no window; None if there are none."""
+    if not stored.type_of(TIME_COLUMN).startswith("Nullable"):
+        return None
+    source = f"{quote_identifier(database)}.{quote_identifier(stored.name)}"
+    time = quote_identifier(stored.find(TIME_COLUMN) or TIME_COLUMN)
+    ((count,),) = run(f"SELECT count() FROM {source} WHERE {time} IS NULL", None)
+    if not count:
+        return None
+    return (
+        f"{count} rows have no time in {TIME_COLUMN}: they are in no window, and no question"
+        " counts them"
+    )
+
+
 def _count(run: Run, source: str) -> str:
     try:
         ((count,),) = run(f"SELECT count() FROM {source}", None)
@@ -215,7 +231,7 @@ def _say_timeless(stored: StoredTable, count: str) -> str:
     """What is wrong, and the way out: an alias, as a sorting key's column has to keep its name."""
     more = len(stored.columns) - _MOST_NAMES
     named = ", ".join([*stored.columns][:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-    near = stored.near(TIME_COLUMN)
+    near = next(iter(stored.near(TIME_COLUMN)), None)
     type_ = show_type(stored.columns[near]) if near else "<its type>"
     return (
         f"{stored.name} has no column {TIME_COLUMN}, so its {count}rows are in no window. Its"
