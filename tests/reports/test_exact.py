@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime
+from random import Random
 from typing import Any, Final
 
 from hypothesis import given, note
@@ -124,3 +126,17 @@ def test_every_digit_of_the_engine_is_there(world: World, made: list[tuple[str, 
     _, cells, whole = read_table(text)
     assert [[row[0], *map(json.loads, row[1:])] for row in cells] == body["rows"]
     assert [*map(json.loads, whole[1:])] == body["all"]
+
+
+def test_all_has_the_digits_that_the_engine_gives_without_groups(world: World) -> None:
+    chance = Random(7)  # noqa: S311 - test data
+    for _ in range(8):
+        costs = [(chance.choice("abcdef"), chance.lognormvariate(-7, 2)) for _ in range(400)]
+        world.fill([{"CreatedAt": NOON, "ModelName": m, "CostInUSD": c} for m, c in costs])
+        asked = {**WEEK, "aggregations": ["sum costInUSD"]}
+
+        added = world.read({**asked, "groupBy": ["modelName"]}, is_by_rulings=True)
+        (whole,) = world.read(asked)["rows"]
+
+        assert added["all"] == whole
+        assert whole[-1] == math.fsum(cost for _, cost in costs)

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeVar, overload
+from fractions import Fraction
+from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 
 from gateway_metrics_mcp.errors import UnreadableResponseError
 from gateway_metrics_mcp.query.catalog import Datasource
@@ -263,7 +264,8 @@ def _read_start(row: Mapping[str, Any]) -> datetime:
 
 
 FLOAT_NOISE: Final = 1e-12
-"""Relative to the larger value. Engines add floats in varying order, so equal sums differ by it."""
+"""Relative to the larger value. A gateway adds floats in varying order, so equal sums differ by
+it."""
 
 NOT_COMPUTABLE: Final = math.nan
 """A value that exists but that the results do not tell; shown as n/a, while None is shown as null.
@@ -272,17 +274,53 @@ NaN, because arithmetic carries it on and no backend returns it (R22).
 """
 
 
+class RoundedSum(float):
+    """A sum of doubles, rounded once, and the `rest` that rounding took away.
+
+    With their rests, sums of groups add up to the digits of the sum over all rows.
+    """
+
+    __slots__ = ("rest",)
+
+    rest: float
+
+    def __new__(cls, nearest: float, rest: float = 0.0) -> Self:
+        """The double nearest to the sum, and the sum less it."""
+        made = super().__new__(cls, nearest)
+        made.rest = rest
+        return made
+
+
+def round_sum(units: int, bits: int) -> float:
+    """The sum `units / 2**bits`; infinity if it exceeds all doubles."""
+    try:
+        nearest = units / (1 << bits)  # of integers, Python's division rounds correctly
+    except OverflowError:
+        return math.inf if units > 0 else -math.inf
+    numerator, denominator = nearest.as_integer_ratio()
+    rest = (units - (numerator << bits) // denominator) / (1 << bits)
+    return RoundedSum(nearest, rest) if rest else nearest
+
+
 def add_up(values: Iterable[Number | None]) -> Number | None:
-    """The sum, exact for integers; None if all values are null."""
+    """The sum, exact for integers and rounded once for floats; None if all values are null."""
     present = [value for value in values if value is not None]
     if not present:
         return None
     if all(isinstance(value, int) for value in present):
         return sum(present)
+    present += [value.rest for value in present if isinstance(value, RoundedSum)]
     try:
-        return math.fsum(present)
-    except OverflowError:  # fsum raises where plain addition would give infinity
-        return math.inf
+        nearest = math.fsum(present)
+        rest = math.fsum([*present, -nearest])
+    except OverflowError:  # fsum gives up, depending on the order, where a part of the sum does
+        total = sum(map(Fraction, present))
+        try:
+            nearest = float(total)
+        except OverflowError:
+            return math.inf if total > 0 else -math.inf
+        rest = float(total - Fraction(nearest))
+    return RoundedSum(nearest, rest) if rest else nearest
 
 
 def subtract(now: Number | None, before: Number | None) -> Number | None:

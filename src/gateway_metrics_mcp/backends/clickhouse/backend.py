@@ -27,7 +27,11 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from gateway_metrics_mcp.backends.clickhouse.address import Address
 from gateway_metrics_mcp.backends.clickhouse.columns import precision, scale
-from gateway_metrics_mcp.backends.clickhouse.dialect import ClickHouseDialect
+from gateway_metrics_mcp.backends.clickhouse.dialect import (
+    DIALECTS,
+    ClickHouseDialect,
+    FarDoublesError,
+)
 from gateway_metrics_mcp.backends.clickhouse.errors import (
     ILLEGAL_FINAL,
     UNKNOWN_IDENTIFIER,
@@ -42,7 +46,7 @@ from gateway_metrics_mcp.backends.clickhouse.stored import (
 )
 from gateway_metrics_mcp.backends.clickhouse.undecoded import refuse_bytes
 from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
-from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
+from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, Sums, quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
@@ -268,13 +272,26 @@ class ClickHouseBackend(SqlEngine):
         limits: dict[str, str],
     ) -> Result:
         merges = _merges(client, stored)
-        reading = self._read_as_published(stored, query, caller, merges)
-        statement = reading.statement
-        dialect = self._dialect
-        parameters = {n: dialect.parameter(v) for n, v in reading.parameters.items()}
         settings = {"query_id": call.query_id, **limits}
         if merges == "by setting":
             settings |= _allowed(client, _FINAL)
+
+        def run(sums: Sums, part: Query) -> Result:
+            reading = self._read_as_published(stored, part, caller, merges, sums)
+            return self._fetch(client, call, reading, part, settings)
+
+        def has_finer(part: Query) -> bool:
+            _, *found = run("fine", part).points[0].values  # after total
+            return any(found)
+
+        return self._add_exactly(query, run, has_finer, (FarDoublesError,))
+
+    def _fetch(
+        self, client: Client, call: _Call, reading: Reading, query: Query, settings: dict[str, str]
+    ) -> Result:
+        """Run a statement, and take its rows up to the cap."""
+        statement, dialect = reading.statement, self._dialect
+        parameters = {n: dialect.parameter(v) for n, v in reading.parameters.items()}
         most = _allowed(client, {"max_result_rows": str(self._row_cap + 1)})
         if call.is_cancelled:
             raise InternalError("cancelled")
@@ -290,7 +307,7 @@ class ClickHouseBackend(SqlEngine):
             again = client.query(statement.text, parameters, settings | most, query_formats=formats)
             return again.result_rows
 
-        refuse_bytes(result, stored.name, 0 if query.interval is None else 1, ask_bytes)
+        refuse_bytes(result, self._table_of(query), 0 if query.interval is None else 1, ask_bytes)
         return replace(result, notes=(*result.notes, *reading.notes))
 
     def _open(self) -> Client:
@@ -311,7 +328,12 @@ class ClickHouseBackend(SqlEngine):
         return stored
 
     def _read_as_published(
-        self, stored: StoredTable, query: Query, caller: Caller, merges: Merges
+        self,
+        stored: StoredTable,
+        query: Query,
+        caller: Caller,
+        merges: Merges,
+        sums: Sums,
     ) -> Reading:
         """The statement over the columns as they are stored.
 
@@ -332,7 +354,7 @@ class ClickHouseBackend(SqlEngine):
             if used[name] == "DOUBLE PRECISION"
             and (digits := scale(stored.type_of(name))) is not None
         }
-        dialect = ClickHouseDialect(scales)
+        dialect = DIALECTS[sums](scales)
         # Only where needed: a Distributed table would send its rows, not its shards' aggregates.
         if any(read != quote_identifier(name) for name, read in present.items()):
             source = dialect.converted(f"{source} AS t{final}", present)

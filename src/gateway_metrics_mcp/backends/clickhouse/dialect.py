@@ -11,15 +11,20 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway_metrics_mcp.backends.sql.dialect import (
+    FINE_BITS,
+    LEAST_EXPONENT,
     METADATA_COLUMN,
     MICROSECONDS,
     TEAMS_COLUMN,
     TIME_COLUMN,
     Function,
+    Sums,
     TextPlace,
+    power,
     quote_identifier,
 )
-from gateway_metrics_mcp.query import Interval
+from gateway_metrics_mcp.query import Interval, Number
+from gateway_metrics_mcp.query.result import round_sum
 from gateway_metrics_mcp.query.time.interval import EPOCH
 
 _TEAMS: Final = f'arrayDistinct(arrayFilter(t -> isNotNull(t), "{TEAMS_COLUMN}"))'
@@ -46,6 +51,15 @@ _TEXT: Final[dict[TextPlace, str]] = {
     "start": "startsWith({text}, {part})",
     "end": "endsWith({text}, {part})",
 }
+
+
+_COARSE_BITS: Final = 24
+_NEAR_EXPONENT: Final = 39
+"""Below 2**39, 24 more bits fit into an Int64."""
+
+
+class FarDoublesError(Exception):
+    """Some double is too large for the usual sums."""
 
 
 class ClickHouseDialect:
@@ -101,25 +115,50 @@ class ClickHouseDialect:
     def has_text(self, place: TextPlace, text: str, part: str) -> str:
         return _TEXT[place].format(text=text, part=part)
 
-    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:
+    def aggregate(self, function: Function, value: str) -> str:
         if function == "count":
             return f"count({value})"
         if function == "countDistinct":
             return f"uniqExact({value})"  # uniq is approximate (R13)
         if value in self._decimals:
-            return self._aggregate_decimal(function, self._decimals[value])
-        if is_integer and function in ("sum", "avg"):
-            total = f"sumOrNull(toInt128({value}))"  # 64 bits wrap around silently
-            return total if function == "sum" else f"{total} / count({value})"
+            return _read_decimal(f"{function}OrNull({self._decimals[value]})")
+        if function == "sum":
+            return f"sumOrNull(toInt128({value}))"  # 64 bits wrap around silently
         # OrNull: of no values ClickHouse would give 0 or NaN (R1).
         return f"{function}OrNull({value})"
 
-    def _aggregate_decimal(self, function: Function, value: str) -> str:
-        """A Decimal's aggregate, exact until it becomes the nearest double (R22)."""
-        wide = f"toDecimal256({value}, {self._scales[value]})"  # 128 bits wrap around silently
-        if function == "avg":
-            return f"{_read_decimal(f'sumOrNull({wide})')} / count({value})"
-        return _read_decimal(f"{function}OrNull({wide if function == 'sum' else value})")
+    def count_doubles(self, number: str) -> str:
+        return f"count({self.finite(number)})"
+
+    def sum_doubles(self, number: str) -> str:
+        if number in self._scales:
+            wide = (
+                f"toDecimal256({number}, {self._scales[number]})"  # 128 bits wrap around silently
+            )
+            return _read_decimal(f"sumOrNull({wide})")
+        # In two integers: ClickHouse converts a double to 128 bits inexactly, and back as well.
+        double = self.as_float(number)
+        # 0 and not NULL elsewhere: under a NULL it would still convert NaN, which is an error.
+        near = f"if(abs({double}) < {power(_NEAR_EXPONENT)}, {double}, 0.)"
+        coarse = f"toInt64({near} * {power(_COARSE_BITS)})"
+        below = f"{near} * {power(_COARSE_BITS)} - {coarse}"
+        fine = f"toInt64(roundBankers(({below}) * {power(FINE_BITS - _COARSE_BITS)}))"
+        far = f"countIf(isFinite({double}) AND abs({double}) >= {power(_NEAR_EXPONENT)})"
+        sums = f"sum(toInt128({coarse})), sum(toInt128({fine}))"
+        return f"[{sums}, toInt128({far}), toInt128(countIf(isFinite({double})))]"
+
+    def rest_of_sum(self, number: str) -> str | None:  # noqa: ARG002 - `read_sum` gives it
+        return None
+
+    def read_sum(self, cell: Any) -> Number | None:
+        if cell is None or isinstance(cell, float):  # of a Decimal
+            return cell
+        coarse, fine, far, count = cell
+        if far:
+            raise FarDoublesError
+        if not count:
+            return None
+        return round_sum((coarse << FINE_BITS - _COARSE_BITS) + fine, FINE_BITS)
 
     def bucket(self, interval: Interval) -> str:
         # Integer arithmetic (R4), because toStartOfInterval restarts 5 or 36 hours at midnight.
@@ -166,3 +205,46 @@ class ClickHouseDialect:
 def _read_decimal(number: str) -> str:
     """The nearest double, by its text: the direct conversion divides two doubles, each rounded."""
     return f"toFloat64(toString({number}))"
+
+
+class FineClickHouseDialect(ClickHouseDialect):
+    """The dialect that finds parts of doubles too fine for the usual sums, instead of a sum."""
+
+    def sum_doubles(self, number: str) -> str:
+        if number in self._scales:
+            return "toUInt64(0)"
+        double = self.as_float(number)
+        return f"countIf(abs({double}) < {power(LEAST_EXPONENT)} AND {double} != 0)"
+
+    def read_sum(self, cell: Any) -> Number | None:
+        found: int = cell
+        return found
+
+
+class WideClickHouseDialect(ClickHouseDialect):
+    """The dialect that sums any doubles exactly, by exponent; it takes several times as long."""
+
+    def sum_doubles(self, number: str) -> str:
+        if number in self._scales:
+            return super().sum_doubles(number)
+        double = f"assumeNotNull({self.as_float(number)})"
+        bits = f"reinterpretAsUInt64({double})"
+        exponent = f"bitAnd(bitShiftRight({bits}, 52), 2047)"
+        leading = f"if({exponent} > 0, {2**52}, 0)"
+        mantissa = f"toInt128(bitOr(bitAnd({bits}, {2**52 - 1}), {leading}))"
+        signed = f"if({double} < 0, -{mantissa}, {mantissa})"
+        parts = f"map(toUInt16(greatest({exponent}, 1)), {signed})"
+        return f"sumMapIf({parts}, isFinite({number}))"
+
+    def read_sum(self, cell: Any) -> Number | None:
+        if cell is None or isinstance(cell, float):  # of a Decimal
+            return cell
+        units = sum(mantissa << exponent - 1 for exponent, mantissa in cell.items())
+        return round_sum(units, 1074) if cell else None
+
+
+DIALECTS: Final[dict[Sums, type[ClickHouseDialect]]] = {
+    "usual": ClickHouseDialect,
+    "fine": FineClickHouseDialect,
+    "wide": WideClickHouseDialect,
+}

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,10 @@ from typing import Any, Final
 import anyio
 import duckdb
 
-from gateway_metrics_mcp.backends.duckdb.dialect import FILES, DuckDialect
+from gateway_metrics_mcp.backends.duckdb.dialect import (
+    DIALECTS,
+    FILES,
+)
 from gateway_metrics_mcp.backends.duckdb.files import (
     FoundFiles,
     Presence,
@@ -46,6 +49,7 @@ from gateway_metrics_mcp.backends.sql.compiler import (
     read_points,
     read_rows,
 )
+from gateway_metrics_mcp.backends.sql.dialect import Sums
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
@@ -55,7 +59,7 @@ from gateway_metrics_mcp.errors import (
     QueryTooLargeError,
     SettingsError,
 )
-from gateway_metrics_mcp.query import Caller, Catalog, DataPoints, Query, Result
+from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, DataPoints, Query, Result
 from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.runtime.concurrency import AbandonableThreads, ConcurrencyLimiter
 
@@ -98,6 +102,9 @@ _NO_DAMAGE: Final = (
 """Errors that say what they are. Anything else comes from a file: DuckDB has no error class for
 most kinds of damage."""
 
+_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+_MOST_FINER: Final = 200
 _ROWS_AT_ONCE: Final = 500  # fetching all of 300,000 rows stops the event loop for 0.2 s
 
 
@@ -112,7 +119,7 @@ class DuckDBBackend(SqlEngine):
         SettingsError: if the directory is missing or cannot be used.
     """
 
-    _dialect = DuckDialect()
+    _dialect = DIALECTS["usual"]
 
     def __init__(
         self,
@@ -132,6 +139,7 @@ class DuckDBBackend(SqlEngine):
         self._until = until
         self._cache = FileAnswerCache(cache_bytes)
         self._layouts = LayoutCache()
+        self._finer: dict[tuple[object, ...], bool] = {}
         # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
         self._threads = AbandonableThreads()
@@ -308,9 +316,19 @@ class DuckDBBackend(SqlEngine):
         asked = find_asked(self._layout.tables[table.name], compiled.text)
         layouts = self._layouts.find(cursor, files, version, table)
         reading = Reading(cursor, table, asked, layouts)
-        statement = compiled.opened_by(reading.clause, **reading.parameters)
+
+        def run(sums: Sums, part: Query, reader: Caller = caller) -> Result:
+            statement = self._compile(part, reader, FILES, DIALECTS[sums])
+            return self._fetch(
+                cursor, statement.opened_by(reading.clause, **reading.parameters), part
+            )
+
+        def has_finer(part: Query) -> bool:
+            return self._has_finer(version, part, run)
+
+        too_large = (duckdb.ConversionException, duckdb.OutOfRangeException)
         try:
-            result = self._fetch(cursor, statement, query)
+            result = self._add_exactly(clipped, run, has_finer, too_large)
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
             logger.warning("DuckDB on %s: %s: %s", table.name, type(error).__name__, error)
             reading.refuse_values()
@@ -352,6 +370,24 @@ class DuckDBBackend(SqlEngine):
         return (
             f"the data of this window begin on {first}: it has no {missing} of the days before",
         )
+
+    def _has_finer(
+        self, version: FileVersion | None, part: Query, run: Callable[[Sums, Query, Caller], Result]
+    ) -> bool:
+        """Whether some row has a double too fine for the usual sums.
+
+        It looks at all rows of the files, and so once while they stay as they are.
+        """
+        key = (version, part.datasource, part.aggregations)
+        known = None if version is None else self._finer.get(key)
+        if known is None:
+            times = {"start_ts": _FIRST, "end_ts": _LAST}
+            whole = part.model_copy(update={**times, "filters": ()})
+            _, *found = run("fine", whole, LOCAL).points[0].values  # after total
+            if len(self._finer) >= _MOST_FINER:
+                self._finer.clear()
+            self._finer[key] = known = any(found)
+        return known
 
     def _fetch(
         self, cursor: duckdb.DuckDBPyConnection, statement: Statement, query: Query

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from duckdb.sqltypes import DuckDBPyType
 
 from gateway_metrics_mcp.backends.sql.dialect import (
+    FINE_BITS,
     INTEGERS,
+    LEAST_EXPONENT,
     MICROSECONDS,
     TIME_COLUMN,
     Function,
+    Sums,
     TextPlace,
+    power,
     quote_identifier,
 )
-from gateway_metrics_mcp.query import Interval
+from gateway_metrics_mcp.query import Interval, Number
+from gateway_metrics_mcp.query.result import round_sum
 from gateway_metrics_mcp.query.time.interval import EPOCH
 
 DUCK_TYPES: Final = {
@@ -73,6 +78,19 @@ _METADATA_KEYS: Final = (
 """The row's metadata keys, each once; a key without a value does not count (R6)."""
 
 
+_COARSE_BITS: Final = 24
+_MOST_BITS: Final = 1074
+"""Each double is a whole number of 2**-1074."""
+_FAR: Final = (
+    (f"{{0}} >= {power(38)} AND {{0}} < {power(900)}", (14,)),
+    (f"{{0}} >= {power(900)} AND {{0}} < 'inf'", ()),
+    (f"{{0}} >= {power(-500)} AND {{0}} < {power(LEAST_EXPONENT)}", (552,)),
+    (f"{{0}} > 0 AND {{0}} < {power(-500)}", (500, 574)),
+)
+"""The sizes of doubles apart from those near 1, and the powers of two that make integers of them
+and stay finite."""
+
+
 class DuckDialect:
     """The dialect of DuckDB 2."""
 
@@ -93,10 +111,29 @@ class DuckDialect:
     def has_text(self, place: TextPlace, text: str, part: str) -> str:
         return f"{_DUCK_TEXT[place]}({text}, {part})"
 
-    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:  # noqa: ARG002 - sums never overflow
+    def aggregate(self, function: Function, value: str) -> str:
         if function == "countDistinct":
             return f"count(DISTINCT {value})"
         return f"{function}({value})"
+
+    def count_doubles(self, number: str) -> str:
+        return f"count({number})"  # the sum beside it refuses NaN and infinity
+
+    def sum_doubles(self, number: str) -> str:
+        return f"CAST({self._units(number)} AS DOUBLE) * {power(-FINE_BITS)}"
+
+    def rest_of_sum(self, number: str) -> str | None:
+        units = self._units(number)
+        rest = f"CAST({units} - CAST(CAST({units} AS DOUBLE) AS HUGEINT) AS DOUBLE)"
+        return f"{rest} * {power(-FINE_BITS)}"
+
+    def read_sum(self, cell: Any) -> Number | None:
+        value: float | None = cell
+        return value
+
+    def _units(self, number: str) -> str:
+        # An error if some value is infinite, NaN or large: to look at each costs half a question.
+        return f"sum(CAST({number} * {power(FINE_BITS)} AS HUGEINT))"
 
     def bucket(self, interval: Interval) -> str:
         # Integer arithmetic (R4): DuckDB's calendar functions on time zones take fifty times as
@@ -155,6 +192,56 @@ class DuckDialect:
             f'unnest(CASE WHEN {is_plain} THEN "Teams" WHEN len("Teams") > 0 AND'
             f" {_IS_TEAMED} THEN {_DISTINCT} ELSE [NULL] END)"
         )
+
+
+class FineDuckDialect(DuckDialect):
+    """The dialect that finds parts of doubles too fine for the usual sums, instead of a sum."""
+
+    def rest_of_sum(self, number: str) -> None:  # noqa: ARG002 - nothing is summed
+        return None
+
+    def sum_doubles(self, number: str) -> str:
+        return f"bool_or(abs({number}) < {power(LEAST_EXPONENT)} AND {number} <> 0)"
+
+
+class WideDuckDialect(DuckDialect):
+    """The dialect that sums any doubles exactly, by their sizes; it takes several times as long."""
+
+    def count_doubles(self, number: str) -> str:
+        return f"count({self.finite(number)})"
+
+    def rest_of_sum(self, number: str) -> None:  # noqa: ARG002 - `read_sum` gives it
+        return None
+
+    def sum_doubles(self, number: str) -> str:
+        is_near = f"abs({number}) < {power(38)}"
+        is_near += f" AND (abs({number}) >= {power(LEAST_EXPONENT)} OR {number} = 0)"
+        near = f"CASE WHEN {is_near} THEN {number} END"
+        coarse = f"CAST({near} * {power(_COARSE_BITS)} AS BIGINT)"
+        below = f"({near} - CAST({coarse} AS DOUBLE) * {power(-_COARSE_BITS)})"
+        fine = f"CAST({below} * {power(FINE_BITS)} AS BIGINT)"
+        sums = [coarse, fine]
+        for condition, scales in _FAR:
+            scaled = " * ".join([number, *(power(scale) for scale in scales)])
+            case = f"CASE WHEN {condition.format(f'abs({number})')} THEN {scaled} END"
+            sums.append(f"CAST({case} AS BIGNUM)")
+        return f"[{', '.join(f'CAST(sum({one}) AS VARCHAR)' for one in sums)}]"
+
+    def read_sum(self, cell: Any) -> float | None:
+        scales = (_COARSE_BITS, FINE_BITS, *(sum(scales) for _, scales in _FAR))
+        parts = [
+            int(n) << (_MOST_BITS - scale)
+            for n, scale in zip(cell, scales, strict=True)
+            if n is not None
+        ]
+        return round_sum(sum(parts), _MOST_BITS) if parts else None
+
+
+DIALECTS: Final[dict[Sums, DuckDialect]] = {
+    "usual": DuckDialect(),
+    "fine": FineDuckDialect(),
+    "wide": WideDuckDialect(),
+}
 
 
 # --- a file's columns ---

@@ -7,10 +7,11 @@ position: no text of a caller becomes SQL. Nothing here runs a statement.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from gateway_metrics_mcp.backends.sql.dialect import (
+    LEAST_EXPONENT,
     SLUG_COLUMN,
     SUBJECT_TYPE_COLUMN,
     TEAMS_COLUMN,
@@ -34,7 +35,7 @@ from gateway_metrics_mcp.query import (
     Result,
 )
 from gateway_metrics_mcp.query.model import Scalar
-from gateway_metrics_mcp.query.result import Row, key_names_of, value_names_of
+from gateway_metrics_mcp.query.result import RoundedSum, Row, key_names_of, value_names_of
 from gateway_metrics_mcp.query.vocabulary import (
     NEGATIVE_OPERATORS,
     PERCENTILES,
@@ -48,13 +49,14 @@ _FUNCTIONS: Final[dict[AggregationType, Function]] = {
     "countDistinct": "countDistinct",
     "min": "min",
     "max": "max",
-    "avg": "avg",
+    "avg": "sum",
     "rateSum": "sum",
-    "rateAvg": "avg",
+    "rateAvg": "sum",
     "rateMin": "min",
     "rateMax": "max",
     "ratePerMinute": "sum",
 }
+_MEANS: Final = ("avg", "rateAvg")
 _PER: Final[dict[AggregationType, Literal["second", "minute"]]] = {
     "rateSum": "second",
     "rateAvg": "second",
@@ -98,6 +100,12 @@ class Output(NamedTuple):
     item: int | None = None
     per: Literal["second", "minute"] | None = None
     """The unit of a rate, whose value is divided by the bucket's length (R14); else None."""
+    divisor: int | None = None
+    """The column of the number of values, by which a sum is divided to a mean."""
+    rest: int | None = None
+    """The column of what rounding took away from a sum."""
+    read: Callable[[Any], Number | None] | None = None
+    """Reads the value out of the column, where it is not the value itself."""
 
 
 class Statement(NamedTuple):
@@ -176,6 +184,13 @@ class _Compiler:
         """Add an output column; returns its index in a row."""
         self._columns.append(expression)
         return len(self._columns) - 1
+
+    def _select_once(self, expression: str) -> int:
+        """The index of an output column, added unless it is there."""
+        try:
+            return self._columns.index(expression)
+        except ValueError:
+            return self._select(expression)
 
     # --- conditions ---
 
@@ -295,9 +310,7 @@ class _Compiler:
         for aggregation in self._query.aggregations:
             name, type_ = aggregation.column, aggregation.type
             if type_ not in PERCENTILES:
-                outputs.append(
-                    Output(self._select(self._aggregate(aggregation)), per=_PER.get(type_))
-                )
+                outputs.append(self._aggregate(aggregation))
                 continue
             if name not in lists:
                 number = self._finite(self._datasource.columns[name].table_column)
@@ -305,14 +318,31 @@ class _Compiler:
             outputs.append(Output(lists[name], fractions[name].index(PERCENTILES[type_])))
         return outputs
 
-    def _aggregate(self, aggregation: Aggregation) -> str:
-        column = self._datasource.columns[aggregation.column]
+    def _aggregate(self, aggregation: Aggregation) -> Output:
+        column, type_ = self._datasource.columns[aggregation.column], aggregation.type
+        dialect, per = self._dialect, _PER.get(type_)
         if column.type == "array":
-            is_count = aggregation.type == "count"
-            return self._dialect.count_teamed() if is_count else self._dialect.distinct_teams()
-        value = self._finite(column.table_column)
-        is_integer = self._layout.is_integer(self._datasource, column.table_column)
-        return self._dialect.aggregate(_FUNCTIONS[aggregation.type], value, is_integer=is_integer)
+            is_count = type_ == "count"
+            teams = dialect.count_teamed() if is_count else dialect.distinct_teams()
+            return Output(self._select(teams), per=per)
+        function, value = _FUNCTIONS[type_], self._finite(column.table_column)
+        is_mean, rest = type_ in _MEANS, None
+        if function == "sum" and not self._layout.is_integer(self._datasource, column.table_column):
+            number = quote_identifier(column.table_column)
+            if type_ == "sum":  # others are not added up
+                rest = dialect.rest_of_sum(number)
+            return Output(
+                self._select_once(dialect.sum_doubles(number)),
+                per=per,
+                divisor=self._select_once(dialect.count_doubles(number)) if is_mean else None,
+                rest=None if rest is None else self._select_once(rest),
+                read=dialect.read_sum,
+            )
+        return Output(
+            self._select_once(dialect.aggregate(function, value)),
+            per=per,
+            divisor=self._select_once(dialect.aggregate("count", value)) if is_mean else None,
+        )
 
     def _finite(self, column: str) -> str:
         """The column, null where it is NaN or infinite (R22)."""
@@ -332,6 +362,24 @@ def _as_float(value: Scalar) -> Scalar:
     """A number as a double; -0.0 becomes 0.0, because ClickHouse's IN distinguishes them."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) + 0.0 if is_number else value
+
+
+def choose_small_sums(query: Query, result: Result, layout: Layout) -> Query | None:
+    """The sums of doubles of which some is so small that `FINE_BITS` may not do; without groups.
+
+    None if there are none.
+    """
+    datasource = layout.catalog.datasources[query.datasource]
+    small: dict[str, Aggregation] = {}
+    for aggregation in query.aggregations:
+        column = datasource.columns[aggregation.column]
+        is_sum = _FUNCTIONS.get(aggregation.type) == "sum" and column.type != "array"
+        if is_sum and not layout.is_integer(datasource, column.table_column):
+            values = result.column(aggregation.key)
+            if any(value is not None and abs(value) < 2.0**LEAST_EXPONENT for value in values):
+                small[aggregation.column] = Aggregation(type="sum", column=aggregation.column)
+    changes = {"aggregations": tuple(small.values()), "group_by": (), "interval": None}
+    return query.model_copy(update={**changes, "type": "distribution"}) if small else None
 
 
 def read_rows(
@@ -364,8 +412,18 @@ def _read_value(row: Sequence[Any], output: Output, seconds: float) -> Number | 
     value = row[output.column]
     if output.item is not None and value is not None:
         value = value[output.item]
+    if output.read is not None:
+        value = output.read(value)
     if value is None:
         return None
+    if output.rest is not None and row[output.rest]:
+        value = RoundedSum(value, row[output.rest])
+    if output.divisor is not None:
+        value = value / row[output.divisor]
     if output.per is not None:
         value = value / (seconds if output.per == "second" else seconds / 60)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float):
+        exact: Number = value
+        return exact
+    # Of 0 and -0, engines choose either as least and greatest.
+    return (value or 0.0) if math.isfinite(value) else None

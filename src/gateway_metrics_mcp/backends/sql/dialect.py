@@ -6,14 +6,27 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import Final, Literal, NamedTuple, Protocol, Self
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query import Catalog, Datasource, Interval
+from gateway_metrics_mcp.query import Catalog, Datasource, Interval, Number
 
 MICROSECONDS = 1_000_000
 TextPlace = Literal["anywhere", "start", "end"]
-Function = Literal["sum", "count", "countDistinct", "min", "max", "avg"]
+Function = Literal["sum", "count", "countDistinct", "min", "max"]
+Sums = Literal["usual", "fine", "wide"]
+"""How doubles are summed: fast but not all of them; not at all, only whether some have parts too
+fine for that; or any of them."""
+FINE_BITS: Final = 84
+"""Sums of doubles are integers in units of 2**-84, which add up exactly in any order (R22)."""
+LEAST_EXPONENT: Final = -32
+"""From 2**-32 on, each double is a whole number of those units. Parts of smaller ones are rounded
+off, which a sum of that size does not show; a smaller sum is computed another way."""
+
+
+def power(exponent: int) -> str:
+    """A power of two as an SQL literal, exactly, which the engines read as a double."""
+    return f"{2.0**exponent:.16e}"
 
 
 def quote_identifier(name: str) -> str:
@@ -36,8 +49,23 @@ class Dialect(Protocol):
     def has_text(self, place: TextPlace, text: str, part: str) -> str:
         """Whether the text contains, starts or ends with the part; no wildcards (R10)."""
 
-    def aggregate(self, function: Function, value: str, *, is_integer: bool) -> str:
-        """The aggregate of the non-null values; of none null, but 0 for counts (R1)."""
+    def aggregate(self, function: Function, value: str) -> str:
+        """The aggregate of the non-null values; of none null, but 0 for counts (R1).
+
+        Not the sum of doubles, which `sum_doubles` computes.
+        """
+
+    def sum_doubles(self, number: str) -> str:
+        """The exact sum of the finite values, in the form that `read_sum` reads."""
+
+    def rest_of_sum(self, number: str) -> str | None:
+        """What the rounding of `sum_doubles` takes away; None if `read_sum` tells it."""
+
+    def read_sum(self, cell: Any) -> Number | None:
+        """The value of `sum_doubles`; null if there were no finite values."""
+
+    def count_doubles(self, number: str) -> str:
+        """The number of values in `sum_doubles`."""
 
     def bucket(self, interval: Interval) -> str:
         """The number of the row's bucket, equal to `Interval.number_of` (R4)."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import ClassVar
 
-from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query
-from gateway_metrics_mcp.backends.sql.dialect import Dialect, Layout, quote_identifier
+from gateway_metrics_mcp.backends.sql.compiler import (
+    Statement,
+    choose_small_sums,
+    compile_query,
+)
+from gateway_metrics_mcp.backends.sql.dialect import Dialect, Layout, Sums, quote_identifier
 from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
 from gateway_metrics_mcp.query import (
     METADATA,
@@ -68,15 +74,36 @@ class SqlEngine(ABC):
     def _table_of(self, query: Query) -> str:
         return self._layout.catalog.datasources[query.datasource].table
 
-    def _compile(self, query: Query, caller: Caller, source: str) -> Statement:
+    def _compile(
+        self, query: Query, caller: Caller, source: str, dialect: Dialect | None = None
+    ) -> Statement:
         return compile_query(
             query,
             caller,
             source=source,
-            dialect=self._dialect,
+            dialect=dialect or self._dialect,
             layout=self._layout,
             row_cap=self._row_cap,
         )
+
+    def _add_exactly(
+        self,
+        query: Query,
+        run: Callable[[Sums, Query], Result],
+        has_finer: Callable[[Query], bool],
+        too_large: tuple[type[Exception], ...],
+    ) -> Result:
+        """Run a query by the usual sums, or by the wide ones if those would not be exact (R22).
+
+        `has_finer` looks for finer doubles than the usual sums hold, `too_large` are the errors of
+        too large ones.
+        """
+        with suppress(*too_large):
+            result = run("usual", query)
+            small = choose_small_sums(query, result, self._layout)
+            if small is None or not has_finer(small):
+                return result
+        return run("wide", query)
 
     def _refuse_rows(self, count: int) -> TooManyRowsError:
         return TooManyRowsError(
