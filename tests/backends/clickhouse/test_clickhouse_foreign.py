@@ -184,6 +184,19 @@ async def test_types_whose_values_are_the_published_ones_are_read(
     assert [[*row.values()][first] for row in rows] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("type_", "value"), [("Float64", "1e300"), ("Float32", "-1e19"), ("Decimal(38, 0)", "'1e37'")]
+)
+async def test_a_number_beyond_64_bits_is_refused_as_on_duckdb(
+    database: Run, insert: Insert, answer: Answer, type_: str, value: str
+) -> None:
+    database(f"CREATE TABLE TABLE_ (CreatedAt DateTime, InputTokens {type_}) ENGINE = Memory")
+    insert(f"VALUES ({NOON}, {value})")
+
+    with pytest.raises(EngineError, match="is not of the published type"):
+        await answer(**TOKENS)
+
+
 @pytest.mark.parametrize("type_", ["Decimal(9, 1)", "Decimal(38, 18)", "Decimal(76, 30)"])
 async def test_a_decimal_compares_as_the_nearest_double(
     database: Run, insert: Insert, answer: Answer, type_: str

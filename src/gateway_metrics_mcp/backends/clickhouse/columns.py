@@ -53,7 +53,8 @@ def convert(column: str, stored: str, published: str) -> str | None:
     if published == "TEXT":
         return _as_text(column, plain)
     if published in INTEGERS and plain in ("Float32", "Float64"):
-        return f"accurateCastOrNull({_round(column)}, 'Int64')"  # NaN becomes null (R22)
+        number = f"accurateCast({_round(column)}, 'Nullable(Int64)')"
+        return f"if(isFinite({column}), {number}, NULL)"  # NaN is null (R22)
     if published in INTEGERS and plain.startswith("Decimal("):
         return f"accurateCast(round({column}), 'Nullable(Int64)')"
     if published == "BOOLEAN" and re.fullmatch(r"U?Int\d+", plain):

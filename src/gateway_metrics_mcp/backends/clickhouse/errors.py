@@ -75,7 +75,7 @@ _KINDS: Final[tuple[tuple[tuple[int, ...], type[GatewayMetricsError], str], ...]
         "the database has no table {table}; docs/clickhouse.md has its DDL",
     ),
     (
-        (UNKNOWN_IDENTIFIER, 43, 44, 53, 70, 386),
+        (UNKNOWN_IDENTIFIER, 43, 44, 53, 70, 386, 407),
         EngineError,
         "a column of {table} is not of the published type; the log names it",
     ),
