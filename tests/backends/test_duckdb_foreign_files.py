@@ -50,6 +50,23 @@ def total(result: Result) -> object:
 
 
 @pytest.mark.parametrize(
+    "name", ["\udce9t\udce9.parquet", "\udce9t\udce9", "\udce9t\udce9/x.parquet"]
+)
+async def test_a_name_that_is_no_utf8_is_refused_by_name(
+    tell: Tell, write: Write, name: str
+) -> None:
+    right = write([{}])
+    target = right.parent / name
+    target.parent.mkdir(exist_ok=True)
+    shutil.copy(right, target)
+
+    with pytest.raises(EngineError, match=r"has a name that is no UTF-8: .*udce9") as caught:
+        await tell()
+
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
     "name",
     [
         *("rows.parquet", "rows.PARQUET", "rows.Parquet", "rows.parq", "rows.pq", "ROWS.PQ"),

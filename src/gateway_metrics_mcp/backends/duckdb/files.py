@@ -270,8 +270,8 @@ class _Search:
                 continue
             is_folder = stat.S_ISDIR(mode)
             says_parquet = name.endswith(".parquet") or is_parquet_name(name)
-            if (is_folder or says_parquet) and _GLOB & set(name):
-                raise self._unusable("has * ? [ ] { or } in its name", path)
+            if is_folder or says_parquet:
+                self._refuse_name(name, path)
             if is_folder:
                 if os.path.islink(path):  # noqa: PTH114 - likewise
                     raise self._unusable("is a link, which is not followed", path)
@@ -314,10 +314,16 @@ class _Search:
             self._foreign.append(path)  # not opened: it may lead out of the data directory
         elif read_ends(path)[0] != _MAGIC:
             self._foreign.append(path)
-        elif _GLOB & set(name):
-            raise self._unusable("has * ? [ ] { or } in its name", path)
         else:
+            self._refuse_name(name, path)
             self.paths.append(path)
+
+    def _refuse_name(self, name: str, path: str) -> None:
+        """Refuse a name that cannot be given to the engine."""
+        if _GLOB & set(name):
+            raise self._unusable("has * ? [ ] { or } in its name", path)
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise self._unusable("has a name that is no UTF-8", path)
 
     def _list(self, folder: str, *, is_run: bool) -> list[str]:
         try:
