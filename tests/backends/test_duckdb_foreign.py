@@ -145,6 +145,11 @@ async def test_a_column_that_a_file_spells_in_another_way_is_said_with_the_way_o
         ("'2026-07-10T12:00:00Z'", True),
         ("'2026-07-10 14:00:00.999999999+02:00'", True),
         ("'2026-07-10T12:00:00Z'::BLOB", True),
+        ("'2026-07-10t12:00:00z'", True),
+        ("'2026-07-10 12:00:00 Z'", True),
+        ("'2026-07-10 07:00:00.5 -0500'", True),
+        ("'2026-07-10 17:30:00 +05:30'", True),
+        ("'2026-07-10T12:00:00+99:99'", False),
         ("'2026-07-10T12:00:00'", False),
         ("'2026-07-10'", False),
         ("'10.07.2026 12:00+00'", False),
@@ -275,6 +280,8 @@ async def test_fields_of_a_struct_that_differ_by_case_are_different_keys(
         ("Teams", "'search'"),
         ("Teams", "[{'name': 'search'}]"),
         ("InputTokens", "'many'"),
+        ("IsFailure", "'yes'"),
+        ("IsFailure", "'t'::BLOB"),
         ("InputTokens", "'1_000'"),
         ("InputTokens", "'1e3'"),
         ("InputTokens", "1e300::DOUBLE"),
@@ -295,6 +302,7 @@ async def test_what_cannot_be_read_is_refused_by_column_and_file_beside_what_can
     with pytest.raises(EngineError, match=f'{column} of "date=2026-07-10/odd.parquet" is '):
         await ask(
             groupBy=["modelName", "team", "metadata.k"],
+            filters=[("isFailure", "EQUAL", True)] if column == "IsFailure" else [],
             aggregations=["sum inputTokens", "p50 latencyMs"],
         )
     assert await ask() == [{"total": 2}]
@@ -401,6 +409,21 @@ async def test_the_time_itself_may_be_in_a_folder_name(
     (row,) = await ask(interval="1 hour")
 
     assert (row[column], row["total"]) == (value, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("1", True), ("0.4::DOUBLE", True), ("'False'", False), ("'NaN'::FLOAT", None), ("''", None)],
+)
+async def test_what_is_read_as_a_boolean(
+    ask: Ask, data: Path, write_select: Write, value: str, *, read: bool | None
+) -> None:
+    listed = f'SELECT {NOON} AS "CreatedAt", {value} AS "IsFailure"'
+    write_select(data, listed, table="gateway_request_metrics")
+
+    (row,) = await ask(datasource="agentMetrics", groupBy=["isFailure"])
+
+    assert row["isFailure"] is read
 
 
 @pytest.mark.parametrize("value", ["5_0", "\N{ARABIC-INDIC DIGIT FIVE}", "inf", "1.5.0"])

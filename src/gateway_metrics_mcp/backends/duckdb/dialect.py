@@ -62,7 +62,11 @@ _WHOLE_TEXT: Final = r"[+-]?\d+(\.\d*)?"
 _NUMBER_TEXT: Final = r"(?i)[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)"
 """As in `import`, but for what is no finite number: it reads as null. The engine's cast would take
 `1_5` for 15."""
-_WITH_OFFSET: Final = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)? ?([Zz]|[+-]\d\d(:?\d\d)?)"
+_BOOLEAN_TEXT: Final = "(?i)true|false|1|0"
+_WITH_OFFSET: Final = (
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?"
+    r" ?([Zz]|[+-](0\d|1[0-5])(:?[0-5]\d)?)"
+)
 
 
 _DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
@@ -278,13 +282,7 @@ def read_as(wanted: str, stored: StoredColumn, column: str) -> str | None:
     if wanted in INTEGERS:
         return _read_integer(column, shape, wanted)
     if wanted in ("BOOLEAN", "DOUBLE PRECISION"):
-        type_ = DUCK_TYPES.get(wanted, wanted)
-        if shape.id in _NUMBERS or shape.id == "boolean":
-            return _cast(column, shape, type_)
-        if shape.id not in _TEXTS:
-            return None
-        text = _filled(column) if wanted == "BOOLEAN" else _matching(column, _NUMBER_TEXT)
-        return f"CAST({text} AS {type_})"
+        return _read_number(column, shape, wanted)
     if wanted == "Array(Text)":
         return _read_list(column, shape)
     return _read_map(column, stored, wanted)
@@ -319,7 +317,9 @@ def _read_instant(column: str, shape: DuckDBPyType) -> str | None:
         late = f"epoch_ns({column})"
         return f"make_timestamptz(({late} - ({late} % 1000 + 1000) % 1000) // 1000)"
     if shape.id in _TEXTS:
-        return f"CAST({_matching(column, _WITH_OFFSET)} AS TIMESTAMPTZ)"
+        # The cast takes no blank before an offset, and no lower case.
+        text = f"upper({_matching(column, _WITH_OFFSET)})"
+        return f"CAST(regexp_replace({text}, ' ([Z+-])', '\\1') AS TIMESTAMPTZ)"
     return None
 
 
@@ -332,6 +332,19 @@ def _read_integer(column: str, shape: DuckDBPyType, type_: str) -> str | None:
     # DuckDB rounds a float's half to the even number, but a decimal's away from zero.
     is_number = shape.id in _NUMBERS or shape.id == "boolean"
     return _cast(column, shape, type_) if is_number else None
+
+
+def _read_number(column: str, shape: DuckDBPyType, wanted: str) -> str | None:
+    """A double, or a boolean that is false for 0."""
+    type_ = DUCK_TYPES.get(wanted, wanted)
+    if wanted == "BOOLEAN" and shape.id in _FLOATS:
+        return f"CASE WHEN isfinite({column}) THEN {column} <> 0 END"
+    if shape.id in _NUMBERS or shape.id == "boolean":
+        return _cast(column, shape, type_)
+    if shape.id not in _TEXTS:
+        return None
+    text = _matching(column, _BOOLEAN_TEXT if wanted == "BOOLEAN" else _NUMBER_TEXT)
+    return f"CAST({text} AS {type_})"
 
 
 def _read_list(column: str, shape: DuckDBPyType) -> str | None:
