@@ -50,6 +50,36 @@ def total(result: Result) -> object:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "rows (1).parquet",
+            "rows - Copy.parquet",
+            "rows - Copy (2).parquet",
+            "rows copy.parquet",
+        ),
+        *(
+            "rows.sync-conflict-20260710-120000-ABCDEFG.parquet",
+            "rows (x's conflicted copy).parquet",
+        ),
+    ],
+)
+async def test_a_name_like_a_copys_is_said_beside_the_file_it_is_of(
+    tell: Tell, write: Write, name: str
+) -> None:
+    write([{}], name=name)
+    alone = await tell()
+    write([{}], name="rows.parquet")
+
+    both = await tell()
+
+    assert (total(alone), alone.notes) == (1, ())
+    said = f'1 file in the folder of {TABLE}, such as "{name}", is named like a copy of one beside'
+    said += " it, and counted too: remove what is a copy"
+    assert (total(both), both.notes) == (2, (said,))
+
+
+@pytest.mark.parametrize(
     "name", ["\udce9t\udce9.parquet", "\udce9t\udce9", "\udce9t\udce9/x.parquet"]
 )
 async def test_a_name_that_is_no_utf8_is_refused_by_name(

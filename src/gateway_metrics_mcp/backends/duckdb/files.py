@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,6 +38,12 @@ _COPIES: Final = (
     *(".bak", ".old", ".orig", ".copy", "~"),
 )
 """How names end of files that are still being written, and of copies."""
+_COPY: Final = re.compile(
+    r"(.+?)(?: \(\d+\)| - Copy(?: \(\d+\))?| copy(?: \d+)?| \(.*conflicted copy.*\)"
+    r"|\.sync-conflict-[\w-]+)(\.\w+)",
+    re.IGNORECASE,
+)
+"""How desktops, browsers and tools that synchronise folders name a second copy of a file."""
 _MAGIC: Final = b"PAR1"
 _ENCRYPTED: Final = b"PARE"
 _LEAST_BYTES: Final = 12
@@ -257,13 +263,15 @@ class _Search:
         self.paths: list[str] = []
         self._foreign: list[str] = []
         self._copies: list[str] = []
+        self._counted_copies: list[str] = []
         self._has_sink_log = False
         self.is_empty = False
 
     def enter(self, folder: str, *, is_run: bool) -> None:
         """Take a folder's files, then enter its folders."""
         folders = []
-        for name in self._list(folder, is_run=is_run):
+        names = self._list(folder, is_run=is_run)
+        for name in names:
             path = os.path.join(folder, name)  # noqa: PTH118 - Path is slow for many
             mode = _mode_of(path)
             if mode is None:
@@ -283,6 +291,7 @@ class _Search:
                 self.paths.append(path)
             else:
                 self._take_other(path, name, mode)
+        self._counted_copies += _find_copies(folder, names)
         for path, is_in_run in folders:
             self.enter(path, is_run=is_in_run)
 
@@ -298,6 +307,11 @@ class _Search:
             notes.append(
                 f"{self._count(self._copies)} not read, being a temporary file or a copy by name:"
                 " what should count must be named .parquet"
+            )
+        if self._counted_copies:
+            notes.append(
+                f"{self._count(self._counted_copies)} named like a copy of one beside it, and"
+                " counted too: remove what is a copy"
             )
         if self._has_sink_log:
             notes.append(
@@ -349,6 +363,15 @@ class _Search:
         logger.warning("%s %s", path, reason)
         shown = "" if path == str(self._table) else f": {show_path(path, self._table)}"
         return EngineError(f"a folder or file of {self._table.name} {reason}{shown}")
+
+
+def _find_copies(folder: str, names: Sequence[str]) -> Iterator[str]:
+    """The Parquet files that are named like copies of others in their folder."""
+    for name in names:
+        if " " in name or ".sync-conflict-" in name:  # quicker than the expression
+            copy = _COPY.fullmatch(name)
+            if copy is not None and f"{copy[1]}{copy[2]}" in names and is_parquet_name(name):
+                yield os.path.join(folder, name)  # noqa: PTH118 - likewise
 
 
 def show_path(path: str, table: Path) -> str:
