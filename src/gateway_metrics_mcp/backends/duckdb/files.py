@@ -249,7 +249,7 @@ def find_late_start(files: Sequence[str], start: datetime) -> LateStart | None:
     if len(days) < len(files) or first <= f"{start.date()}":
         return None
     latest = f"{datetime.fromisoformat(first).date() + timedelta(days=1)}"
-    runs = {path for path in days if _RUN.search(path)}
+    runs = {path for path in days if is_of_import(path)}
     near = [path for path, day in days.items() if day <= latest and path not in runs]
     return LateStart(min((days[path] for path in runs), default=None), near, latest)
 
@@ -380,6 +380,11 @@ def show_path(path: str, table: Path) -> str:
     The values of folder names are left out: they may be the names of users (`--hide-emails`).
     """
     return quote(_FOLDER_VALUE.sub(r"\1=…", os.path.relpath(path, table)))
+
+
+def is_of_import(path: str) -> bool:
+    """Whether a file is in the folder of a run of `import`, all of whose rows have a time."""
+    return "/import-" in path and _RUN.search(path) is not None
 
 
 def is_parquet_name(name: str) -> bool:

@@ -30,7 +30,7 @@ from gateway_metrics_mcp.backends.duckdb.dialect import (
     StoredColumn,
     read_as,
 )
-from gateway_metrics_mcp.backends.duckdb.files import show_path
+from gateway_metrics_mcp.backends.duckdb.files import is_of_import, show_path
 from gateway_metrics_mcp.backends.sql.dialect import INTEGERS, TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.query import quote
@@ -322,7 +322,7 @@ class Reading:
             for path, layout in zip(group.paths, group.layouts, strict=True)
         }
         new = {path: layout for path, layout in layouts.items() if layout.timeless is None}
-        self._count_timeless(new)
+        self._count_timeless({p: layout for p, layout in new.items() if not is_of_import(p)})
         paths = [path for path, layout in layouts.items() if layout.timeless]
         if paths:
             rows = sum(layout.timeless or 0 for layout in layouts.values())
