@@ -83,7 +83,7 @@ async def test_a_name_like_a_copys_is_said_beside_the_file_it_is_of(
     "name", ["\udce9t\udce9.parquet", "\udce9t\udce9", "\udce9t\udce9/x.parquet"]
 )
 async def test_a_name_that_is_no_utf8_is_refused_by_name(
-    tell: Tell, write: Write, name: str
+    tell: Tell, write: Write, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     right = write([{}])
     target = right.parent / name
@@ -94,6 +94,7 @@ async def test_a_name_that_is_no_utf8_is_refused_by_name(
         await tell()
 
     str(caught.value).encode()
+    caplog.text.encode()
 
 
 @pytest.mark.parametrize(

@@ -360,7 +360,8 @@ class _Search:
 
     def _unusable(self, reason: str, path: str) -> EngineError:
         """The error, with the path below the table's folder; the log has the whole one."""
-        logger.warning("%s %s", path, reason)
+        # A name of other bytes than UTF-8 would fail in a log handler that encodes.
+        logger.warning("%s %s", path.encode("utf-8", "backslashreplace").decode(), reason)
         shown = "" if path == str(self._table) else f": {show_path(path, self._table)}"
         return EngineError(f"a folder or file of {self._table.name} {reason}{shown}")
 
