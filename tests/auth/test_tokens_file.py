@@ -172,7 +172,7 @@ async def crowd(
         yield crowd
 
 
-EXAMPLES: Final = settings().max_examples if settings().max_examples >= 500 else 7
+EXAMPLES: Final = settings().max_examples if settings().max_examples >= 500 else 4
 """Of each of the three crowds."""
 asked = st.tuples(st.sampled_from(sorted(RIGHTS)), st.integers(0, len(QUESTIONS) - 1))
 

@@ -170,6 +170,7 @@ async def test_the_least_recently_used_go_when_the_bytes_are_used_up(gateway: Ga
     assert ages == [0, None]
 
 
+@pytest.mark.thorough
 async def test_a_full_cache_takes_about_the_bytes_it_may(gateway: Gateway) -> None:
     rows = ",".join(f'{{"total":{n + 1000}}}' for n in range(10))
     gateway.usual = say(http(f'{{"data":{{"dataPoints":[{rows}]}}}}'.encode()))

@@ -140,7 +140,9 @@ def loaded(
     server.command("DROP DATABASE loaded")
 
 
-@pytest.mark.parametrize("caller", [LOCAL, SOMEONE], ids=["all", "own"])
+@pytest.mark.parametrize(
+    "caller", [pytest.param(LOCAL, marks=pytest.mark.thorough), SOMEONE], ids=["all", "own"]
+)
 def test_both_engines_answer_every_body_alike(
     embedded: Callable[..., Result],
     loaded: Callable[..., Result],

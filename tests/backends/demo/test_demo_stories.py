@@ -155,6 +155,7 @@ def test_other_seeds_tell_other_stories_that_are_found_as_well(tmp_path: Path, s
         check_starts(ask, seed)
 
 
+@pytest.mark.thorough
 def test_the_seed_moves_who_what_and_when() -> None:
     told = [tell_stories(seed, END_DAY) for seed in range(40)]
     assert len({story.spend_account for story in told}) == 8

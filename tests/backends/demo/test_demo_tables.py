@@ -76,6 +76,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(tmp_path / "gateway-metrics-mcp", ignore_errors=True)
 
 
+@pytest.mark.thorough
 async def test_a_question_makes_its_own_table_alone(tmp_path: Path) -> None:
     backend = DemoBackend(7, load_catalog(), cache=tmp_path, clock=lambda: NOW)
     async with aclosing(backend):
@@ -90,6 +91,7 @@ async def test_a_question_makes_its_own_table_alone(tmp_path: Path) -> None:
     assert names_in(tmp_path) == [f"{COMPLETE}.tables"]
 
 
+@pytest.mark.thorough
 async def test_a_server_makes_all_tables_without_a_question(caches: Path) -> None:
     order: list[str] = []
     async with Client(build_server(Settings(backend="demo:"), clock=lambda: NOW)):
@@ -132,6 +134,7 @@ async def test_callers_who_wait_for_one_table_are_all_answered_though_one_gives_
 
     assert impatient.cancelled_caught
     assert answers == [CALLS_OF_A_DAY] * 2
+    assert tables_in(tmp_path) == {"gateway_mcp_metrics"}  # no others than were asked
 
 
 async def test_the_directory_that_an_earlier_build_made_is_used(

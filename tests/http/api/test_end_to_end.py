@@ -129,7 +129,7 @@ async def assert_agree(
 
 
 @pytest.mark.parametrize(
-    "step", [7, pytest.param(1, marks=pytest.mark.thorough)], ids=["some", "all"]
+    "step", [14, pytest.param(1, marks=pytest.mark.thorough)], ids=["some", "all"]
 )
 async def test_every_body_has_the_same_answer_over_the_api(
     remote: Callable[[str], GatewayBackend],
@@ -180,7 +180,7 @@ def to_call(body: Body) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "step", [20, pytest.param(1, marks=pytest.mark.thorough)], ids=["some", "all"]
+    "step", [40, pytest.param(1, marks=pytest.mark.thorough)], ids=["some", "all"]
 )
 async def test_every_body_has_the_same_rows_as_a_tool_call(
     filled: Path, catalog: Catalog, listen: Listen, book: Any, asked: list[Body], step: int

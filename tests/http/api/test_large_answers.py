@@ -91,7 +91,9 @@ WIDE: Final[dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("type_", ["distribution", "timeseries"])
+@pytest.mark.parametrize(
+    "type_", [pytest.param("distribution", marks=pytest.mark.thorough), "timeseries"]
+)
 def test_a_large_answer_takes_little_memory_and_holds_nobody_up(
     server: Server, july: July, capsys: pytest.CaptureFixture[str], type_: str
 ) -> None:
