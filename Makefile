@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Three keep two processors busy: much of the time is waiting for servers, programs and disks.
-WORKERS ?= 3
+# Four keep two processors busy: much of the time is waiting for servers, programs and disks.
+WORKERS ?= 4
 PYTEST := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help

@@ -272,7 +272,7 @@ async def test_the_request_explained_has_the_exact_values(
         assert steps[-1] == "## 1. the rows; ALL is added up from them", text
 
 
-@pytest.mark.parametrize("format_", ["table", "json"])
+@pytest.mark.parametrize("format_", ["table", pytest.param("json", marks=pytest.mark.thorough)])
 async def test_a_key_of_any_name_stays_one_name(
     call: Call, corpus: Sequence[str], format_: str
 ) -> None:

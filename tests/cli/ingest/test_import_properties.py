@@ -51,7 +51,7 @@ values = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+@pytest.mark.parametrize("format_", ["csv", pytest.param("jsonl", marks=pytest.mark.thorough)])
 @settings(max_examples=EXAMPLES)
 @given(rows=st.lists(values, min_size=1, max_size=12))
 def test_rows_come_back_as_they_were(format_: str, rows: list[dict[str, Any]]) -> None:

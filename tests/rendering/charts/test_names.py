@@ -100,6 +100,7 @@ def dir_of_objects() -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 async def test_names_of_every_kind_are_drawn(ask: Ask, make: Callable[..., Path]) -> None:
     texts = sorted({text for text in CORPUS if text.strip() and "\x00" not in text})
     for first in range(0, len(texts), 12):

@@ -185,6 +185,7 @@ def marked(mark: str) -> dict[str, Any]:
     return {**SIMPLE, "mark": mark}
 
 
+@pytest.mark.thorough
 async def test_a_picture_has_the_same_bytes_whatever_was_drawn_before() -> None:
     fresh = await ChartRenderer().draw(confetti(300))
     used = ChartRenderer()
