@@ -57,6 +57,32 @@ def answer(open_backend: Open, make_query: Make) -> Answer:
     return ask
 
 
+# --- rows without a time ---
+
+
+async def test_rows_without_a_time_are_said_with_each_answer(
+    database: Run, insert: Insert, answer: Answer
+) -> None:
+    database("CREATE TABLE TABLE_ (CreatedAt Nullable(DateTime)) ENGINE = Memory")
+    insert(f"VALUES (NULL), ({NOON}), (NULL)")
+
+    for _ in range(2):
+        result, rows = await answer()
+        assert rows == [{"total": 1}]
+        assert [note for note in result.notes if "no time" in note] == [
+            "2 rows have no time in CreatedAt: they are in no window, and no question counts them"
+        ]
+
+
+async def test_a_table_whose_times_are_all_there_has_no_such_note(
+    database: Run, insert: Insert, answer: Answer
+) -> None:
+    database("CREATE TABLE TABLE_ (CreatedAt Nullable(DateTime)) ENGINE = Memory")
+    insert(f"VALUES ({NOON})")
+
+    assert [note for note in (await answer())[0].notes if "no time" in note] == []
+
+
 # --- names ---
 
 

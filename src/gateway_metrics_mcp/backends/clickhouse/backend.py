@@ -41,7 +41,6 @@ from gateway_metrics_mcp.backends.clickhouse.stored import (
     Run,
     StoredTable,
     describe,
-    describe_timeless,
     is_used,
 )
 from gateway_metrics_mcp.backends.clickhouse.undecoded import refuse_bytes
@@ -198,9 +197,7 @@ class ClickHouseBackend(SqlEngine):
                 limits = self._limits(client)
                 stored = self._stored(client, table, limits)
                 said = stored.summarize(self._layout.tables[table])
-                run = _runner(client, limits)
-                timeless = describe_timeless(run, self._address.database, stored)
-                return "; ".join(filter(None, (said, timeless)))
+                return "; ".join(filter(None, (said, stored.timeless)))
             except GatewayMetricsError as error:
                 return error
             except ClickHouseError as error:
@@ -371,6 +368,7 @@ class ClickHouseBackend(SqlEngine):
         if absent:
             statement = statement.opened_by(dialect.absent_columns(absent))
         notes = [*stored.say_absent(absent), *_say_unmerged(stored, merges)]
+        notes += [stored.timeless] if stored.timeless else []
         has_nanoseconds = precision(stored.type_of(TIME_COLUMN)) > _MICROSECOND_DIGITS
         parameters = _clip(statement.parameters) if has_nanoseconds else statement.parameters
         return Reading(statement, parameters, tuple(notes))

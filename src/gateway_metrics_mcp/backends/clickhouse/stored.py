@@ -59,6 +59,8 @@ class StoredTable:
     """Whether FINAL can be asked of it, as far as was tried."""
     sharding: str = ""
     """What spreads the rows of a Distributed table over shards."""
+    timeless: str = ""
+    """What to say of rows without a time, which are in no window; empty if there are none."""
 
     @property
     def is_merging(self) -> bool:
@@ -201,21 +203,27 @@ def describe(run: Run, database: str, table: str) -> StoredTable:
     stored = StoredTable(table, columns)
     if stored.find(TIME_COLUMN) is None:
         raise EngineError(_say_timeless(stored, _count(run, source)))
-    return _with_engines(run, stored, database, source)
+    stored = _with_engines(run, stored, database, source)
+    return replace(stored, timeless=_describe_timeless(run, database, stored))
 
 
-def describe_timeless(run: Run, database: str, stored: StoredTable) -> str | None:
-    """What to say of rows without a time, which are in no window; None if there are none."""
+def _describe_timeless(run: Run, database: str, stored: StoredTable) -> str:
     if not stored.type_of(TIME_COLUMN).startswith("Nullable"):
-        return None
+        return ""
     source = f"{quote_identifier(database)}.{quote_identifier(stored.name)}"
     time = quote_identifier(stored.find(TIME_COLUMN) or TIME_COLUMN)
-    ((count,),) = run(f"SELECT count() FROM {source} WHERE {time} IS NULL", None)
+    try:
+        ((count,),) = run(f"SELECT count() FROM {source} WHERE {time} IS NULL", None)
+    except ClickHouseError:  # a view may take too long
+        return f"unknown whether rows have no time in {TIME_COLUMN}, and so are in no window"
     if not count:
-        return None
+        return ""
+    rows, they_are, them = (
+        ("rows have", "they are", "them") if count > 1 else ("row has", "it is", "it")
+    )
     return (
-        f"{count} rows have no time in {TIME_COLUMN}: they are in no window, and no question"
-        " counts them"
+        f"{count} {rows} no time in {TIME_COLUMN}: {they_are} in no window, and no question"
+        f" counts {them}"
     )
 
 
