@@ -290,3 +290,5 @@ async def test_an_engine_closes_while_a_question_begins(
             for _ in range(steps % 8):
                 await anyio.lowlevel.checkpoint()
             await backend.aclose()
+        with pytest.raises(GatewayMetricsError, match="closed"):
+            await ask(backend)
