@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from gateway_metrics_mcp import errors
 from gateway_metrics_mcp.backends.base import Backend
-from gateway_metrics_mcp.backends.clickhouse.address import Address
+from gateway_metrics_mcp.backends.clickhouse import Address
 from gateway_metrics_mcp.backends.clickhouse.errors import translate
 from gateway_metrics_mcp.backends.factory import open_backend
 from gateway_metrics_mcp.errors import SettingsError

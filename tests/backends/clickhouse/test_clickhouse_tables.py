@@ -12,12 +12,11 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
-from gateway_metrics_mcp.backends.clickhouse.columns import fits
 from gateway_metrics_mcp.backends.clickhouse.dialect import (
     ClickHouseDialect,
     WideClickHouseDialect,
 )
-from gateway_metrics_mcp.backends.clickhouse.tables import create_table
+from gateway_metrics_mcp.backends.clickhouse.tables import create_table, fits
 from gateway_metrics_mcp.backends.sql.compiler import compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import Layout, published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError, TooManyRowsError

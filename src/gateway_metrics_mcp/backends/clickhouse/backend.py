@@ -25,8 +25,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from clickhouse_connect.driver.httputil import get_pool_manager
 
-from gateway_metrics_mcp.backends.clickhouse.address import Address
-from gateway_metrics_mcp.backends.clickhouse.columns import precision, scale
+from gateway_metrics_mcp.backends.clickhouse import Address
 from gateway_metrics_mcp.backends.clickhouse.dialect import (
     DIALECTS,
     ClickHouseDialect,
@@ -43,7 +42,7 @@ from gateway_metrics_mcp.backends.clickhouse.stored import (
     describe,
     is_used,
 )
-from gateway_metrics_mcp.backends.clickhouse.undecoded import refuse_bytes
+from gateway_metrics_mcp.backends.clickhouse.tables import precision, refuse_bytes, scale
 from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, Sums, quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
@@ -131,7 +130,7 @@ class ClickHouseBackend(SqlEngine):
     """Answers from a database's tables in the vendor's layout, `Distributed` or not.
 
     Connects at the first query. Columns of other types are read as the published ones where each
-    value has one (`columns.py`), and those that a table lacks as null. `connect` replaces the HTTP
+    value has one (`tables.py`), and those that a table lacks as null. `connect` replaces the HTTP
     client.
     """
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from gateway_metrics_mcp.backends.clickhouse.columns import convert, fits, loses_nulls, show_type
+from gateway_metrics_mcp.backends.clickhouse.tables import convert, fits, loses_nulls, show_type
 from gateway_metrics_mcp.backends.sql.dialect import (
     SLUG_COLUMN,
     SUBJECT_TYPE_COLUMN,

@@ -14,8 +14,7 @@ from typing import Any, Final
 import anyio
 
 from gateway_metrics_mcp.backends import find_embedded_credentials
-from gateway_metrics_mcp.backends.clickhouse import SCHEMES
-from gateway_metrics_mcp.backends.clickhouse.address import Address
+from gateway_metrics_mcp.backends.clickhouse import SCHEMES, Address
 from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.backends.gateway.address import read_host
 from gateway_metrics_mcp.cli.install.clients import CLIENTS, Client, Machine, find_file
