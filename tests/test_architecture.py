@@ -32,7 +32,7 @@ ROOMS: Final = (
 
 # Each engine is imported in these rooms alone.
 DOORS: Final = {
-    "httpcore": ("backends.gateway.connection",),
+    "httpcore": ("backends.gateway.transport",),
     "httpx": ("backends.gateway", "auth"),
     "jwt": ("auth",),
     "duckdb": ("backends.duckdb", "backends.demo", "cli.ingest"),

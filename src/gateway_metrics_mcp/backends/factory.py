@@ -30,7 +30,7 @@ from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
 
 if TYPE_CHECKING:
     from gateway_metrics_mcp.backends.demo.backend import DemoBackend
-    from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe
+    from gateway_metrics_mcp.backends.gateway.backend import GatewayProbe
 
 _FORMS: Final = (
     "an https:// URL of the gateway's control plane (with TFY_API_KEY in the environment), a"
@@ -112,7 +112,8 @@ class BackendHolder:
         """
         if self._settings.is_remote:
             if self._probe is None:
-                from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # heavy: httpx
+                # Heavy: httpx.
+                from gateway_metrics_mcp.backends.gateway.backend import GatewayProbe
 
                 self._probe = GatewayProbe(_address(self._settings))
             await self._probe.check()

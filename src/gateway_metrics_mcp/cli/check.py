@@ -141,7 +141,7 @@ async def _open(settings: Settings, catalog: Catalog, clock: Clock) -> tuple[Bac
 
 async def _try_way(host: str, clock: Clock) -> AsyncIterator[Finding]:
     """Findings on the way to a gateway: the proxy in use, and a wrong clock here."""
-    from gateway_metrics_mcp.backends.gateway.probe import GatewayProbe  # a heavy door
+    from gateway_metrics_mcp.backends.gateway.backend import GatewayProbe  # a heavy door
 
     try:
         proxy = describe_proxy(host)

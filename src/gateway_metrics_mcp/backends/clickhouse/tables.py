@@ -1,4 +1,4 @@
-"""The published tables in ClickHouse: their DDL, and other types read as theirs, exactly or not."""
+"""The published tables in ClickHouse: their DDL, and other types read as theirs, exactly or not.
 
 Run it to print the DDL.
 """

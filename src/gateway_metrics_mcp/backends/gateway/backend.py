@@ -1,4 +1,4 @@
-"""The remote gateway's one endpoint, over httpx.
+"""The remote gateway's one endpoint, over httpx, and a probe of its address without a token.
 
 Errors are worded in errors.py, connections kept in transport.py, retries made in retries.py.
 """
@@ -9,26 +9,32 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, cast
 
 import anyio
+import anyio.to_thread
 import httpx
 from pydantic_core import from_json, to_json
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.backends.gateway.address import EXAMPLE_HOST, find_proxy, read_host
-from gateway_metrics_mcp.backends.gateway.connection import ConnectionTransport
 from gateway_metrics_mcp.backends.gateway.errors import (
     WRONG_HOST,
     explain_failure,
     explain_status,
     explain_timeout,
+    read_date,
 )
-from gateway_metrics_mcp.backends.gateway.transport import IdleTransports, RequestBody, unpack
+from gateway_metrics_mcp.backends.gateway.transport import (
+    ConnectionTransport,
+    IdleTransports,
+    RequestBody,
+    unpack,
+)
 from gateway_metrics_mcp.errors import (
     GatewayError,
     GatewayMetricsError,
@@ -47,6 +53,7 @@ from gateway_metrics_mcp.runtime.logs import trace_headers
 SCOPE_NOTE: Final = "figures cover what this token may see"
 
 _CONNECT_TIMEOUT_S: Final = 10
+_PROBE_TIMEOUT_S: Final = 3
 
 
 class GatewayBackend:
@@ -293,3 +300,53 @@ async def _read_start(response: httpx.Response) -> bytes:
         async for part in _parts(response, limit=64_000):
             parts.append(part)  # noqa: PERF401  # keep the parts that came before a failure
     return b"".join(parts)
+
+
+class GatewayProbe:
+    """Reaches one gateway and reads its clock, over a new connection each time; sends no token."""
+
+    def __init__(self, host: str) -> None:
+        self._url = read_host(host) + API_PATH
+        self._tls: ssl.SSLContext | None = None
+
+    async def check(self) -> None:
+        """Send a HEAD without a token; any status below 500 proves that the gateway is there.
+
+        Raises:
+            GatewayMetricsError: if there is no response, or a 5xx other than 501.
+        """
+        status, _ = await self._try()
+        if status >= 500 and status != 501:  # some answer 501 to HEAD and still take a POST
+            raise UnavailableError(f"the gateway fails ({status})")
+
+    async def read_clock(self) -> datetime | None:
+        """The time in the response's Date header, whatever the status; None without one.
+
+        Raises:
+            GatewayMetricsError: if there is no response.
+        """
+        _, date = await self._try()
+        try:
+            return read_date(date)
+        except (ValueError, OverflowError):
+            return None
+
+    async def _try(self) -> tuple[int, str]:
+        """The response's status and Date header.
+
+        Raises:
+            GatewayMetricsError: if there is no response.
+        """
+        try:
+            with anyio.fail_after(_PROBE_TIMEOUT_S):
+                if self._tls is None:  # in a thread: reading the certificates is slow
+                    self._tls = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+                proxy = find_proxy(self._url)
+                async with httpx.AsyncHTTPTransport(verify=self._tls, proxy=proxy) as transport:
+                    request = httpx.Request("HEAD", self._url)
+                    async with aclosing(await transport.handle_async_request(request)) as response:
+                        return response.status_code, response.headers.get("date", "")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise explain_failure(error, _PROBE_TIMEOUT_S) from None
+        except (ValueError, ImportError):
+            raise SettingsError("a variable of the proxy holds no usable address") from None
