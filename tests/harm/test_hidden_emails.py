@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES
-from gateway_metrics_mcp.server.hiding_key import read_hiding_key
-from gateway_metrics_mcp.server.masking import EmailMask
+from gateway_metrics_mcp.server.masking import EmailMask, read_hiding_key
 from gateway_metrics_mcp.settings import Settings
 
 BOTH: Final = {"startTs": "2026-07-01", "endTs": "2026-07-15"}

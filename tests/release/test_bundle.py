@@ -17,7 +17,7 @@ import pytest
 from tests.release.conftest import ROOT, TOKEN, Ask, Gateway
 
 from gateway_metrics_mcp import __version__
-from gateway_metrics_mcp.server.texts import read_prompt
+from gateway_metrics_mcp.server.prompts import read_prompt
 from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import (
     GATEWAY_HOST,

@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, Implementation
 
 from gateway_metrics_mcp import __version__
 from gateway_metrics_mcp.server.app import build_server
-from gateway_metrics_mcp.server.texts import read_prompt
+from gateway_metrics_mcp.server.prompts import read_prompt
 from gateway_metrics_mcp.server.tools import TOOLS
 from gateway_metrics_mcp.settings import Settings
 

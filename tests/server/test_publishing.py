@@ -19,7 +19,7 @@ from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe
 from gateway_metrics_mcp.rendering.document import estimate_tokens, write_text
 from gateway_metrics_mcp.reports.arguments import FORMATS, Format
 from gateway_metrics_mcp.server.app import MetricsServer
-from gateway_metrics_mcp.server.texts import read_prompt
+from gateway_metrics_mcp.server.prompts import read_prompt
 from gateway_metrics_mcp.server.tools import TOOLS
 
 MOST_BYTES_OF_TOOLS: Final = 7_000

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from gateway_metrics_mcp.backends.duckdb.files import IMPORT_RUN, is_parquet_name
-from gateway_metrics_mcp.cli.ingest.record import (
+from gateway_metrics_mcp.cli.ingest.directory import (
     RECORD,
     RunRecord,
     WrittenFile,

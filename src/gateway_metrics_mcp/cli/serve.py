@@ -66,7 +66,7 @@ def _list_files(settings: Settings, config: str | None) -> tuple[list[str], list
     }
     shown = [str(named.pop(name)) for name in ("catalog", "prompts") if name in named]
     if settings.hide_emails and settings.hide_emails_key is None:
-        from gateway_metrics_mcp.server.hiding_key import find_made_key  # the server has it already
+        from gateway_metrics_mcp.server.masking import find_made_key  # the server has it already
 
         named["hide_emails_key"] = find_made_key()
     config = config or os.environ.get(f"{PREFIX}CONFIG")

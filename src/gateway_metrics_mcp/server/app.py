@@ -56,8 +56,8 @@ from gateway_metrics_mcp.runtime.logs import watch_call
 from gateway_metrics_mcp.runtime.metrics import OK, Metrics
 from gateway_metrics_mcp.runtime.readiness import Readiness
 from gateway_metrics_mcp.server.completions import Completer
-from gateway_metrics_mcp.server.hiding_key import read_hiding_key
-from gateway_metrics_mcp.server.masking import EmailMask, hide_uris
+from gateway_metrics_mcp.server.masking import EmailMask, hide_uris, read_hiding_key
+from gateway_metrics_mcp.server.prompts import list_problems, read_prompt
 from gateway_metrics_mcp.server.prompts.library import Prompts
 from gateway_metrics_mcp.server.resources import (
     NOTES_META,
@@ -65,7 +65,6 @@ from gateway_metrics_mcp.server.resources import (
     list_resources,
     list_templates,
 )
-from gateway_metrics_mcp.server.texts import list_problems, read_prompt
 from gateway_metrics_mcp.server.tools import TOOLS, ToolContext, answer_call
 from gateway_metrics_mcp.server.view_page import VIEW_META, VIEW_URI, offer_view
 from gateway_metrics_mcp.settings import Settings

@@ -49,7 +49,7 @@ from gateway_metrics_mcp.reports.request import (
 from gateway_metrics_mcp.reports.rows_uri import write_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import describe_call, trace_step
-from gateway_metrics_mcp.server.texts import read_prompt
+from gateway_metrics_mcp.server.prompts import read_prompt
 from gateway_metrics_mcp.server.view_page import link_view
 from gateway_metrics_mcp.settings import Settings
 

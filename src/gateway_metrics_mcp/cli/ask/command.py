@@ -35,7 +35,7 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.value_list import ValueList
 from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.server.hiding_key import read_hiding_key
+from gateway_metrics_mcp.server.masking import read_hiding_key
 from gateway_metrics_mcp.server.tools import TOOLS, ToolContext, answer_call
 
 if TYPE_CHECKING:

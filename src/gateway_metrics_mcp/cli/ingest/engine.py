@@ -10,17 +10,17 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 from zoneinfo import ZoneInfo
 
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
-from gateway_metrics_mcp.cli.ingest.local_times import set_zone
 from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
 from gateway_metrics_mcp.cli.ingest.sources import (
@@ -30,6 +30,12 @@ from gateway_metrics_mcp.cli.ingest.sources import (
     select_rows,
 )
 from gateway_metrics_mcp.errors import EngineError, SettingsError
+from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, LAST_YEAR
+from gateway_metrics_mcp.query.time.zone_rules import offset_periods
+
+if TYPE_CHECKING:
+    import duckdb
+
 
 BROKEN_LINE: Final = "the line: "
 _GOOD: Final = '"_verdict" IS NULL'
@@ -404,3 +410,48 @@ def _final_values(
         if value:
             found.append(f"{value} AS {quote_identifier(name)}")
     return ",\n            ".join(found)
+
+
+# --- local times ---
+
+# No clock is more than a day from UTC, so these hold every local time of the accepted years.
+_ZONE_START: Final = datetime(FIRST_YEAR - 1, 11, 1, tzinfo=UTC)
+_ZONE_END: Final = datetime(LAST_YEAR + 1, 3, 1, tzinfo=UTC)
+
+
+def set_zone(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo | None) -> None:
+    """Set the variables of `reading.sql`: `zone`, and `periods`, the zone's offsets by month.
+
+    `periods` lists for each month of local time from 1969-12 on the periods of equal offset that
+    reach into it: mostly one, two where the clocks change. DuckDB has rules of its own, of another
+    version than those by which questions find a day's start (query/time/zone_rules.py).
+    """
+    connection.execute("SET VARIABLE zone = $zone::VARCHAR", {"zone": zone and zone.key})
+    # Without a zone a local time is refused, and UTC is its own zone.
+    periods = (
+        [] if zone is None or zone.key == "UTC" else offset_periods(zone, _ZONE_START, _ZONE_END)
+    )
+    connection.execute(
+        f"""
+        SET VARIABLE periods = (
+            WITH period AS (
+                SELECT unnest($start::TIMESTAMP[]) AS start, unnest($end::TIMESTAMP[]) AS "end",
+                    to_seconds(unnest($seconds::BIGINT[])) AS ahead
+            ),
+            by_month AS (
+                SELECT month, list(period ORDER BY start) AS periods
+                FROM range(TIMESTAMP '{FIRST_YEAR - 1}-12-01', TIMESTAMP '{LAST_YEAR + 1}-02-01',
+                    INTERVAL 1 MONTH) AS months(month)
+                JOIN period
+                    ON start + ahead < month + INTERVAL 1 MONTH AND "end" + ahead > month
+                GROUP BY month
+            )
+            SELECT list(periods ORDER BY month) FROM by_month
+        )
+        """,
+        {
+            "start": [period.start.replace(tzinfo=None) for period in periods],
+            "end": [period.end.replace(tzinfo=None) for period in periods],
+            "seconds": [round(period.offset.total_seconds()) for period in periods],
+        },
+    )

@@ -17,6 +17,7 @@ from mcp_types import PromptArgument as PublishedArgument
 from gateway_metrics_mcp.errors import InvalidQueryError, SettingsError
 from gateway_metrics_mcp.query import DATASOURCES, SHARE, did_you_mean, quote
 from gateway_metrics_mcp.server.masking import EmailMask
+from gateway_metrics_mcp.server.prompts import cut_lines, find_templates, list_problems
 from gateway_metrics_mcp.server.prompts.fill import fill, fill_call, read_values
 from gateway_metrics_mcp.server.prompts.template import (
     PLACE,
@@ -26,7 +27,6 @@ from gateway_metrics_mcp.server.prompts.template import (
     Template,
     read_template,
 )
-from gateway_metrics_mcp.server.texts import cut_lines, find_templates, list_problems
 from gateway_metrics_mcp.server.tools import TOOLS, ToolContext
 
 logger = logging.getLogger(__name__)
