@@ -438,12 +438,17 @@ def set_zone(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo | None) -> No
                 SELECT unnest($start::TIMESTAMP[]) AS start, unnest($end::TIMESTAMP[]) AS "end",
                     to_seconds(unnest($seconds::BIGINT[])) AS ahead
             ),
+            reaching AS (
+                SELECT period, unnest(range(
+                    date_trunc('month', start + ahead), "end" + ahead, INTERVAL 1 MONTH
+                )) AS month
+                FROM period
+            ),
             by_month AS (
-                SELECT month, list(period ORDER BY start) AS periods
-                FROM range(TIMESTAMP '{FIRST_YEAR - 1}-12-01', TIMESTAMP '{LAST_YEAR + 1}-02-01',
-                    INTERVAL 1 MONTH) AS months(month)
-                JOIN period
-                    ON start + ahead < month + INTERVAL 1 MONTH AND "end" + ahead > month
+                SELECT month, list(period ORDER BY period.start) AS periods
+                FROM reaching
+                WHERE month >= TIMESTAMP '{FIRST_YEAR - 1}-12-01'
+                    AND month < TIMESTAMP '{LAST_YEAR + 1}-02-01'
                 GROUP BY month
             )
             SELECT list(periods ORDER BY month) FROM by_month

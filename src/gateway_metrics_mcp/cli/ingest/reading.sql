@@ -55,17 +55,19 @@ CREATE TEMP MACRO time_parts(t) AS regexp_extract(
 );
 
 -- What a clock shows, to the microsecond: more digits are cut off.
-CREATE TEMP MACRO read_wall(t) AS TRY_CAST(
-    CASE WHEN time_parts(t).day <> '' THEN
-        time_parts(t).day || ' ' || time_parts(t).minute || ':'
-        || lpad(time_parts(t).second, 2, '0') || '.' || rpad(left(time_parts(t).fraction, 6), 6, '0')
+CREATE TEMP MACRO wall_of(parts) AS TRY_CAST(
+    CASE WHEN parts.day <> '' THEN
+        parts.day || ' ' || parts.minute || ':'
+        || lpad(parts.second, 2, '0') || '.' || rpad(left(parts.fraction, 6), 6, '0')
     END AS TIMESTAMP
 );
 
-CREATE TEMP MACRO minutes_ahead(t) AS
-    CASE WHEN time_parts(t).sign = '' THEN 0 ELSE
-        (time_parts(t).sign || '1')::INTEGER * (
-            time_parts(t).hours::INTEGER * 60 + ('0' || time_parts(t).minutes)::INTEGER
+CREATE TEMP MACRO read_wall(t) AS wall_of(time_parts(t));
+
+CREATE TEMP MACRO minutes_ahead(parts) AS
+    CASE WHEN parts.sign = '' THEN 0 ELSE
+        (parts.sign || '1')::INTEGER * (
+            parts.hours::INTEGER * 60 + ('0' || parts.minutes)::INTEGER
         )
     END;
 
@@ -84,12 +86,18 @@ CREATE TEMP MACRO settle(wall) AS CASE
     ))::TIMESTAMPTZ
 END;
 
-CREATE TEMP MACRO read_any_instant(t) AS
-    CASE WHEN time_parts(t).offset = '' THEN settle(read_wall(t))
-    ELSE (read_wall(t) - to_minutes(minutes_ahead(t)))::TIMESTAMPTZ END;
+-- A list of one value names it: a macro repeats its argument at each use, and planning the repeats
+-- of repeats took longer than a small import.
+CREATE TEMP MACRO read_any_instant(t) AS list_transform(
+    [time_parts(t)],
+    lambda parts: CASE
+        WHEN parts.offset = '' THEN list_transform([wall_of(parts)], lambda wall: settle(wall))[1]
+        ELSE (wall_of(parts) - to_minutes(minutes_ahead(parts)))::TIMESTAMPTZ
+    END
+)[1];
 
 CREATE TEMP MACRO read_instant(t) AS
-    CASE WHEN year(read_any_instant(t)) BETWEEN 1970 AND 2999 THEN read_any_instant(t) END;
+    list_filter([read_any_instant(t)], lambda instant: year(instant) BETWEEN 1970 AND 2999)[1];
 
 -- Why it is none.
 CREATE TEMP MACRO explain_instant(t) AS CASE
