@@ -6,6 +6,9 @@ BIN := .venv/bin
 WORKERS ?= 4
 PYTEST := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
+# Where it is set, every process that a test starts would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint check golden verify browser conformance versions lowest newest \
 	bench load soak wheel bundle clean
