@@ -1,6 +1,6 @@
 -- Text -> typed values, strictly: what is not of the type becomes null, and the row is refused.
 -- The variable `zone` is the zone of times without an offset, or null, and `periods` its offsets by
--- month (local_times.py).
+-- month (engine.py).
 
 CREATE TEMP MACRO read_text(t) AS t;
 
