@@ -81,6 +81,11 @@ class Settings(BaseModel):
         description="what answers: an https:// URL of the gateway's control plane, a directory of"
         " Parquet, clickhouse://user@host:8123/database, or demo: (default: TFY_HOST's gateway)",
     )
+    source_name: str | None = Field(
+        None,
+        description="what answers name as their source (default: the gateway's host, the data"
+        " directory's name, or ClickHouse's host and database)",
+    )
     token_file: Location | None = Field(
         None, description="a file that holds the gateway token (default: TFY_API_KEY)"
     )

@@ -114,7 +114,7 @@ async def test_the_pages_hold_every_value_once_in_order(ask: Call) -> None:
 
 
 async def test_the_header_says_what_is_listed_and_the_last_line_how_to_go_on(
-    ask: Call,
+    ask: Call, directory: Path
 ) -> None:
     text, _ = await ask(TOOL, {"field": "modelName", "limit": 2})
 
@@ -122,7 +122,7 @@ async def test_the_header_says_what_is_listed_and_the_last_line_how_to_go_on(
     assert text.split("\n") == [
         (
             "# modelMetrics values of modelName | 2026-07-08T09:30Z to 2026-07-15T09:30Z (7 days)"
-            f" | models only, virtual-model rows excluded | rows 1-2 of {count}"
+            f" | models only, virtual-model rows excluded | rows 1-2 of {count} | {directory.name}"
         ),
         "value|total",
         "---|---",
@@ -141,11 +141,11 @@ async def test_a_window_of_the_past_is_not_pinned(ask: Call) -> None:
     assert text.endswith(" more: same arguments with offset=2, limit=2")
 
 
-async def test_an_offset_past_the_end_says_so(ask: Call) -> None:
+async def test_an_offset_past_the_end_says_so(ask: Call, directory: Path) -> None:
     text, is_error = await ask(TOOL, {"field": "team", "offset": 3})
 
     assert not is_error
-    assert text.split("\n")[0].endswith("no rows: offset is past the last of 3")
+    assert text.split("\n")[0].endswith(f"no rows: offset is past the last of 3 | {directory.name}")
 
 
 async def test_search_is_without_case_and_says_how_many_match(ask: Call) -> None:
@@ -163,22 +163,22 @@ async def test_what_search_finds_is_paged_as_well(ask: Call) -> None:
     assert second[0][0] == f"vendor/model-{len(first):03}"
 
 
-async def test_search_without_a_match_offers_what_is_near(ask: Call) -> None:
+async def test_search_without_a_match_offers_what_is_near(ask: Call, directory: Path) -> None:
     text, is_error = await ask(TOOL, {"field": "modelName", "search": "claud3"})
 
     assert not is_error
-    assert text.split("\n")[0].endswith("match | no rows")
+    assert text.split("\n")[0].endswith(f"match | no rows | {directory.name}")
     assert "contains the text. Near: claude" in text
 
 
-async def test_nothing_in_the_window_is_said(ask: Call) -> None:
+async def test_nothing_in_the_window_is_said(ask: Call, directory: Path) -> None:
     text, is_error = await ask(TOOL, {"field": "modelName", "startTs": "2026-06"})
 
     assert not is_error
     assert text.split("\n") == [
         (
             "# modelMetrics values of modelName | 2026-06-01T00:00Z to 2026-07-01T00:00Z (30 days)"
-            " | models only, virtual-model rows excluded | no rows"
+            f" | models only, virtual-model rows excluded | no rows | {directory.name}"
         ),
         "no values: no rows in this window (rows are model calls, retries included)",
         "# next: a wider or a later window, or another datasource",

@@ -65,6 +65,7 @@ def test_a_reference_that_a_client_left_unfilled_is_none(text: str) -> None:
 def test_every_setting_is_a_variable(name: str) -> None:
     values: dict[str, str] = {
         "backend": "demo:",
+        "source_name": "prod",
         "token_file": __file__,
         "catalog": "/own.json",
         "prompts": "/own",

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
 
 import anyio
 
@@ -38,6 +39,7 @@ _FORMS: Final = (
 )
 
 _DEMO: Final = "demo:"
+_PORTS: Final = {"https": 443, "http": 80}
 
 
 class BackendHolder:
@@ -269,6 +271,37 @@ def find_directory(settings: Settings) -> Path | None:
         return read_directory(Path(name))
     except SettingsError:
         return None
+
+
+def name_source(settings: Settings) -> str:
+    """What answers name as the source of their figures, unquoted; empty if no backend is set.
+
+    The setting's name, else the gateway's host, the data directory's last component, or
+    ClickHouse's host and database: no scheme, user, path or token.
+    """
+    if settings.source_name and settings.source_name.strip():
+        return settings.source_name.strip()
+    name = _address(settings)
+    if not name or name.startswith(_DEMO):
+        return ""
+    if "://" not in name:
+        # Resolved, since `.` and `..` name nothing. Of the root there is no name.
+        return Path(name).expanduser().resolve().name or "data directory"
+    try:
+        url = urlsplit(name)
+        # A port tells gateways on one host apart; that of the scheme would say nothing.
+        host, port = url.hostname or "", url.port
+    except ValueError:  # queries explain what is wrong with the address
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    if _is_clickhouse(settings):
+        return f"{host}/{unquote(url.path).strip('/') or 'default'}" if host else ""
+    return host if port in (None, _PORTS.get(url.scheme)) else f"{host}:{port}"
+
+
+def is_demo(settings: Settings) -> bool:
+    """Whether the backend that the settings name invents its data."""
+    return _address(settings).startswith(_DEMO)
 
 
 def _open_demo(settings: Settings, catalog: Catalog, clock: Callable[[], datetime]) -> DemoBackend:

@@ -86,6 +86,8 @@ class Header:
     """What a row of the source stands for."""
     searched: str | None = None
     """The search text of a value list, and how many values match."""
+    source: str = ""
+    """What the figures come from, made safe to print; empty if it has no name."""
 
     @cached_property
     def _covered(self) -> str:
@@ -103,7 +105,7 @@ class Header:
 
     def show(self, *parts: str) -> str:
         """The header as text; `parts` add the order and the range of the rows shown."""
-        return _BETWEEN.join([self._covered, *filter(None, parts)])
+        return _BETWEEN.join(filter(None, [self._covered, *parts, self.source]))
 
 
 def describe_extent(first: int, last: int, count: int) -> str:

@@ -32,6 +32,7 @@ def describe_plan(
     budget: int,
     calls_left: int,
     notes: Sequence[str] = (),
+    source: str = "",
 ) -> Page:
     """The resolved window, what was added and why, and each query as it would be sent.
 
@@ -39,7 +40,7 @@ def describe_plan(
     line that says so: half a query could not be run.
     """
     result = Result(key_names_of(request.query, request.datasource), (), ())
-    report = Report(request, result, None, now, ())
+    report = Report(request, result, None, now, (), source=source)
     calls = sum(step.times for step in steps)
     later = list_later_calls(request, calls_left)
     said = [

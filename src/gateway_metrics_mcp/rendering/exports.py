@@ -49,6 +49,7 @@ def write_json(document: ReportDocument, budget: int) -> str:
     body: dict[str, Any] = {
         "request": request.query.to_body(),
         "scope": request.scope,
+        **({"source": report.source} if report.source else {}),
         **_describe_reading(document),
         "notes": document.remarks,
         "columns": names if report.buckets is None else ["startTimestamp", *names],

@@ -150,6 +150,7 @@ def describe_coverage(report: Report) -> Header:
         tuple(request.shown_filters),
         request.scope,
         f"{request.counted}{sight}",
+        source=report.source,
     )
 
 

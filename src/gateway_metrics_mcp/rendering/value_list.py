@@ -113,7 +113,9 @@ class ValueList:
         return Continuation("more", f"{left} more: {self._words.go_on(arguments)}", arguments)
 
 
-def describe_values(listing: Listing, result: Result, words: Words = TOOL_WORDS) -> ValueList:
+def describe_values(
+    listing: Listing, result: Result, words: Words = TOOL_WORDS, *, source: str = ""
+) -> ValueList:
     """The document of a listing; `words` name the next request in the reader's terms."""
     total = [Column(TOTAL, "value")] if TOTAL in result.value_names else []
     position = result.value_names.index(TOTAL) if total else 0
@@ -127,6 +129,7 @@ def describe_values(listing: Listing, result: Result, words: Words = TOOL_WORDS)
         listing.window,
         scope=listing.scope,
         searched=searched if listing.search else None,
+        source=source,
     )
     return ValueList(
         listing,

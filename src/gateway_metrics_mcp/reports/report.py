@@ -55,6 +55,8 @@ class Report:
     """Values of a filter that no row has, while its other values match some."""
     near_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By metadata field that no row has: similar keys, if the backend can list keys."""
+    source: str = ""
+    """What the figures come from, as answers print it; empty if it has no name."""
     is_restricted: bool = False
     """Whether our rules restrict the caller's rows (R23); a gateway restricts by token."""
 

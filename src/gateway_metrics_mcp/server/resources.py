@@ -6,7 +6,7 @@ The catalog is read from the server; rows are queried again with the arguments i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -149,7 +149,7 @@ async def _read_rows(context: ToolContext, raw: Any, caller: Caller) -> Answer:
         has_all_row=False,  # a CSV has none: programs would add it to the rows
         most_calls=context.settings.calls,
     )
-    report = await executor.run(question)
+    report = replace(await executor.run(question), source=context.source)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
         answer = await to_thread.run_sync(_write_rows, report)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway_metrics_mcp.backends import Backend
+from gateway_metrics_mcp.backends.factory import is_demo, name_source
 from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
     InvalidQueryError,
@@ -23,6 +24,7 @@ from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.validation import check_size, read_choice
 from gateway_metrics_mcp.rendering.answer import Answer, Writer, write_answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
+from gateway_metrics_mcp.rendering.cells import quote_text
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer, illustrate
 from gateway_metrics_mcp.rendering.document import Words
 from gateway_metrics_mcp.rendering.explain import describe_plan
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from gateway_metrics_mcp.server.masking import EmailMask
 
 _WORDS: Final = Words(link=write_link)
+_INVENTED: Final = "demo data, invented"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,18 @@ class ToolContext:
     """The terms in which answers name the next request, and the resource with all rows."""
     write: Writer = write_answer
     """Turns a document into an answer; the command `ask` has formats of its own."""
+
+    @property
+    def source(self) -> str:
+        """What answers name as the source of their figures, made safe to print."""
+        name = name_source(self.settings)
+        if self.hiding_key is not None:
+            from gateway_metrics_mcp.server.masking import EmailMask  # not without masking
+
+            name = EmailMask(self.hiding_key).hide(name)
+        shown = [quote_text(name)] if name else []
+        # Whatever its name: figures of the demo must never pass for spend.
+        return ": ".join([*shown, _INVENTED] if is_demo(self.settings) else shown)
 
     @property
     def options(self) -> ParserOptions:
@@ -205,10 +220,17 @@ async def _answer_query(
         show = partial(backend.explain, caller=caller)
         left = executor.most_calls - executor.calls
         plan = describe_plan(
-            settled, steps, show, now=now, budget=settings.budget, calls_left=left, notes=notes
+            settled,
+            steps,
+            show,
+            now=now,
+            budget=settings.budget,
+            calls_left=left,
+            notes=notes,
+            source=context.source,
         )
         return context.write(plan, settings.budget)
-    report = await executor.run(request)
+    report = replace(await executor.run(request), source=context.source)
     describe_call(rows=len(report.result.points))
     with trace_step("render"):
         words, write = context.words, context.write
@@ -261,12 +283,15 @@ async def _answer_values(
     """The answer of `list_values`: a field's values and their row counts."""
     describe_call(datasource=listing.query.datasource)
     result = await fetch_values(await context.backend(), caller, listing)
-    rows, budget = len(result.points), context.settings.budget
+    rows, budget, source = len(result.points), context.settings.budget, context.source
     describe_call(rows=rows)
+
+    def write() -> Answer:
+        described = describe_values(listing, result, context.words, source=source)
+        return context.write(described, budget)
+
     with trace_step("render"):
-        return await run_in_thread_if_large(
-            rows, lambda: context.write(describe_values(listing, result, context.words), budget)
-        )
+        return await run_in_thread_if_large(rows, write)
 
 
 TOOLS: Final = {

@@ -48,7 +48,11 @@ class Server:
     @property
     def environ(self) -> dict[str, str]:
         """The settings of a process that asks it."""
-        return {"GATEWAY_METRICS_BACKEND": self.url, "TFY_API_KEY": TOKEN}
+        return {
+            "GATEWAY_METRICS_BACKEND": self.url,
+            "GATEWAY_METRICS_SOURCE_NAME": "acme prod",
+            "TFY_API_KEY": TOKEN,
+        }
 
     def reset(self) -> None:
         self.rows, self.all, self.status = list(ROWS), dict(ALL), 200

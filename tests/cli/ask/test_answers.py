@@ -27,7 +27,7 @@ HEADER: Final = (
     "# modelMetrics by modelName | 2026-07-01T00:00Z to 2026-07-02T00:00Z (1 day)"
     " | models only, virtual-model rows excluded"
     " | counts model calls, retries included, visible to this token"
-    " | sorted by sumCostInUSD desc | rows 1-3 of 3"
+    " | sorted by sumCostInUSD desc | rows 1-3 of 3 | acme prod"
 )
 PRICES: Final = (
     "# 6.0% of the calls, 3 of 50, have no price (often failed calls): spend is a lower bound"
@@ -326,8 +326,8 @@ def test_a_timeseries_file_has_all_series_but_for_a_limit(gateway: Server, ask: 
 
     rows = [row[1:] for row in csv.reader(io.StringIO(cut))]
     assert len(whole.splitlines()) == 11
-    assert " | 10 series, largest total first\n" in said
+    assert " | 10 series, largest total first | acme prod\n" in said
     assert rows == [["modelName", "total"], ["m0", "20"], ["m1", "19"]]
-    assert " | top 2 of 10 series by total, the rest excluded\n" in said_of_cut
+    assert " | top 2 of 10 series by total, the rest excluded | acme prod\n" in said_of_cut
     assert "fit" not in said_of_cut
     assert [row[1:] for row in json.loads(program)["rows"]] == [["m0", 20], ["m1", 19]]

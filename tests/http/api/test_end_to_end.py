@@ -162,6 +162,9 @@ async def test_a_token_s_answer_is_that_of_its_caller(
     assert answered > len(queries) / 3
 
 
+SAME: Final[dict[str, Any]] = {"budget": MOST_TOKENS, "source_name": "same"}
+
+
 def to_call(body: Body) -> tuple[str, dict[str, Any]]:
     """The tool call that asks what the body asks."""
     arguments: dict[str, Any] = {
@@ -190,8 +193,8 @@ async def test_every_body_has_the_same_rows_as_a_tool_call(
     chosen = [*asked[:39], *asked[39::step]]
     wrong = 0
     async with listen(book, backend=engine) as port:
-        settings = Settings(backend=f"http://127.0.0.1:{port}", token=token, budget=MOST_TOKENS)
-        local = Settings(backend=str(filled), threads=1, budget=MOST_TOKENS)
+        settings = Settings(backend=f"http://127.0.0.1:{port}", token=token, **SAME)
+        local = Settings(backend=str(filled), threads=1, **SAME)
         near = build_server(local, clock=lambda: NOW)
         far = build_server(settings, clock=lambda: NOW)
         async with Client(near) as ours, Client(far) as theirs:

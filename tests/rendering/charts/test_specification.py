@@ -41,6 +41,7 @@ async def test_a_timeseries_is_lines_that_say_scope_window_and_units(
         "text": "sumCostInUSD by modelName",
         "subtitle": [
             f"modelMetrics, {WINDOW}, buckets of 1 day",
+            f"source: {few.name}",
             "models only, virtual-model rows excluded",
             "the last bucket is partial, still running: only to 2026-07-15T09:30Z",
         ],

@@ -265,7 +265,8 @@ def _write_values(document: ValueList, budget: int, *, is_csv: bool) -> Answer:
         text = write_csv(document.columns, rows).rstrip("\n")
         return Answer(text, document, notes=notes)
     names = [column.name for column in document.columns]
-    body = {"notes": notes, "columns": names, "rowCount": len(rows), "rows": rows}
+    source = {"source": document.header.source} if document.header.source else {}
+    body = {**source, "notes": notes, "columns": names, "rowCount": len(rows), "rows": rows}
     return Answer(json.dumps(body, separators=(",", ":")), document)
 
 

@@ -193,6 +193,7 @@ def _write_subtitle(document: ReportDocument, *facts: str) -> tuple[str, ...]:
     if earlier is not None:
         lines.append(f"compared with {format_window(earlier)}")
         lines += explain_earlier(header.window, earlier)
+    lines += [f"source: {header.source}"] if header.source else []
     filters = " AND ".join(describe_filters(header.filters))
     limits = [part for part in (filters, header.scope) if part]
     lines += ["; ".join(limits)] if limits else []
