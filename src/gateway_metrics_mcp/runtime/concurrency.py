@@ -9,13 +9,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Final, Generic, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 from weakref import WeakValueDictionary, finalize
 
 import anyio
@@ -60,59 +61,41 @@ _INTERRUPT_STUCK_EVERY_S: Final = 0.25
 class _Worker(threading.Thread):
     """A daemon thread: the end of the process does not wait for it, should it hang."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle: list[_Worker]) -> None:
+        """`idle` takes the thread between its jobs."""
         super().__init__(name="worker that may hang", daemon=True)
+        self._idle = idle
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self.is_busy = False
         self.start()
 
     def run(self) -> None:
-        """Do one job after another, until it is given None."""
+        """Do one job after another, until the thread is stopped."""
         while (job := self._jobs.get()) is not None:
             job()
             del job  # or its results live until the next
 
-    def give(self, job: Callable[[], None] | None) -> None:
-        """Have a job done next; None ends the thread."""
-        self.is_busy = job is not None
-        self._jobs.put(job)
+    def give(self, work: Callable[[], T]) -> Future[T]:
+        """Have work done next; the thread is idle before its outcome is known."""
+        done: Future[T] = Future()
+        done.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        self.is_busy = True
+        self._jobs.put(partial(self._do, work, done))
+        return done
 
+    def stop(self) -> None:
+        """End the thread after its job."""
+        self._jobs.put(None)
 
-class _Job(Generic[T]):
-    """One piece of work; its outcome goes to `done`, unless nobody waits for it any more."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._context = copy_context()
-        self._loop = asyncio.get_running_loop()
-        self.done: asyncio.Future[T] = self._loop.create_future()
-        self.is_over = False
-
-    def run(self, worker: _Worker, idle: list[_Worker]) -> None:
-        """Do the work in its thread, which is idle then, or stopped if the loop is over."""
-        result: T | None = None
-        failure: BaseException | None = None
+    def _do(self, work: Callable[[], T], done: Future[T]) -> None:
         try:
-            result = self._context.run(self._work)
+            settle = partial(done.set_result, work())
         except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
-            failure = error
-        self.is_over = True
-        worker.is_busy = False
-        try:
-            self._loop.call_soon_threadsafe(idle.append, worker)
-            self._loop.call_soon_threadsafe(self._settle, result, failure)
-        except RuntimeError:  # the loop is closed
-            worker.give(None)
-        finally:
-            del result, failure, self._work  # a failure's traceback holds this frame
-
-    def _settle(self, result: T | None, failure: BaseException | None) -> None:
-        if self.done.done():
-            return
-        if failure is None:
-            self.done.set_result(result)  # type: ignore[arg-type]  # None only if it returns it
-        else:
-            self.done.set_exception(failure)
+            settle = partial(done.set_exception, error)
+        self.is_busy = False
+        self._idle.append(self)
+        settle()
+        del settle, done  # a failure's traceback holds this frame
 
 
 class AbandonableThreads:
@@ -149,31 +132,30 @@ class AbandonableThreads:
                 " storage may not answer. Ask again when one has ended, or the operator of this"
                 " server has mended the storage"
             )
-        job = _Job(work)
-        worker = self._idle.pop() if self._idle else _Worker()
-        worker.give(partial(job.run, worker, self._idle))
+        worker = self._idle.pop() if self._idle else _Worker(self._idle)
+        done = worker.give(partial(copy_context().run, work))
         try:
-            return await job.done
+            return await asyncio.wrap_future(done)
         except asyncio.CancelledError:
-            await self._let_go(job, owner, interrupt or (lambda: None))
+            await self._let_go(done, owner, interrupt or (lambda: None))
             raise
 
-    async def _let_go(self, job: _Job[T], owner: str, interrupt: Callable[[], None]) -> None:
+    async def _let_go(self, done: Future[T], owner: str, interrupt: Callable[[], None]) -> None:
         end = monotonic() + _GRACE_S
         with anyio.CancelScope(shield=True):
-            while not job.is_over and monotonic() < end:
+            while not done.done() and monotonic() < end:
                 interrupt()
                 await anyio.sleep(_INTERRUPT_EVERY_S)
-        if job.is_over:
+        if done.done():
             return
         logger.warning("a thread that waits for %s was abandoned: it cannot be stopped", owner)
         self._stuck[owner] += 1
-        watch = asyncio.create_task(self._watch(job, owner, interrupt))
+        watch = asyncio.create_task(self._watch(done, owner, interrupt))
         self._watches.add(watch)  # the event loop alone holds tasks weakly
         watch.add_done_callback(self._watches.discard)
 
-    async def _watch(self, job: _Job[T], owner: str, interrupt: Callable[[], None]) -> None:
-        while not job.is_over:
+    async def _watch(self, done: Future[T], owner: str, interrupt: Callable[[], None]) -> None:
+        while not done.done():
             interrupt()
             await asyncio.sleep(_INTERRUPT_STUCK_EVERY_S)
         self._stuck[owner] -= 1
@@ -182,7 +164,7 @@ class AbandonableThreads:
 
 def _stop_all(workers: list[_Worker]) -> None:
     for worker in workers:
-        worker.give(None)
+        worker.stop()
 
 
 @contextmanager
@@ -221,27 +203,17 @@ def run_with_heartbeat(limit_s: float, work: Callable[[Callable[[], None]], T]) 
         TimeoutError: if it is silent.
         Exception: any that `work` raises.
     """
-    said: SimpleQueue[tuple[T | None, BaseException | None] | None] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            said.put((work(lambda: said.put(None)), None))
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            said.put((None, error))
-
-    worker = _Worker()
-    worker.give(run)
-    outcome = None
-    while outcome is None:
-        try:
-            outcome = said.get(timeout=limit_s)
-        except Empty:
-            raise TimeoutError from None
-    worker.give(None)
-    result, failure = outcome
-    if failure is not None:
-        raise failure
-    return result  # type: ignore[return-value]  # None only if the work returns it
+    said: SimpleQueue[Future[T] | None] = SimpleQueue()
+    worker = _Worker([])
+    done = worker.give(lambda: work(lambda: said.put(None)))
+    done.add_done_callback(said.put)
+    try:
+        while said.get(timeout=limit_s) is None:
+            pass
+    except Empty:
+        raise TimeoutError from None
+    worker.stop()
+    return done.result()
 
 
 def _tell_slow_opening(limit_s: float) -> BackendTimeoutError:
