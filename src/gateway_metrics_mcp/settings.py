@@ -33,6 +33,7 @@ _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5}
 REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
 MOST_TOKENS: Final = 12_000
 REMOTE_SCHEMES: Final = ("https://", "http://")
+CLICKHOUSE_SCHEMES: Final = ("clickhouse://", "clickhouses://")
 GATEWAY_HOST: Final = "TFY_HOST"
 GATEWAY_TOKEN: Final = "TFY_API_KEY"  # noqa: S105 - the variable's name
 CLICKHOUSE_PASSWORD: Final = f"{PREFIX}CLICKHOUSE_PASSWORD"

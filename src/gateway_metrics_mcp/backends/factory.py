@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 import anyio
 
 from gateway_metrics_mcp.backends.base import Backend, OpenedEngine
-from gateway_metrics_mcp.backends.clickhouse import SCHEMES
 from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query
@@ -27,7 +26,7 @@ from gateway_metrics_mcp.runtime.concurrency import (
     limit_opening,
 )
 from gateway_metrics_mcp.runtime.metrics import Metrics
-from gateway_metrics_mcp.settings import GATEWAY_HOST, Settings
+from gateway_metrics_mcp.settings import CLICKHOUSE_SCHEMES, GATEWAY_HOST, Settings
 
 if TYPE_CHECKING:
     from gateway_metrics_mcp.backends.demo.backend import DemoBackend
@@ -346,7 +345,7 @@ def _address(settings: Settings) -> str:
 
 
 def _is_clickhouse(settings: Settings) -> bool:
-    return _address(settings).startswith(SCHEMES)
+    return _address(settings).startswith(CLICKHOUSE_SCHEMES)
 
 
 def _limiter(settings: Settings) -> ConcurrencyLimiter:

@@ -8,10 +8,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from gateway_metrics_mcp.errors import SettingsError
 
-__all__ = ["SCHEMES", "Address"]
+__all__ = ["Address"]
 
-SCHEMES: Final = ("clickhouse://", "clickhouses://")
-"""How the address of a server begins."""
 _FORM: Final = "clickhouse://user@host:8123/database, with ?secure=true or clickhouses:// for TLS"
 _REVEALED: Final = (
     "the backend's URL contains a password, which others can read in the process list. Put it into"

@@ -35,8 +35,8 @@ from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.rendering.value_list import ValueList
 from gateway_metrics_mcp.reports.columns import Value
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.server.masking import read_hiding_key
 from gateway_metrics_mcp.server.tools import TOOLS, ToolContext, answer_call
+from gateway_metrics_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from gateway_metrics_mcp.cli.ask.thresholds import Limit
@@ -86,7 +86,7 @@ def _run(order: AskOptions) -> int:
             settings.model_copy(update=shown),
             opening.get,
             clock,
-            read_hiding_key(settings),
+            _read_hiding_key(settings),
             write=partial(_write, order),
         )
         wording = Wording.read(order, context.options.catalog)
@@ -104,6 +104,14 @@ def _run(order: AskOptions) -> int:
         is_usage = isinstance(error, AskerError) or order.problems
         return WRONG_USAGE if is_usage else FAILED
     return _finish(order, answer, checks)
+
+
+def _read_hiding_key(settings: Settings) -> bytes | None:
+    if not settings.hide_emails and settings.hide_emails_key is None:
+        return None
+    from gateway_metrics_mcp.server.masking import read_hiding_key  # most answers mask nothing
+
+    return read_hiding_key(settings)
 
 
 async def _answer(

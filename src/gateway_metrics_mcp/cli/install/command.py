@@ -14,7 +14,7 @@ from typing import Any, Final
 import anyio
 
 from gateway_metrics_mcp.backends import find_embedded_credentials
-from gateway_metrics_mcp.backends.clickhouse import SCHEMES, Address
+from gateway_metrics_mcp.backends.clickhouse import Address
 from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.backends.gateway.address import read_host
 from gateway_metrics_mcp.cli.install.clients import CLIENTS, Client, Machine, find_file
@@ -36,6 +36,7 @@ from gateway_metrics_mcp.cli.mcp_client import list_tools
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError, UnreachableError
 from gateway_metrics_mcp.settings import (
+    CLICKHOUSE_SCHEMES,
     GATEWAY_HOST,
     OUR_VARIABLES,
     PREFIX,
@@ -254,9 +255,9 @@ def _read_backend(settings: Settings) -> str:
         raise SettingsError(revealed)
     if settings.is_remote:
         return read_host(backend)
-    if backend.startswith(SCHEMES):
+    if backend.startswith(CLICKHOUSE_SCHEMES):
         Address.read(backend)
-    if backend.startswith((*REMOTE_SCHEMES, *SCHEMES, "demo:")):
+    if backend.startswith((*REMOTE_SCHEMES, *CLICKHOUSE_SCHEMES, "demo:")):
         return backend
     read_directory(Path(backend))
     return str(_full(Path(backend)))

@@ -14,12 +14,12 @@ from shutil import which
 from typing import Any, Final
 
 from gateway_metrics_mcp.backends import find_embedded_credentials
-from gateway_metrics_mcp.backends.clickhouse import SCHEMES
 from gateway_metrics_mcp.cli.install.clients import Client
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.settings import (
     CLICKHOUSE_PASSWORD,
     CLICKHOUSE_PASSWORD_FILE,
+    CLICKHOUSE_SCHEMES,
     GATEWAY_HOST,
     GATEWAY_TOKEN,
     OUR_VARIABLES,
@@ -171,7 +171,7 @@ def build_entry(
 def _find_secret(backend: str) -> Secret | None:
     if backend.lower().startswith(REMOTE_SCHEMES):
         return _GATEWAY
-    return _CLICKHOUSE if backend.startswith(SCHEMES) else None
+    return _CLICKHOUSE if backend.startswith(CLICKHOUSE_SCHEMES) else None
 
 
 def _place_secret(
@@ -218,7 +218,9 @@ def _find_command(options: InstallOptions, environ: Mapping[str, str]) -> tuple[
     backend = ["--backend", options.backend]
     if options.uses_uvx or is_temporary(sys.prefix):
         uvx = which("uvx", path=environ.get("PATH")) or "uvx"
-        extra = ["--from", _WITH_CLICKHOUSE] if options.backend.startswith(SCHEMES) else []
+        extra = (
+            ["--from", _WITH_CLICKHOUSE] if options.backend.startswith(CLICKHOUSE_SCHEMES) else []
+        )
         return uvx, [*extra, PACKAGE, *backend]
     suffix = ".exe" if sys.platform == "win32" else ""
     script = Path(sys.executable).parent / f"{PACKAGE}{suffix}"
