@@ -37,14 +37,12 @@ from gateway_metrics_mcp.backends.clickhouse.errors import (
     translate,
 )
 from gateway_metrics_mcp.backends.clickhouse.stored import (
-    Run,
     StoredTable,
     describe,
-    is_used,
 )
 from gateway_metrics_mcp.backends.clickhouse.tables import precision, refuse_bytes, scale
-from gateway_metrics_mcp.backends.sql.compiler import Statement, compile_query, read_rows
-from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, Sums, quote_identifier
+from gateway_metrics_mcp.backends.sql.compiler import Statement, read_rows
+from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, Sums, find_used, quote_identifier
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
@@ -319,7 +317,11 @@ class ClickHouseBackend(SqlEngine):
         if known is not None and now - known[0] <= _KNOWN_FOR_S:
             return known[1]
 
-        stored = describe(_runner(client, limits), self._address.database, table)
+        def run(text: str, parameters: dict[str, Any] | None) -> Sequence[Sequence[Any]]:
+            rows: Sequence[Sequence[Any]] = client.query(text, parameters, limits).result_rows
+            return rows
+
+        stored = describe(run, self._address.database, table)
         self._tables[table] = (now, stored)
         return stored
 
@@ -340,7 +342,7 @@ class ClickHouseBackend(SqlEngine):
         source = self._dialect.source(self._address.database, stored.name)
         final = " FINAL" if merges == "by keyword" else ""
         plain = self._compile(query, caller, source + final)
-        used = {n: type_ for n, type_ in published.items() if is_used(n, plain.text)}
+        used = find_used(published, plain.text)
         reads = stored.read_all(used)
         absent = {name: used[name] for name, read in reads.items() if read is None}
         present = {name: read for name, read in reads.items() if read is not None}
@@ -356,14 +358,7 @@ class ClickHouseBackend(SqlEngine):
             source = dialect.converted(f"{source} AS t{final}", present)
         else:
             source += final
-        statement = compile_query(
-            query,
-            caller,
-            source=source,
-            dialect=dialect,
-            layout=self._layout,
-            row_cap=self._row_cap,
-        )
+        statement = self._compile(query, caller, source, dialect)
         if absent:
             statement = statement.opened_by(dialect.absent_columns(absent))
         notes = [*stored.say_absent(absent), *_say_unmerged(stored, merges)]
@@ -404,14 +399,6 @@ class ClickHouseBackend(SqlEngine):
                 self._client.command(_KILL, {"id": call.query_id})
         except ClickHouseError as error:
             logger.info("query %s was not killed: %s", call.query_id, error)
-
-
-def _runner(client: Client, limits: dict[str, str]) -> Run:
-    def run(text: str, parameters: dict[str, Any] | None) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = client.query(text, parameters, limits).result_rows
-        return rows
-
-    return run
 
 
 def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -68,6 +68,12 @@ class ClickHouseDialect:
     `scales` has the quoted columns that are stored as Decimal, with their digits after the point.
     """
 
+    metadata_key = f"arrayJoin({_METADATA_KEYS})"
+    # An empty array becomes [null].
+    team = f"arrayJoin(emptyArrayToSingle(CAST({_TEAMS}, 'Array(Nullable(String))')))"
+    count_teamed = f"countIf(notEmpty({_TEAMS}))"
+    distinct_teams = f"uniqExactArray({_TEAMS})"
+
     def __init__(self, scales: Mapping[str, int] | None = None) -> None:
         self._scales = scales or {}
         self._decimals = {_read_decimal(column): column for column in self._scales}
@@ -187,19 +193,6 @@ class ClickHouseDialect:
 
     def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:  # noqa: ARG002 - arrayJoin makes the rows
         return f"{source} WHERE {condition}"
-
-    def metadata_key(self) -> str:
-        return f"arrayJoin({_METADATA_KEYS})"
-
-    def team(self) -> str:
-        nullable = f"CAST({_TEAMS}, 'Array(Nullable(String))')"
-        return f"arrayJoin(emptyArrayToSingle({nullable}))"  # an empty array becomes [null]
-
-    def count_teamed(self) -> str:
-        return f"countIf(notEmpty({_TEAMS}))"
-
-    def distinct_teams(self) -> str:
-        return f"uniqExactArray({_TEAMS})"
 
 
 def _read_decimal(number: str) -> str:

@@ -11,12 +11,7 @@ from typing import Any, Final
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from gateway_metrics_mcp.backends.clickhouse.tables import convert, fits, loses_nulls, show_type
-from gateway_metrics_mcp.backends.sql.dialect import (
-    SLUG_COLUMN,
-    SUBJECT_TYPE_COLUMN,
-    TIME_COLUMN,
-    quote_identifier,
-)
+from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.query.suggestions import fold
 
@@ -183,12 +178,6 @@ class StoredTable:
                     " calls cannot be counted. Load them into a MergeTree or ReplacingMergeTree"
                     " table"
                 )
-
-
-def is_used(column: str, text: str) -> bool:
-    """Whether the compiler's text names the column."""
-    is_unquoted = column in (SLUG_COLUMN, SUBJECT_TYPE_COLUMN)
-    return f'"{column}"' in text or (is_unquoted and column in text)
 
 
 def describe(run: Run, database: str, table: str) -> StoredTable:

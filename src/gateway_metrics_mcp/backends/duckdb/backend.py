@@ -40,7 +40,6 @@ from gateway_metrics_mcp.backends.duckdb.layout import (
     Layout,
     LayoutCache,
     Reading,
-    find_asked,
     identify,
 )
 from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables
@@ -50,7 +49,7 @@ from gateway_metrics_mcp.backends.sql.compiler import (
     read_points,
     read_rows,
 )
-from gateway_metrics_mcp.backends.sql.dialect import Sums
+from gateway_metrics_mcp.backends.sql.dialect import Sums, find_used
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
@@ -314,7 +313,7 @@ class DuckDBBackend(SqlEngine):
         table, files = self._directory / self._table_of(query), found.paths
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
         compiled = self._compile(clipped, caller, FILES)
-        asked = find_asked(self._layout.tables[table.name], compiled.text)
+        asked = find_used(self._layout.tables[table.name], compiled.text)
         layouts = self._layouts.find(cursor, files, version, table)
         reading = Reading(cursor, table, asked, layouts)
 

@@ -70,12 +70,10 @@ _WITH_OFFSET: Final = (
 
 
 _DUCK_TEXT: Final = {"anywhere": "contains", "start": "starts_with", "end": "ends_with"}
-_TEAM: Final = "unnested_team"
 _DISTINCT: Final = 'list_distinct("Teams")'
 _IS_TEAMED: Final = f"len({_DISTINCT}) > 0"
 FILES: Final = "files"
 """The name of the files' rows in a statement."""
-_KEY: Final = "unnested_key"
 _METADATA_KEYS: Final = (
     'list_filter(list_distinct(map_keys("Metadata")), lambda k: "Metadata"[k] IS NOT NULL)'
 )
@@ -97,6 +95,14 @@ and stay finite."""
 
 class DuckDialect:
     """The dialect of DuckDB 2."""
+
+    metadata_key = "unnested_key"
+    team = "unnested_team"
+    count_teamed = f"count(*) FILTER (WHERE {_IS_TEAMED})"
+    distinct_teams = (
+        'coalesce(len(list_distinct(flatten(list(DISTINCT "Teams")'
+        ' FILTER (WHERE "Teams" IS NOT NULL)))), 0)'
+    )
 
     def create_table(self, table: str, columns: Mapping[str, str]) -> str:
         """An empty table in the vendor's layout."""
@@ -165,22 +171,9 @@ class DuckDialect:
         return f'coalesce(list_contains("Teams", {team}), false)'
 
     def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
-        unnested = f", {self._unnested()} AS {_TEAM}" if by_team else ""
-        unnested += f", unnest({_METADATA_KEYS}) AS {_KEY}" if by_key else ""
+        unnested = f", {self._unnested()} AS {self.team}" if by_team else ""
+        unnested += f", unnest({_METADATA_KEYS}) AS {self.metadata_key}" if by_key else ""
         return f"(SELECT *{unnested} FROM {source} WHERE {condition}) AS r"
-
-    def metadata_key(self) -> str:
-        return _KEY
-
-    def team(self) -> str:
-        return _TEAM
-
-    def count_teamed(self) -> str:
-        return f"count(*) FILTER (WHERE {_IS_TEAMED})"
-
-    def distinct_teams(self) -> str:
-        listed = 'list(DISTINCT "Teams") FILTER (WHERE "Teams" IS NOT NULL)'
-        return f"coalesce(len(list_distinct(flatten({listed}))), 0)"
 
     def _unnested(self) -> str:
         # list_distinct takes five times as long as the rest of the query, so lists of up to three

@@ -397,9 +397,7 @@ def read_ends(path: str) -> tuple[bytes, bytes]:
     """The first and last four bytes of a regular file; none if it cannot be read."""
     try:
         # Not blocking, as the file can have given its place to a pipe since it was found.
-        file = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
+        file = os.open(path, _OPEN)
     except OSError:
         return b"", b""
     try:

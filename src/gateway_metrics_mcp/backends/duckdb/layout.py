@@ -262,11 +262,6 @@ class Group:
     layouts: list[Layout]
 
 
-def find_asked(columns: Mapping[str, str], statement: str) -> dict[str, str]:
-    """The columns that a statement names: to bind all takes longer than a small query."""
-    return {n: t for n, t in columns.items() if quote_identifier(n)[1:-1] in statement}
-
-
 class Reading:
     """How one question reads its files: the statement's WITH clause and its parameters."""
 

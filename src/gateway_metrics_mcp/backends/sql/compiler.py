@@ -291,9 +291,9 @@ class _Compiler:
             # The key is a caller's text, so it is bound like a value.
             return self._dialect.metadata(self._bind(name.removeprefix(METADATA_PREFIX)))
         if self._is_team(name):
-            return self._dialect.team()
+            return self._dialect.team
         if self._is_keys(name):
-            return self._dialect.metadata_key()
+            return self._dialect.metadata_key
         return self._finite(self._datasource.group_by[name].table_column)
 
     def _aggregates(self) -> list[Output]:
@@ -323,7 +323,7 @@ class _Compiler:
         dialect, per = self._dialect, _PER.get(type_)
         if column.type == "array":
             is_count = type_ == "count"
-            teams = dialect.count_teamed() if is_count else dialect.distinct_teams()
+            teams = dialect.count_teamed if is_count else dialect.distinct_teams
             return Output(self._select(teams), per=per)
         function, value = _FUNCTIONS[type_], self._finite(column.table_column)
         is_mean, rest = type_ in _MEANS, None

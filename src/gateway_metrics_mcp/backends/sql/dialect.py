@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self
@@ -36,6 +36,15 @@ def quote_identifier(name: str) -> str:
 
 class Dialect(Protocol):
     """How one engine writes an expression. Arguments are SQL text, never a caller's value."""
+
+    metadata_key: str
+    """The metadata key of a row by key; a row without keys is dropped."""
+    team: str
+    """The team of a row by team; null if it has none (R5)."""
+    count_teamed: str
+    """The number of rows with at least one team (R24)."""
+    distinct_teams: str
+    """The number of distinct teams in the rows (R24)."""
 
     def placeholder(self, name: str, value: object) -> str:
         """The placeholder of a bound value."""
@@ -85,18 +94,6 @@ class Dialect(Protocol):
         With `by_team` one row per team (R5), with `by_key` one per metadata key.
         """
 
-    def metadata_key(self) -> str:
-        """The metadata key of a row by key; a row without keys is dropped."""
-
-    def team(self) -> str:
-        """The team of a row by team; null if it has none (R5)."""
-
-    def count_teamed(self) -> str:
-        """The number of rows with at least one team (R24)."""
-
-    def distinct_teams(self) -> str:
-        """The number of distinct teams in the rows (R24)."""
-
 
 TIME_COLUMN: Final = "CreatedAt"
 TEAMS_COLUMN: Final = "Teams"
@@ -104,6 +101,12 @@ METADATA_COLUMN: Final = "Metadata"
 SLUG_COLUMN: Final = "CreatedBySubjectSlug"
 SUBJECT_TYPE_COLUMN: Final = "CreatedBySubjectType"
 INTEGERS: Final = ("INTEGER", "BIGINT")
+
+
+def find_used(columns: Mapping[str, str], text: str) -> dict[str, str]:
+    """The columns that the compiler's text names: to read all takes longer than a small query."""
+    unquoted = [name for name in (SLUG_COLUMN, SUBJECT_TYPE_COLUMN) if name in text]
+    return {n: t for n, t in columns.items() if quote_identifier(n) in text or n in unquoted}
 
 
 @cache
