@@ -24,11 +24,11 @@ from mcp.client.stdio import StdioServerParameters
 from mcp_types import CallToolResult, TextContent
 from starlette.applications import Starlette
 from tests import loopback
+from tests.backends.demo.reading import make_demo_data
 
 import gateway_metrics_mcp
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.demo.backend import DEFAULT_SEED
-from gateway_metrics_mcp.backends.demo.data import make_demo_data
 from gateway_metrics_mcp.cli.main import main
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
 from gateway_metrics_mcp.query.caller import Caller

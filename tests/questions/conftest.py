@@ -12,9 +12,9 @@ from typing import Any, Final
 import duckdb
 import pytest
 from mcp.client import Client
+from tests.backends.demo.reading import make_demo_data
 
 from gateway_metrics_mcp.backends.demo.backend import DemoBackend
-from gateway_metrics_mcp.backends.demo.data import make_demo_data
 from gateway_metrics_mcp.cli.mcp_client import call_tool
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.server.app import build_server

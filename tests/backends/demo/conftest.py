@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.backends.demo.reading import open_data
-
-from gateway_metrics_mcp.backends.demo.data import make_demo_data
+from tests.backends.demo.reading import make_demo_data, open_data
 
 SEED = 7
 END_DAY = date(2026, 7, 15)

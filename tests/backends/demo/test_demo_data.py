@@ -14,9 +14,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.backends.demo.reading import make_demo_data
 
 from gateway_metrics_mcp.backends.demo import data
-from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data
+from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError
 

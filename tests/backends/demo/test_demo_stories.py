@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.backends.demo.reading import open_data
+from tests.backends.demo.reading import make_demo_data, open_data
 
-from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, make_demo_data, tell_stories
+from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, tell_stories
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 
 SEED = 7

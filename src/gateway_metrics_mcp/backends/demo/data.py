@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from importlib.resources import files
@@ -219,19 +219,6 @@ class _Part:
         if self._is_stopped:
             raise UnavailableError(STOPPING)
         self._engine.execute(statement, parameters)
-
-
-def make_demo_data(cache: Path, *, seed: int, end_day: date, threads: int = 2) -> Path:
-    """The directory of all tables, made if necessary.
-
-    Raises:
-        EngineError: if the data cannot be written.
-    """
-    tables = DemoTables(cache, seed=seed, end_day=end_day, threads=threads)
-    with closing(tables):
-        for table in TABLES:
-            tables.make(table)
-    return tables.directory
 
 
 @contextmanager
