@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,6 @@ from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError, UnavailableError
 from gateway_metrics_mcp.query import Caller, Catalog, Query, Result
-from gateway_metrics_mcp.runtime.concurrency import STOPPING
 
 logger = logging.getLogger(__name__)
 
@@ -146,13 +146,15 @@ class DemoBackend(SqlEngine):
 
 
 class _TableQueue:
-    """Makes one day's tables in a thread, one after another; the one a query needs comes next."""
+    """Makes one day's tables in a thread, one after another; the one a query needs comes next.
+
+    The lock's turns are in order, and `make_all` waits for one table before it adds the next.
+    """
 
     def __init__(self, tables: DemoTables) -> None:
         self._tables = tables
-        self._queue: list[str] = []
-        self._futures: dict[str, asyncio.Future[None]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
     def directory(self) -> Path:
@@ -161,9 +163,7 @@ class _TableQueue:
 
     def add_all(self) -> None:
         """Make those that are missing, in the background."""
-        for table in TABLES:
-            if not self._tables.has(table) and table not in self._futures:
-                self._add(table, len(self._queue))
+        self._begin("all tables", self._make_all())
 
     async def wait_for(self, table: str) -> None:
         """Return once the table is made. A caller that is cancelled leaves it to the others.
@@ -172,51 +172,37 @@ class _TableQueue:
             EngineError: if it cannot be made; the next call tries again.
             UnavailableError: if `aclose` is called meanwhile.
         """
-        if self._tables.has(table):
-            return
-        if table not in self._futures:
-            self._add(table, 0)
-        elif table in self._queue:
-            self._queue.remove(table)
-            self._queue.insert(0, table)
-        await asyncio.shield(self._futures[table])
+        if not self._tables.has(table):
+            task = self._tasks.get(table) or self._begin(table, self._make(table))
+            await asyncio.shield(task)
 
     async def aclose(self) -> None:
         """Stop the thread."""
-        self._queue.clear()
-        while self._task is not None and not self._task.done():
+        while self._tasks:
             self._tables.stop()
-            await asyncio.wait([self._task], timeout=_STOP_EVERY_S)
+            await asyncio.wait(self._tasks.values(), timeout=_STOP_EVERY_S)
 
-    def _add(self, table: str, place: int) -> None:
-        self._queue.insert(place, table)
-        self._futures[table] = asyncio.get_running_loop().create_future()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+    def _begin(self, what: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks[what] = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._tasks.pop(what))
+        return task
 
-    async def _run(self) -> None:
-        try:
-            while self._queue:  # a query may add a table while the engine is closed
-                await self._make_queued()
-                await anyio.to_thread.run_sync(self._tables.close)
-        finally:
-            self._fail(UnavailableError(STOPPING))
+    async def _make_all(self) -> None:
+        with suppress(GatewayMetricsError):  # a query meets the same error, and explains it
+            for table in TABLES:
+                await self.wait_for(table)
+        async with self._turn:
+            await self._close_if_last()
 
-    async def _make_queued(self) -> None:
-        while self._queue:
-            table = self._queue.pop(0)
+    async def _make(self, table: str) -> None:
+        async with self._turn:
             logger.info("making demo data: %s", table)
             try:
                 await anyio.to_thread.run_sync(self._tables.make, table)
-            except GatewayMetricsError as error:
-                self._fail(error)
-            else:
-                self._futures.pop(table).set_result(None)
+            finally:
+                await self._close_if_last()
 
-    def _fail(self, error: GatewayMetricsError) -> None:
-        """End all waits with the error: what one table lacks, such as disk, the others lack too."""
-        self._queue.clear()
-        futures, self._futures = self._futures, {}
-        for future in futures.values():
-            future.set_exception(error)
-            future.exception()  # else asyncio logs one that no query waits for
+    async def _close_if_last(self) -> None:
+        """Free the memory if no other task is to make a table."""
+        if len(self._tasks) == 1:
+            await anyio.to_thread.run_sync(self._tables.close)
