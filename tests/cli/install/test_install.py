@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.cli.install.config_file import ConfigFile
+from gateway_metrics_mcp.cli.install.edit import ConfigFile
 from gateway_metrics_mcp.cli.install.jsonc import Text
 from gateway_metrics_mcp.errors import SettingsError
 

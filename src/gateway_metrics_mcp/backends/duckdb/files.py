@@ -59,18 +59,6 @@ EXPORT_FIRST: Final = (
 _LOG_NAMES: Final = frozenset({*_LOGS, "metadata", "manifest"})
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _MOST_SHOWN: Final = 3
-_GONE: Final = (
-    "the data directory of this server has gone (renamed, removed or no longer mounted): its rows"
-    " cannot be counted until it is back"
-)
-_OTHER: Final = (
-    "another directory has taken the place of this server's data directory (no longer mounted?),"
-    " without its tables: its rows cannot be counted until it is back, or the server is restarted"
-)
-_LOST: Final = (
-    "the data directory of this server has lost all its tables (removed, or no longer mounted?):"
-    " their rows cannot be counted until one is back, or the server is restarted"
-)
 _UNUSABLE: Final = "the data directory of this server cannot be used: the reason is in its log"
 
 
@@ -124,7 +112,10 @@ class Presence:
             identity = _identify(self._directory.stat())
         except FileNotFoundError:
             logger.warning("%s has gone", self._directory)
-            raise EngineError(_GONE) from None
+            raise EngineError(
+                "the data directory of this server has gone (renamed, removed or no longer"
+                " mounted): its rows cannot be counted until it is back"
+            ) from None
         except OSError as error:
             logger.warning("%s cannot be read: %s", self._directory, error)
             raise EngineError(
@@ -135,12 +126,20 @@ class Presence:
         if identity != self._identity:
             if not present or not present >= self._seen:
                 logger.warning("%s is another directory than at the start", self._directory)
-                raise EngineError(_OTHER)
+                raise EngineError(
+                    "another directory has taken the place of this server's data directory (no"
+                    " longer mounted?), without its tables: its rows cannot be counted until it is"
+                    " back, or the server is restarted"
+                )
             logger.warning("%s has another identity, but all its tables", self._directory)
             self._identity = identity
         if self._seen and not present:  # an inode can be used again at once
             logger.warning("%s has no table any more", self._directory)
-            raise EngineError(_LOST)
+            raise EngineError(
+                "the data directory of this server has lost all its tables (removed, or no longer"
+                " mounted?): their rows cannot be counted until one is back, or the server is"
+                " restarted"
+            )
         self._seen = present
 
     def check_table(self, table: str, *, is_empty: bool) -> None:

@@ -45,7 +45,8 @@ def find_strays(directory: Path, tables: Mapping[str, str]) -> Iterator[str]:
             f" datasource: move each into the folder of its table, such as {known[0]}"
         )
     for name in names:
-        if name in known or not _is_folder(directory / name):
+        # Not `is_dir`, which fails for what may not be looked at.
+        if name in known or not os.path.isdir(directory / name):  # noqa: PTH112
             continue
         meant = _guess_table(name, tables)
         if meant is not None:
@@ -93,10 +94,3 @@ def _is_parquet(path: Path) -> bool:
     except OSError:
         return False
     return is_file and (is_parquet_name(path.name) or read_ends(str(path))[0] == b"PAR1")
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except OSError:
-        return False

@@ -18,8 +18,7 @@ from gateway_metrics_mcp.backends.clickhouse import Address
 from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.backends.gateway.address import read_host
 from gateway_metrics_mcp.cli.install.clients import CLIENTS, Client, Machine, find_file
-from gateway_metrics_mcp.cli.install.config_file import ConfigFile
-from gateway_metrics_mcp.cli.install.edit import ConfigEdit, plan_edit, read_entry
+from gateway_metrics_mcp.cli.install.edit import ConfigEdit, ConfigFile, plan_edit, read_entry
 from gateway_metrics_mcp.cli.install.entry import (
     CONFIG,
     SECRETS,
