@@ -22,7 +22,7 @@ from pydantic import (
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import did_you_mean
-from gateway_metrics_mcp.query.time.zone import read_zone
+from gateway_metrics_mcp.query.time.zone import name_zone, read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
 OUR_VARIABLES: Final = (PREFIX, "TFY_")
@@ -46,8 +46,7 @@ def _split(value: object) -> object:
 
 
 def _check_zone(name: str) -> str:
-    read_zone(name)
-    return name
+    return read_zone(name_zone(name)).key
 
 
 def _matching(pattern: str, wanted: str) -> AfterValidator:

@@ -203,7 +203,7 @@ def _comparisons() -> Iterator[Call]:
     for other in ("previous", "1 day", "1 week", "1 month", "1 year", "2026-06", "last month",
                   "2026-06-01..2026-06-07", "2025-12"):  # fmt: skip
         yield rows(WEEK, "sum costInUSD", "modelName", compareTo=other, limit=5)
-    for start in ("this month", "last month", "today", "2026-07-10", "2026-Q2", "now-3d"):
+    for start in ("this month", "last month", "today", "2026-07-10", "2026-07-10..", "2026-Q2", "now-3d"):
         yield rows(start, "sum costInUSD, total", compareTo="previous")
     for values in ("errorRate", "p95 latencyMs", "sum costInUSD, share", "countDistinct modelName"):
         yield rows(WEEK, values, "team", compareTo="previous", limit=4)
@@ -237,14 +237,14 @@ def _timeseries() -> Iterator[Call]:
         ("last 90 minutes", "5 minutes"), ("last 90 minutes", ""), ("last 24 hours", "1 hour"),
         ("last 24 hours", ""), ("yesterday", "6 hours"), (WEEK, ""), ("last 30 days", ""),
         ("last 3 months", ""), ("2026-Q2", "1 month"), ("2026", "1 month"), ("this year", ""),
-        ("2026-07-13", "15 minutes"), ("last 3 weeks", "1 week"), (WEEK, "2 days"),
+        ("2026-07-13..", "15 minutes"), ("last 3 weeks", "1 week"), (WEEK, "2 days"),
     ):  # fmt: skip
         given = {"interval": interval} if interval else {}
         yield series(start, "sum costInUSD", **given)
     for zone in _ZONES:
         yield series("last 3 days", "sum inputTokens", interval="1 day", timezone=zone)
         yield series("last 3 days", "p95 latencyMs", interval="1 day", timezone=zone)
-        yield series("2026-07-13", "total", interval="6 hours", timezone=zone)
+        yield series("2026-07-13..", "total", interval="6 hours", timezone=zone)
     for zone, start in (
         ("Europe/Berlin", "2026-03-27..2026-03-31"), ("Europe/Berlin", "2025-10-24..2025-10-28"),
         ("America/New_York", "2026-03-06..2026-03-10"),

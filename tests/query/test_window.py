@@ -53,6 +53,14 @@ FULL_PERIODS = [
     ("2026-07-01..2026-07-15", "2026-07-01", "2026-07-16"),
     ("2026-07-01 .. 2026-07-15", "2026-07-01", "2026-07-16"),
     ("2026-07-01..2026-07-01", "2026-07-01", "2026-07-02"),
+    ("2026-07-01", "2026-07-01", "2026-07-02"),
+    ("2026-07..2026-09", "2026-07-01", "2026-10-01"),
+    ("2026-W30..2026-W31", "2026-07-20", "2026-08-03"),
+    ("2026-Q1..2026-07-15", "2026-01-01", "2026-07-16"),
+    ("2026-11-17..yesterday", "2026-11-17", "2026-11-20"),
+    ("2026-07-01T10:00..2026-07-15T09:30", "2026-07-01T10:00", "2026-07-15T09:30"),
+    ("2026-07-01..2026-07-15T09:30Z", "2026-07-01", "2026-07-15T09:30"),
+    ("now-7d/d..now-1d/d", "2026-11-13", "2026-11-20"),
 ]
 
 
@@ -103,7 +111,16 @@ def test_a_period_that_is_over_is_whole(words: str, start: str, end: str) -> Non
         ("now-1d+1h", "2026-11-19T15:35:20"),
         ("now-d", "2026-11-19T14:35:20"),
         ("now - 7d", "2026-11-13T14:35:20"),
-        ("2026-07-01", "2026-07-01"),
+        ("2026-11-20", "2026-11-20"),
+        ("2026-07-01..", "2026-07-01"),
+        ("2026-07-01 ..", "2026-07-01"),
+        ("2026-W30..", "2026-07-20"),
+        ("2026-07..", "2026-07-01"),
+        ("yesterday..", "2026-11-19"),
+        ("now-7d..", "2026-11-13T14:35:20"),
+        ("2026-07-01T10:00..", "2026-07-01T10:00"),
+        ("2026-07-01..now", "2026-07-01"),
+        ("2026-07-01..today", "2026-07-01"),
         ("2026-07-01T10:00", "2026-07-01T10:00"),
         ("2026-07-01T00:00:00Z", "2026-07-01"),
         ("2026-07-01t10:00:00z", "2026-07-01T10:00"),
@@ -204,6 +221,7 @@ def test_the_present_day_as_grafana_writes_it_is_cut_to_now() -> None:
         ("2026-11", "2026-11 is in progress: this month so far, up to now"),
         ("2026-w47", "2026-W47 is in progress: this week so far, up to now"),
         ("2026-11-01..2026-11-30", "2026-11-01..2026-11-30 is in progress: up to now"),
+        ("2026-11-20", "2026-11-20 is in progress: today so far, up to now"),
     ],
 )
 def test_what_a_period_leaves_out_is_said(words: str, note: str) -> None:
@@ -244,7 +262,12 @@ def test_an_end_in_the_future_is_cut_to_now_and_said() -> None:
         ("last 24 hours", None, None),
         ("now-7d", None, None),
         ("now-1M/M", None, None),
-        ("2026-07-01", None, None),
+        ("2026-07-01", None, Period("day", 1, is_running=False)),
+        ("2026-07-01", "2026-07-02", Period("day", 1, is_running=False)),
+        ("2026-07..2026-09", None, Period("month", 3, is_running=False)),
+        ("2026-W30..2026-W31", None, Period("week", 2, is_running=False)),
+        ("2026-Q1..2026-07-15", None, Period("day", 196, is_running=False)),
+        ("2026-07-01..", None, None),
         ("2026-07-01", "2026-08-01", None),
     ],
 )
@@ -279,3 +302,127 @@ def test_a_zone_that_is_not_given_is_the_default_one() -> None:
     window = read_window("today", None, None, now=NOW, default_zone="Europe/Berlin")
     assert window.zone == load_zone("Europe/Berlin")
     assert window.start == utc("2026-11-19T23:00")
+
+
+# Other spellings of times that have one meaning, and how that is written.
+OTHERS = [
+    ("7d", "now-7d"),
+    ("-7d", "now-7d"),
+    ("7D", "now-7d"),
+    ("24h", "now-24h"),
+    ("30m", "now-30m"),
+    ("1M", "now-1M"),
+    ("24 hours", "now-24h"),
+    ("30 mins", "now-30m"),
+    ("2 hours ago", "now-2h"),
+    ("rolling 7 days", "now-7d"),
+    ("now-7days", "now-7d"),
+    ("now - 3 months", "now-3M"),
+    ("P7D", "now-7d"),
+    ("PT24H", "now-24h"),
+    ("last 7d", "last 7 days"),
+    ("last 24h", "last 24 hours"),
+    ("last 30 mins", "last 30 minutes"),
+    ("last-7-days", "last 7 days"),
+    ("last_month", "last month"),
+    ("last full month", "last month"),
+    ("last calendar week", "last week"),
+    ("over the last 7 days", "last 7 days"),
+    ("current month", "this month"),
+    ("this month so far", "this month"),
+    ("month to date", "this month"),
+    ("year-to-date", "this year"),
+    ("MTD", "this month"),
+    ("wtd", "this week"),
+    ("qtd", "this quarter"),
+    ("ytd", "this year"),
+    ("Nov 2026", "2026-11"),
+    ("november 2026", "2026-11"),
+    ("in July 2026", "2026-07"),
+    ("Sept 2026", "2026-09"),
+    ("Q3 2026", "2026-Q3"),
+    ("2026 Q3", "2026-Q3"),
+    ("2026Q3", "2026-Q3"),
+    ("H1 2026", "2026-01..2026-06"),
+    ("2026-7-1", "2026-07-01"),
+    ("2026/07/01", "2026-07-01"),
+    ("2026.07.01 10:00", "2026-07-01T10:00"),
+    ("2026-07-01-10:00", "2026-07-01T10:00"),
+    ("20260701", "2026-07-01"),
+    ("202607", "2026-07"),
+    ("2026-7", "2026-07"),
+    ("2026/07", "2026-07"),
+    ("07/2026", "2026-07"),
+    ("24.10.2026", "2026-10-24"),
+    ("10/24/2026", "2026-10-24"),
+    ("11/11/2026", "2026-11-11"),
+    ("2026W30", "2026-W30"),
+    ("2026-W3", "2026-W03"),
+    ("2026 week 30", "2026-W30"),
+    ("2026-W30-3", "2026-07-22"),
+    ("July 1st, 2026", "2026-07-01"),
+    ("1 Jul 2026", "2026-07-01"),
+    ("24 October 2026", "2026-10-24"),
+    # Without a year: the latest that has begun.
+    ("Nov 18", "2026-11-18"),
+    ("18 Nov", "2026-11-18"),
+    ("Nov 24", "2025-11-24"),
+    ("November", "2026-11"),
+    ("December", "2025-12"),
+    ("Q4", "2026-Q4"),
+    ("W30", "2026-W30"),
+    ("week 52", "2025-W52"),
+    # A Friday.
+    ("last Friday", "2026-11-13"),
+    ("previous friday", "2026-11-13"),
+    ("this Friday", "2026-11-20"),
+    ("last Monday", "2026-11-16"),
+    ("Monday", "2026-11-16"),
+    ("on Monday", "2026-11-16"),
+    ("this Monday", "2026-11-16"),
+    ("Sun", "2026-11-15"),
+    ("last weekend", "2026-11-14..2026-11-15"),
+    ("the day before yesterday", "2026-11-18"),
+    ("2026-07-01 to 2026-07-15", "2026-07-01..2026-07-15"),
+    ("2026-07-01/2026-07-15", "2026-07-01..2026-07-15"),
+    ("2026-07-01...2026-07-15", "2026-07-01..2026-07-15"),
+    ("2026-07-01 - 2026-07-15", "2026-07-01..2026-07-15"),
+    ("from 2026-07-01 to 2026-07-15", "2026-07-01..2026-07-15"),
+    ("between 2026-07-01 and 2026-07-15", "2026-07-01..2026-07-15"),
+    ("July 2026 to Sep 2026", "2026-07..2026-09"),
+    ("Nov 1 to Nov 15", "2026-11-01..2026-11-15"),
+    ("since 2026-07-01", "2026-07-01.."),
+    ("since Monday", "2026-11-16.."),
+    ("since last Friday", "2026-11-13.."),
+    ("from 2026-07", "2026-07.."),
+    ("2026-07-01 to now", "2026-07-01.."),
+    ("2026-07-01 onwards", "2026-07-01.."),
+]
+
+
+@pytest.mark.parametrize(("text", "usual"), OTHERS)
+def test_another_spelling_of_one_meaning_is_read_and_said(text: str, usual: str) -> None:
+    found, meant = read(text), read(usual)
+
+    assert (found.start, found.end, found.period) == (meant.start, meant.end, meant.period)
+    assert found.notes == (f'"{text}" is read as {usual}', *meant.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("24 Oct 2026", "2026-10-24"),
+        ("2026/10/24", "2026-10-24"),
+        ("last Friday", "2026-11-13"),
+        ("7d", "2026-11-13T14:35:20"),
+        ("Nov 2026", "2026-11-01"),
+    ],
+)
+def test_an_end_may_be_spelt_otherwise_too(text: str, end: str) -> None:
+    assert read("2026-07-01", text).end == utc(end)
+
+
+def test_a_week_has_the_year_of_its_thursday() -> None:
+    now = datetime(2027, 1, 2, 12, tzinfo=UTC)  # in 2026-W53
+    window = read_window("W53", None, None, now=now)
+    assert (window.start, window.notes[0]) == (utc("2026-12-28"), '"W53" is read as 2026-W53')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -22,53 +23,15 @@ SLIPS = [
     ("lst 7 days", "last 7 days"),
     ("last 7 dyas", "last 7 days"),
     ("last sevn days", "last seven days"),
-    ("last 7d", "last 7 days"),
-    ("last 24h", "last 24 hours"),
-    ("last 30 mins", "last 30 minutes"),
     ("trailing 7 days", "last 7 days"),
-    ("last full month", "last month"),
-    ("over the last 7 days", "last 7 days"),
     ("this mnth", "this month"),
-    ("current month", "this month"),
-    ("this month so far", "this month"),
-    ("month to date", "this month"),
-    ("year-to-date", "this year"),
-    ("MTD", "this month"),
     ("yestrday", "yesterday"),
-    ("7d", "now-7d"),
-    ("-7d", "now-7d"),
-    ("1M", "now-1M"),
-    ("7 days ago", "now-7d"),
-    ("2 weeks ago", "now-2w"),
-    ("7 days", "last 7 days"),
-    ("1 week", "last 1 week"),
-    ("now-7days", "now-7d"),
-    ("now - 3 months", "now-3M"),
-    ("2026-7-1", "2026-07-01"),
-    ("2026/07/01", "2026-07-01"),
-    ("2026.07.01 10:00", "2026-07-01T10:00"),
-    ("2026-07-01-10:00", "2026-07-01T10:00"),
-    ("20260701", "2026-07-01"),
-    ("202607", "2026-07"),
-    ("2026-7", "2026-07"),
-    ("2026/07", "2026-07"),
-    ("2026W30", "2026-W30"),
-    ("2026-W3", "2026-W03"),
-    ("2026-W30-3", "2026-07-22"),
-    ("Q3 2026", "2026-Q3"),
-    ("2026Q3", "2026-Q3"),
-    ("July 2026", "2026-07"),
-    ("Sept 2026", "2026-09"),
-    ("July 1st, 2026", "2026-07-01"),
-    ("1 Jul 2026", "2026-07-01"),
     ("last 7 dayz", "last 7 days"),
     ("last 1 weekz", "last 1 week"),
-    ("2026-07-01 to 2026-07-15", "2026-07-01..2026-07-15"),
-    ("2026-07-01/2026-07-15", "2026-07-01..2026-07-15"),
-    ("2026-07-01...2026-07-15", "2026-07-01..2026-07-15"),
-    ("2026-07..2026-09", "2026-07-01..2026-09-30"),
     ("2026-07-01T24:00", "2026-07-02T00:00"),
     ("2026-07-15..2026-07-01", "2026-07-01..2026-07-15"),
+    ("2026-09..2026-07", "2026-07..2026-09"),
+    ("2026-07-02..2026-07-01", "2026-07-01..2026-07-02"),
 ]
 
 
@@ -94,7 +57,21 @@ def test_what_was_meant_can_be_asked(_: str, meant: str) -> None:
         "last days",
         "00:00",
         "2026-07-01Z",
-        "01/07/2026",
+        "01/07/26",
+        "last weekdays",
+        "last 5 weekdays",
+        "last fortnight",
+        "last night",
+        "last decade",
+        "this weekend",
+        "first half of 2026",
+        "end of last month",
+        "last 7 days of October",
+        "last 7 business days",
+        "before 2026-07-01",
+        "Nov 1 to Nov 15 2026",
+        "2026-07-01..2026-07-02..2026-07-03",
+        "mon",
         "\U0001d7d5 days",
         "now-7",
     ],
@@ -211,8 +188,6 @@ def test_a_stretch_of_time_is_no_end(text: str, start: str, end: str) -> None:
     ("text", "reason"),
     [
         ("", "the text is empty"),
-        ("7d", '"7d" is not a known time. Did you mean "now-7d"?'),
-        ("2026-7-15", '"2026-7-15" is not a known time. Did you mean "2026-07-15"?'),
         ("tomorrow", '"tomorrow" is in the future, where there is no data'),
         ("lst 7 days", '"lst 7 days" is not a known time'),
     ],
@@ -248,7 +223,7 @@ def test_an_end_that_is_not_after_the_start_is_refused_with_the_correction(
 
 
 def test_every_problem_is_told_at_once() -> None:
-    problems = refuse("lst 7 days", "7d", "Europe/Belrin")
+    problems = refuse("lst 7 days", "lst day", "Europe/Belrin")
     assert [problem.place for problem in problems] == ["timezone", "startTs", "endTs"]
 
 
@@ -284,3 +259,68 @@ def test_past_without_a_number_is_ambiguous(words: str, whole: str, rolling: str
 
     assert f'"{whole}" is the whole' in problem.message
     assert f'"{rolling}" the time up to now' in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        ("01.11.2026", "2026-11-01", "2026-01-11"),
+        ("01/11/2026", "2026-11-01", "2026-01-11"),
+        ("01-11-2026", "2026-11-01", "2026-01-11"),
+        ("Friday", "today", "2026-11-13"),  # it is one
+        ("since Friday", "today..", "2026-11-13.."),
+        ("7 days", "last 7 days", "now-7d"),
+        ("1 week", "last 1 week", "now-1w"),
+        ("7 days ago", "now-7d", "now-7d/d..now-7d/d"),
+        ("2 weeks ago", "now-2w", "now-2w/d..now-2w/d"),
+    ],
+)
+def test_what_can_mean_two_things_is_refused_with_both(text: str, one: str, other: str) -> None:
+    (problem,) = refuse(text)
+
+    assert "can mean two things" in problem.message
+    assert f'Did you mean "{one}" or "{other}"?' in problem.message
+    for meant in (one, other):
+        assert read_window(meant, None, None, now=NOW).start < NOW
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("..2026-07-01", 'has no start. For all data up to then give "1970-01-01..2026-07-01"'),
+        ("2026-07-01T10:00..2026-07-01T10:00", "is empty: it ends where it starts"),
+        ("31 Nov 2026", '"2026-11-31" is not a date: 2026-11 has 30 days'),
+        ("this Sunday", '"this Sunday", 2026-11-22T00:00Z, is in the future'),
+        ("2027-01-01..", "is in the future: now is 2026-11-20T14:35:20Z"),
+        ("next Friday", "is in the future, where there is no data"),
+    ],
+)
+def test_a_day_that_cannot_be_asked_is_refused_with_the_reason(text: str, said: str) -> None:
+    (problem,) = refuse(text)
+    assert said in problem.message
+
+
+# Each refusal's suggestion, if it has one, names the window that was meant.
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("24 Nov 2025", ("2025-11-24", "2025-11-25")),
+        ("2025/11/24", ("2025-11-24", "2025-11-25")),
+        ("20251124", ("2025-11-24", "2025-11-25")),
+        ("Mon 24 Nov 2025", ("2025-11-24", "2025-11-25")),
+        ("24-Nov-2025", ("2025-11-24", "2025-11-25")),
+        ("24th of November 2025", ("2025-11-24", "2025-11-25")),
+        ("Novembr 2025", ("2025-11-01", "2025-12-01")),
+        ("24 Novembr 2025", ("2025-11-24", "2025-11-25")),
+    ],
+)
+def test_no_day_becomes_another_window(text: str, window: tuple[str, str]) -> None:
+    try:
+        found = read_window(text, None, None, now=NOW)
+    except InvalidQueryError as error:
+        (problem,) = error.problems
+        meant = re.search(r'Did you mean "([^"]+)"', problem.message)
+        if meant is None:
+            return
+        found = read_window(meant[1], None, None, now=NOW)
+    assert tuple(f"{one:%Y-%m-%d}" for one in (found.start, found.end)) == window

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem
 from gateway_metrics_mcp.query.time.window import Window, read_window
-from gateway_metrics_mcp.query.time.zone import shift_instant
+from gateway_metrics_mcp.query.time.zone import FIXED, name_zone, shift_instant
 from gateway_metrics_mcp.query.time.zone_rules import load_zone
 
 
@@ -36,6 +36,8 @@ NEW_YORK = "America/New_York"
         ("2026-03", BERLIN, "2026-02-28T23:00", "2026-03-31T22:00"),
         ("2026-10-25..2026-10-25", BERLIN, "2026-10-24T22:00", "2026-10-25T23:00"),
         ("2026-03-29..2026-03-29", BERLIN, "2026-03-28T23:00", "2026-03-29T22:00"),
+        ("2026-03-29", BERLIN, "2026-03-28T23:00", "2026-03-29T22:00"),
+        ("24 Oct 2026", KOLKATA, "2026-10-23T18:30", "2026-10-24T18:30"),
         ("last 7 days", BERLIN, "2026-11-12T23:00", "2026-11-19T23:00"),
         ("last 30 days", NEW_YORK, "2026-10-21T04:00", "2026-11-20T05:00"),
         ("yesterday", KOLKATA, "2026-11-18T18:30", "2026-11-19T18:30"),
@@ -93,7 +95,7 @@ def test_a_start_follows_the_clocks_of_its_zone(
         ("2026-03-29T02:59:59.999999", BERLIN, "2026-03-29T01:00"),
         ("2026-10-04T02:15", LORD_HOWE, "2026-10-03T15:30"),
         ("2018-11-04", SAO_PAULO, "2018-11-04T03:00"),
-        ("2011-12-30", APIA, "2011-12-30T10:00"),
+        ("2011-12-30..", APIA, "2011-12-30T10:00"),
         ("2011-12-30T18:00", APIA, "2011-12-30T10:00"),
     ],
 )
@@ -123,7 +125,11 @@ def test_now_in_a_repeated_hour_is_kept_apart_from_the_first_one() -> None:
 
 @pytest.mark.parametrize(
     ("words", "now"),
-    [("2011-12-30..2011-12-30", "2026-11-20T14:35:20"), ("yesterday", "2011-12-31T05:00")],
+    [
+        ("2011-12-30..2011-12-30", "2026-11-20T14:35:20"),
+        ("2011-12-30", "2026-11-20T14:35:20"),
+        ("yesterday", "2011-12-31T05:00"),
+    ],
 )
 def test_a_day_that_never_was_is_refused(words: str, now: str) -> None:
     with pytest.raises(InvalidQueryError) as caught:
@@ -158,27 +164,66 @@ def test_a_day_without_midnight_is_shifted_as_if_it_had_one() -> None:
     assert shift_instant(first, "day", 1, zone) == utc("2018-11-05T02:00")
 
 
-@pytest.mark.parametrize("name", ["UTC", "utc", " UTC ", "Etc/UTC", "GMT", "GB", "W-SU"])
+@pytest.mark.parametrize(
+    "name",
+    ["UTC", "utc", " UTC ", "Etc/UTC", "GMT", "gmt", "GB", "W-SU", "europe/berlin", "NZ", "japan"],
+)
 def test_a_name_of_the_database_is_taken(name: str) -> None:
     assert read("today", name).zone.key.upper().strip() == name.upper().strip()
 
 
 @pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("Z", "UTC"),
+        ("z", "UTC"),
+        ("zulu", "UTC"),
+        ("UTC+0", "UTC"),
+        ("+00:00", "UTC"),
+        ("Berlin", "Europe/Berlin"),
+        ("new york", "America/New_York"),
+        ("New_York", "America/New_York"),
+        ("kolkata", "Asia/Kolkata"),
+    ],
+)
+def test_another_name_of_one_zone_is_taken(name: str, zone: str) -> None:
+    window = read("2026-07-01", name)
+    assert (window.zone.key, window.notes) == (zone, ())
+
+
+@pytest.mark.parametrize(
+    ("offset", "start"),
+    [
+        ("+02:00", "2026-06-30T22:00"),
+        ("UTC+2", "2026-06-30T22:00"),
+        ("GMT+02", "2026-06-30T22:00"),
+        ("-0500", "2026-07-01T05:00"),
+        ("UTC-5", "2026-07-01T05:00"),
+        ("+14", "2026-06-30T10:00"),
+    ],
+)
+def test_an_offset_in_whole_hours_is_a_zone_and_said(offset: str, start: str) -> None:
+    window = read("2026-07-01", offset)
+    assert window.start == utc(start)
+    key = window.zone.key
+    assert window.notes == (f'"{offset}" is the zone {key}: this offset all year',)
+
+
+@pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("europe/berlin", "Did you mean Europe/Berlin?"),
         ("Europe/Belrin", "Did you mean Europe/Berlin or"),
-        ("Berlin", "Did you mean Europe/Berlin?"),
-        ("new york", "Did you mean America/New_York?"),
         ("Amerika/New_York", "Did you mean America/New_York?"),
         ("PST", 'Did you mean "America/Los_Angeles"?'),
         ("EST", 'Did you mean "America/New_York"?'),
         ("cet", 'Did you mean "Europe/Berlin"?'),
         ("local", "is not a time zone: your local zone is unknown here"),
         ("localtime", "is not a time zone: your local zone is unknown here"),
-        ("+02:00", 'or "Etc/GMT-2" for UTC+2 all year'),
-        ("UTC-5", 'or "Etc/GMT+5" for UTC-5 all year'),
-        ("+05:30", "is an offset, not a time zone"),
+        ("+05:30", 'is an offset, not a time zone. Did you mean "Asia/Kolkata"?'),
+        ("UTC+5:45", 'Did you mean "Asia/Kathmandu"?'),
+        ("+02:10", "is an offset, not a time zone. Give"),
+        ("Louisville", "Did you mean America/Kentucky/Louisville or America/Louisville?"),
+        ("system", "is not a time zone: your local zone is unknown here"),
         ("GMT+15", "is an offset, not a time zone"),
         ("America", "is not a known time zone"),
         ("Factory", "is not a known time zone"),
@@ -205,3 +250,28 @@ def test_any_other_zone_is_refused_with_a_hint(name: str, hint: str) -> None:
 def test_a_zone_that_is_no_text_is_refused() -> None:
     with pytest.raises(InvalidQueryError, match="timezone: expected text, got 2"):
         read_window("today", None, 2, now=utc("2026-11-20T14:35:20"))
+
+
+@pytest.mark.parametrize(("tz", "zone"), [("Asia/Tokyo", "Asia/Tokyo"), (":GB", "GB")])
+def test_the_zone_of_the_machine_is_that_of_tz(
+    monkeypatch: pytest.MonkeyPatch, tz: str, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", tz)
+    assert [name_zone(name) for name in ("local", "Localtime", "UTC")] == [zone, zone, "UTC"]
+
+
+def test_a_machine_whose_zone_has_no_name_is_told_to_give_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    with pytest.raises(ValueError, match="zone of this machine has no name here"):
+        name_zone("local")
+
+
+def test_the_zones_that_stand_for_an_offset_have_it_all_year() -> None:
+    for offset, name in FIXED.items():
+        hours, minutes = offset[1:].split(":")
+        ahead = timedelta(hours=int(hours), minutes=int(minutes))
+        for month in range(1, 13):
+            instant = datetime(2026, month, 1, tzinfo=load_zone(name))
+            assert instant.utcoffset() == (ahead if offset[0] == "+" else -ahead)

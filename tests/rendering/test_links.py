@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.errors import InvalidQueryError
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.rendering.report_document import pin_window
 from gateway_metrics_mcp.reports.request import (
     ParserOptions,
     ReportRequest,
@@ -63,8 +64,14 @@ FILTERS: Final = st.one_of(
     ),
 )
 COMMON: Final = {
-    "startTs": st.sampled_from(["last 7 days", "now-90m", "this month", "2026-07-01", "2026-W20"]),
-    "timezone": st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
+    "startTs": st.sampled_from(
+        [
+            *("last 7 days", "now-90m", "this month", "today", "yesterday", "last Monday", "mtd"),
+            *("2026-07-01", "2026-07-15", "2026-W20", "2026-07", "June 2026", "2026-07-01.."),
+            *("2026-07-01T10:00", "2026-06-01..2026-06-07", "2026-05..2026-06", "2026-07-01T00:00"),
+        ]
+    ),
+    "timezone": st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"]),
     "groupBy": st.lists(
         st.sampled_from(["modelName", "team", "userEmail", "virtualModel", "metadata.a b|'é"]),
         unique=True,
@@ -82,7 +89,15 @@ COMMON: Final = {
 DISTRIBUTIONS: Final = st.fixed_dictionaries(
     COMMON,
     optional={
-        "compareTo": st.sampled_from(["previous", "1 month", "1 week", "2025-06", "2026-02-03"]),
+        "compareTo": st.sampled_from(
+            [
+                *("previous", "prev", "1 month", "1 week", "7d", "wow", "same day last week"),
+                *("2025-06", "2026-02-03", "2026-W10", "2026-Q1", "2025", "3 Feb 2026"),
+                *("2026-02-03..2026-02-09", "2026-02-03..2026-02-03", "2026-02..2026-03"),
+                *("2026-02-03T10:00", "2026-02-03T10:00Z..2026-02-09T00:00Z", "now-60d"),
+                *("yesterday", "last week", "last month", "last Friday", "last 7 days", "6 June"),
+            ]
+        ),
         "orderBy": st.sampled_from(["total", "-total"]),
         "limit": st.just(3),
     },
@@ -146,6 +161,53 @@ def test_a_link_is_a_uri_that_clients_pass_on_as_it_is(arguments: dict[str, Any]
     assert read_link(careful) == read_link(link)
 
 
+ABSOLUTE: Final = st.fixed_dictionaries(
+    {
+        "startTs": st.sampled_from(["2026-07-01", "2026-06-28T10:00Z"]),
+        "endTs": st.sampled_from(["2026-07-08", "2026-07-10T12:00Z"]),
+        "timezone": st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
+        "compareTo": st.sampled_from(
+            [
+                *("previous", "1 month", "7 days", "2025-06", "2026-02-03", "2026-W10", "2026-Q1"),
+                *("2026-02-03..2026-02-09", "2026-02-03T10:00Z..2026-02-09T00:00Z", "2025"),
+                *("2026-02-03T10:00Z", "2026-02..2026-03", "2026-06-24..2026-07-01"),
+            ]
+        ),
+    }
+)
+PERIODS: Final = st.fixed_dictionaries(
+    {
+        "startTs": st.sampled_from(
+            ["2026-07-01", "2026-06", "2026-W20", "2026-Q2", "2025", "2026-07-01..2026-07-03"]
+        ),
+        "timezone": st.sampled_from(["UTC", "Europe/Berlin"]),
+    }
+)
+
+
+@given(arguments=ABSOLUTE | PERIODS)
+def test_a_link_that_others_write_means_what_the_tool_means(arguments: dict[str, Any]) -> None:
+    for now in (NOW, LATER):
+        linked = read_linked(read_link(f"{ROWS}?{urlencode(arguments)}"), TERMS, now)
+
+        assert essence(linked) == essence(read_distribution(arguments, TERMS, NOW))
+
+
+@given(arguments=DISTRIBUTIONS, minutes=st.integers(0, 10**6))
+def test_what_continues_compares_with_the_same_window(
+    arguments: dict[str, Any], minutes: int
+) -> None:
+    question = read(arguments)
+    if question is None:
+        return
+    later = NOW + timedelta(minutes=minutes)
+
+    going_on = {**arguments, **pin_window(question)}
+
+    again = read_distribution(going_on, TERMS, later)
+    assert essence(again) == essence(question)
+
+
 def test_a_link_reads_like_the_arguments() -> None:
     arguments = {**WEEK, "aggregations": ["sum costInUSD", "share"], "groupBy": ["modelName"]}
     filters = [{"fieldName": "modelName", "operator": "IN", "value": ["a,b", 'say "c"', "d"]}]
@@ -158,12 +220,12 @@ def test_a_link_reads_like_the_arguments() -> None:
     assert link == (
         "gateway-metrics://rows?aggregations=sum+costInUSD,share&groupBy=modelName"
         "&filters=modelName,IN,%22a,b%22,%22say+%22%22c%22%22%22,d"
-        "&startTs=2026-07-01&endTs=2026-07-08&compareTo=2026-06-24..2026-07-01"
+        "&startTs=2026-07-01&endTs=2026-07-08&compareTo=2026-06-24T00:00Z..2026-07-01T00:00Z"
     )
     assert read_link(link) == {
         **arguments,
         "filters": filters,
-        "compareTo": "2026-06-24..2026-07-01",
+        "compareTo": "2026-06-24T00:00Z..2026-07-01T00:00Z",
     }
 
 
@@ -205,7 +267,7 @@ def test_a_link_of_the_earlier_form_reads_as_it_was_written() -> None:
         **WEEK,
         "aggregations": ["sum costInUSD", "share"],
         "groupBy": ["modelName"],
-        "compareTo": "2026-06-24..2026-07-01",
+        "compareTo": "2026-06-24..2026-06-30",  # then, the last day was excluded
     }
 
 
@@ -224,9 +286,14 @@ def test_a_long_question_has_no_link() -> None:
     [
         ({"startTs": "now-7d"}, ["startTs"]),
         ({"startTs": "last month", "endTs": None}, ["startTs", "endTs"]),
-        ({"startTs": "2026-07"}, ["startTs"]),
+        ({"startTs": "2026-07-01T00:00Z", "endTs": None}, ["endTs"]),
+        ({"startTs": "2026-07-01..", "endTs": None}, ["startTs", "endTs"]),
+        ({"startTs": "yesterday", "endTs": None}, ["startTs", "endTs"]),
         ({"startTs": "2026-07-01T00:00", "limit": 3}, ['"limit"', "startTs"]),
-        ({"compareTo": "previous"}, ["compareTo"]),
+        ({"compareTo": "last week"}, ["compareTo"]),
+        ({"compareTo": "yesterday"}, ["compareTo"]),
+        ({"compareTo": "now-30d"}, ["compareTo"]),
+        ({"compareTo": "2026-06-01.."}, ["compareTo"]),
         ({"compareTo": "2026-06-01..now"}, ["compareTo"]),
         ({"compareTo": "2026-06-02..2026-06-01"}, ["compareTo"]),
         ({"compareTo": "2026-07-02..2026-07-03"}, ["compareTo"]),
@@ -234,7 +301,7 @@ def test_a_long_question_has_no_link() -> None:
         ({"format": "json"}, ['"format"']),
         ({"groupBy": ["modelNam"], "endTs": "now"}, ["endTs", "groupBy[0]"]),
         ({"aggregations": ["sum latencyM"]}, ["aggregations[0].column"]),
-        ({"timezone": "Berlin"}, ["timezone"]),
+        ({"timezone": "Belrin"}, ["timezone"]),
         ({"startTs": 5, "endTs": ["x"]}, ["startTs", "endTs"]),
     ],
 )

@@ -18,7 +18,7 @@ World = Any
 
 NOON: Final = datetime(2026, 7, 10, 12, tzinfo=UTC)
 WEEK: Final = {"startTs": "2026-07-06", "endTs": "2026-07-13"}
-OPEN: Final = {"startTs": "2026-07-06"}
+OPEN: Final = {"startTs": "2026-07-06.."}
 """A window that ends now."""
 
 TEAMS: Final = "callers in several teams count once per team"

@@ -215,7 +215,7 @@ async def test_an_explanation_has_no_rows(
     ("query", "said"),
     [
         ("?startTs=now-7d&endTs=2025-03-08", 'startTs: "now-7d" is not absolute. Give'),
-        ("?startTs=2025-03-01", "endTs: missing. Give an absolute one"),
+        ("?startTs=2025-03-01T00:00Z", "endTs: missing. Give an absolute one"),
         ("?startTs=2025-03-01&startTs=2025-03-02&endTs=2025-03-08", "is not absolute. Give"),
         (
             "?groupBy=modelNam&startTs=2025-03-01&endTs=2025-03-08&limit=3",
@@ -231,7 +231,7 @@ async def test_an_explanation_has_no_rows(
             '- filters[0].operator: "EQUALS" is unknown. Did you mean',
         ),
         ("/('startTs':'now-7d','endTs':'2025-03-08')", 'startTs: "now-7d" is not absolute. Give'),
-        ("/('startTs':'2025-03-01')", "endTs: missing. Give an absolute one"),
+        ("/('startTs':'2025-03-01T00:00Z')", "endTs: missing. Give an absolute one"),
         ("/!1,2;", "- query: expected an object, got [1, 2]"),
     ],
 )

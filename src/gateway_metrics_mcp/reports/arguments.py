@@ -144,10 +144,13 @@ class QueryArguments(Arguments):
     )
     start_ts: Text = Field(
         None,
-        description="ISO 8601, now-7d, or a period: today, last 7 days, last month, 2026-07",
+        description=(
+            "ISO 8601, now-7d or a period: last 7 days, 2026-07, 2026-07-14 (that day),"
+            " 2026-07-14.. (to now)"
+        ),
     )
-    end_ts: Text = Field(None, description="exclusive; default the period's end, or now")
-    timezone: Text = Field(None, description="IANA zone of dates and periods; default UTC")
+    end_ts: Text = Field(None, description="exclusive; default period's end or now")
+    timezone: Text = Field(None, description="IANA zone; default UTC")
     format: Format = Field("table", description="exact: all digits; explain: the request, not run")
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlencode
@@ -20,8 +20,7 @@ from zoneinfo import ZoneInfo
 from pydantic_core import from_json
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
-from gateway_metrics_mcp.query import Aggregation, Filter, Window, did_you_mean, parse_json, quote
-from gateway_metrics_mcp.query.time.period import read_instant
+from gateway_metrics_mcp.query import Aggregation, Filter, did_you_mean, parse_json, quote
 from gateway_metrics_mcp.query.time.zone import format_minute
 from gateway_metrics_mcp.reports.request import (
     ParserOptions,
@@ -51,8 +50,15 @@ TEMPLATE: Final = ROWS + "{?" + ",".join((*_DISTRIBUTION, "interval")) + "}"
 # characters swapped for those that a path allows unencoded.
 _SWAPPED: Final = str.maketrans("{}[]\" '()!;+", "()!;'+\"{}[] ")
 
-_ABSOLUTE: Final = r"(?a)\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?Z)?"
+_DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_ABSOLUTE: Final = rf"{_DAY}(?:T[0-9]{{2}}:[0-9]{{2}}(?::[0-9]{{2}}(?:\.[0-9]{{1,6}})?)?Z)?"
+_NAME: Final = rf"(?:{_DAY}|[0-9]{{4}}(?:-(?:[0-9]{{2}}|W[0-9]{{2}}|Q[1-4]))?)"
+_PERIOD: Final = rf"{_NAME}(?:\.\.{_NAME})?"
+_EARLIER: Final = rf"{_PERIOD}|{_ABSOLUTE}(?:\.\.{_ABSOLUTE})?|previous|[0-9]{{1,9}} [a-z]{{3,8}}"
 _TIMES: Final = 'Give an absolute one: a date, or "2026-07-01T00:00Z"'
+_TIMES_OF_TWO: Final = (
+    'Give previous, 1 week, a period such as 2026-06, or two times with ".." between'
+)
 
 
 def write_link(request: ReportRequest) -> str | None:
@@ -82,10 +88,23 @@ def read_link(link: str) -> Any:
         if link.startswith(f"{ROWS}/"):
             text = unquote(link.removeprefix(f"{ROWS}/"), errors="strict")
             text = text if text.startswith("{") else text.translate(_SWAPPED)
-            return from_json(text, allow_inf_nan=False)  # refuses deep nesting, too
+            return _read_older(from_json(text, allow_inf_nan=False))  # refuses deep nesting, too
     except ValueError:
         pass
     return None
+
+
+def _read_older(given: Any) -> Any:
+    """The arguments of a URI of the earlier form, where a date at the end of a range was excluded.
+
+    Raises:
+        ValueError: if compareTo is two dates, one of which the calendar lacks.
+    """
+    text = given.get("compareTo") if isinstance(given, dict) else None
+    if not isinstance(text, str) or re.fullmatch(rf"{_DAY}\.\.{_DAY}", text) is None:
+        return given
+    start, _, end = text.partition("..")
+    return {**given, "compareTo": f"{start}..{date.fromisoformat(end) - timedelta(days=1)}"}
 
 
 def _read_values(name: str, values: list[str]) -> Any:
@@ -145,10 +164,6 @@ def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportReques
     problems = _check(raw, _TIMESERIES if is_timeseries else _DISTRIBUTION)
     # UTC rather than the server's default zone, which may change after the URI was written.
     given = {**raw, "timezone": "UTC" if raw.get("timezone") is None else raw["timezone"]}
-    # compareTo with one instant would give a window of equal length: the end is set afterwards.
-    start, _, end = str(raw.get("compareTo")).partition("..")
-    if "compareTo" in raw:
-        given["compareTo"] = start
     read = read_timeseries if is_timeseries else read_distribution
     try:
         request = read(given, options, now)
@@ -160,10 +175,7 @@ def read_linked(raw: Any, options: ParserOptions, now: datetime) -> ReportReques
         raise InvalidQueryError(problems) from None
     if problems:
         raise InvalidQueryError(problems)
-    earlier = request.earlier
-    if earlier is not None:
-        earlier = replace(earlier, end=_read_end(end, earlier), notes=(), period=None)
-    return replace(request, earlier=earlier, limit=None)
+    return replace(request, limit=None)
 
 
 def _arguments(request: ReportRequest) -> dict[str, Any]:
@@ -188,8 +200,10 @@ def _arguments(request: ReportRequest) -> dict[str, Any]:
         "timezone": zone.key,
     }
     if request.earlier is not None:
+        # Never as dates, of which a range includes the last, nor as a period, which may be cut to
+        # what a running one has had.
         ends = request.earlier.start, request.earlier.end
-        given["compareTo"] = "..".join(_format(end, zone) for end in ends)
+        given["compareTo"] = "..".join(map(format_minute, ends))
     if request.order_by is not None or not request.is_descending:
         given["orderBy"] = f"{'' if request.is_descending else '-'}{request.order_by}"
     if query.interval is not None:
@@ -221,29 +235,14 @@ def _check(raw: Mapping[str, Any], names: tuple[str, ...]) -> Problems:
         if name not in names
     )
     for name in _WINDOW:
-        if re.fullmatch(_ABSOLUTE, str(raw.get(name))) is None:
+        form = _ABSOLUTE if name == "endTs" else rf"{_ABSOLUTE}|{_PERIOD}"
+        is_whole = raw.get(name) is None and re.fullmatch(_PERIOD, str(raw.get("startTs")))
+        if re.fullmatch(form, str(raw.get(name))) is None and not (name == "endTs" and is_whole):
             wrong = (
                 f"{quote(raw[name])} is not absolute" if raw.get(name) is not None else "missing"
             )
             problems.add(name, f"{wrong}. {_TIMES}")
-    if "compareTo" in raw:
-        ends = str(raw["compareTo"]).split("..")
-        if len(ends) != 2 or not all(re.fullmatch(_ABSOLUTE, end) for end in ends):
-            message = f"{quote(raw['compareTo'])} is not two absolute times with .. between them"
-            problems.add("compareTo", message)
+    text = str(raw.get("compareTo"))
+    if "compareTo" in raw and re.fullmatch(_EARLIER, text) is None:
+        problems.add("compareTo", f"{quote(text)} is not absolute. {_TIMES_OF_TWO}")
     return problems
-
-
-def _read_end(text: str, earlier: Window) -> datetime:
-    """The end of the earlier window.
-
-    Raises:
-        InvalidQueryError: if it is not a time after the window's start.
-    """
-    try:
-        end = read_instant(text, earlier.zone)
-    except ValueError as error:
-        raise InvalidQueryError([Problem("compareTo", str(error))]) from None
-    if end is None or end <= earlier.start:
-        raise InvalidQueryError([Problem("compareTo", f"{quote(text)} is not after its start")])
-    return end

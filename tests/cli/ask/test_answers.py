@@ -255,11 +255,34 @@ def test_nothing_in_a_markdown_cell_is_markup(gateway: Server, ask: Ask) -> None
 def test_a_date_as_a_range_is_that_day(ask: Ask) -> None:
     _, day, _ = ask("distribution", "--range", "2026-07-01", *BY_MODEL[5:])
     _, days, _ = ask("distribution", "--range", "2026-07-01", "--end", "2026-07-04")
-    _, since, _ = ask("distribution", "--start", "2026-07-01")
+    _, same, _ = ask("distribution", "--start", "1 July 2026", "--end", "2 July 2026")
+    _, since, _ = ask("distribution", "--start", "2026-07-01..")
 
     assert day == TABLE
     assert " | 2026-07-01T00:00Z to 2026-07-04T00:00Z (3 days) | " in days
+    assert " | 2026-07-01T00:00Z to 2026-07-02T00:00Z (1 day) | " in same
     assert " | 2026-07-01T00:00Z to 2026-07-02" not in since
+
+
+@pytest.mark.usefixtures("gateway")
+def test_the_local_zone_is_that_of_the_machine(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+
+    _, answer, _ = ask("distribution", "--range", "2026-07-01", "--timezone", "local")
+
+    assert " | 2026-06-30T15:00Z to 2026-07-01T15:00Z (1 day, Asia/Tokyo) | " in answer
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_machine_without_a_named_zone_is_told_so(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "none/such")
+
+    code, _, said = ask("distribution", "--range", "2026-07-01", "--timezone", "local")
+
+    assert code == 2
+    assert "--timezone: the zone of this machine has no name here" in said
 
 
 PAGED: Final = ("--sum", "costInUSD", "--by", "modelName", "--limit", "1")

@@ -42,7 +42,7 @@ async def test_what_chose_the_groups_is_said_as_in_the_text(
 async def test_where_all_groups_are_drawn_nothing_is_said_of_their_order(
     specify: Specify, few: Path
 ) -> None:
-    specification = await specify(few, {**COST, "startTs": "2026-07-13"})
+    specification = await specify(few, {**COST, "startTs": "2026-07-13.."})
 
     assert "sorted" not in json.dumps(specification["title"])
 
@@ -50,7 +50,7 @@ async def test_where_all_groups_are_drawn_nothing_is_said_of_their_order(
 async def test_the_order_of_a_comparison_is_said_also_where_all_groups_are_drawn(
     specify: Specify, few: Path
 ) -> None:
-    asked = {**COST, "startTs": "2026-07-13", "compareTo": "previous"}
+    asked = {**COST, "startTs": "2026-07-13..", "compareTo": "previous"}
     one = {**asked, "groupBy": []}
 
     title = (await specify(few, asked))["title"]

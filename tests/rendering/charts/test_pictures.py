@@ -30,7 +30,7 @@ Ask = Callable[..., Awaitable[CallToolResult]]
 
 SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
 COST: Final = {"aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
-BARS: Final = {**COST, "startTs": "2026-07-13"}
+BARS: Final = {**COST, "startTs": "2026-07-13.."}
 LINES: Final = {**BARS, "interval": "1 day"}
 SIMPLE: Final = {
     "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -108,14 +108,14 @@ async def test_a_picture_follows_the_text(
 async def test_the_text_says_what_the_picture_leaves_out(
     ask: Ask, many: Path, interval: dict[str, str]
 ) -> None:
-    asked = {**COST, "startTs": "2026-07-08", "limit": 14, **interval}
+    asked = {**COST, "startTs": "2026-07-08..", "limit": 14, **interval}
     what = "top 12 of 14 series" if interval else "12 of 14 groups"
 
     assert text_of(await ask(many, asked)).splitlines()[1] == f"# picture: {what}"
 
 
 async def test_the_note_is_within_the_budget(ask: Ask, many: Path) -> None:
-    asked = {**COST, "startTs": "2026-07-08", "interval": "1 day", "limit": 14}
+    asked = {**COST, "startTs": "2026-07-08..", "interval": "1 day", "limit": 14}
     small = text_of(await ask(many, asked, budget=500))
 
     assert len(small.encode()) < 4 * 500

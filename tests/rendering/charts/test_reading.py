@@ -28,7 +28,7 @@ COST: Final = {"aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
 CUT: Final = {**COST, "startTs": "2026-07-08T06:00Z", "interval": "1 day"}
 """Its first and its last bucket are partial."""
 
-DAYS: Final = {"startTs": "2026-07-13", "interval": "1 day"}
+DAYS: Final = {"startTs": "2026-07-13..", "interval": "1 day"}
 
 
 def axes(specification: dict[str, Any], channel: str = "y") -> list[str]:
@@ -100,7 +100,7 @@ async def test_an_axis_has_one_unit(
 
 async def test_bars_of_different_measures_share_no_axis(specify: Specify, few: Path) -> None:
     values = ["costPerRequest", "costPerMillionTokens"]
-    specification = await specify(few, {"startTs": "2026-07-13", "aggregations": values})
+    specification = await specify(few, {"startTs": "2026-07-13..", "aggregations": values})
 
     assert axes(specification, "x") == ["costPerRequest (USD)", "costPerMillionTokens (USD)"]
 
@@ -110,7 +110,7 @@ async def test_parts_of_a_whole_share_an_axis_in_percent(
     specify: Specify, interval: dict[str, str], channel: str, demo: Path
 ) -> None:
     values = ["cacheHitRate", "errorRate"]
-    asked = {"datasource": "cacheMetrics", "aggregations": values, "startTs": "2026-07-13"}
+    asked = {"datasource": "cacheMetrics", "aggregations": values, "startTs": "2026-07-13.."}
     specification = await specify(demo, asked | interval)
 
     assert axes(specification, channel) == ["%"]
@@ -193,7 +193,7 @@ async def test_a_single_line_without_groups_needs_no_legend(specify: Specify, fe
 async def test_a_page_says_which_groups_it_draws(
     ask: Ask, many: Path, page: dict[str, int], extent: str
 ) -> None:
-    result = await ask(many, {**COST, "startTs": "2026-07-08", **page}, ui=True)
+    result = await ask(many, {**COST, "startTs": "2026-07-08..", **page}, ui=True)
     text = result.content[0]
 
     assert isinstance(text, TextContent)

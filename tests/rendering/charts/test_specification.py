@@ -12,7 +12,7 @@ Make = Callable[..., Path]
 Specify = Callable[..., Awaitable[dict[str, Any]]]
 
 COST: Final = {"aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
-DAYS: Final = {**COST, "startTs": "2026-07-13", "interval": "1 day"}
+DAYS: Final = {**COST, "startTs": "2026-07-13..", "interval": "1 day"}
 WINDOW: Final = "2026-07-13T00:00Z to 2026-07-15T09:30Z (about 2 days 9 h)"
 BLUE: Final = "#0072B2"
 VERMILLION: Final = "#D55E00"
@@ -198,7 +198,7 @@ async def test_a_comparison_draws_both_windows(specify: Specify, few: Path) -> N
 
 
 async def test_one_number_is_one_bar(specify: Specify, few: Path) -> None:
-    asked = {"startTs": "2026-07-13", "aggregations": ["sum costInUSD"]}
+    asked = {"startTs": "2026-07-13..", "aggregations": ["sum costInUSD"]}
     (panel,) = (await specify(few, asked))["vconcat"]
 
     assert figures(panel) == [("sumCostInUSD", "", 5.125, "5.125 USD")]
@@ -208,7 +208,7 @@ async def test_one_number_is_one_bar(specify: Specify, few: Path) -> None:
 async def test_twelve_groups_are_drawn_and_the_rest_is_other(
     specify: Specify, many: Path, asked_for: dict[str, Any]
 ) -> None:
-    specification = await specify(many, {**COST, "startTs": "2026-07-08", **asked_for})
+    specification = await specify(many, {**COST, "startTs": "2026-07-08..", **asked_for})
     (panel,) = specification["vconcat"]
     places = panel["encoding"]["y"]["scale"]["domain"]
     rows = {r["place"]: r for r in panel["data"]["values"]}
@@ -237,7 +237,7 @@ async def test_twelve_series_are_drawn_and_the_rest_is_other(specify: Specify, m
 
 
 async def test_fewer_series_are_drawn_where_fewer_are_asked(specify: Specify, many: Path) -> None:
-    asked = {**COST, "startTs": "2026-07-08", "interval": "1 day", "limit": 3}
+    asked = {**COST, "startTs": "2026-07-08..", "interval": "1 day", "limit": 3}
     (panel,) = (await specify(many, asked))["vconcat"]
 
     assert panel["encoding"]["color"]["scale"]["domain"] == [
@@ -252,7 +252,7 @@ async def test_fewer_series_are_drawn_where_fewer_are_asked(specify: Specify, ma
 async def test_what_does_not_add_up_has_no_other(
     specify: Specify, many: Path, interval: dict[str, str]
 ) -> None:
-    asked = {"aggregations": ["p95 latencyMs"], "groupBy": ["modelName"], "startTs": "2026-07-08"}
+    asked = {"aggregations": ["p95 latencyMs"], "groupBy": ["modelName"], "startTs": "2026-07-08.."}
     specification = await specify(many, asked | interval | {"limit": 12})
     (panel,) = specification["vconcat"]
     drawn = {r["series"] or r["place"] for r in panel["data"]["values"]}
@@ -266,7 +266,7 @@ async def test_bars_that_are_all_zero_have_their_zero_at_the_left(
     specify: Specify, make: Make
 ) -> None:
     directory = make([(14, 5, "gpt-4o", 0.0), (14, 6, "claude", 0.0)])
-    (panel,) = (await specify(directory, {**COST, "startTs": "2026-07-13"}))["vconcat"]
+    (panel,) = (await specify(directory, {**COST, "startTs": "2026-07-13.."}))["vconcat"]
 
     assert panel["encoding"]["x"]["scale"] == {"domain": [0, 1]}
     assert [row["value"] for row in panel["data"]["values"]] == [0, 0]

@@ -6,15 +6,14 @@ import argparse
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
 from gateway_metrics_mcp.cli.ask.filters import read_filters
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.errors import Problem
 from gateway_metrics_mcp.query import Catalog, did_you_mean, parse_json, quote
+from gateway_metrics_mcp.query.time.zone import name_zone
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
 from gateway_metrics_mcp.rendering.document import Words
 from gateway_metrics_mcp.reports.arguments import Arguments
@@ -50,7 +49,7 @@ _HELP: Final[Mapping[str, str]] = {
     " 'modelName contains gpt', 'virtualModelName is not null'; repeat: all must hold",
     "--filter": "the same as separate shell words: --filter team in a b; for scripts",
     "--range": "a period: today, 'last 7 days', 'last month', 2026-07, 2026-07-14, now-7d",
-    "--start": "the same, or ISO 8601; without --end a date reaches to now",
+    "--start": "the same, or ISO 8601; 2026-07-14.. is from that day to now",
     "--limit": "rows (of a timeseries: series) to show",
     "--measure": "a measure: errorRate, costPerRequest, share, ...; repeat, or separate by commas",
 }
@@ -226,7 +225,6 @@ _SPOKEN: Final[Mapping[str, str]] = {name: flags[0] for name, flags in FLAGS.ite
 }
 _ARGUMENT: Final = rf"\b({'|'.join(_SPOKEN)})\b"
 _QUOTED: Final = r'("[^"]*")'
-_DATE: Final = r"(\d{4})-(\d{1,2})-(\d{1,2})"
 _WINDOW: Final = ("startTs", "endTs", "compareTo")
 
 
@@ -250,10 +248,7 @@ class Wording:
                     entry = f"{one.prefix} {name}" if one.prefix else name
                     wording._add(one.argument, entry, f"{one.flag} {name}")
             else:
-                wording.raw[one.argument] = one.text
-                wording._flags[one.argument] = one.flag
-        if wording._flags.get("startTs") == "--range" and "endTs" not in wording.raw:
-            wording._end_of_day()
+                wording._set(one)
         # Filters come last: their operators depend on the datasource, which may be a later flag.
         datasource = wording.raw.get("datasource", "modelMetrics")
         for one in order.given:
@@ -261,15 +256,14 @@ class Wording:
                 wording._add_condition(one, datasource, catalog)
         return wording
 
-    def _end_of_day(self) -> None:
-        """Give `--range DATE` the end of that day; as a start alone it would reach to now."""
-        parts = re.fullmatch(_DATE, self.raw["startTs"].strip())
-        if parts is None:
-            return
-        with suppress(ValueError, OverflowError):  # no such day, or the last of all
-            day = date(int(parts[1]), int(parts[2]), int(parts[3]))
-            self.raw["endTs"] = f"{day + timedelta(days=1):%Y-%m-%d}"
-            self._flags["endTs"] = "--range"
+    def _set(self, given: Given) -> None:
+        self.raw[given.argument] = given.text
+        self._flags[given.argument] = given.flag
+        if given.argument == "timezone":
+            try:
+                self.raw[given.argument] = name_zone(given.text)
+            except ValueError as error:
+                self.problems.append(f"{given.flag}: {error}")
 
     def _add_condition(self, given: Given, datasource: str, catalog: Catalog) -> None:
         flag = f"{given.flag} {quote(given.text)}"

@@ -29,7 +29,7 @@ from gateway_metrics_mcp.cli.ingest.sources import Format, SourceFile, find_colu
 from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query import quote
-from gateway_metrics_mcp.query.time.zone import read_zone
+from gateway_metrics_mcp.query.time.zone import name_zone, read_zone
 from gateway_metrics_mcp.query.time.zone_rules import describe_rules
 
 PROGRAM: Final = "gateway-metrics-mcp import"
@@ -115,7 +115,7 @@ def _make_plan(options: ImportOptions) -> Plan:
         raise SettingsError(f"--prices: the table {table} has no CostInUSD")
     name = options.timezone or (preset.timezone if preset else None)
     try:
-        zone = None if name is None else read_zone(name)
+        zone = None if name is None else read_zone(name_zone(name))
     except ValueError as error:
         raise SettingsError(f"--timezone: {error}") from None
     return Plan(

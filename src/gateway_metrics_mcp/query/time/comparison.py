@@ -44,10 +44,15 @@ EARLIER: Final = (
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
 _SHIFT: Final = rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?"
 _LOOSE_SHIFT: Final = r"(?:an? |[-+] ?)?([0-9]{0,9}) ?([a-z]+?)s?(?: (?:ago|earlier|before|back))?"
-_LOOSE_UNITS: Final = {"hr": "hour", "mo": "month", "mon": "month", "wk": "week", "yr": "year"}
+_LOOSE_UNITS: Final = {"hr": "hour", "wk": "week", "yr": "year"}
+_SAME: Final = rf"(?:the )?same [a-z]+ (?:of |in )?(?:the )?(?:last|previous) ({_UNITS})"
 _SAID: Final = {
     "before": PREVIOUS,
     "last": PREVIOUS,
+    "previous period": PREVIOUS,
+    "prior period": PREVIOUS,
+    "period over period": PREVIOUS,
+    "pop": PREVIOUS,
     "last period": PREVIOUS,
     "preceding": PREVIOUS,
     "prev": PREVIOUS,
@@ -117,17 +122,15 @@ def explain_earlier(window: Window, earlier: Window) -> tuple[str, ...]:
 
 def _read(text: str, window: Window, clock: Clock) -> Window:
     words = text.lower()
+    words = _SAID.get(words, words)
     if words == PREVIOUS:
         return _find_previous(window)
-    shift = re.fullmatch(_SHIFT, words)
+    shift = re.fullmatch(_SHIFT, words) or re.fullmatch(_SHIFT, _respell(text) or "")
     if shift is not None:
         count = read_count(shift[1])
         if count == 0:
             raise ValueError(f"{quote(text)} is not a time. {EARLIER}")
         return _shift(window, count, shift[2])
-    ends = _read_ends(text, clock)
-    if ends is not None:
-        return _make(window, ends[0], min(ends[1], clock.now))
     if read_period(text, clock) is None:
         instant = read_date_maths(text, clock, is_end=False) or read_instant(text, clock.zone)
         if instant is not None:
@@ -135,38 +138,31 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
     try:
         return read_window(text, None, clock.zone.key, now=clock.now)
     except InvalidQueryError as error:
-        meant = _respell(words)
         message = error.problems[0].message.replace(STARTS, EARLIER)
-        if meant is not None:
-            message = f'{quote(text)} is not an earlier time. Did you mean "{meant}"? {EARLIER}'
+        if closest_matches(words, (PREVIOUS,)):
+            message = f'{quote(text)} is not an earlier time. Did you mean "{PREVIOUS}"? {EARLIER}'
         raise ValueError(message) from None
 
 
-def _read_ends(text: str, clock: Clock) -> tuple[datetime, datetime] | None:
-    """The instants of `2026-06-01T00:00Z..2026-06-15T09:30Z`; None for two dates, a period."""
-    first, _, last = (part.strip() for part in text.partition(".."))
-    if min(len(first), len(last)) <= len("2026-06-01"):
-        return None
-    start, end = read_instant(first, clock.zone), read_instant(last, clock.zone)
-    if start is None or end is None:
-        return None
-    if end <= start:
-        raise ValueError(f"{quote(text)} is empty: {quote(last)} is not after {quote(first)}")
-    return start, end
+def _respell(text: str) -> str | None:
+    """`1 week` for `1w`, `a week ago` and `same day last week`; None for another form.
 
-
-def _respell(words: str) -> str | None:
-    """`1 week` for `1w`, `wow` and `a week ago`; None without a similar form."""
-    if words in _SAID:
-        return _SAID[words]
-    match = re.fullmatch(_LOOSE_SHIFT, words)
-    if match is not None:
-        word = _LOOSE_UNITS.get(match[2], match[2])
-        unit = next((unit for unit in (*CALENDAR_UNITS, "hour") if unit.startswith(word)), None)
-        if unit is not None:
-            count = int(match[1] or 1) or 1
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return PREVIOUS if closest_matches(words, (PREVIOUS,)) else None
+    Raises:
+        ValueError: with both meanings, for `5m`.
+    """
+    same = re.fullmatch(_SAME, text.lower())
+    match = re.fullmatch(_LOOSE_SHIFT, text.lower())
+    if same is not None or match is None:
+        return None if same is None else f"1 {same[1]}"
+    word = _LOOSE_UNITS.get(match[2], match[2])
+    units = [unit for unit in (*CALENDAR_UNITS, *CLOCK_UNITS) if unit.startswith(word)]
+    count = int(match[1] or 1)
+    if word == "m" and "M" not in text:
+        raise ValueError(
+            f"{quote(text)} can mean two things. Did you mean"
+            f' "{count} months" or "{count} minutes"?'
+        )
+    return f"{count} {units[0]}" if units else None
 
 
 def _find_previous(window: Window) -> Window:

@@ -19,6 +19,7 @@ from gateway_metrics_mcp.query.time.zone import (
     CalendarUnit,
     Clock,
     ClockUnit,
+    count_units,
     floor_local,
     resolve_local,
     shift_instant,
@@ -212,7 +213,6 @@ _RUNNING: Final[dict[str, CalendarUnit]] = {
 }
 """The names of the periods that are in progress."""
 _NAMED: Final = r"([0-9]{4})(?:-(?:([0-9]{2})|w([0-9]{2})|q([0-9])))?"
-_RANGE: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2}) ?\.\. ?([0-9]{4}-[0-9]{2}-[0-9]{2})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ def read_period(text: str, clock: Clock) -> Span | None:
         return _whole_unit(clock, running, 0, is_point=words == "today")
     if words == "yesterday":
         return _whole_unit(clock, "day", -1, is_point=True)
-    return _read_last(words, clock) or _read_named(words, clock) or _read_range(words, clock)
+    return _read_last(words, clock) or _read_named(words, clock) or _read_range(text, clock)
 
 
 def _whole_unit(clock: Clock, unit: CalendarUnit, first: int, *, is_point: bool = False) -> Span:
@@ -288,21 +288,35 @@ def _read_last(words: str, clock: Clock) -> Span | None:
 
 
 def _read_named(words: str, clock: Clock) -> Span | None:
-    match = re.fullmatch(_NAMED, words)
-    if match is None:
+    name, named = words.upper(), _name_day(words)
+    if named is None:
         return None
-    name = words.upper()
-    first, unit = _first_day(name, match)
+    first, unit = named
     start = datetime.combine(first, time(), clock.zone)
     end = resolve_local(shift_local(start, unit, 1))
     running = f"{name} is in progress: {PRESENT[unit]} so far, up to now"
     return Span(resolve_local(start), end, unit, running_note=running, is_point=True)
 
 
-def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
-    year, month, week, quarter = (int(part) if part else None for part in match.groups())
-    if year is None or not FIRST_YEAR <= year <= LAST_YEAR:
+def _name_day(words: str) -> tuple[date, CalendarUnit] | None:
+    """The first day and the unit of `2026-07-14`, `2026-07`, `2026-w30`, `2026-q3` or `2026`."""
+    day = read_date(words)
+    if day is not None:
+        _check_year(day.year)
+        return day, "day"
+    match = re.fullmatch(_NAMED, words)
+    return None if match is None else _first_day(words.upper(), match)
+
+
+def _check_year(year: int) -> None:
+    if not FIRST_YEAR <= year <= LAST_YEAR:
         raise OverflowError
+
+
+def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
+    year = int(match[1])
+    month, week, quarter = (int(part) if part else None for part in match.groups()[1:])
+    _check_year(year)
     if month is not None:
         if not 1 <= month <= 12:
             raise ValueError(f"{quote(name)} is not a month: months are 01 to 12")
@@ -319,17 +333,41 @@ def _first_day(name: str, match: re.Match[str]) -> tuple[date, CalendarUnit]:
     return date(year, 1, 1), "year"
 
 
-def _read_range(words: str, clock: Clock) -> Span | None:
-    match = re.fullmatch(_RANGE, words)
-    if match is None:
+def _read_range(text: str, clock: Clock) -> Span | None:
+    """`2026-07-01..2026-07-15`, both days included, and `2026-07-01..`, up to now.
+
+    Any period or instant may stand on either side; the instant at the end is excluded.
+    """
+    start_text, dots, end_text = (part.strip() for part in text.partition(".."))
+    if not dots or ".." in end_text:
         return None
-    first, last = read_date(match[1]), read_date(match[2])
-    if first is None or last is None:
+    first, last = _read_bound(start_text, clock), _read_bound(end_text, clock, is_end=True)
+    if not start_text and last is not None:
+        raise ValueError(
+            f"{quote(text)} has no start. For all data up to then give"
+            f' "{FIRST_YEAR}-01-01..{end_text}"'
+        )
+    if first is None or (last is None and end_text):
         return None
-    if last < first:
-        raise ValueError(f'{quote(words)} runs backwards. Did you mean "{last}..{first}"?')
-    start = datetime.combine(first, time(), clock.zone)
-    count = (last - first).days + 1
-    end = resolve_local(shift_local(start, "day", count))
-    running = f"{first}..{last} is in progress: up to now"
-    return Span(resolve_local(start), end, "day", count, running_note=running)
+    if last is None:
+        return Span(first.start, clock.now)
+    # A day that the clocks skipped ends where it starts, and is refused as such later.
+    if last.end <= first.start and (last.unit is None or last.start != first.start):
+        if last.start == first.start:
+            raise ValueError(f"{quote(text)} is empty: it ends where it starts")
+        raise ValueError(f'{quote(text)} runs backwards. Did you mean "{end_text}..{start_text}"?')
+    running = f"{text} is in progress: up to now"
+    if first.unit is None or last.unit is None:
+        return Span(first.start, last.end, running_note=running)
+    unit = first.unit if first.unit == last.unit else "day"
+    count = count_units(first.start, last.end, unit, clock.zone)
+    return Span(first.start, last.end, unit, count, running_note=running)
+
+
+def _read_bound(text: str, clock: Clock, *, is_end: bool = False) -> Span | None:
+    """What stands on one side of a range; an instant has no length."""
+    span = None if ".." in text else read_period(text, clock)
+    if span is None:
+        instant = read_date_maths(text, clock, is_end=is_end) or read_instant(text, clock.zone)
+        span = None if instant is None else Span(instant, instant)
+    return span

@@ -10,7 +10,12 @@ from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query.suggestions import quote
-from gateway_metrics_mcp.query.time.corrections import explain_epoch, is_ahead, respell
+from gateway_metrics_mcp.query.time.corrections import (
+    explain_epoch,
+    is_ahead,
+    read_as,
+    respell,
+)
 from gateway_metrics_mcp.query.time.period import (
     Period,
     Span,
@@ -24,6 +29,7 @@ from gateway_metrics_mcp.query.time.zone import (
     LAST_YEAR,
     LONGEST,
     Clock,
+    explain_zone,
     format_minute,
     read_zone,
     resolve_local,
@@ -33,8 +39,9 @@ from gateway_metrics_mcp.query.time.zone import (
 from gateway_metrics_mcp.query.time.zone_rules import load_zone
 
 STARTS: Final = (
-    'Give ISO 8601 ("2026-07-01T00:00:00Z"), a date, "now-7d", or a period: today, yesterday, '
-    "this week, last 7 days, last month, 2026-07, 2026-W30, 2026-Q3, 2026-07-01..2026-07-15"
+    'Give ISO 8601 ("2026-07-01T00:00:00Z") or "now-7d", which last to now, or a period: today,'
+    " yesterday, this week, last 7 days, last month, 2026-07-01 (that day), 2026-07, 2026-W30,"
+    " 2026-Q3, 2026-07-01..2026-07-15, 2026-07-01.. (to now)"
 )
 """The forms of `startTs`, for messages."""
 
@@ -54,8 +61,8 @@ def tidy(value: object) -> str:
     return " ".join(value.split()) if isinstance(value, str) else ""
 
 
-def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str) -> _T:
-    """The time that a value names.
+def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str, notes: list[str]) -> _T:
+    """The time that a value names; a spelling other than the usual ones is noted.
 
     Raises:
         ValueError: with a message for the user, if it names none.
@@ -63,6 +70,10 @@ def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str) -> _T:
     text = _text(value, forms)
     try:
         found = reader(text, clock)
+        for same in () if found is not None else read_as(text, clock.wall.date()):
+            if (found := reader(same, clock)) is not None:
+                notes.append(f"{quote(text)} is read as {same}")
+                break
     except OverflowError:
         raise ValueError(
             f"{quote(text)} is outside the years {FIRST_YEAR} to {LAST_YEAR}"
@@ -182,17 +193,18 @@ def read_window(
     zone = problems.attempt("timezone", read_zone, default_zone if timezone is None else timezone)
     utc = now.astimezone(UTC).replace(microsecond=0)
     clock = Clock(utc, zone or load_zone("UTC"))
-    span = problems.attempt("startTs", _read, start_ts, clock, _start, STARTS)
+    notes = [note for note in [zone and explain_zone(timezone, zone)] if note]
+    span = problems.attempt("startTs", _read, start_ts, clock, _start, STARTS, notes)
     end = None
     if end_ts is not None:
-        end = problems.attempt("endTs", _read, end_ts, clock, _end, ENDS)
+        end = problems.attempt("endTs", _read, end_ts, clock, _end, ENDS, notes)
     if problems or span is None:
         raise InvalidQueryError(problems)
     _refuse_emptiness(span, end, (tidy(start_ts), tidy(end_ts)), clock)
-    return _cut(span, end, clock)
+    return _cut(span, end, clock, notes)
 
 
-def _cut(span: Span, end: datetime | None, clock: Clock) -> Window:
+def _cut(span: Span, end: datetime | None, clock: Clock, notes: list[str]) -> Window:
     """The window of a period, or of its start and a given end, cut to now.
 
     With an end it has a period only if the two enclose exactly one.
@@ -210,7 +222,7 @@ def _cut(span: Span, end: datetime | None, clock: Clock) -> Window:
         start=span.start,
         end=min(last, now),
         zone=clock.zone,
-        notes=(note,) if note else (),
+        notes=(*notes, note) if note else tuple(notes),
         is_to_now=last >= now,
         period=period,
     )
@@ -254,7 +266,8 @@ def _correct(span: Span, end: datetime, texts: tuple[str, str], clock: Clock) ->
         return f'A date as endTs leaves that day out. Did you mean "{day + _DAY}"?'
     if span.unit is not None and end == span.start:
         return f"Leave endTs out: {quote(start_text)} alone is the whole period"
-    if end < span.start and span.unit is None:
+    is_instant = span.unit is None or read_date(start_text) is not None
+    if end < span.start and is_instant:
         return f"Did you swap them? startTs {quote(end_text)}, endTs {quote(start_text)}"
     return "Give a later one or leave it out"
 

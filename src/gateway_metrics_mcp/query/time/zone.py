@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_left
 from calendar import monthrange
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
@@ -61,8 +63,24 @@ _ABBREVIATIONS: Final = {
 }
 
 
+FIXED: Final = {
+    "-9:30": "Pacific/Marquesas",
+    "+3:30": "Asia/Tehran",
+    "+4:30": "Asia/Kabul",
+    "+5:30": "Asia/Kolkata",
+    "+5:45": "Asia/Kathmandu",
+    "+6:30": "Asia/Yangon",
+    "+8:45": "Australia/Eucla",
+    "+9:30": "Australia/Darwin",
+}
+"""Zones of one offset all year, for the offsets that are not whole hours."""
+
+_UTC_NAMES: Final = frozenset(("utc", "z", "zulu"))
+_LOCAL_NAMES: Final = frozenset(("local", "localtime", "system"))
+
+
 def read_zone(value: object) -> ZoneInfo:
-    """The zone of an IANA name.
+    """The zone of an IANA name, in any case, of a city alone, or of an offset in whole hours.
 
     Raises:
         ValueError: with a message for the user, if the name is unknown.
@@ -74,15 +92,52 @@ def read_zone(value: object) -> ZoneInfo:
     name = value.strip()
     if len(name) > LONGEST:
         raise ValueError(f"longer than {LONGEST} characters. Give {_EXAMPLE}")
-    if name.upper() == "UTC":
+    if name.lower() in _UTC_NAMES:
         return load_zone("UTC")
     _refuse_lookalikes(name)
-    zone = _find(name)
+    offset = re.fullmatch(_OFFSET, name)
+    zone = _find(name) if offset is None else _of_offset(name, offset)
     if zone is None:
         near = _near_names(name)
+        if len(near) == 1 and name.replace(" ", "_").lower() in (_city(near[0]), near[0].lower()):
+            return load_zone(near[0])
         meant = f"Did you mean {' or '.join(near)}? " if near else ""
         raise ValueError(f"{quote(name)} is not a known time zone. {meant}Give {_EXAMPLE}")
     return zone
+
+
+def explain_zone(value: object, zone: ZoneInfo) -> str | None:
+    """What the zone of an offset is, whose name has the opposite sign; None for a name."""
+    if not isinstance(value, str) or not zone.key.startswith("Etc/GMT"):
+        return None
+    return f"{quote(value.strip())} is the zone {zone.key}: this offset all year"
+
+
+def find_local_zone() -> ZoneInfo:
+    """The zone of this machine, by `TZ` or as Unix systems name it.
+
+    Raises:
+        ValueError: if it has no name here.
+    """
+    named = os.environ.get("TZ", "").removeprefix(":")
+    clock = Path("/etc/localtime")
+    if not named and clock.exists():
+        named = str(clock.resolve()).partition("zoneinfo/")[2]
+    if not named and os.name == "posix" and not clock.exists():
+        named = "UTC"
+    zone = _find(named)
+    if zone is None:
+        raise ValueError(f"the zone of this machine has no name here. Give {_EXAMPLE}")
+    return zone
+
+
+def name_zone(name: str) -> str:
+    """The name, or for `local` that of this machine's zone.
+
+    Raises:
+        ValueError: if it has no name here.
+    """
+    return find_local_zone().key if name.strip().lower() in _LOCAL_NAMES else name
 
 
 def _find(name: str) -> ZoneInfo | None:
@@ -95,8 +150,8 @@ def _find(name: str) -> ZoneInfo | None:
 
 
 def _refuse_lookalikes(name: str) -> None:
-    """Refuse texts that only look like a zone: `local`, an abbreviation, an offset."""
-    if name.lower() in ("local", "localtime"):
+    """Refuse `local` and abbreviations, which only look like a zone."""
+    if name.lower() in _LOCAL_NAMES:
         raise ValueError(
             f"{quote(name)} is not a time zone: your local zone is unknown here. Give {_EXAMPLE}"
         )
@@ -106,20 +161,23 @@ def _refuse_lookalikes(name: str) -> None:
             f"{quote(name)} is an abbreviation, which may mean several zones. "
             f'Did you mean "{place}"? Give {_EXAMPLE}'
         )
-    offset = re.fullmatch(_OFFSET, name)
-    if offset is not None:
-        raise ValueError(
-            f"{quote(name)} is an offset, not a time zone. Give {_EXAMPLE}{_fixed(offset)}"
-        )
 
 
-def _fixed(offset: re.Match[str]) -> str:
-    """The zone of a whole-hour offset; POSIX signs: `Etc/GMT-2` is two hours ahead of UTC."""
-    hours, is_east = int(offset[2]), offset[1] == "+"
+def _of_offset(name: str, offset: re.Match[str]) -> ZoneInfo:
+    """The zone of a whole-hour offset; POSIX signs: `Etc/GMT-2` is two hours ahead of UTC.
+
+    Raises:
+        ValueError: for another offset, with a zone that has it.
+    """
+    hours, minutes, is_east = int(offset[2]), int(offset[3] or 0), offset[1] == "+"
+    if not hours and not minutes:
+        return load_zone("UTC")
     # The tz database has Etc/GMT+12 to Etc/GMT-14.
-    if int(offset[3] or 0) or not 0 < hours <= (14 if is_east else 12):
-        return ""
-    return f', or "Etc/GMT{"-" if is_east else "+"}{hours}" for UTC{offset[1]}{hours} all year'
+    if not minutes and hours <= (14 if is_east else 12):
+        return load_zone(f"Etc/GMT{'-' if is_east else '+'}{hours}")
+    place = FIXED.get(f"{offset[1]}{hours}:{minutes:02}")
+    meant = f'Did you mean "{place}"? ' if place else ""
+    raise ValueError(f"{quote(name)} is an offset, not a time zone. {meant}Give {_EXAMPLE}")
 
 
 @cache
@@ -240,6 +298,14 @@ def shift_local(wall: datetime, unit: CalendarUnit, count: int) -> datetime:
         raise OverflowError
     day = min(wall.day, monthrange(year, month + 1)[1])
     return wall.replace(year=year, month=month + 1, day=day, fold=0)
+
+
+def count_units(start: datetime, end: datetime, unit: CalendarUnit, zone: ZoneInfo) -> int:
+    """How many whole units lie between two midnights at which one starts."""
+    first, last = to_local(start, zone), to_local(end, zone)
+    if unit in _DAYS:
+        return (last.date() - first.date()).days // _DAYS[unit]
+    return ((last.year - first.year) * 12 + last.month - first.month) // _MONTHS[unit]
 
 
 def shift_instant(instant: datetime, unit: CalendarUnit, count: int, zone: ZoneInfo) -> datetime:
