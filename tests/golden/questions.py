@@ -203,7 +203,8 @@ def _comparisons() -> Iterator[Call]:
     for other in ("previous", "1 day", "1 week", "1 month", "1 year", "2026-06", "last month",
                   "2026-06-01..2026-06-07", "2025-12"):  # fmt: skip
         yield rows(WEEK, "sum costInUSD", "modelName", compareTo=other, limit=5)
-    for start in ("this month", "last month", "today", "2026-07-10", "2026-07-10..", "2026-Q2", "now-3d"):
+    for start in ("this month", "last month", "today", "2026-07-10", "2026-07-10..", "2026-Q2",
+                  "now-3d"):  # fmt: skip
         yield rows(start, "sum costInUSD, total", compareTo="previous")
     for values in ("errorRate", "p95 latencyMs", "sum costInUSD, share", "countDistinct modelName"):
         yield rows(WEEK, values, "team", compareTo="previous", limit=4)
