@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway_metrics_mcp.auth.factory import build_policy
-from gateway_metrics_mcp.auth.jwks import Keys
+from gateway_metrics_mcp.auth.oauth import Keys
 from gateway_metrics_mcp.errors import SettingsError, UnavailableError
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
 from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH

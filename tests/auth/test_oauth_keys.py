@@ -21,8 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from gateway_metrics_mcp.auth.jwks import Keys
-from gateway_metrics_mcp.auth.oauth import OAuthPolicy
+from gateway_metrics_mcp.auth.oauth import Keys, OAuthPolicy
 from gateway_metrics_mcp.settings import Settings
 
 Provider = Any
