@@ -21,8 +21,7 @@ from pydantic import (
 )
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query import did_you_mean
-from gateway_metrics_mcp.query.time.zone import name_zone, read_zone
+from gateway_metrics_mcp.query import did_you_mean, name_zone, read_zone
 
 PREFIX: Final = "GATEWAY_METRICS_"
 OUR_VARIABLES: Final = (PREFIX, "TFY_")

@@ -18,8 +18,7 @@ import anyio
 from gateway_metrics_mcp.backends.base import Backend, OpenedEngine
 from gateway_metrics_mcp.backends.middleware import AnswerCache, BackendStack
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
-from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query
-from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, Query, load_catalog
 from gateway_metrics_mcp.runtime.concurrency import (
     AbandonableThreads,
     ConcurrencyLimiter,

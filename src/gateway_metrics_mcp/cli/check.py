@@ -22,8 +22,7 @@ from gateway_metrics_mcp.errors import (
     UnreachableError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Catalog, Query
-from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query import DATASOURCES, LOCAL, Catalog, Query, load_catalog
 from gateway_metrics_mcp.query.time.zone_rules import describe_rules
 from gateway_metrics_mcp.runtime.concurrency import (
     AbandonableThreads,

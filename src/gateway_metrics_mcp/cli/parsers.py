@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, get_args
 
 from gateway_metrics_mcp.backends import find_embedded_credentials
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.suggestions import closest_matches
+from gateway_metrics_mcp.query import closest_matches
 from gateway_metrics_mcp.runtime.logs import configure_logging
 from gateway_metrics_mcp.settings import Settings, flag_names, flag_of, read_settings
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query.vocabulary import API_PATH
+from gateway_metrics_mcp.query import API_PATH
 from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.settings import CLICKHOUSE_PASSWORD_FILE, PREFIX, Settings, flag_names
 

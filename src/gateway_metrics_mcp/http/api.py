@@ -46,10 +46,16 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.http.middleware import RETRY_AFTER_S, add_middleware, read_security
 from gateway_metrics_mcp.http.openapi import describe_api
-from gateway_metrics_mcp.query import Caller, Catalog, DataPoints, Query, Result
-from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query import (
+    API_PATH,
+    Caller,
+    Catalog,
+    DataPoints,
+    Query,
+    Result,
+    load_catalog,
+)
 from gateway_metrics_mcp.query.validation import MOST_BYTES, check_size
-from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.runtime.concurrency import (
     ConcurrencyLimiter,
     ShutdownScope,

@@ -1,8 +1,15 @@
 """Queries and results: what can be asked of a backend, and what it returns. No engine is here."""
 
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
-from gateway_metrics_mcp.query.catalog import SHARE, Catalog, Datasource, Measure
-from gateway_metrics_mcp.query.model import Aggregation, Filter, Query, format_instant, parse_json
+from gateway_metrics_mcp.query.catalog import SHARE, Catalog, Datasource, Measure, load_catalog
+from gateway_metrics_mcp.query.model import (
+    Aggregation,
+    Filter,
+    Query,
+    Scalar,
+    format_instant,
+    parse_json,
+)
 from gateway_metrics_mcp.query.result import (
     TOTAL,
     DataPoint,
@@ -12,10 +19,12 @@ from gateway_metrics_mcp.query.result import (
     Result,
     add_up,
 )
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, fold, quote
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.time.window import Window
+from gateway_metrics_mcp.query.time.zone import name_zone, read_zone
 from gateway_metrics_mcp.query.vocabulary import (
+    API_PATH,
     DATASOURCES,
     METADATA,
     METADATA_PREFIX,
@@ -24,6 +33,7 @@ from gateway_metrics_mcp.query.vocabulary import (
 )
 
 __all__ = [
+    "API_PATH",
     "DATASOURCES",
     "LOCAL",
     "METADATA",
@@ -45,10 +55,16 @@ __all__ = [
     "Number",
     "Query",
     "Result",
+    "Scalar",
     "Window",
     "add_up",
+    "closest_matches",
     "did_you_mean",
+    "fold",
     "format_instant",
+    "load_catalog",
+    "name_zone",
     "parse_json",
     "quote",
+    "read_zone",
 ]

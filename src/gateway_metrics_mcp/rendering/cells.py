@@ -15,8 +15,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Final
 
-from gateway_metrics_mcp.query import Filter, Key, Number, Result
-from gateway_metrics_mcp.query.model import Scalar
+from gateway_metrics_mcp.query import Filter, Key, Number, Result, Scalar
 from gateway_metrics_mcp.reports.report import Report
 
 NULL: Final = "null"

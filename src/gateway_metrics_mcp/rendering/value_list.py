@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway_metrics_mcp.query import METADATA_PREFIX, TOTAL, Key, Number, Result, format_instant
-from gateway_metrics_mcp.query.suggestions import closest_matches
+from gateway_metrics_mcp.query import (
+    METADATA_PREFIX,
+    TOTAL,
+    Key,
+    Number,
+    Result,
+    closest_matches,
+    format_instant,
+)
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     SHORT_NAME,

@@ -18,10 +18,11 @@ from gateway_metrics_mcp.query import (
     Datasource,
     DatasourceName,
     Measure,
+    closest_matches,
+    fold,
     quote,
 )
 from gateway_metrics_mcp.query.catalog import Term, lacking_fields, load_measures
-from gateway_metrics_mcp.query.suggestions import closest_matches, fold
 from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, PERCENTILES, AggregationType
 

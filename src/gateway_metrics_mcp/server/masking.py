@@ -43,9 +43,9 @@ from gateway_metrics_mcp.query import (
     Key,
     Query,
     Result,
+    Scalar,
     parse_json,
 )
-from gateway_metrics_mcp.query.model import Scalar
 from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large

@@ -19,8 +19,14 @@ from gateway_metrics_mcp.errors import (
     Problems,
     UnknownToolError,
 )
-from gateway_metrics_mcp.query import DATASOURCES, Caller, DatasourceName, did_you_mean, quote
-from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query import (
+    DATASOURCES,
+    Caller,
+    DatasourceName,
+    did_you_mean,
+    load_catalog,
+    quote,
+)
 from gateway_metrics_mcp.query.validation import check_size, read_choice
 from gateway_metrics_mcp.rendering.answer import Answer, Writer, write_answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from gateway_metrics_mcp.backends.clickhouse.tables import convert, fits, loses_nulls, show_type
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
-from gateway_metrics_mcp.query.suggestions import fold
+from gateway_metrics_mcp.query import fold
 
 logger = logging.getLogger(__name__)
 

@@ -33,8 +33,7 @@ from gateway_metrics_mcp.backends.duckdb.dialect import (
 from gateway_metrics_mcp.backends.duckdb.files import is_of_import, show_path
 from gateway_metrics_mcp.backends.sql.dialect import INTEGERS, TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
-from gateway_metrics_mcp.query import quote
-from gateway_metrics_mcp.query.suggestions import fold
+from gateway_metrics_mcp.query import fold, quote
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from gateway_metrics_mcp.backends.duckdb.files import (
     read_ends,
     recognise_table_format,
 )
-from gateway_metrics_mcp.query import Catalog, quote
-from gateway_metrics_mcp.query.suggestions import closest_matches, fold
+from gateway_metrics_mcp.query import Catalog, closest_matches, fold, quote
 
 _MOST_LOOKED_AT: Final = 1_000
 

@@ -44,9 +44,8 @@ from gateway_metrics_mcp.errors import (
     UnreadableResponseError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query import Caller, Catalog, DatasourceName, Query, Result
+from gateway_metrics_mcp.query import API_PATH, Caller, Catalog, DatasourceName, Query, Result
 from gateway_metrics_mcp.query.result import read_result
-from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.runtime.concurrency import STOPPING, run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import trace_headers
 

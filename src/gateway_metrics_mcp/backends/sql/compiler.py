@@ -33,8 +33,8 @@ from gateway_metrics_mcp.query import (
     Number,
     Query,
     Result,
+    Scalar,
 )
-from gateway_metrics_mcp.query.model import Scalar
 from gateway_metrics_mcp.query.result import RoundedSum, Row, key_names_of, value_names_of
 from gateway_metrics_mcp.query.vocabulary import (
     NEGATIVE_OPERATORS,

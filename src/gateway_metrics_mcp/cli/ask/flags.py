@@ -12,8 +12,7 @@ from typing import Any, Final, NamedTuple
 from gateway_metrics_mcp.cli.ask.filters import read_filters
 from gateway_metrics_mcp.cli.parsers import Parser, add_setting_flags
 from gateway_metrics_mcp.errors import Problem
-from gateway_metrics_mcp.query import Catalog, did_you_mean, parse_json, quote
-from gateway_metrics_mcp.query.time.zone import name_zone
+from gateway_metrics_mcp.query import Catalog, did_you_mean, name_zone, parse_json, quote
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES
 from gateway_metrics_mcp.rendering.document import Words
 from gateway_metrics_mcp.reports.arguments import Arguments

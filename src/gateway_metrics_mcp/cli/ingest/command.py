@@ -35,8 +35,7 @@ from gateway_metrics_mcp.cli.ingest.prices import Price, read_prices
 from gateway_metrics_mcp.cli.ingest.sources import Format, SourceFile, find_columns, find_sources
 from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
-from gateway_metrics_mcp.query import quote
-from gateway_metrics_mcp.query.time.zone import name_zone, read_zone
+from gateway_metrics_mcp.query import name_zone, quote, read_zone
 from gateway_metrics_mcp.query.time.zone_rules import describe_rules
 
 PROGRAM: Final = "gateway-metrics-mcp import"

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN
 from gateway_metrics_mcp.errors import SettingsError
-from gateway_metrics_mcp.query import did_you_mean, quote
-from gateway_metrics_mcp.query.suggestions import closest_matches
+from gateway_metrics_mcp.query import closest_matches, did_you_mean, quote
 
 _FOLDER: Final = resources.files(__package__).joinpath("presets")
 

@@ -24,11 +24,11 @@ from gateway_metrics_mcp.query import (
     Window,
     did_you_mean,
     quote,
+    read_zone,
 )
 from gateway_metrics_mcp.query.model import parse_number
 from gateway_metrics_mcp.query.time.comparison import read_earlier
 from gateway_metrics_mcp.query.time.window import read_window
-from gateway_metrics_mcp.query.time.zone import read_zone
 from gateway_metrics_mcp.query.validation import check_size
 from gateway_metrics_mcp.reports.request import ParserOptions
 from gateway_metrics_mcp.server.prompts.template import (
