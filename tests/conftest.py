@@ -5,9 +5,14 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import shlex
+import shutil
 import signal
+import socket
 import ssl
+import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -55,6 +60,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 """A Wednesday; tests ask their questions at this instant."""
+SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
+FORKED: Final = Path(__file__).with_name("forked.py")
 
 
 # Whoever runs the tests may have a gateway set up, or a proxy: none of it is theirs.
@@ -80,6 +87,52 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(certifi, "where", lambda: str(file))
         patch.setattr(ssl, "get_default_verify_paths", lambda: paths)
         yield
+
+
+_FORKED: Final = "FORKED_AT"
+"""The variable that tells the processes of a suite the address of their tests/forked.py."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start what forks commands of ours: one for all processes of the suite."""
+    if _FORKED in os.environ:
+        return
+    folder = tempfile.mkdtemp()
+    given = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    os.environ[_FORKED] = f"{folder}/socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.environ[_FORKED])
+        listener.listen(64)
+        process = subprocess.Popen(  # noqa: S603 - this Python, our code
+            [sys.executable, str(FORKED), "--serve", str(listener.fileno())],
+            env={**given, "PYTHONPATH": str(SOURCES), "HOME": folder},
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+
+    def end() -> None:
+        del os.environ[_FORKED]
+        process.communicate()
+        shutil.rmtree(folder)
+
+    config.add_cleanup(end)
+
+
+@pytest.fixture(scope="session")
+def forked() -> tuple[str, ...]:
+    """As `python -m gateway_metrics_mcp`, but for the imports: see tests/forked.py."""
+    return (sys.executable, "-I", "-S", str(FORKED), os.environ[_FORKED])
+
+
+@pytest.fixture(scope="session")
+def forked_bin(forked: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a `gateway-metrics-mcp` that does not import."""
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "gateway-metrics-mcp"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(forked)} "$@"\n')
+    program.chmod(0o755)
+    return folder
 
 
 @pytest.hookimpl(trylast=True)
@@ -175,8 +228,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
     return run
 
-
-SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
 
 Connect = Callable[[str, str], AbstractAsyncContextManager[Client]]
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]

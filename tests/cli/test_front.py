@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from subprocess import Popen
 from typing import Any, Final
 
 import pytest
@@ -25,7 +26,8 @@ MODERN: Final = {
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
 }
 LISTS: Final = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
-# Both programs lie in one folder, so that they see the same search path.
+# What is kept depends on the search path.
+PATH: Final = f"import sys\nsys.path[:] = {sys.path!r}\n"
 SERVE: Final = "from gateway_metrics_mcp.cli.main import main\nraise SystemExit(main({argv!r}))\n"
 # The front alone: what it says, it says without the SDK.
 FRONT_ONLY: Final = """
@@ -68,6 +70,7 @@ class Bench:
 
     folder: Path
     environment: dict[str, str]
+    forked: tuple[str, ...]
 
     @property
     def kept(self) -> list[Path]:
@@ -82,16 +85,16 @@ class Bench:
         answers: int | None = None,
     ) -> tuple[list[bytes], int, str]:
         """The lines that it answers, its exit code and its stderr."""
-        path = self.folder / "programs" / ("serve.py" if program is SERVE else "front.py")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(program.format(argv=[*argv]), "utf-8")
         lines = [
             each if isinstance(each, bytes) else json.dumps({"jsonrpc": "2.0", **each}).encode()
             for each in messages
         ]
         if answers is None:
             answers = sum(b'"id"' in line for line in lines)
-        with self.start(path) as process:
+        # Where no answer is kept, nothing is said before the SDK can.
+        is_early = self.kept and "GATEWAY_METRICS_FRONT" not in self.environment
+        python = (sys.executable,) if is_early or program is not SERVE else self.forked
+        with self.start(program.format(argv=[*argv]), python) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             assert process.stderr is not None
@@ -103,10 +106,10 @@ class Bench:
             err = process.stderr.read().decode()
         return said, process.returncode, err
 
-    def start(self, program: Path) -> subprocess.Popen[bytes]:
+    def start(self, program: str, python: Sequence[str] = (sys.executable,)) -> Popen[bytes]:
         """A process of the program, with pipes."""
-        return subprocess.Popen(  # noqa: S603 - this Python, our programs
-            [sys.executable, str(program)],
+        return Popen(  # noqa: S603 - this Python, our programs
+            [*python, "-c", PATH + program],
             env=self.environment,
             cwd=self.folder,
             stdin=subprocess.PIPE,
@@ -120,11 +123,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, forked: tuple[str, ...]) -> Bench:
     kept = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
     variables = {name: os.environ[name] for name in kept if name in os.environ}
     variables |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), GATEWAY_TOKEN: TOKEN}
-    return Bench(tmp_path, variables)
+    return Bench(tmp_path, variables, forked)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_an_answer_that_the_sdk_gives_otherwise_is_kept_no_longer(bench: Bench) 
 def test_a_client_that_leaves_at_once_leaves_no_trace(bench: Bench) -> None:
     bench.ask(ERAS["2025-11-25"])
     lines = [json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in ERAS["2025-11-25"]]
-    with bench.start(bench.folder / "programs/serve.py") as process:
+    with bench.start(SERVE.format(argv=[])) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -413,8 +416,9 @@ def test_without_a_place_of_its_own_it_keeps_nothing(bench: Bench) -> None:
 
 def test_a_start_without_stdin_ends(bench: Bench) -> None:
     bench.ask(ERAS["2025-11-25"])
-    ended = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "programs/serve.py"],
+    program = PATH + SERVE.format(argv=[])
+    ended = subprocess.run(  # noqa: S603 - this Python, our program
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", program],
         env=bench.environment,
         cwd=bench.folder,
         check=False,

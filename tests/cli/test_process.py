@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,10 @@ MODERN: Final = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
 }
+
+
+PYTHON: Final = (sys.executable, "-m", "gateway_metrics_mcp")
+"""Where what is imported, or the process list, matters."""
 
 
 def call(number: int, tool: str, **arguments: object) -> dict[str, Any]:
@@ -92,12 +96,14 @@ Start = Callable[..., AbstractAsyncContextManager[Process]]
 
 
 @pytest.fixture
-def start(environment: dict[str, str]) -> Start:
+def start(environment: dict[str, str], forked: tuple[str, ...]) -> Start:
     """Start the server; the block has to end it. A minute is for what hangs."""
 
     @asynccontextmanager
-    async def start(*arguments: str, **more: str) -> AsyncIterator[Process]:
-        command = [sys.executable, "-m", "gateway_metrics_mcp", *arguments]
+    async def start(
+        *arguments: str, program: Sequence[str] = forked, **more: str
+    ) -> AsyncIterator[Process]:
+        command = [*program, *arguments]
         with anyio.fail_after(60):
             async with await anyio.open_process(command, env={**environment, **more}) as process:
                 assert process.stdout is not None
@@ -160,7 +166,8 @@ async def test_nothing_but_the_protocol_is_on_stdout(
     start: Start, directory: Path, level: str
 ) -> None:
     question = {"startTs": "2025-03-01", "endTs": "2025-03-03", "groupBy": ["modelName"]}
-    async with start("--backend", str(directory), "--log-level", level) as server:
+    arguments = ("--backend", str(directory), "--log-level", level)
+    async with start(*arguments, program=PYTHON) as server:
         await server.send(INITIALIZE, INITIALIZED, {"id": 1, "method": "tools/list"})
         opened, listed = await server.receive(), await server.receive()
         await server.send(
@@ -290,7 +297,9 @@ async def test_over_http_it_says_where_it_listens_and_an_interrupt_ends_it(
 async def test_the_token_is_in_no_output_log_or_process_list(start: Start) -> None:
     async with (
         _gateway('[{"total": 7}]') as gateway,
-        start("--log-level", "DEBUG", TFY_HOST=gateway.url, TFY_API_KEY=TOKEN) as server,
+        start(
+            *("--log-level", "DEBUG"), program=PYTHON, TFY_HOST=gateway.url, TFY_API_KEY=TOKEN
+        ) as server,
     ):
         await server.send(INITIALIZE, INITIALIZED, call(1, "query_distribution", startTs="today"))
         await server.receive()

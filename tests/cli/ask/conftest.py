@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -135,9 +134,21 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
     return run
 
 
-def start(argv: Sequence[str], environ: dict[str, str], **options: Any) -> subprocess.Popen[str]:
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="session")
+def start(forked: tuple[str, ...]) -> Start:
     """`ask` as a process of its own."""
-    command = [sys.executable, "-m", "gateway_metrics_mcp", "ask", *argv]
-    pipe = subprocess.PIPE
-    given = {"stdout": pipe, "stderr": pipe, "text": True, "env": {**os.environ, **environ}}
-    return subprocess.Popen(command, **{**given, **options})  # noqa: S603 - our own command
+
+    def start(
+        argv: Sequence[str],
+        environ: dict[str, str],
+        program: Sequence[str] = forked,
+        **options: Any,
+    ) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        given = {"stdout": pipe, "stderr": pipe, "text": True, "env": {**os.environ, **environ}}
+        return subprocess.Popen([*program, "ask", *argv], **{**given, **options})  # noqa: S603 - our own command
+
+    return start

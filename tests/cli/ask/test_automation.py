@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,6 @@ import pytest
 from tests.cli.ask.conftest import TOKEN, Server
 
 MANUAL: Final = Path(__file__).parents[3] / "docs" / "automation.md"
-BIN: Final = Path(sys.executable).parent
 SECRET: Final = "/services/T0/B0/hunter2"  # noqa: S105 - planted: nothing may show it
 HARNESS: Final = """\
 import json
@@ -50,13 +49,27 @@ def block(name: str) -> str:
     return found[1]
 
 
-def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, **environ}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - our own programs
-    assert TOKEN not in done.stdout + done.stderr
-    assert "hunter2" not in done.stdout + done.stderr
-    return done
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def run(forked_bin: Path) -> Run:
+    """Run a program of the manual, where Python and our command lie side by side."""
+    python = forked_bin / "python"
+    python.symlink_to(sys.executable)
+    variables = {
+        "PATH": f"{forked_bin}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+    def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, **variables, **environ}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - our own programs
+        assert TOKEN not in done.stdout + done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture
@@ -83,14 +96,16 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
-def report(directory: Path, webhook: str) -> subprocess.CompletedProcess[str]:
-    script = directory / "slack_report.py"
+@pytest.fixture
+def report(tmp_path: Path, run: Run) -> Run:
+    """Run the report, which posts to a webhook."""
+    script = tmp_path / "slack_report.py"
     script.write_text(block("slack_report.py"), "utf-8")
-    return run(sys.executable, script, SLACK_WEBHOOK_URL=webhook)
+    return lambda webhook: run("python", script, SLACK_WEBHOOK_URL=webhook)
 
 
 def test_the_report_is_posted_as_text_that_slack_takes_for_no_markup(
-    gateway: Server, webhook: tuple[str, list[dict[str, Any]]], tmp_path: Path
+    gateway: Server, webhook: tuple[str, list[dict[str, Any]]], report: Run
 ) -> None:
     gateway.rows = [
         {
@@ -103,7 +118,7 @@ def test_the_report_is_posted_as_text_that_slack_takes_for_no_markup(
     ]
     url, posted = webhook
 
-    done = report(tmp_path, url + SECRET)
+    done = report(url + SECRET)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     (message,) = posted
@@ -119,14 +134,14 @@ def test_the_report_is_posted_as_text_that_slack_takes_for_no_markup(
 
 
 def test_a_long_report_is_cut_at_a_line(
-    gateway: Server, webhook: tuple[str, list[dict[str, Any]]], tmp_path: Path
+    gateway: Server, webhook: tuple[str, list[dict[str, Any]]], report: Run
 ) -> None:
     gateway.rows = [
         {"modelName": f"{'<' * 60}{i}", "total": 40, "sumCostInUSD": 1.5} for i in range(30)
     ]
     url, posted = webhook
 
-    done = report(tmp_path, url + SECRET)
+    done = report(url + SECRET)
 
     assert done.returncode == 0
     (message,) = posted
@@ -135,26 +150,26 @@ def test_a_long_report_is_cut_at_a_line(
 
 
 def test_a_report_that_fails_says_so_and_not_where(
-    gateway: Server, webhook: tuple[str, list[dict[str, Any]]], tmp_path: Path
+    gateway: Server, webhook: tuple[str, list[dict[str, Any]]], report: Run
 ) -> None:
     url, posted = webhook
 
-    done = report(tmp_path, f"{url}/hunter2")
+    done = report(f"{url}/hunter2")
     assert (done.returncode, done.stderr) == (1, "Slack answered 404\n")
 
-    done = report(tmp_path, "http://127.0.0.1:1/hunter2")
+    done = report("http://127.0.0.1:1/hunter2")
     assert (done.returncode, done.stderr) == (1, "Slack was not reached: ConnectError\n")
 
     posted.clear()
     gateway.status = 401
-    done = report(tmp_path, url + SECRET)
+    done = report(url + SECRET)
     assert done.returncode == 1
     assert done.stderr.startswith("gateway-metrics-mcp ask: ")
     assert posted == []
 
 
-def test_a_report_with_nowhere_to_go_asks_nothing(gateway: Server, tmp_path: Path) -> None:
-    done = report(tmp_path, "")
+def test_a_report_with_nowhere_to_go_asks_nothing(gateway: Server, report: Run) -> None:
+    done = report("")
 
     assert (done.returncode, done.stderr) == (1, "SLACK_WEBHOOK_URL is not set\n")
     assert gateway.bodies == []
@@ -190,7 +205,7 @@ def test_the_job_of_cron_is_given_the_variables_of_the_file(tmp_path: Path) -> N
     ("spend", "limit", "code"), [(99.75, "100", 0), (99.75, "99", 3), (None, "100", 1)]
 )
 def test_the_gate_fails_a_build_that_is_over_its_budget(
-    gateway: Server, spend: float | None, limit: str, code: int, tmp_path: Path
+    gateway: Server, run: Run, spend: float | None, limit: str, code: int, tmp_path: Path
 ) -> None:
     gateway.all = {"total": 50, "sumCostInUSD": spend, "countCostInUSD": 50 if spend else 0}
     _, _, step = block("budget.yaml").partition("        run: |\n")
@@ -208,7 +223,7 @@ def test_the_gate_fails_a_build_that_is_over_its_budget(
     assert re.search(rf"^\| sumCostInUSD \| +{shown} \|$", summary.read_text(), re.MULTILINE)
 
 
-def test_the_gate_needs_a_budget(gateway: Server) -> None:
+def test_the_gate_needs_a_budget(gateway: Server, run: Run) -> None:
     _, _, step = block("budget.yaml").partition("        run: |\n")
 
     done = run("bash", "-e", "-c", textwrap.dedent(step))
@@ -218,11 +233,11 @@ def test_the_gate_needs_a_budget(gateway: Server) -> None:
 
 
 @pytest.mark.usefixtures("gateway")
-def test_the_sdk_s_client_gets_an_answer(tmp_path: Path) -> None:
+def test_the_sdk_s_client_gets_an_answer(run: Run, tmp_path: Path) -> None:
     script = tmp_path / "agent_sdk.py"
     script.write_text(block("agent_sdk.py"), "utf-8")
 
-    done = run(sys.executable, script)
+    done = run("python", script)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("# modelMetrics by team | ")
@@ -230,12 +245,12 @@ def test_the_sdk_s_client_gets_an_answer(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.usefixtures("gateway")
-def test_an_agent_framework_asks_through_its_adapter(tmp_path: Path) -> None:
+def test_an_agent_framework_asks_through_its_adapter(run: Run, tmp_path: Path) -> None:
     (tmp_path / "agent_pydantic_ai.py").write_text(block("agent_pydantic_ai.py"), "utf-8")
     harness = tmp_path / "harness.py"
     harness.write_text(HARNESS, "utf-8")
 
-    done = run(sys.executable, harness)
+    done = run("python", harness)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-4:] == [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -56,14 +55,23 @@ def rows_of(day: int, count: int = 2000) -> str:
     return f"CreatedAt,ModelName,InputTokens\n{''.join(lines)}"
 
 
-def start(code: str, data: Data, *files: Path) -> subprocess.Popen[str]:
-    arguments = [*map(str, files), "--into", str(data.path)]
-    return subprocess.Popen(  # noqa: S603 - our own code
-        [sys.executable, "-c", code + IMPORT, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(forked: tuple[str, ...], data: Data) -> Start:
+    """Import files in a process of its own, after some code."""
+
+    def start(code: str, *files: Path) -> subprocess.Popen[str]:
+        arguments = [*map(str, files), "--into", str(data.path)]
+        return subprocess.Popen(  # noqa: S603 - our own code
+            [*forked, "-c", code + IMPORT, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
 
 
 @pytest.mark.parametrize(
@@ -77,13 +85,13 @@ def start(code: str, data: Data, *files: Path) -> subprocess.Popen[str]:
     ids=["killed at a write", "a write fails", "killed at the rename", "interrupted"],
 )
 def test_a_run_that_ends_early_leaves_the_data_as_they_were(
-    data: Data, csv: Write, fault: str, code: int
+    data: Data, csv: Write, start: Start, fault: str, code: int
 ) -> None:
     data.bring(csv(rows_of(1), "before.csv"))
     before = data.files()
     path = csv(rows_of(2), "later.csv")
 
-    process = start(fault, data, path)
+    process = start(fault, path)
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == code, err
@@ -98,10 +106,10 @@ def test_a_run_that_ends_early_leaves_the_data_as_they_were(
     assert data.faults() == []
 
 
-def test_a_run_that_ends_after_the_rename_is_in_whole(data: Data, csv: Write) -> None:
+def test_a_run_that_ends_after_the_rename_is_in_whole(data: Data, csv: Write, start: Start) -> None:
     path = csv(rows_of(1))
 
-    process = start(KILLED_AFTER_THE_RENAME, data, path)
+    process = start(KILLED_AFTER_THE_RENAME, path)
     process.communicate(timeout=60)
 
     assert process.returncode == -9
@@ -111,10 +119,12 @@ def test_a_run_that_ends_after_the_rename_is_in_whole(data: Data, csv: Write) ->
     assert len(data.rows()) == 2000
 
 
-def test_two_imports_at_once_both_come_in_and_equal_files_once(data: Data, csv: Write) -> None:
+def test_two_imports_at_once_both_come_in_and_equal_files_once(
+    data: Data, csv: Write, start: Start
+) -> None:
     one, other = csv(rows_of(1), "one.csv"), csv(rows_of(5), "other.csv")
 
-    processes = [start("", data, one), start("", data, one, other), start("", data, other)]
+    processes = [start("", one), start("", one, other), start("", other)]
     said = [process.communicate(timeout=60) for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0], said

@@ -149,7 +149,7 @@ def test_an_installation_of_uvx_is_told_from_one_that_stays(
 
 def test_after_a_failed_trial_the_way_back_is_said(home: Any) -> None:
     path = home.file("cursor")
-    flags = ("--backend", "demo:", "--prompts", str(home.path / "nowhere"))
+    flags = ("--backend", "demo:", "--uvx")  # which is not there
 
     code, _, err = home.install("cursor", *flags, tries=True)
 
