@@ -268,15 +268,15 @@ def listen() -> Listen:
 
 
 @pytest.fixture(scope="session")
-def connect(directory: Path, environment: dict[str, str]) -> Connect:
+def connect(directory: Path, environment: dict[str, str], forked: tuple[str, ...]) -> Connect:
     """A client of a new server over the directory, by transport and mode."""
     settings = Settings(backend=str(directory))
 
     @asynccontextmanager
     async def connect(transport: str, mode: str) -> AsyncIterator[Client]:
         if transport == "stdio":
-            arguments = ["-m", "gateway_metrics_mcp", "--backend", str(directory)]
-            process = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+            command, *arguments = [*forked, "--backend", str(directory)]
+            process = StdioServerParameters(command=command, args=arguments, env=environment)
             async with Client(process, mode=mode) as client:
                 yield client
             return

@@ -101,7 +101,7 @@ def test_the_command_itself_installs_into_the_users_home(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("before", [None, '{"theirs": 1}'])
 def test_an_interrupt_of_the_trial_is_quiet_and_the_file_is_whole(
-    before: str | None, tmp_path: Path
+    before: str | None, tmp_path: Path, forked: tuple[str, ...]
 ) -> None:
     """A server that never answers says by a pipe that it was started."""
     path = tmp_path / ".cursor/mcp.json"
@@ -112,9 +112,8 @@ def test_an_interrupt_of_the_trial_is_quiet_and_the_file_is_whole(
     server = tmp_path / "uvx"
     server.write_text(f"#!/bin/sh\necho > {tmp_path}/started\nexec cat\n")
     server.chmod(0o755)
-    command = (sys.executable, "-m", "gateway_metrics_mcp", "install", "--client", "cursor")
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        [*command, "--uvx", "--backend", "demo:"],
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [*forked, "install", "--client", "cursor", "--uvx", "--backend", "demo:"],
         env={"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
