@@ -112,7 +112,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug, count(*) AS total
+                SELECT CreatedBySubjectSlug AS userEmail, count(*) AS total
                 FROM gateway_model_metrics
                 WHERE last_7_days(CreatedAt) AND VirtualModelName IS NULL
                     AND CacheLookupStatus = 'error' AND CreatedBySubjectType = 'user'

@@ -33,7 +33,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug,
+                SELECT CreatedBySubjectSlug AS virtualaccount,
                     sum(CostInUSD) FILTER (last_7_days(CreatedAt)) AS sumCostInUSD,
                     sum(CostInUSD) FILTER (week_before(CreatedAt)) AS sumCostInUSD_before,
                     sumCostInUSD - sumCostInUSD_before AS sumCostInUSD_change,

@@ -58,7 +58,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug,
+                SELECT CreatedBySubjectSlug AS userEmail,
                     sum(CostInUSD) AS sumCostInUSD
                 FROM gateway_model_metrics
                 WHERE last_7_days(CreatedAt) AND VirtualModelName IS NULL
@@ -179,7 +179,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug,
+                SELECT CreatedBySubjectSlug AS virtualaccount,
                     (sum(InputTokens) + sum(OutputTokens)) / count(InputTokens)
                         AS tokensPerRequest
                 FROM gateway_model_metrics

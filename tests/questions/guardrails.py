@@ -70,7 +70,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug, count(*) AS total
+                SELECT CreatedBySubjectSlug AS userEmail, count(*) AS total
                 FROM gateway_guardrail_metrics
                 WHERE last_7_days(CreatedAt) AND GuardrailName = 'prompt-injection'
                     AND GuardrailResult = 'fail' AND CreatedBySubjectType = 'user'

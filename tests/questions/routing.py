@@ -117,7 +117,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug, Status AS status,
+                SELECT CreatedBySubjectSlug AS virtualaccount, Status AS status,
                     count(*) AS total
                 FROM gateway_config_metrics
                 WHERE last_7_days(CreatedAt) AND BudgetRuleId IS NOT NULL

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.questions.reading import find_row, is_figure, read_rows
 
-TABLE = r"""# modelMetrics by createdBySubjectSlug, modelName, requestType | rows 1-3 of 9
+TABLE = r"""# modelMetrics by userEmail, modelName, requestType | rows 1-3 of 9
 # all rows: requestType=Chat, metadata.app=a b
-# every createdBySubjectSlug ending in @ below continues with example.com: filters need it
-createdBySubjectSlug|modelName|total|p50LatencyMs|speed (tokens/s)|errorRate
+# every userEmail ending in @ below continues with example.com: filters need it
+userEmail|modelName|total|p50LatencyMs|speed (tokens/s)|errorRate
 ---|---|---|---|---|---
 ada@|gpt-4o|12|0.2516|7|12.3%
 bob@|"a\|b"|3|null|8|0%
@@ -33,11 +33,11 @@ time|gpt-4o|other (4)
 def test_rows_are_found_by_their_keys_whatever_shape_those_have() -> None:
     rows = read_rows(TABLE)
     shared = {"requestType": "Chat", "metadata.app": "a b"}
-    ada = find_row(rows, {"createdBySubjectSlug": "ada@example.com", **shared}, ["total"])
+    ada = find_row(rows, {"userEmail": "ada@example.com", **shared}, ["total"])
     assert (ada["total"], ada["speed"]) == ("12", "7")
     assert find_row(rows, {"modelName": "a|b"}, ["total"])["total"] == "3"
-    assert find_row(rows, {"createdBySubjectSlug": None}, ["total"])["total"] == "1"
-    assert find_row(rows, {"createdBySubjectSlug": "ALL"}, ["total"])["total"] == "20"
+    assert find_row(rows, {"userEmail": None}, ["total"])["total"] == "1"
+    assert find_row(rows, {"userEmail": "ALL"}, ["total"])["total"] == "20"
 
 
 @pytest.mark.parametrize("keys", [{"modelName": "gpt"}, {"modelName": "gpt-4o"}, {"team": "x"}])

@@ -50,7 +50,7 @@ async def test_two_calls_each_find_who_and_what_and_since_when(seed: int, ask: A
 async def find_spend(ask: Ask) -> Row:
     """Who made the spend rise, with which model, and the day it began."""
     first = await ask_rows(ask, "query_distribution", WHOSE_SPEND_ROSE)
-    who, model = first[0]["createdBySubjectSlug"], first[0]["modelName"]
+    who, model = first[0]["userEmail/virtualaccount"], first[0]["modelName"]
     subject = SUBJECT_FILTERS[first[0]["createdBySubjectType"]]
     filters = [where(subject, "EQUAL", who), where("modelName", "EQUAL", model)]
     asked = {"aggregations": ["sum costInUSD"], "filters": filters, **BY_DAY}

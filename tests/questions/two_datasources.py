@@ -39,7 +39,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug, count(*) AS total
+                SELECT CreatedBySubjectSlug AS virtualaccount, count(*) AS total
                 FROM gateway_mcp_metrics
                 WHERE last_7_days(CreatedAt) AND Method = 'tools/call'
                     AND CreatedBySubjectType = 'virtualaccount'
@@ -53,7 +53,7 @@ QUESTIONS: Final = (
             ),
             by_group(
                 """
-                SELECT CreatedBySubjectSlug AS createdBySubjectSlug, count(*) AS total
+                SELECT CreatedBySubjectSlug AS virtualaccount, count(*) AS total
                 FROM gateway_model_metrics
                 WHERE last_7_days(CreatedAt) AND VirtualModelName IS NULL
                     AND CreatedBySubjectType = 'virtualaccount'

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from gateway_metrics_mcp.query import Query, Result
-from gateway_metrics_mcp.query.result import key_names_of
 from gateway_metrics_mcp.rendering.cells import keep_on_line, quote_text
 from gateway_metrics_mcp.rendering.column_notes import measure_notes
 from gateway_metrics_mcp.rendering.document import (
@@ -39,7 +38,7 @@ def describe_plan(
     `show` writes a query in the backend's form. A query beyond `budget` tokens is replaced by a
     line that says so: half a query could not be run.
     """
-    result = Result(key_names_of(request.query, request.datasource), (), ())
+    result = Result(request.key_names, (), ())
     report = Report(request, result, None, now, (), source=source)
     calls = sum(step.times for step in steps)
     later = list_later_calls(request, calls_left)

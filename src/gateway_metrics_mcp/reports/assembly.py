@@ -121,6 +121,7 @@ def assemble(
         of_all = _Computation(whole, _match_all(request, mine, grouped, whole))
     result = replace(
         raw,
+        key_names=request.key_names,
         value_names=tuple(value.name for value in values),
         points=grouped.compute(values, of_all),
     )

@@ -88,6 +88,11 @@ def compared(value: Value) -> tuple[Value, ...]:
     )
 
 
+def strip_unit(name: str) -> str:
+    """The name of a value column without the unit that its heading has, as in `(USD)`."""
+    return re.sub(r"(?<=\w) \([\w/%$ ]+\)$", "", name)
+
+
 _CALL: Final = r"(\w+)\s*\(\s*([^()]+?)\s*\)"
 _TOTAL_NAMES: Final = frozenset((TOTAL, "count", "count(*)", "count *"))
 
@@ -100,7 +105,7 @@ def split_aggregation(text: str) -> tuple[str | None, str | None]:
     type_, _, column = text.partition(" ")
     if column:
         return type_, column.strip()
-    for known in AGGREGATION_TYPES:
+    for known in sorted(AGGREGATION_TYPES, key=len, reverse=True):  # countDistinct, then count
         column = text.removeprefix(known)
         if column != text and column[:1].isupper():
             return known, column[0].lower() + column[1:]
@@ -121,8 +126,9 @@ def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Sourc
     sources: list[Source] = []
     known = parts.datasource
     measures = {} if known is None else parts.catalog.measures[known]
-    for index, entry in enumerate(entries):
+    for index, given in enumerate(entries):
         place = f"aggregations[{index}]"
+        entry = strip_unit(given) if isinstance(given, str) else given
         source: Source | None
         if not isinstance(entry, str):
             source = parts.read_aggregation_entry(place, entry)

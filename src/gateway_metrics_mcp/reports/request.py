@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import permutations
 from typing import Any, Final, NamedTuple
 
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
@@ -46,6 +47,7 @@ from gateway_metrics_mcp.reports.columns import (
     list_values,
     read_sources,
     split_aggregation,
+    strip_unit,
 )
 
 MOST_POINTS: Final = 5_000
@@ -53,6 +55,11 @@ MOST_POINTS: Final = 5_000
 
 _GROUP_OF: Final = {"userEmail": "userEmail", "virtualAccount": "virtualaccount"}
 """The filters on subjects, each with the group-by field of the same kind."""
+_BOTH_SUBJECTS: Final = ("userEmail", "virtualaccount")
+_SHARED_COLUMN: Final = frozenset(
+    (*map("/".join, permutations(_BOTH_SUBJECTS)), "createdBySubjectSlug")
+)
+"""Names of the column that users and virtual accounts share: ours, and the gateway's."""
 _WHOLE_VALUES: Final = frozenset(("EQUAL", "NOT_EQUAL", "IN", "NOT_IN"))
 
 
@@ -107,6 +114,11 @@ class ReportRequest:
     def shown_filters(self) -> list[Filter]:
         """The filters, without the one that `scope` states."""
         return [f for f in self.query.filters if self.scope is None or not is_scope(f)]
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The names of the key columns: the gateway's, or its arguments' where it has none."""
+        return tuple(_name_keys(self.query.group_by, self.datasource).values())
 
     @property
     def counted(self) -> str:
@@ -202,7 +214,7 @@ def _read_request(
     parts.is_distribution = not isinstance(arguments, TimeseriesArguments)
     interval = _read_interval(arguments, window, problems)
     sources = read_sources(arguments.aggregations, parts)
-    group_by = parts.read_group_by(arguments.group_by)
+    group_by = parts.read_group_by(_spread_subjects(arguments.group_by))
     has_columns = len(problems) == found
     filters = parts.read_filters(arguments.filters)
     # Only of valid parts: after a misspelt field the check would report what it caused.
@@ -308,6 +320,28 @@ def _check_subjects(group_by: Sequence[str], filters: Sequence[Filter]) -> list[
     return problems
 
 
+def _name_keys(group_by: Sequence[str], datasource: Datasource) -> dict[str, str]:
+    """By response key, the name of its column: one that can be given back as an argument.
+
+    Users and virtual accounts share a key that no argument takes (R7).
+    """
+    names: dict[str, str] = {}
+    for field in group_by:
+        key = datasource.response_key(field)
+        name = key if key in datasource.group_by or key in datasource.filters else field
+        names[key] = f"{names[key]}/{name}" if key in names else name
+    return names
+
+
+def _spread_subjects(fields: Sequence[object]) -> list[object]:
+    """The fields, with the column that users and virtual accounts share as both of them."""
+    spread: list[object] = []
+    for field in fields:
+        is_shared = isinstance(field, str) and field in _SHARED_COLUMN
+        spread += _BOTH_SUBJECTS if is_shared else [field]
+    return spread
+
+
 def _read_order(
     arguments: QueryArguments,
     group_by: Sequence[str],
@@ -321,16 +355,19 @@ def _read_order(
     order: object = arguments.order_by
     if arguments.compare_to is not None:
         values = [column for value in values for column in compared(value)]
-    keys = dict.fromkeys(datasource.response_key(field) for field in group_by)
-    columns = (*keys, *(value.name for value in values))
+    keys = _name_keys(group_by, datasource)
+    columns = (*keys.values(), *(value.name for value in values))
     if not isinstance(order, str) or not order.strip():
         problems.add("orderBy", f"unknown column {quote(order)}. Allowed: {', '.join(columns)}")
         return None, True
     is_descending = not order.strip().startswith("-")
-    wanted = order.strip().removeprefix("-").strip()
+    wanted = strip_unit(order.strip().removeprefix("-").strip())
     type_, column = split_aggregation(wanted)
     spelt = value_key(type_ or "", column or "")
-    for name in (wanted, spelt, datasource.response_key(wanted)):
+    # A key by the gateway's name too, and by that of its filter.
+    filtered = {f: keys.get(datasource.response_key(g)) for f, g in _GROUP_OF.items()}
+    of_key = keys.get(datasource.response_key(wanted), keys.get(wanted, filtered.get(wanted)))
+    for name in (wanted, spelt, of_key):
         if name in columns:
             return name, is_descending
     choice = did_you_mean(wanted, columns)
