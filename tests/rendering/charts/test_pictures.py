@@ -22,7 +22,7 @@ from mcp_types import CallToolResult, ImageContent, TextContent
 import gateway_metrics_mcp
 from gateway_metrics_mcp.rendering.charts import vega
 from gateway_metrics_mcp.rendering.charts.renderer import ChartRenderer
-from gateway_metrics_mcp.rendering.charts.worker import HEAD, SPECIFICATION
+from gateway_metrics_mcp.rendering.charts.worker import SPECIFICATION, write_frame
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 
@@ -342,8 +342,7 @@ def test_a_process_whose_server_was_killed_ends_though_it_hangs(
     with start_worker("", 0.2) as process:
         text = json.dumps(SIMPLE).encode()
         assert process.stdin is not None
-        process.stdin.write(HEAD.pack(SPECIFICATION, False, len(text)) + text)
-        process.stdin.flush()
+        write_frame(process.stdin, SPECIFICATION, text)
 
         assert process.wait() == -signal.SIGALRM
 

@@ -22,7 +22,12 @@ import anyio
 from pydantic_core import to_json
 
 from gateway_metrics_mcp.rendering.answer import Answer, Writer
-from gateway_metrics_mcp.rendering.charts.worker import HEAD, PICTURE, REFUSAL, SPECIFICATION
+from gateway_metrics_mcp.rendering.charts.worker import (
+    PICTURE,
+    SPECIFICATION,
+    read_frame,
+    write_frame,
+)
 from gateway_metrics_mcp.rendering.document import Note, Words
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
@@ -40,8 +45,6 @@ ABSENT: Final = (
     ' pip install "gateway-metrics-mcp[charts]"'
 )
 _FAILED: Final = "it could not be drawn; see this server's log"
-_MOST_ANSWER: Final = 100_000_000
-"""No frame is larger, in bytes."""
 _LARGE: Final = "it would be too large"
 
 
@@ -108,18 +111,8 @@ class _Worker:
         source, sink = self._process.stdout, self._process.stdin
         assert source is not None  # noqa: S101 - both are pipes
         assert sink is not None  # noqa: S101
-        sink.write(HEAD.pack(SPECIFICATION, False, len(specification)) + specification)
-        sink.flush()
-        head = source.read(HEAD.size)
-        if len(head) < HEAD.size:
-            raise EOFError
-        kind, is_last, size = HEAD.unpack(head)
-        if kind not in (PICTURE, REFUSAL) or size > _MOST_ANSWER:
-            raise EOFError
-        answer = source.read(size)
-        if len(answer) < size:
-            raise EOFError
-        return kind, is_last, answer
+        write_frame(sink, SPECIFICATION, specification)
+        return read_frame(source)
 
 
 @dataclass(slots=True, weakref_slot=True)

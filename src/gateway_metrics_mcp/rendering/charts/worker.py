@@ -14,15 +14,17 @@ import signal
 import struct
 import sys
 from contextlib import suppress
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
-HEAD: Final = struct.Struct(">B?I")
-"""Begins each frame: its kind, whether the process ends after it, and how many bytes follow."""
 SPECIFICATION: Final = 0
 PICTURE: Final = 1
 REFUSAL: Final = 2
 """The engine's message follows."""
 
+_HEAD: Final = struct.Struct(">B?I")
+"""Begins each frame: its kind, whether the process ends after it, and how many bytes follow."""
+_MOST_BYTES: Final = 100_000_000
+"""No frame is larger."""
 _IDLE_S: Final = 60.0
 # The engine keeps what it has once needed: 105 MB at first, 135 after ten pictures, 210 after one
 # of 20,000 marks. Its count is limited too, for what leaks without showing soon.
@@ -45,12 +47,36 @@ def _draw(specification: dict[str, Any]) -> bytes:
     return image
 
 
-def _serve(source: int, sink: BinaryIO, patience_s: float) -> None:
+def read_frame(source: IO[bytes]) -> tuple[int, bool, bytes]:
+    """A frame's kind, whether the process ends after it, and its content.
+
+    Raises:
+        EOFError: if the stream ends before, or has something else.
+    """
+    kind, is_last, size = _HEAD.unpack(_read(source, _HEAD.size))
+    if kind > REFUSAL or size > _MOST_BYTES:
+        raise EOFError
+    return kind, is_last, _read(source, size)
+
+
+def _read(source: IO[bytes], size: int) -> bytes:
+    content = source.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content
+
+
+def write_frame(sink: IO[bytes], kind: int, content: bytes, *, is_last: bool = False) -> None:
+    """Write a frame."""
+    sink.write(_HEAD.pack(kind, is_last, len(content)) + content)
+    sink.flush()
+
+
+def _serve(source: IO[bytes], sink: IO[bytes], patience_s: float) -> None:
     """Draw each specification, until the stream ends or the process is idle or worn."""
     for number in range(1, _MOST_DRAWINGS + 1):
         _wait_for_input(source)
-        head = _read(source, HEAD.size)
-        body = _read(source, HEAD.unpack(head)[2])
+        _, _, body = read_frame(source)
         # A server that was killed cannot kill a drawing that hangs: the alarm does.
         _set_alarm(patience_s)
         try:
@@ -59,13 +85,12 @@ def _serve(source: int, sink: BinaryIO, patience_s: float) -> None:
             kind, answer = REFUSAL, str(error).encode("utf-8", "replace")[-1000:]
         _set_alarm(0)
         is_last = number == _MOST_DRAWINGS or _peak_mb() > _MOST_MB
-        sink.write(HEAD.pack(kind, is_last, len(answer)) + answer)
-        sink.flush()
+        write_frame(sink, kind, answer, is_last=is_last)
         if is_last:
             return
 
 
-def _wait_for_input(source: int) -> None:
+def _wait_for_input(source: IO[bytes]) -> None:
     """Return when there is something to read.
 
     Raises:
@@ -75,21 +100,6 @@ def _wait_for_input(source: int) -> None:
         return
     if not select.select([source], [], [], _IDLE_S)[0]:
         raise EOFError
-
-
-def _read(source: int, size: int) -> bytes:
-    """So many bytes.
-
-    Raises:
-        EOFError: if the stream ends before.
-    """
-    parts = bytearray()
-    while len(parts) < size:
-        part = os.read(source, size - len(parts))
-        if not part:
-            raise EOFError
-        parts += part
-    return bytes(parts)
 
 
 def _set_alarm(seconds: float) -> None:
@@ -114,7 +124,7 @@ def _peak_mb() -> float:
 
 def main() -> None:
     """Serve stdin and stdout. What else is printed goes to nowhere, not into a frame."""
-    source, sink = os.dup(0), os.fdopen(os.dup(1), "wb")
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
