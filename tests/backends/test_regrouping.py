@@ -27,7 +27,7 @@ from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
 from gateway_metrics_mcp.query.model import Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
-from gateway_metrics_mcp.query.time.interval import Interval, LocalDays
+from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, LocalHours
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
 from gateway_metrics_mcp.reports.time_buckets import choose_step, run_local
 from gateway_metrics_mcp.runtime.concurrency import MOST_AT_ONCE
@@ -146,6 +146,44 @@ async def test_regrouped_sums_are_those_of_the_rows_of_each_local_date(
         assert sum_tokens == (sum(tokens) if tokens else None)
         assert (sum_cost is None) == (not costs)
         assert math.isclose(sum_cost or 0, math.fsum(costs), rel_tol=1e-12)
+
+
+def group_by_hours(
+    zone: ZoneInfo, hours: int, start: datetime, end: datetime
+) -> dict[tuple[Any, ...], int]:
+    """The number of rows by what the clocks showed, and for single hours by their offset."""
+    counts: dict[tuple[Any, ...], int] = {}
+    for row in ROWS:
+        if start <= row["CreatedAt"] < end:
+            wall = row["CreatedAt"].astimezone(zone)
+            offset = wall.utcoffset() if hours == 1 else None
+            key = (wall.date(), wall.hour // hours, offset, row["ModelName"])
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+@given(
+    st.sampled_from([(zone, hours) for zone in ZONES for hours in (1, 6, 12)]).filter(
+        lambda case: case != ("Australia/Lord_Howe", 1)  # whose half hour belongs to two
+    ),
+    WINDOWS,
+)
+async def test_hours_are_what_the_clocks_showed_of_each_row(
+    fetch: Fetch, make_query: Make, case: tuple[str, int], window: tuple[datetime, datetime]
+) -> None:
+    zone, hours = ZoneInfo(case[0]), case[1]
+    local = LocalHours(hours, "hour", zone)
+    query = make_query(**body_of(*window, ["sum inputTokens"]))
+
+    result = await run_local(fetch, query, local)
+
+    came = {}
+    for point in result.points:
+        assert point.start is not None
+        wall = point.start.astimezone(zone)
+        offset = wall.utcoffset() if hours == 1 else None
+        came[wall.date(), wall.hour // hours, offset, point.keys[0]] = point.values[0]
+    assert came == group_by_hours(zone, hours, *window)
 
 
 @given(st.sampled_from(ZONES), WINDOWS)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.time.interval import Interval
+from gateway_metrics_mcp.query.time.interval import Interval, read_interval
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS
 
 INTERVALS = st.builds(Interval, st.integers(1, 90), st.sampled_from(INTERVAL_UNITS))
@@ -80,3 +80,45 @@ def test_r14_a_month_has_its_own_length() -> None:
 def test_an_interval_reads_back_from_the_wire(interval: Interval) -> None:
     assert Interval.parse(interval.wire) == interval
     assert Interval.parse(str(interval)) == interval
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("day", "1 day"),
+        ("daily", "1 day"),
+        ("1d", "1 day"),
+        ("hourly", "1 hour"),
+        ("per day", "1 day"),
+        ("every hour", "1 hour"),
+        ("each 2 hours", "2 hours"),
+        ("by week", "1 week"),
+        ("an hour", "1 hour"),
+        ("15min", "15 minutes"),
+        ("15 mins", "15 minutes"),
+        ("2-hours", "2 hours"),
+        ("1_day", "1 day"),
+        (" 1  Day ", "1 day"),
+        ("24h", "24 hours"),
+        ("1M", "1 month"),
+        ("5m", "5 minutes"),
+        ("quarterly", "3 months"),
+        ("1 quarter", "3 months"),
+        ("annually", "1 year"),
+        ("yearly", "1 year"),
+        ("PT1H", "1 hour"),
+        ("P1D", "1 day"),
+        ("PT15M", "15 minutes"),
+    ],
+)
+def test_an_argument_may_spell_an_interval_otherwise(text: str, meant: str) -> None:
+    assert str(read_interval(text)) == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "day of week", "1.5 hours", "0 days", "-1 day", "1 parsec", "1 hour 30 minutes", 60, None],
+)
+def test_what_is_no_interval_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_interval(text)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, zone_of
+from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, LocalHours, localise_hours
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit
 
 ZONES: Final = (
@@ -139,7 +139,7 @@ def test_a_day_that_the_zone_skipped_is_no_bucket() -> None:
     assert [start.astimezone(local.zone).day for start in starts] == [29, 31]
 
 
-def test_hours_are_the_same_in_every_zone() -> None:
+def test_hours_are_no_local_days() -> None:
     with pytest.raises(TypeError, match="6 hours"):
         LocalDays(6, "hour", ZoneInfo("Europe/Berlin"))
 
@@ -179,6 +179,103 @@ def test_every_local_bucket_is_made_of_whole_steps(
         assert local.floor(max(part, start)) == local.floor(last)
 
 
-def test_whose_clocks_cut_the_buckets() -> None:
-    assert zone_of(days_of("Asia/Kolkata")).key == "Asia/Kolkata"
-    assert zone_of(Interval(1, "day")).key == "UTC"
+WIDTHS: Final = tuple(
+    Interval.parse(text)
+    for text in ("10 minutes", "30 minutes", "1 hour", "2 hours", "3 hours", "6 hours", "12 hours")
+)
+_CHANGES: Final = st.sampled_from(
+    [
+        ("Europe/Berlin", "2026-03-29T01:00"),
+        ("Europe/Berlin", "2026-10-25T01:00"),
+        ("America/St_Johns", "2026-03-08T05:30"),
+        ("America/St_Johns", "2026-11-01T04:30"),
+        ("Australia/Lord_Howe", "2026-04-04T15:00"),
+        ("Australia/Lord_Howe", "2026-10-03T15:30"),
+        ("Pacific/Apia", "2011-12-30T10:00"),
+        ("Asia/Kathmandu", "2026-07-01T00:00"),
+        ("Asia/Kolkata", "2026-07-01T00:00"),
+    ]
+)
+
+
+@given(_CHANGES, st.sampled_from(WIDTHS), st.integers(-3000, 3000), st.integers(1, 5000))
+def test_local_hours_tile_the_window(
+    change: tuple[str, str], width: Interval, minutes: int, length: int
+) -> None:
+    zone = ZoneInfo(change[0])
+    start = at(change[1]) + timedelta(minutes=minutes)
+    end = start + timedelta(minutes=length)
+    local = LocalHours(width.count, width.unit, zone)
+
+    starts = list(local.buckets(start, end))
+
+    assert starts[0] <= start < local.after(starts[0])
+    assert starts[-1] < end <= local.after(starts[-1])
+    assert len(starts) == local.count_buckets(start, end)
+    seconds = timedelta(seconds=width.fixed_seconds or 0)
+    for this, following in pairwise(starts):
+        assert this < following == local.after(this)
+    for bucket in starts:
+        wall, before = bucket.astimezone(zone), (bucket - SECOND).astimezone(zone)
+        midnight = wall.replace(hour=0, minute=0, fold=0)
+        # Python subtracts times of one zone by what the clocks show.
+        is_whole = not (wall - midnight) % seconds
+        # Only where the clocks skip a start does a bucket begin with another time.
+        assert is_whole or wall - before > SECOND
+        assert local.floor(bucket) == bucket
+        assert local.floor(local.after(bucket) - SECOND / 10**6) == bucket
+
+
+@pytest.mark.parametrize(
+    ("zone", "width", "start", "labels"),
+    [
+        ("Europe/Berlin", "6 hours", "2026-10-24T22:00", ["00:00", "06:00", "12:00", "18:00"]),
+        ("Europe/Berlin", "6 hours", "2026-03-28T23:00", ["00:00", "06:00", "12:00", "18:00"]),
+        ("America/St_Johns", "1 hour", "2026-11-01T03:30", ["01:00", "01:00", "02:00", "03:00"]),
+        ("America/St_Johns", "1 hour", "2026-03-08T04:30", ["01:00", "03:00", "04:00", "05:00"]),
+        ("Europe/Berlin", "2 hours", "2026-03-28T23:00", ["00:00", "03:00", "04:00", "06:00"]),
+        ("Asia/Kathmandu", "1 hour", "2026-06-30T18:15", ["00:00", "01:00", "02:00", "03:00"]),
+        ("Asia/Kolkata", "12 hours", "2026-06-30T18:30", ["00:00", "12:00", "00:00", "12:00"]),
+    ],
+)
+def test_local_hours_begin_when_the_clocks_say_so(
+    zone: str, width: str, start: str, labels: list[str]
+) -> None:
+    plain = Interval.parse(width)
+    local = LocalHours(plain.count, plain.unit, ZoneInfo(zone))
+
+    found = list(local.buckets(at(start), at(start) + timedelta(days=3)))[:4]
+
+    assert [f"{one.astimezone(local.zone):%H:%M}" for one in found] == labels
+
+
+@pytest.mark.parametrize(
+    ("zone", "width", "is_local"),
+    [
+        ("UTC", "6 hours", False),
+        ("Europe/Berlin", "1 hour", False),
+        ("Europe/Berlin", "30 minutes", False),
+        ("Europe/Berlin", "6 hours", True),
+        ("Asia/Kolkata", "30 minutes", False),
+        ("Asia/Kolkata", "1 hour", True),
+        ("Asia/Kathmandu", "15 minutes", False),
+        ("Asia/Kathmandu", "30 minutes", True),
+        ("Europe/Berlin", "5 hours", False),  # which divide no day
+        ("Europe/Berlin", "24 hours", False),
+    ],
+)
+def test_hours_are_local_ones_where_those_of_utc_begin_elsewhere(
+    zone: str,
+    width: str,
+    is_local: bool,  # noqa: FBT001 - a case
+) -> None:
+    found = localise_hours(
+        Interval.parse(width), ZoneInfo(zone), at("2026-07-01T00:00"), at("2026-07-08T00:00")
+    )
+
+    assert (found is not None) == is_local
+
+
+def test_what_divides_no_day_is_no_local_hours() -> None:
+    with pytest.raises(TypeError, match="5 hours does not divide a day"):
+        LocalHours(5, "hour", ZoneInfo("Europe/Berlin"))

@@ -88,13 +88,13 @@ def test_labels_are_as_long_as_needed_and_marked_where_partial(
     assert ("bucket is partial" in text) == any(label.endswith("(partial)") for label in labels)
 
 
-def test_a_program_gets_the_instants(make_asked: MakeAsked) -> None:
+def test_a_program_gets_the_local_days(make_asked: MakeAsked) -> None:
     asked = asked_of(make_asked, "2026-07-01..2026-07-02", "1 day", "Asia/Kolkata", format="json")
 
     body = json.loads(write_answer(describe_report(asked), 4000).text)
 
     assert body["columns"] == ["startTimestamp", "total"]
-    assert body["rows"] == [["2026-06-30T18:30:00.000Z", 4]]
+    assert body["rows"] == [["2026-07-01T00:00:00.000+05:30", 4]]
     assert [note for note in body["notes"] if "UTC" in note or "partial" in note] == []
 
 

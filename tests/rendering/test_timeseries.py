@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -296,17 +297,99 @@ async def test_months_that_begin_within_a_month_are_labelled_by_day(ask: Ask) ->
     assert labels_of(text) == ["2026-05-10"]
 
 
-async def test_other_zones_are_told_that_hours_are_utc(ask: Ask) -> None:
-    text = await ask([at(0, total=1)], {**DAY, "timezone": "Asia/Kolkata"})
+BACK: Final = {  # Berlin's clocks go from 03:00 back to 02:00
+    "startTs": "2025-10-26T01:00",
+    "endTs": "2025-10-26T04:00",
+    "timezone": "Europe/Berlin",
+    "interval": "1 hour",
+}
 
-    assert "\n# hours are UTC, not Asia/Kolkata\n" in text
-    assert "# hours are" not in await ask([at(0, total=1)], DAY)
+
+def at_berlin_autumn(hour: int, **values: Any) -> dict[str, Any]:
+    start = datetime(2025, 10, 25, 23, tzinfo=UTC) + timedelta(hours=hour)
+    return {"startTimestamp": start.isoformat(), **values}
+
+
+async def test_hours_are_those_of_the_zone(ask: Ask) -> None:
+    rows = [at(0, total=1), at(1, total=2)]
+
+    zone = {"timezone": "America/New_York", "interval": "1 hour"}
+
+    text = await ask(rows, {**DAY, **zone, "startTs": "2026-06-30T20:00"})
+
+    assert "labelled by start, America/New_York; HH:MM rows" in text.split("\n")[0]
+    assert labels_of(text)[:2] == ["2026-06-30 20:00", "21:00"]
+    assert "UTC" not in text.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("zone", "interval", "first"),
+    [
+        ("Asia/Kolkata", "30 minutes", "05:30"),
+        ("Asia/Kathmandu", "15 minutes", "05:45"),
+        ("Europe/Berlin", "5 hours", "02:00"),
+    ],
+)
+async def test_what_begins_with_utc_is_labelled_by_the_zone(
+    ask: Ask, zone: str, interval: str, first: str
+) -> None:
+    start = {"startTs": "2026-07-01T00:00Z", "endTs": "2026-07-01T12:00Z"}
+
+    text = await ask([at(0, total=1)], {**start, "timezone": zone, "interval": interval})
+
+    assert labels_of(text)[0].removesuffix(" (partial)") == f"2026-07-01 {first}"
+    assert "begin where" not in text
+
+
+async def test_an_hour_that_the_clocks_repeat_is_told_apart(ask: Ask) -> None:
+    rows = [at_berlin_autumn(hour, total=hour + 1) for hour in range(4)]
+
+    text = await ask(rows, {**BACK, "startTs": "2025-10-26T01:00"})
+
+    assert text.endswith("2025-10-26 01:00|1\n02:00 +02:00|2\n02:00 +01:00|3\n03:00|4")
+    assert "; HH:MM rows belong to the date above" in text
+
+
+async def test_an_hour_that_the_clocks_skip_is_none(ask: Ask) -> None:
+    rows = [{"startTimestamp": f"2026-03-29T0{n}:00:00Z", "total": n} for n in range(3)]
+    window = {"startTs": "2026-03-29T01:00", "endTs": "2026-03-29T05:00"}
+
+    text = await ask(rows, {**BACK, **window})
+
+    assert text.endswith("2026-03-29 01:00|0\n03:00|1\n04:00|2")
+
+
+async def test_programs_get_hours_with_their_offset(ask: Ask) -> None:
+    rows = [at_berlin_autumn(hour, total=hour + 1) for hour in range(4)]
+
+    body = json.loads(await ask(rows, {**BACK, "format": "json"}))
+
+    assert body["timezone"] == "Europe/Berlin"
+    assert body["rows"] == [
+        ["2025-10-26T01:00:00.000+02:00", 1],
+        ["2025-10-26T02:00:00.000+02:00", 2],
+        ["2025-10-26T02:00:00.000+01:00", 3],
+        ["2025-10-26T03:00:00.000+01:00", 4],
+    ]
+
+
+async def test_values_that_cannot_be_added_up_keep_the_starts_of_utc(ask: Ask) -> None:
+    hours = {**DAY, "timezone": "Asia/Kolkata", "interval": "1 hour"}
+    question = {**hours, "aggregations": ["p95 latencyMs"]}
+
+    text = await ask([at(0, total=1, p95LatencyMs=7, countLatencyMs=1)], question)
+
+    assert (
+        "\n# buckets begin where those of UTC do, not of Asia/Kolkata:"
+        " p95 latencyMs cannot be added up from shorter ones\n"
+    ) in text
+    assert labels_of(text)[:2] == ["2026-06-30 23:30 (partial)", "2026-07-01 00:30"]
 
 
 def next_arguments(text: str) -> dict[str, str] | None:
     """The arguments that the last line asks to change, but for that on all buckets."""
     text = text.partition("\n# all buckets of all series as CSV: ")[0]
-    last = text.rsplit("\n", maxsplit=1)[-1].removesuffix("; or a longer interval")
+    last = text.rsplit("\n", maxsplit=1)[-1].partition("; or a longer interval, such as ")[0]
     if " same arguments with " not in last:
         return None
     return dict(pair.split("=", 1) for pair in last.split(" same arguments with ")[1].split(", "))

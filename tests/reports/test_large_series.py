@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import pytest
 
+from gateway_metrics_mcp.query.time.interval import LADDER
+
 World = Any
 
 START: Final = datetime(2026, 7, 1, tzinfo=UTC)
@@ -100,10 +102,32 @@ def test_too_many_groups_for_even_one_bucket_are_refused(world: World) -> None:
 def test_too_many_buckets_are_refused_before_anything_is_asked(world: World) -> None:
     fill(world, 2)
 
-    text = world.refusal({**WINDOW, "interval": "1 second", "groupBy": ["modelName"]})
+    text = world.refusal({**WINDOW, "interval": "1 second"})
 
     assert "the limit is 5000" in text
     assert world.recorder.sent == []
+
+
+@pytest.mark.parametrize("groups", [0, 1, 2, 7, 40])
+@pytest.mark.parametrize("interval", ["1 second", "1 minute", "10 minutes", "1 hour"])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_the_interval_that_is_proposed_is_the_narrowest_that_works(
+    world: World, groups: int, interval: str, zone: str
+) -> None:
+    fill(world, max(groups, 1))
+    grouped = {"groupBy": ["modelName"]} if groups else {}
+    question = {**WINDOW, **grouped, "timezone": zone}
+    try:
+        text = world.refusal({**question, "interval": interval})
+    except AssertionError:
+        return  # it is answered
+
+    found = re.search(r"\. Use ([0-9]+ [a-z]+), or ", text)
+    assert found is not None
+    proposed = [str(one) for one in LADDER].index(found[1])
+    world.ask({**question, "interval": found[1]})
+    narrower = LADDER[proposed - 1]
+    assert "Use " in world.refusal({**question, "interval": str(narrower)})
 
 
 def test_an_ungrouped_question_counts_no_groups(world: World) -> None:

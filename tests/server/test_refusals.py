@@ -304,7 +304,7 @@ async def test_too_many_buckets_are_refused_with_a_better_width(call: Call) -> N
     assert await call("query_timeseries", {**WEEK, "interval": "1 second"}) == (
         (
             "Invalid arguments for query_timeseries:\n"
-            "- interval: 1 second would give 604800 buckets, the limit is 5000. Use 6 hours, or a"
+            "- interval: 1 second would give 604800 buckets, the limit is 5000. Use 5 minutes, or a"
             " shorter window"
         ),
         True,

@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query import DataPoint, Key, format_instant
 from gateway_metrics_mcp.rendering.cells import add_unit, keep_on_line
@@ -16,6 +18,7 @@ from gateway_metrics_mcp.rendering.grid import Series
 from gateway_metrics_mcp.rendering.notes import count_cut_notes
 from gateway_metrics_mcp.rendering.report_document import ReportDocument, pin_window
 from gateway_metrics_mcp.reports.report import Report
+from gateway_metrics_mcp.reports.request import ReportRequest
 
 # The gateway's own limit on a metadata value.
 _LONGEST: Final = 128
@@ -116,7 +119,7 @@ def _groups(document: ReportDocument, room: TokenBudget) -> _Rows:
     last = None if request.limit is None else first + request.limit
     rows = _Rows(len(points), facts={"offset": request.offset})
     for point in points[first:last]:
-        row = _row(point, room)
+        row = _row(point, request, room)
         if not room.take_if_fits(_dump(row)) and rows.shown:
             break
         rows.shown.append(row)
@@ -149,7 +152,7 @@ def _cut_buckets(
     rows = _Rows(len(report.result.points))
     for start in sorted({start for one in series for start in one.values}):
         added = [
-            _row(DataPoint(one.keys, tuple(one.values[start]), start), room)
+            _row(DataPoint(one.keys, tuple(one.values[start]), start), report.request, room)
             for one in series
             if start in one.values
         ]
@@ -162,10 +165,17 @@ def _cut_buckets(
     return rows
 
 
-def _row(point: DataPoint, room: TokenBudget) -> list[Any]:
-    start = [] if point.start is None else [format_instant(point.start)]
+def _row(point: DataPoint, request: ReportRequest, room: TokenBudget) -> list[Any]:
+    start = [] if point.start is None else [format_start(point.start, request.window.zone)]
     show = _finite if room.is_unlimited else _cut
     return [*start, *map(show, point.keys), *map(_finite, point.values)]
+
+
+def format_start(start: datetime, zone: ZoneInfo) -> str:
+    """A bucket's start by the zone's clocks: `2026-07-01T00:00:00.000+02:00`, in UTC with `Z`."""
+    if zone.key == "UTC":
+        return format_instant(start)
+    return start.astimezone(zone).isoformat(timespec="milliseconds")
 
 
 def _cut(key: Key) -> Key:

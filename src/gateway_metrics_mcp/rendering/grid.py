@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query import (
     TOTAL,
@@ -28,7 +29,7 @@ from gateway_metrics_mcp.query.time.interval import (
     UNIT_SECONDS,
     LocalDays,
     end_of,
-    zone_of,
+    localise_hours,
 )
 from gateway_metrics_mcp.rendering.cells import add_unit, format_key, quote_text
 from gateway_metrics_mcp.rendering.document import Note
@@ -127,18 +128,21 @@ def find_buckets(query: Query, buckets: Interval, starts: set[datetime]) -> list
     return theirs if starts <= set(theirs) else None
 
 
-def label_buckets(starts: Sequence[datetime], buckets: Interval) -> list[str]:
-    """A label per bucket; below a day only the first of each day has the date.
+def label_buckets(starts: Sequence[datetime], buckets: Interval, zone: ZoneInfo) -> list[str]:
+    """A label per bucket, by the zone's clocks; below a day only each day's first has the date.
 
-    Labels without the repeated date cut the tokens of 168 hourly buckets by two thirds.
+    Labels without the repeated date cut the tokens of 168 hourly buckets by two thirds. A time that
+    the clocks show twice has its offset.
     """
-    local = [start.astimezone(zone_of(buckets)) for start in starts]
+    local = [start.astimezone(zone) for start in starts]
     if isinstance(buckets, LocalDays) or _is_by_date(local, buckets):
         return _label_dates(local, buckets)
     form = "%H:%M:%S" if any(start.second for start in local) else "%H:%M"
     labels, day = [], None
     for start in local:
         time = start.strftime(form)
+        if start.replace(fold=1).utcoffset() != start.replace(fold=0).utcoffset():
+            time += f" {start.isoformat()[-6:]}"
         labels.append(time if start.date() == day else f"{start:%Y-%m-%d} {time}")
         day = start.date()
     return labels
@@ -161,16 +165,20 @@ def explain_labels(labels: Sequence[str]) -> str:
     short = next((label for label in labels if label[2:3] == ":"), None)
     if short is None:
         return ""
-    form = "HH:MM" if len(short.removesuffix(PARTIAL)) == 5 else "HH:MM:SS"
+    form = "HH:MM:SS" if short[5:6] == ":" else "HH:MM"
     return f"; {form} rows belong to the date above"
 
 
-def explain_zone(buckets: Interval, zone: str) -> list[str]:
-    """A note if buckets are cut in UTC although another zone was requested."""
-    if zone in ("UTC", zone_of(buckets).key):
+def explain_zone(report: Report) -> list[str]:
+    """A note if buckets begin where those of UTC do, although the zone's begin elsewhere."""
+    query, zone = report.request.query, report.request.window.zone
+    if query.interval is None or report.request.local is not None:
         return []
-    is_below_a_day = (buckets.fixed_seconds or _DAY_S) < _DAY_S
-    return [f"hours are UTC, not {zone}" if is_below_a_day else f"buckets are UTC, not {zone}"]
+    if localise_hours(query.interval, zone, query.start_ts, query.end_ts) is None:
+        return []
+    others = ", ".join(dict.fromkeys(str(a) for a in query.aggregations if not a.is_additive))
+    why = f": {others} cannot be added up from shorter ones" if others else ""
+    return [f"buckets begin where those of UTC do, not of {zone.key}{why}"]
 
 
 def partial_notes(report: Report, starts: Sequence[datetime], buckets: Interval) -> list[str]:
@@ -281,7 +289,9 @@ class Grid:
         starts = find_buckets(query, buckets, came)
         self._is_aligned = starts is not None
         self.starts: list[datetime] = sorted(came) if starts is None else starts
-        self.labels = label_buckets(self.starts, buckets)
+        self.zone = report.request.window.zone
+        """The zone whose clocks label the buckets."""
+        self.labels = label_buckets(self.starts, buckets, self.zone)
         if self._is_aligned:
             self.labels = mark_partial(self.labels, query, self.starts, buckets)
         self._missing = len(self.starts) - len(came)
@@ -302,7 +312,7 @@ class Grid:
             facts += partial_notes(report, self.starts, self.buckets)
             if self._missing:
                 facts.append(f"{self._missing} of {len(self.starts)} buckets had no rows at all")
-        facts += explain_zone(self.buckets, report.request.window.zone.key)
+        facts += explain_zone(report)
         return [Note("buckets", fact) for fact in facts]
 
     def describe_buckets(self) -> str:
@@ -310,7 +320,7 @@ class Grid:
         count = len(self.starts)
         return (
             f"{count} bucket{'s' if count > 1 else ''} of {self.buckets}, labelled by start,"
-            f" {zone_of(self.buckets).key}{explain_labels(self.labels)}"
+            f" {self.zone.key}{explain_labels(self.labels)}"
         )
 
     def describe_cut(self, most: int, names: Iterable[str] | None = None) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway_metrics_mcp.query import DataPoint, Key, format_instant
-from gateway_metrics_mcp.query.time.interval import zone_of
 from gateway_metrics_mcp.rendering.cells import quote_column, quote_text
 from gateway_metrics_mcp.rendering.document import (
     TOOL_WORDS,
@@ -112,10 +111,9 @@ class ReportDocument:
             for point in self.points[request.offset : last]:
                 yield (*point.keys, *point.values)
         elif grid is not None:
-            zone = zone_of(self.report.buckets)
             gap = [grid.gap(name) for name in self.report.result.value_names]
             for start in grid.starts:
-                time = start.astimezone(zone).isoformat()
+                time = start.astimezone(grid.zone).isoformat()
                 for series in grid.series[:most_series]:
                     yield (time, *series.keys, *series.values.get(start, gap))
 

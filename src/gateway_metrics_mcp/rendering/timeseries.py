@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final
 
 from gateway_metrics_mcp.query import format_instant
+from gateway_metrics_mcp.query.time.interval import find_interval
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
     NULL,
@@ -97,7 +98,8 @@ class BucketSearch:
         self, count: int, asked_for: int, longest: int = LONGEST_NAME
     ) -> tuple[Page, int]:
         """The page with the `count` largest series, and how many buckets fit."""
-        way = "a longer interval or a shorter window leaves room for more"
+        room = (count + 1) * self._count // (asked_for + 1)
+        way = f"a longer interval{self._suggest(room)}, or a shorter window leaves room for more"
         fact = f"only {count} of the {asked_for} requested series fit: {way}"
         cut = [] if count == asked_for else [Note("cut", fact)]
         link = [] if count == len(self._grid.series) else self._link
@@ -164,6 +166,12 @@ class BucketSearch:
             tables = [table._replace(rows=table.rows[:shown]) for table in tables]
         return Page(header, [*self._notes, *tables, *tail])
 
+    def _suggest(self, shown: int) -> str:
+        """`, such as 6 hours`: one of which all buckets have about the room that these took."""
+        query = self._report.request.query
+        interval = find_interval(query.start_ts, query.end_ts, max(shown * 3 // 4, 1))
+        return f", such as {interval}"
+
     def _continue(self, shown: int) -> Continuation:
         """How to get the rest of this window in the same buckets."""
         starts = self._grid.starts
@@ -175,6 +183,6 @@ class BucketSearch:
         }
         text = (
             f"{rest} more bucket{'s' if rest > 1 else ''}: {self._document.words.go_on(arguments)};"
-            " or a longer interval"
+            f" or a longer interval{self._suggest(shown)}"
         )
         return Continuation("more", text, arguments)

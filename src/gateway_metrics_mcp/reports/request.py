@@ -28,7 +28,13 @@ from gateway_metrics_mcp.query.scope import (
     is_scope,
 )
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
-from gateway_metrics_mcp.query.time.interval import LocalDays, choose_interval, localise
+from gateway_metrics_mcp.query.time.interval import (
+    LocalBuckets,
+    choose_interval,
+    find_interval,
+    localise,
+    read_interval,
+)
 from gateway_metrics_mcp.query.time.window import read_window
 from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
@@ -90,8 +96,8 @@ class ReportRequest:
     """The window to compare with; None without `compareTo`."""
     scope_filter: Filter | None = None
     """The query's last filter, if it was added for the scope rather than requested."""
-    local: LocalDays | None = None
-    """The buckets, if they are a zone's days rather than the query's interval."""
+    local: LocalBuckets | None = None
+    """The buckets, if they are a zone's days or hours rather than the query's interval."""
     is_interval_ours: bool = False
     """Whether the interval is our default, which may be widened; a requested one may not."""
     order_by: str | None = None
@@ -102,7 +108,7 @@ class ReportRequest:
 
     @property
     def buckets(self) -> Interval | None:
-        """The buckets: the zone's days, or the query's interval; None in a distribution."""
+        """The buckets: the zone's, or the query's interval; None in a distribution."""
         return self.local or self.query.interval
 
     @property
@@ -164,7 +170,8 @@ def read_timeseries(raw: Mapping[str, Any], options: ParserOptions, now: datetim
     arguments = read_arguments(TimeseriesArguments, raw, problems)
     window = read_times(arguments, options, now, problems)
     request = _read_request(arguments, options, window, problems)
-    if request is not None:
+    # Of a grouped question the groups are counted first: an interval is proposed that fits them.
+    if request is not None and not request.query.group_by:
         _check_buckets(request.query, problems)
     if request is None or problems:
         raise InvalidQueryError(problems)
@@ -269,7 +276,7 @@ def _read_interval(
     if not isinstance(arguments, TimeseriesArguments):
         return None
     if arguments.interval:
-        return problems.attempt("interval", Interval.parse, arguments.interval)
+        return problems.attempt("interval", read_interval, arguments.interval)
     return None if window is None else choose_interval(window.start, window.end)
 
 
@@ -279,7 +286,7 @@ def _check_buckets(query: Query, problems: Problems) -> None:
         return
     count = query.interval.count_buckets(query.start_ts, query.end_ts)
     if count > MOST_POINTS:
-        better = choose_interval(query.start_ts, query.end_ts)
+        better = find_interval(query.start_ts, query.end_ts, MOST_POINTS)
         problems.add(
             "interval",
             f"{query.interval} would give {count} buckets, the limit is {MOST_POINTS}."

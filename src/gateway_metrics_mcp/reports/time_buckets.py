@@ -31,11 +31,15 @@ from gateway_metrics_mcp.query import (
 from gateway_metrics_mcp.query.result import Identity, identify, value_names_of
 from gateway_metrics_mcp.query.time.interval import (
     BUCKETS_BY_DEFAULT,
+    EPOCH,
     INTERVALS,
-    LocalDays,
+    LADDER,
+    LocalBuckets,
     end_of,
     localise,
+    localise_hours,
 )
+from gateway_metrics_mcp.reports.columns import list_terms
 from gateway_metrics_mcp.reports.request import MOST_POINTS, ReportRequest
 from gateway_metrics_mcp.runtime.concurrency import run_all
 
@@ -48,7 +52,7 @@ MOST_STEPS: Final = 5_000
 """Above this many UTC buckets, a query per local bucket is less work if those are few."""
 
 
-def choose_step(query: Query, local: LocalDays) -> Interval | None:
+def choose_step(query: Query, local: LocalBuckets) -> Interval | None:
     """The UTC interval whose buckets add up to the local ones; None to query each local bucket.
 
     If the zone equals UTC in the whole window, it is the local interval itself.
@@ -65,7 +69,7 @@ def choose_step(query: Query, local: LocalDays) -> Interval | None:
     return None if can_run_each(query, local) else step
 
 
-def can_run_each(query: Query, local: LocalDays) -> bool:
+def can_run_each(query: Query, local: LocalBuckets) -> bool:
     """Whether each local bucket may be queried as a distribution, which has no rates (R14)."""
     return (
         not query.has_rates
@@ -73,7 +77,7 @@ def can_run_each(query: Query, local: LocalDays) -> bool:
     )
 
 
-def find_obstacle(query: Query, local: LocalDays) -> tuple[str, str] | None:
+def find_obstacle(query: Query, local: LocalBuckets) -> tuple[str, str] | None:
     """Why local buckets are impossible, and what to ask instead; None if they are possible."""
     if choose_step(query, local) is not None or can_run_each(query, local):
         return None
@@ -96,7 +100,7 @@ def find_obstacle(query: Query, local: LocalDays) -> tuple[str, str] | None:
     return wrong, f"Give a shorter window, a longer interval, or {utc}"
 
 
-async def run_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
+async def run_local(fetch: Fetch, query: Query, local: LocalBuckets) -> Result:
     """A timeseries in local buckets; `start` is the bucket's start in UTC.
 
     Raises:
@@ -127,7 +131,7 @@ async def run_local(fetch: Fetch, query: Query, local: LocalDays) -> Result:
     )
 
 
-def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> Result | None:
+def _regroup(narrow: Result, query: Query, local: LocalBuckets, step: Interval) -> Result | None:
     """The rows added up by local bucket and keys; None if a row crosses two buckets."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
     rows: dict[tuple[int, Identity], list[DataPoint]] = {}
@@ -150,7 +154,7 @@ def _regroup(narrow: Result, query: Query, local: LocalDays, step: Interval) -> 
     return replace(narrow, points=_sorted(points, narrow.value_names))
 
 
-async def _run_each(fetch: Fetch, query: Query, local: LocalDays) -> Result:
+async def _run_each(fetch: Fetch, query: Query, local: LocalBuckets) -> Result:
     """One distribution query per local bucket, the first and last cut to the window."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
     ends = [*edges[1:], query.end_ts]
@@ -234,6 +238,7 @@ def settle_buckets(
     Raises:
         InvalidQueryError: if it does not fit, with an interval that does.
     """
+    request = _localise(request)
     obstacle = _find_obstacle(request, groups)
     if obstacle is None:
         return request, ()
@@ -248,13 +253,43 @@ def settle_buckets(
     raise InvalidQueryError([Problem("interval", f"{reason}. {proposal}")])
 
 
+def _localise(request: ReportRequest) -> ReportRequest:
+    """The request with its buckets by the clocks of its zone, as far as they can be had."""
+    query, zone = request.query, request.window.zone
+    if query.interval is None:
+        return request
+    local: LocalBuckets | None = localise(query.interval, zone)
+    if local is None and _adds_up(request):
+        hours = localise_hours(query.interval, zone, query.start_ts, query.end_ts)
+        step = None if hours is None else hours.step(query.start_ts, query.end_ts)
+        if step is not None and step.count_buckets(query.start_ts, query.end_ts) <= MOST_STEPS:
+            local = hours
+    return replace(request, local=local)
+
+
+def _adds_up(request: ReportRequest) -> bool:
+    """Whether all values of a bucket can be added up from those of shorter ones."""
+    of_measures = (one for term in list_terms(request.values) for one in term.aggregations)
+    return all(one.is_additive for one in (*request.query.aggregations, *of_measures))
+
+
 def _find_better(request: ReportRequest, groups: int) -> ReportRequest | None:
-    """The request with the narrowest default interval that fits; None if none does."""
-    for interval in INTERVALS:
+    """The request with the narrowest interval that fits, wider than a requested one; else None.
+
+    A default one is widened to at most BUCKETS_BY_DEFAULT buckets.
+    """
+    least = 0.0
+    if not request.is_interval_ours and request.query.interval is not None:
+        least = request.query.interval.seconds_from(EPOCH)
+    ladder = INTERVALS if request.is_interval_ours else LADDER
+    most = BUCKETS_BY_DEFAULT if request.is_interval_ours else MOST_POINTS
+    for interval in (one for one in ladder if one.seconds_from(EPOCH) > least):
         query = request.query.model_copy(update={"interval": interval})
-        better = replace(request, query=query, local=localise(interval, request.window.zone))
+        if interval.count_buckets(query.start_ts, query.end_ts) > most:
+            continue
+        better = _localise(replace(request, query=query))
         count = (better.local or interval).count_buckets(query.start_ts, query.end_ts)
-        if count <= BUCKETS_BY_DEFAULT and _find_obstacle(better, groups) is None:
+        if count <= most and _find_obstacle(better, groups) is None:
             return better
     return None
 

@@ -124,6 +124,35 @@ async def test_buckets_of_another_zone_stand_at_its_own_days(specify: Specify, f
     assert axis["title"] == "start of the bucket, America/New_York"
 
 
+async def test_hours_that_the_clocks_repeat_stand_apart(specify: Specify, make: Make) -> None:
+    # In Santiago 23:00 comes twice.
+    directory = make([(5, hour, "gpt-4o", 1.0, 10.0) for hour in range(6)], month=4)
+    window = {"startTs": "2026-04-04T22:00", "endTs": "2026-04-05T01:00"}
+    asked = {**COST, **window, "timezone": "America/Santiago", "interval": "1 hour", "groupBy": []}
+
+    (panel,) = (await specify(directory, asked))["vconcat"]
+
+    axis = panel["encoding"]["x"]["axis"]
+    assert axis["values"] == [
+        *("2026-04-04T22:00:00Z", "2026-04-04T23:00:00Z"),
+        *("2026-04-05T00:00:00Z", "2026-04-05T01:00:00Z"),
+    ]
+    assert axis["title"] == (
+        "start of the bucket, America/Santiago at UTC-03:00, as before the clocks changed"
+    )
+
+
+async def test_hours_of_another_zone_stand_at_its_own_time(specify: Specify, few: Path) -> None:
+    window = {"startTs": "2026-07-13T13:00", "endTs": "2026-07-13T16:00"}
+    asked = {**COST, **window, "timezone": "Asia/Kathmandu", "interval": "1 hour", "groupBy": []}
+
+    (panel,) = (await specify(few, asked))["vconcat"]
+
+    axis = panel["encoding"]["x"]["axis"]
+    assert axis["values"] == [f"2026-07-13T{hour}:00:00Z" for hour in (13, 14, 15)]
+    assert axis["title"] == "start of the bucket, Asia/Kathmandu"
+
+
 async def test_values_of_one_unit_share_a_panel_where_there_are_no_groups(
     specify: Specify, few: Path
 ) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from gateway_metrics_mcp.query import Aggregation, Key, Number, did_you_mean, format_instant, quote
+from gateway_metrics_mcp.query import Aggregation, Key, Number, did_you_mean, quote
 from gateway_metrics_mcp.rendering.cells import count_rows, format_key, format_value
+from gateway_metrics_mcp.rendering.exports import format_start
 from gateway_metrics_mcp.rendering.grid import PARTIAL
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.columns import (
@@ -213,7 +214,7 @@ def _list_rows(document: ReportDocument, name: str) -> Iterator[_Row]:
         return
     gap = grid.gap(name)
     for start, label in zip(grid.starts, grid.labels, strict=True):
-        time = format_instant(start) + (PARTIAL if label.endswith(PARTIAL) else "")
+        time = format_start(start, grid.zone) + (PARTIAL if label.endswith(PARTIAL) else "")
         for series in grid.series:
             row = series.values.get(start)
             if row is not None or gap is not None:

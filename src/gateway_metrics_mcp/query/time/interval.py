@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, resolve_local
-from gateway_metrics_mcp.query.time.zone_rules import load_zone
+from gateway_metrics_mcp.query.time.zone_rules import offset_periods
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS, IntervalUnit
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,6 +30,7 @@ _INSTANT: Final = timedelta(microseconds=1)
 
 _FORM: Final = r"(\d{1,12})\s+([A-Za-z]+)"
 _SHORT_FORM: Final = r"(\d{0,6})\s*([A-Za-z]+)"
+_ISO_FORM: Final = r"PT?(\d{1,6})([SMHDWY])"
 _EXAMPLE: Final = 'a positive whole number and one unit, such as "1 hour" or "15 minutes"'
 
 
@@ -58,7 +59,9 @@ class Interval:
             )
         match = re.fullmatch(_FORM, text.strip())
         if match is None:
-            raise ValueError(f"{quote(text)} is not an interval. {_respell(text)}Give {_EXAMPLE}")
+            meant = _respell(text)
+            hint = "" if meant is None else f'Did you mean "{meant}"? '
+            raise ValueError(f"{quote(text)} is not an interval. {hint}Give {_EXAMPLE}")
         count, word = int(match[1]), match[2].lower()
         unit = next((unit for unit in INTERVAL_UNITS if word in (unit, unit + "s")), None)
         if unit is None:
@@ -151,15 +154,36 @@ class Interval:
             yield self.start_of(number)
 
 
-def _respell(text: str) -> str:
-    """`Did you mean "1 day"?` for `1d`, `day` and `daily`."""
-    match = re.fullmatch(_SHORT_FORM, text.strip())
+def read_interval(text: object) -> Interval:
+    """An interval of a tool's argument: also `1d`, `daily`, `per day`, `quarterly` and `PT1H`.
+
+    Raises:
+        ValueError: as `Interval.parse`.
+    """
+    try:
+        return Interval.parse(text)
+    except ValueError:
+        same = _respell(text) if isinstance(text, str) else None
+        if same is None or same.startswith("0 "):
+            raise
+    return Interval.parse(same)
+
+
+def _respell(text: str) -> str | None:
+    """`1 day` for `1d`, `day`, `daily`, `per day` and `P1D`; None for another form."""
+    plain = re.sub(r"(?<=\w)[-_ ]+", " ", text.strip())
+    plain = re.sub(r"(?i)^(?:per|by|every|each|a|an|one) ", "", plain)
+    match = re.fullmatch(_SHORT_FORM, plain) or re.fullmatch(_ISO_FORM, plain)
     if match is None:
-        return ""
-    word = {"min": "minute", "dai": "day"}.get(match[2][:3].lower(), match[2].lower())
-    start = "month" if match[2] == "M" else word.removesuffix("ly").removesuffix("s")
+        return None
+    count, letters = int(match[1] or 1), match[2]
+    word = {"min": "minute", "dai": "day", "ann": "year"}.get(letters[:3].lower(), letters.lower())
+    start = "month" if letters == "M" and "T" not in plain else word
+    start = start.removesuffix("ly").removesuffix("s")
+    if start == "quarter":
+        return f"{count * 3} month"
     unit = next((unit for unit in INTERVAL_UNITS if unit.startswith(start) and start), None)
-    return "" if unit is None else f'Did you mean "{int(match[1] or 1)} {unit}"? '
+    return None if unit is None else f"{count} {unit}"
 
 
 def _years(unit: IntervalUnit) -> float:
@@ -175,19 +199,14 @@ LOCAL_UNITS: Final[frozenset[IntervalUnit]] = frozenset(("day", "week", "month",
 
 
 @dataclass(frozen=True, slots=True)
-class LocalDays(Interval):
-    """Buckets of local days or longer in a zone; their starts are instants in UTC.
+class LocalBuckets(Interval):
+    """Buckets by the clocks of a zone; their starts are instants in UTC.
 
-    They are numbered by the local calendar, days from the local 1970-01-01. A day that the clocks
-    skipped completely is an empty bucket. The API has no local buckets, so reports add them up
-    from UTC buckets or query each one (reports/time_buckets.py).
+    The API has none, so reports add them up from UTC buckets or query each one
+    (reports/time_buckets.py).
     """
 
     zone: ZoneInfo
-
-    def __post_init__(self) -> None:
-        if self.unit not in LOCAL_UNITS:
-            raise TypeError(f"{self} is the same in every zone")
 
     @property
     def in_utc(self) -> Interval:
@@ -198,6 +217,32 @@ class LocalDays(Interval):
     def fixed_seconds(self) -> None:
         """None: a day lasts 23 to 25 hours."""
         return
+
+    def count_buckets(self, start: datetime, end: datetime) -> int:
+        """How many buckets the window [start, end) touches."""
+        return sum(1 for _ in self.buckets(start, end))
+
+    def step(self, start: datetime, end: datetime) -> Interval | None:
+        """The widest of STEPS whose UTC buckets align with every local start in [start, end).
+
+        None if not even quarters of an hour do.
+        """
+        inside = [bucket for bucket in self.buckets(start, end) if bucket >= start]
+        aligned = (one for one in STEPS if all(one.floor(bucket) == bucket for bucket in inside))
+        return next(aligned, None)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDays(LocalBuckets):
+    """Buckets of local days or longer.
+
+    They are numbered by the local calendar, days from the local 1970-01-01. A day that the clocks
+    skipped completely is an empty bucket.
+    """
+
+    def __post_init__(self) -> None:
+        if self.unit not in LOCAL_UNITS:
+            raise TypeError(f"{self} is no number of local days")
 
     def number_of(self, instant: datetime) -> int:
         """The number of the bucket that holds the instant."""
@@ -215,10 +260,6 @@ class LocalDays(Interval):
         is_early = midnight.year < FIRST_YEAR - 1
         return midnight.astimezone(UTC) if is_early else resolve_local(midnight)
 
-    def count_buckets(self, start: datetime, end: datetime) -> int:
-        """How many buckets the window [start, end) touches."""
-        return sum(1 for _ in self.buckets(start, end))
-
     def buckets(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """The starts of all buckets that the window [start, end) touches, in order."""
         first, last = self.number_of(start), self.number_of(end - _INSTANT)
@@ -229,27 +270,82 @@ class LocalDays(Interval):
                 yield bucket
             bucket = following
 
-    def step(self, start: datetime, end: datetime) -> Interval | None:
-        """The widest of STEPS whose UTC buckets align with every local start in [start, end).
 
-        None if not even quarters of an hour do.
-        """
-        inside = [bucket for bucket in self.buckets(start, end) if bucket >= start]
-        aligned = (one for one in STEPS if all(one.floor(bucket) == bucket for bucket in inside))
-        return next(aligned, None)
+@dataclass(frozen=True, slots=True)
+class LocalHours(LocalBuckets):
+    """Buckets that divide a local day, from its midnight on.
+
+    Where clocks are set back, a start that they show again begins a bucket again; where they are
+    set forward over a start, a bucket begins with the change.
+    """
+
+    def __post_init__(self) -> None:
+        if not divides_a_day(self):
+            raise TypeError(f"{self} does not divide a day")
+
+    @property
+    def _width(self) -> timedelta:
+        return timedelta(seconds=self.in_utc.fixed_seconds or 0)
+
+    def _starts(self, first: datetime, last: datetime) -> Iterator[datetime]:
+        """Every start in [first, last), in order."""
+        width, before = self._width, None
+        for period in offset_periods(self.zone, first, last):
+            number, rest = divmod(period.start + period.offset - EPOCH, width)
+            if before is not None and rest:
+                last = period.start - _INSTANT + before
+                if number > (last - EPOCH) // width:
+                    yield period.start
+            start = period.start + (width - rest if rest else rest)
+            while start < period.end:
+                yield start
+                start += width
+            before = period.offset
+
+    def floor(self, instant: datetime) -> datetime:
+        """The start of the bucket that contains the instant."""
+        # The clocks of Apia once skipped a day.
+        earliest = instant.replace(microsecond=0) - self._width - timedelta(days=2)
+        *_, start = self._starts(earliest, instant + _INSTANT)
+        return start
+
+    def after(self, start: datetime) -> datetime:
+        """The start of the next bucket, which is this bucket's end."""
+        latest = start + self._width + timedelta(days=2)
+        return next(one for one in self._starts(start, latest) if one > start)
+
+    def buckets(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        """The starts of all buckets that the window [start, end) touches, in order."""
+        first = self.floor(start)
+        yield first
+        yield from (one for one in self._starts(first, end) if one > first)
+
+
+def divides_a_day(interval: Interval) -> bool:
+    """Whether so many buckets make exactly a day, and are shorter than one."""
+    day = UNIT_SECONDS["day"]
+    seconds = UNIT_SECONDS[interval.unit] * interval.count if interval.unit in UNIT_SECONDS else day
+    return seconds < day and day % seconds == 0
+
+
+def localise_hours(
+    interval: Interval, zone: ZoneInfo, start: datetime, end: datetime
+) -> LocalHours | None:
+    """Buckets that divide a local day, where UTC's begin elsewhere in the window; else None."""
+    if zone.key == "UTC" or not divides_a_day(interval):
+        return None
+    width = timedelta(seconds=interval.fixed_seconds or 0)
+    offsets = (period.offset for period in offset_periods(zone, start, end))
+    if not any(offset % width for offset in offsets):
+        return None
+    return LocalHours(interval.count, interval.unit, zone)
 
 
 def localise(interval: Interval | None, zone: ZoneInfo) -> LocalDays | None:
-    """Local buckets, if the interval is a day or longer in a zone other than UTC; else None."""
-    # Shorter buckets are UTC buckets in every zone (R4).
+    """Local days, if the interval is a day or longer in a zone other than UTC; else None."""
     if interval is None or zone.key == "UTC" or interval.unit not in LOCAL_UNITS:
         return None
     return LocalDays(interval.count, interval.unit, zone)
-
-
-def zone_of(buckets: Interval) -> ZoneInfo:
-    """The zone at whose midnights the buckets start; UTC for plain intervals."""
-    return buckets.zone if isinstance(buckets, LocalDays) else load_zone("UTC")
 
 
 def end_of(start: datetime, buckets: Interval) -> datetime:
@@ -278,6 +374,25 @@ INTERVALS: Final = tuple(
     )
 )
 """The intervals that a default is chosen from."""
+
+
+_COUNTS: Final[dict[IntervalUnit, tuple[int, ...]]] = {
+    "second": (1, 2, 5, 10, 15, 30),
+    "minute": (1, 2, 5, 10, 15, 20, 30),
+    "hour": (1, 2, 3, 4, 6, 8, 12),
+    "day": (1, 2),
+    "week": (1, 2),
+    "month": (1, 2, 3, 6),
+    "year": (1, 2, 5, 10),
+}
+LADDER: Final = tuple(Interval(count, unit) for unit, counts in _COUNTS.items() for count in counts)
+"""The intervals that are proposed, the narrowest first."""
+
+
+def find_interval(start: datetime, end: datetime, most: int) -> Interval:
+    """The narrowest interval of LADDER with at most `most` buckets in the window."""
+    fits = (interval for interval in LADDER if interval.count_buckets(start, end) <= most)
+    return next(fits, LADDER[-1])
 
 
 def choose_interval(start: datetime, end: datetime, most: int = BUCKETS_BY_DEFAULT) -> Interval:

@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Final, Literal
 
 from gateway_metrics_mcp.query import RATE_TYPES, TOTAL, Aggregation, Measure, Number, add_up
 from gateway_metrics_mcp.query.time.comparison import explain_earlier
-from gateway_metrics_mcp.query.time.interval import zone_of
 from gateway_metrics_mcp.query.time.window import format_window
 from gateway_metrics_mcp.rendering.cells import (
     add_unit,
@@ -247,10 +247,16 @@ class _Lines(_Chooser):
     def __init__(self, document: ReportDocument, grid: Grid) -> None:
         super().__init__(document, is_ungrouped=grid.is_ungrouped)
         self._grid = grid
-        self._zone = zone_of(grid.buckets)
         # Local times written as UTC: Vega-Lite knows UTC and the machine's zone only, and the
         # axis must show the days of the requested zone.
-        walls = [start.astimezone(self._zone).replace(tzinfo=None) for start in grid.starts]
+        walls = [start.astimezone(grid.zone).replace(tzinfo=None) for start in grid.starts]
+        self._axis = f"start of the bucket, {grid.zone.key}"
+        if any(following <= wall for wall, following in pairwise(walls)):
+            # Clocks that were set back would put two buckets in one place.
+            first = grid.starts[0].astimezone(grid.zone)
+            wall = first.replace(tzinfo=None)
+            walls = [wall + (start - grid.starts[0]) for start in grid.starts]
+            self._axis += f" at UTC{first.isoformat()[-6:]}, as before the clocks changed"
         self._places = [f"{wall:%Y-%m-%dT%H:%M:%S}Z" for wall in walls]
         self._is_partial = [label.endswith(PARTIAL) for label in grid.labels]
 
@@ -266,7 +272,7 @@ class _Lines(_Chooser):
             _write_title(self._report, self._drawn),
             _write_subtitle(self._document, extent, *(note.text for note in grid.notes())),
             tuple(self._places),
-            f"start of the bucket, {self._zone.key}",
+            self._axis,
             tuple(map(make, self._groups)),
             rest,
             self._note(top),
