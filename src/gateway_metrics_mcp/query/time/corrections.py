@@ -38,6 +38,7 @@ _SHORT: Final = {
     "mins": "minutes",
     "mo": "months",
     "preceding": "previous",
+    "prev": "previous",
     "prior": "previous",
     "sec": "second",
     "secs": "seconds",
@@ -87,14 +88,18 @@ _MONTH: Final = r"([0-9]{4})[-/. ]?([0-9]{1,2})|([0-9]{1,2})[-/.]([0-9]{4})"
 _WEEK: Final = r"(?:([0-9]{4})[- ]?)?w(?:eek)? ?([0-9]{1,2})(?:-?([1-7]))?"
 _PART: Final = r"(?:([qh])([1-4])(?:[-/ ]?([0-9]{4}))?|([0-9]{4})[-/ ]?([qh])([1-4]))"
 _WEEKDAY: Final = r"(?:(this|last|past|previous) )?([a-z]{3,9})"
+_DATE_LIKE: Final = "[0-9]{4}-[0-9]{2}[^/]*"
 _SIDES: Final = (
     r"(?:from |between )?(?P<first>.+?)"
-    r"(?: ?(?:\.\.+|\u2026) ?| (?:to|through|thru|until|till|-|\u2013) | ?\u2013 ?|(?<=^.{10})/)"
+    r"(?: ?(?:\.\.+|\u2026) ?| (?:to|through|thru|until|till|-|\u2013) | ?\u2013 ?)"
     r"(?P<last>.*)"
 )
+_INTERVAL: Final = rf"(?P<first>{_DATE_LIKE})/(?P<last>{_DATE_LIKE})"
+_DAYS: Final = r"([0-9]{1,2}) ?(?:-|\u2013|to|through) ?([0-9]{1,2})"
+_DAYS_OF_MONTH: Final = (
+    rf"{_DAYS} ([a-z]{{3,9}})( [0-9]{{4}})?|([a-z]{{3,9}}) {_DAYS}( [0-9]{{4}})?"
+)
 _SINCE: Final = r"(?:since|from|starting) (.+)|(.+?) (?:onwards?|to now|until now|till now)"
-_DATES: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-
 # The number of digits tells an epoch number's unit, for the years 1973 to 5138.
 _EPOCH: Final = r"([0-9]{9,20})(?:\.[0-9]*)?"
 _EPOCH_UNITS: Final = (
@@ -130,18 +135,29 @@ def read_as(text: str, today: date) -> Iterator[str]:
     Raises:
         ValueError: with each meaning, if it has several.
     """
-    words = re.sub(r"(?<=[0-9])(?:st|nd|rd|th)\b|,", "", text.lower())
+    yield from _read_one(text, today)
+    yield from _ranges(text, today)
+
+
+def _read_one(text: str, today: date) -> Iterator[str]:
+    """As `read_as`, without ranges."""
+    words = _fold(text)
     if words in _SAID:
         yield _SAID[words]
-    yield from _lengths(text)
+    yield from _lengths(re.sub(r"(?i)^an? (?=[a-z]+ ago$)", "1 ", text))
     yield from _dates(words, today)
     yield from _by_name(words, today)
-    yield from _ranges(text, today)
-    parts = re.findall(r"[a-z]+|[0-9]+", words)
-    plain = [_SHORT.get(word, word) for word in parts if word not in _FILLERS]
     # A text with other signs is no list of words.
     if re.fullmatch(r"[a-z0-9 _-]+", words):
-        yield " ".join(_agree(plain))
+        parts = re.findall(r"[a-z]+|[0-9]+", words)
+        yield " ".join(_agree([_SHORT.get(one, one) for one in parts if one not in _FILLERS]))
+
+
+def _fold(text: str) -> str:
+    """`last month` for `lastMonth`; ordinals without their ending."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower()
+    words = re.sub(r"(?<=[0-9])(?:st|nd|rd|th)\b|,", "", words)
+    return re.sub(r"^(last|this|previous)(?=[a-z])", r"\1 ", words)
 
 
 def respell(text: str) -> Iterator[str]:
@@ -180,8 +196,8 @@ def _dates(words: str, today: date) -> Iterator[str]:
     """Dates, months, weeks, quarters and half-years in other forms."""
     if (match := re.fullmatch(_DATE, words)) is not None:
         year, month, day = match[1], match[3] or match[5], match[4] or match[6]
-        time = match[7] or match[8]
-        yield f"{year}-{int(month):02}-{int(day):02}" + (f"T{time.upper()}" if time else "")
+        time = _time(match[7] or match[8] or "")
+        yield f"{year}-{int(month):02}-{int(day):02}{time}"
     if (match := re.fullmatch(_DAY_FIRST, words)) is not None:
         yield _day_or_month_first(words, int(match[1]), int(match[3]), match[4])
     if (match := re.fullmatch(_MONTH, words)) is not None:
@@ -196,6 +212,17 @@ def _dates(words: str, today: date) -> Iterator[str]:
             yield f"{year}-Q{number}"
         elif number <= 2:
             yield f"{year}-{number * 6 - 5:02}..{year}-{number * 6:02}"
+
+
+def _time(text: str) -> str:
+    """`T10:00` for `10`, `10:00` and `10 am`; another text as it is."""
+    match = re.fullmatch(r"([0-9]{1,2})(?::([0-9]{2}))? ?([ap])\.?m\.?", text)
+    if match is not None and 1 <= int(match[1]) <= 12:
+        hour = int(match[1]) % 12 + 12 * (match[3] == "p")
+        return f"T{hour:02}:{match[2] or '00'}"
+    if re.fullmatch("[0-9]{1,2}", text):
+        return f"T{int(text):02}:00"
+    return f"T{text.upper()}" if text else ""
 
 
 def _day_or_month_first(words: str, first: int, second: int, year: str) -> str:
@@ -288,7 +315,13 @@ def _ranges(text: str, today: date) -> Iterator[str]:
     """`2026-07-01..2026-07-15` for `1 to 15 July 2026` and the like; `2026-07-01..` for `since`."""
     if (match := re.fullmatch(_SINCE, text, re.IGNORECASE)) is not None:
         yield from _join(text, match[1] or match[2], "", today)
-    match = re.fullmatch(_SIDES, text, re.IGNORECASE)
+    days = re.fullmatch(_DAYS_OF_MONTH, _fold(text))
+    if days is not None:
+        month = f"{days[3] or days[5]}{days[4] or days[8] or ''}"
+        yield from _join(
+            text, f"{days[1] or days[6]} {month}", f"{days[2] or days[7]} {month}", today
+        )
+    match = re.fullmatch(_INTERVAL, text) or re.fullmatch(_SIDES, text, re.IGNORECASE)
     if match is None and text.lower().startswith("between "):
         match = re.fullmatch(r"between (?P<first>.+) and (?P<last>.+)", text, re.IGNORECASE)
     if match is None:
@@ -305,11 +338,11 @@ def _join(text: str, first: str, last: str, today: date) -> Iterator[str]:
     """The ranges between the two sides, each as it is and as it is read."""
     starts, ends = [first], [last]
     try:
-        starts += read_as(first, today)
+        starts += _read_one(first, today)
     except _TwoMeaningsError as two:
         raise _TwoMeaningsError(text, [f"{one}..{last}" for one in two.meanings]) from None
     try:
-        ends += read_as(last, today) if last else ()
+        ends += _read_one(last, today) if last else ()
     except _TwoMeaningsError as two:
         raise _TwoMeaningsError(text, [f"{first}..{one}" for one in two.meanings]) from None
     yield from (f"{start}..{end}" for start in starts for end in ends)
@@ -329,6 +362,9 @@ def _correct_word(word: str) -> str:
     """The word of a period that is spelt most like it."""
     if word in _SHORT or word == "trailing":
         return _SHORT.get(word, "last")
-    if word.isdigit() or word in _FILLERS or word in _WORDS or word in _OTHER:
+    known = {word, word.removesuffix("s")}
+    if word.isdigit() or known & _FILLERS or known & _OTHER or word in _WORDS:
         return word
-    return next(iter(closest_matches(word, _WORDS)), word)
+    # Few typing errors are in the first letter, but `Fridays` resembles `days`.
+    near = (one for one in closest_matches(word, _WORDS) if one[0] == word[0])
+    return next(near, word)
