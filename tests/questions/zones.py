@@ -118,4 +118,69 @@ QUESTIONS: Final = (
         ),
         "a zone",
     ),
+    PlainQuestion(
+        "one-day-in-berlin",
+        "What did 10 July cost in Berlin?",
+        (
+            by_group(
+                """
+                SELECT sum(CostInUSD) AS sumCostInUSD, count(*) AS total
+                FROM gateway_model_metrics
+                WHERE VirtualModelName IS NULL
+                    AND (CreatedAt AT TIME ZONE 'Europe/Berlin')::DATE = '2026-07-10'
+                """,
+                says=("(1 day, Europe/Berlin)", "is read as 2026-07-10"),
+                aggregations=["sum costInUSD"],
+                startTs="10 July 2026",
+                timezone="Berlin",
+            ),
+        ),
+        "a zone",
+    ),
+    PlainQuestion(
+        "hours-of-kathmandu",
+        "What did each hour of 10 July cost in Kathmandu?",
+        (
+            over_time(
+                """
+                SELECT strftime(wall, '%Y-%m-%d %H:00') AS time,
+                    sum(CostInUSD) AS sumCostInUSD, count(*) AS total
+                FROM (
+                    SELECT *, date_trunc('hour', CreatedAt AT TIME ZONE 'Asia/Kathmandu') AS wall
+                    FROM gateway_model_metrics
+                )
+                WHERE VirtualModelName IS NULL AND wall::DATE = '2026-07-10'
+                GROUP BY wall
+                """,
+                aggregations=["sum costInUSD"],
+                interval="hourly",
+                startTs="2026-07-10",
+                timezone="Asia/Kathmandu",
+            ),
+        ),
+        "a zone",
+    ),
+    PlainQuestion(
+        "quarter-days-of-berlin",
+        "How many calls were there in each quarter of 10 July in Berlin?",
+        (
+            over_time(
+                """
+                SELECT '2026-07-10 ' || lpad((quarter * 6)::VARCHAR, 2, '0') || ':00' AS time,
+                    count(*) AS total
+                FROM (
+                    SELECT *, CreatedAt AT TIME ZONE 'Europe/Berlin' AS wall,
+                        hour(wall) // 6 AS quarter
+                    FROM gateway_model_metrics
+                )
+                WHERE VirtualModelName IS NULL AND wall::DATE = '2026-07-10'
+                GROUP BY quarter
+                """,
+                interval="6 hours",
+                startTs="2026-07-10",
+                timezone="Europe/Berlin",
+            ),
+        ),
+        "a zone",
+    ),
 )
