@@ -278,6 +278,15 @@ def test_what_makes_the_windows_unlike_is_said(
         ("same period last year", "1 year"),
         ("same day last week", "1 week"),
         ("the same time of the previous month", "1 month"),
+        ("the previous period", "previous"),
+        ("preceding period", "previous"),
+        ("two weeks ago", "2 weeks"),
+        ("1 month prior", "1 month"),
+        ("the week before", "1 week"),
+        ("y/y", "1 year"),
+        ("yes", "previous"),
+        ("3 mo", "3 months"),
+        ("1 qtr", "1 quarter"),
     ],
 )
 def test_another_spelling_means_the_same(text: str, usual: str) -> None:
@@ -289,6 +298,10 @@ def test_another_spelling_means_the_same(text: str, usual: str) -> None:
     [
         ("previuos", 'Did you mean "previous"? Give previous, 1 day, 1 week, '),
         ("lst month", 'Did you mean "last month"? Give previous, 1 day, 1 week, '),
+        ("1m", 'can mean two things. Did you mean "1 month" or "1 minute"?'),
+        ("previous 7 days", 'Did you mean "previous"? Give previous, 1 day, 1 week, '),
+        ("no", '"no" is not a known time. Give previous'),
+        ("dark", '"dark" is not a known time. Give previous'),
         ("5m", 'can mean two things. Did you mean "5 months" or "5 minutes"?'),
         ("01/06/2026", 'Did you mean "2026-06-01" or "2026-01-06"?'),
     ],

@@ -117,7 +117,21 @@ def test_an_argument_may_spell_an_interval_otherwise(text: str, meant: str) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "day of week", "1.5 hours", "0 days", "-1 day", "1 parsec", "1 hour 30 minutes", 60, None],
+    [
+        "",
+        "yes",
+        "no",
+        "we",
+        "seconds per day",
+        "day of week",
+        "1.5 hours",
+        "0 days",
+        "-1 day",
+        "1 parsec",
+        "1 hour 30 minutes",
+        60,
+        None,
+    ],
 )
 def test_what_is_no_interval_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"."):

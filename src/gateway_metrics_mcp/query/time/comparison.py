@@ -43,28 +43,44 @@ EARLIER: Final = (
 
 _UNITS: Final = "|".join((*CLOCK_UNITS, *CALENDAR_UNITS))
 _SHIFT: Final = rf"([0-9]{{1,9}}|{'|'.join(NUMBER_WORDS)}) ({_UNITS})s?"
-_LOOSE_SHIFT: Final = r"(?:an? |[-+] ?)?([0-9]{0,9}) ?([a-z]+?)s?(?: (?:ago|earlier|before|back))?"
-_LOOSE_UNITS: Final = {"hr": "hour", "wk": "week", "yr": "year"}
-_SAME: Final = rf"(?:the )?same [a-z]+ (?:of |in )?(?:the )?(?:last|previous) ({_UNITS})"
+_LOOSE_SHIFT: Final = (
+    rf"(?:an? |[-+] ?)?([0-9]{{0,9}}|{'|'.join(NUMBER_WORDS)}) ?([a-z]+?)s?"
+    r"(?: (?:ago|earlier|before|back|prior))?"
+)
+_UNIT_WORDS: Final = {
+    **{word: unit for unit in (*CLOCK_UNITS, *CALENDAR_UNITS) for word in (unit, unit[0])},
+    "hr": "hour",
+    "min": "minute",
+    "mo": "month",
+    "mon": "month",
+    "m": "month",
+    "qtr": "quarter",
+    "wk": "week",
+    "yr": "year",
+}
+_SAME: Final = rf"same [a-z]+ (?:of |in )?(?:the )?(?:last|previous) ({_UNITS})"
 _SAID: Final = {
     "before": PREVIOUS,
     "last": PREVIOUS,
-    "previous period": PREVIOUS,
-    "prior period": PREVIOUS,
+    **{f"{before} period": PREVIOUS for before in ("previous", "prior", "preceding", "last")},
     "period over period": PREVIOUS,
     "pop": PREVIOUS,
-    "last period": PREVIOUS,
     "preceding": PREVIOUS,
     "prev": PREVIOUS,
     "prior": PREVIOUS,
     "true": PREVIOUS,
+    "yes": PREVIOUS,
     "dod": "1 day",
+    "d/d": "1 day",
     "day over day": "1 day",
     "wow": "1 week",
+    "w/w": "1 week",
     "week over week": "1 week",
     "mom": "1 month",
+    "m/m": "1 month",
     "month over month": "1 month",
     "yoy": "1 year",
+    "y/y": "1 year",
     "year over year": "1 year",
 }
 
@@ -96,7 +112,8 @@ def read_earlier(text: object, window: Window, *, now: datetime) -> Window:
     if earlier.start >= window.start:
         raise ValueError(
             f"{quote(given)} is from {format_minute(earlier.start)}, which is not earlier than the"
-            f" window itself, from {format_minute(window.start)}. {EARLIER}"
+            f' window itself, from {format_minute(window.start)}. Did you mean "{PREVIOUS}"?'
+            f" {EARLIER}"
         )
     return earlier
 
@@ -121,7 +138,7 @@ def explain_earlier(window: Window, earlier: Window) -> tuple[str, ...]:
 
 
 def _read(text: str, window: Window, clock: Clock) -> Window:
-    words = text.lower()
+    words = text.lower().removeprefix("the ")
     words = _SAID.get(words, words)
     if words == PREVIOUS:
         return _find_previous(window)
@@ -150,19 +167,20 @@ def _respell(text: str) -> str | None:
     Raises:
         ValueError: with both meanings, for `5m`.
     """
-    same = re.fullmatch(_SAME, text.lower())
-    match = re.fullmatch(_LOOSE_SHIFT, text.lower())
+    words = text.lower().removeprefix("the ")
+    same = re.fullmatch(_SAME, words)
+    match = re.fullmatch(_LOOSE_SHIFT, words)
     if same is not None or match is None:
         return None if same is None else f"1 {same[1]}"
-    word = _LOOSE_UNITS.get(match[2], match[2])
-    units = [unit for unit in (*CALENDAR_UNITS, *CLOCK_UNITS) if unit.startswith(word)]
-    count = int(match[1] or 1)
-    if word == "m" and "M" not in text:
+    count = read_count(match[1]) if match[1] else 1
+    ending = "s" if count > 1 else ""
+    if match[2] == "m" and "M" not in text:
         raise ValueError(
             f"{quote(text)} can mean two things. Did you mean"
-            f' "{count} months" or "{count} minutes"?'
+            f' "{count} month{ending}" or "{count} minute{ending}"?'
         )
-    return f"{count} {units[0]}" if units else None
+    unit = _UNIT_WORDS.get(match[2])
+    return None if unit is None else f"{count} {unit}"
 
 
 def _find_previous(window: Window) -> Window:

@@ -31,6 +31,19 @@ _INSTANT: Final = timedelta(microseconds=1)
 _FORM: Final = r"(\d{1,12})\s+([A-Za-z]+)"
 _SHORT_FORM: Final = r"(\d{0,6})\s*([A-Za-z]+)"
 _ISO_FORM: Final = r"PT?(\d{1,6})([SMHDWY])"
+_UNIT_WORDS: Final = {
+    **{unit[0]: unit for unit in ("second", "minute", "hour", "day", "week", "year")},
+    "sec": "second",
+    "min": "minute",
+    "hr": "hour",
+    "dai": "day",
+    "wk": "week",
+    "mo": "month",
+    "mon": "month",
+    "qtr": "quarter",
+    "yr": "year",
+    "annual": "year",
+}
 _EXAMPLE: Final = 'a positive whole number and one unit, such as "1 hour" or "15 minutes"'
 
 
@@ -177,13 +190,12 @@ def _respell(text: str) -> str | None:
     if match is None:
         return None
     count, letters = int(match[1] or 1), match[2]
-    word = {"min": "minute", "dai": "day", "ann": "year"}.get(letters[:3].lower(), letters.lower())
-    start = "month" if letters == "M" and "T" not in plain else word
-    start = start.removesuffix("ly").removesuffix("s")
-    if start == "quarter":
+    word = "month" if letters == "M" and "T" not in plain else letters.lower()
+    word = word if len(word) == 1 else word.removesuffix("s").removesuffix("ly")
+    word = _UNIT_WORDS.get(word, word)
+    if word == "quarter":
         return f"{count * 3} month"
-    unit = next((unit for unit in INTERVAL_UNITS if unit.startswith(start) and start), None)
-    return None if unit is None else f"{count} {unit}"
+    return f"{count} {word}" if word in INTERVAL_UNITS else None
 
 
 def _years(unit: IntervalUnit) -> float:
