@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway_metrics_mcp.query import DataPoint, Key, Number, add_up
-from gateway_metrics_mcp.query.result import subtract
+from gateway_metrics_mcp.query import DataPoint, Key, Number
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
-    NOT_APPLICABLE,
     SHORT_NAME,
     cell_formatter,
     count_rows,
@@ -32,7 +30,6 @@ from gateway_metrics_mcp.rendering.document import (
 from gateway_metrics_mcp.rendering.grid import choose_values, label_of
 from gateway_metrics_mcp.rendering.notes import fit_notes
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
-from gateway_metrics_mcp.reports.columns import CHANGE
 from gateway_metrics_mcp.reports.report import Report
 
 ALL: Final = "ALL"
@@ -128,23 +125,10 @@ class _Table:
         return [*keys, *[form(values[i]) for i, form in self._formats]]
 
     def _add_up_rest(self, hidden: Sequence[DataPoint]) -> list[str]:
-        """The `other` row: hidden rows added up; `n/a` for overlapping or non-additive values."""
+        """The `other` row: hidden rows put together; `n/a` for what their values do not tell."""
         report = self._report
-        cells = self._keys.label(f"other ({count_rows(len(hidden))})")
-        for i, name in self._shown:
-            if report.rows_overlap or not report.value(name).is_additive:
-                cells.append(NOT_APPLICABLE)
-            else:
-                cells.append(format_cell(report, self._add_up(i, name, hidden), name))
-        return cells
-
-    def _add_up(self, i: int, name: str, hidden: Sequence[DataPoint]) -> Number | None:
-        """The sum over the hidden rows; for a change, the difference of the two windows' sums."""
-        if self._report.request.earlier is None or not name.endswith(CHANGE):
-            return add_up(point.values[i] for point in hidden)
-        # The columns of a compared value are: now, before, change.
-        now, before = (add_up(point.values[j] for point in hidden) for j in (i - 2, i - 1))
-        return subtract(now, before)
+        label = self._keys.label(f"other ({count_rows(len(hidden))})")
+        return self._cells(label, report.put_together(hidden))
 
 
 # The heading of rows without any key column.

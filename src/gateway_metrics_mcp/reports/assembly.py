@@ -7,7 +7,7 @@ decided in plan.py, which notes an answer needs in rendering/.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from gateway_metrics_mcp.query import (
@@ -22,6 +22,7 @@ from gateway_metrics_mcp.query import (
     add_up,
 )
 from gateway_metrics_mcp.query.catalog import Rows, Term
+from gateway_metrics_mcp.query.model import value_key
 from gateway_metrics_mcp.query.result import (
     NOT_COMPUTABLE,
     Identity,
@@ -61,6 +62,14 @@ class ValueMatch(NamedTuple):
     """Values that were not counted and whose meaning is unknown."""
 
 
+class RatioParts(NamedTuple):
+    """Both sides of a ratio or average, by row: with them, rows can be put together."""
+
+    upper: Sequence[Number | None]
+    lower: Sequence[Number | None]
+    scale: int
+
+
 class WindowRows(NamedTuple):
     """The rows of one window: `result` has the values shown, `raw` all values queried.
 
@@ -72,6 +81,8 @@ class WindowRows(NamedTuple):
     raw: Result
     raw_all: DataPoint | None
     spelt: Mapping[str, ValueMatch]
+    parts: Mapping[str, RatioParts]
+    """By value, in the order of the rows of `raw`."""
 
     def of_all(self, name: str) -> Number | None:
         """A raw value of the ALL row, or of the only row without group-by; None if unknown."""
@@ -129,7 +140,8 @@ def assemble(
     if of_all is not None and not is_series and len(of_all.raw.points) == 1:
         raw_all = of_all.raw.points[0]
         totals = of_all.compute(values, of_all)[0].values
-    return WindowRows(result, totals, raw, raw_all, grouped.list_matches(values))
+    matches = grouped.list_matches(values)
+    return WindowRows(result, totals, raw, raw_all, matches, grouped.list_parts(values))
 
 
 # --- the rows that a measure counts ---
@@ -221,6 +233,7 @@ class _Computation:
     raw: Result
     matched: Mapping[Rows, _Matched | None]
     """By measure rows; None if they are not known."""
+    _parts: dict[str, RatioParts] = field(default_factory=dict)
 
     def compute(self, values: Sequence[Value], of_all: _Computation | None) -> Sequence[DataPoint]:
         """The rows with these values, computed column by column: there can be 100,000 rows."""
@@ -253,8 +266,23 @@ class _Computation:
             return self._shares(source, of_all)
         if not isinstance(source, Measure):
             return self.plain(value.name)
-        pairs = zip(self._term(source.numerator), self._term(source.denominator), strict=True)
-        return [ratio_of(upper, lower, source.scale) for upper, lower in pairs]
+        upper, lower = self._term(source.numerator), self._term(source.denominator)
+        self._parts[value.name] = RatioParts(upper, lower, source.scale)
+        return [ratio_of(*pair, source.scale) for pair in zip(upper, lower, strict=True)]
+
+    def list_parts(self, values: Sequence[Value]) -> dict[str, RatioParts]:
+        """The parts of each measure, and of each average whose values are counted too."""
+        found = dict(self._parts)
+        for value in values:
+            source = value.source
+            if not isinstance(source, Aggregation) or source.type != "avg":
+                continue
+            count = value_key("count", source.column)
+            if count in self.raw.value_names:
+                pairs = [*zip(self.plain(value.name), self.plain(count), strict=True)]
+                sums = [None if a is None or n is None else a * n for a, n in pairs]
+                found[value.name] = RatioParts(sums, [n for _, n in pairs], 1)
+        return found
 
     def _term(self, term: Term) -> list[Number | None]:
         """The sum of a term's aggregations for each row's group.
@@ -422,12 +450,72 @@ def _compare_rows(values: Sequence[Value], now: tuple[Row, Row], before: tuple[R
         place = values.index(TOTAL_VALUE)
         ours = no_row if ours[place] == 0 else ours
         theirs = no_row_before if theirs[place] == 0 else theirs
+    return tuple(
+        cell for our, their in zip(ours, theirs, strict=True) for cell in _compare_cells(our, their)
+    )
+
+
+def _compare_cells(now: Number | None, before: Number | None) -> tuple[Number | None, ...]:
+    """Now, before, the difference, and the difference in percent."""
+    difference = subtract(now, before)
+    percent: Number | None = None
+    if difference is not None and before is not None:
+        # A change from 0 has no percentage; null would mean that there is no data.
+        percent = NOT_COMPUTABLE if before == 0 else difference / abs(before) * 100
+    return now, before, difference, percent
+
+
+# --- rows put together ---
+
+
+def put_together(
+    values: Sequence[Value],
+    points: Sequence[DataPoint],
+    windows: Sequence[WindowRows | None],
+    *,
+    has_overlap: bool,
+) -> Row:
+    """The values of all these rows as one, by each column's own arithmetic.
+
+    Sums add up, a minimum is the least one, a ratio is that of the sums of its parts, and a change
+    that of both windows' results. Percentiles and distinct counts cannot be computed, and where
+    rows share calls nothing but a minimum and a maximum can.
+    """
+    parts = [{} if rows is None else _choose_parts(rows, points) for rows in windows]
+    width = len(windows) ** 2  # a comparison has four columns per value
     cells: list[Number | None] = []
-    for our, their in zip(ours, theirs, strict=True):
-        difference = subtract(our, their)
-        percent: Number | None = None
-        if difference is not None and their is not None:
-            # A change from 0 has no percentage; null would mean that there is no data.
-            percent = NOT_COMPUTABLE if their == 0 else difference / abs(their) * 100
-        cells += [our, their, difference, percent]
+    for i in range(0, len(values), width):
+        columns = ([p.values[i + n] for p in points] for n in range(len(parts)))
+        both = [
+            _put_together(values[i], column, ratios, is_sum=not has_overlap)
+            for column, ratios in zip(columns, parts, strict=True)
+        ]
+        cells += both if len(both) == 1 else _compare_cells(*both)
     return tuple(cells)
+
+
+def _choose_parts(rows: WindowRows, points: Sequence[DataPoint]) -> dict[str, RatioParts]:
+    """The parts of ratios in these rows alone."""
+    if not rows.parts:
+        return {}
+    groups = {identify(point.keys) for point in points}
+    chosen = [i for i, point in enumerate(rows.raw.points) if identify(point.keys) in groups]
+    return {
+        name: RatioParts([upper[i] for i in chosen], [lower[i] for i in chosen], scale)
+        for name, (upper, lower, scale) in rows.parts.items()
+    }
+
+
+def _put_together(
+    value: Value, column: Sequence[Number | None], parts: Mapping[str, RatioParts], *, is_sum: bool
+) -> Number | None:
+    source = value.source
+    if isinstance(source, Aggregation) and source.type in ("min", "max"):
+        present = [cell for cell in column if cell is not None]
+        return (min if source.type == "min" else max)(present, default=None)
+    if is_sum and value.is_additive:
+        return add_up(column)
+    if not is_sum or value.name not in parts:
+        return NOT_COMPUTABLE
+    upper, lower, scale = parts[value.name]
+    return ratio_of(add_up(upper), add_up(lower), scale)

@@ -119,6 +119,7 @@ class QueryExecutor:
             spelt=now.spelt,
             gap=gaps.get(False),
             priced=list_priced(request, now),
+            windows=(now,),
             # A caller with a gateway token is restricted by the gateway instead.
             is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
         )
@@ -308,6 +309,7 @@ class QueryExecutor:
             of_all=compared.totals if self.has_all_row else None,
             values=compared.values,
             priced=list_priced(request, now, before),
+            windows=(now, before),
             new=compared.new,
             vanished=compared.vanished,
             earlier_spelt=before.spelt,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway_metrics_mcp.query import TOTAL, Interval, Key, Number, Result
-from gateway_metrics_mcp.reports.assembly import ValueMatch
+from gateway_metrics_mcp.query import TOTAL, DataPoint, Interval, Key, Number, Result
+from gateway_metrics_mcp.reports.assembly import ValueMatch, WindowRows, put_together
 from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, Value
 from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage
 from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched
@@ -57,6 +57,8 @@ class Report:
     """By metadata field that no row has: similar keys, if the backend can list keys."""
     source: str = ""
     """What the figures come from, as answers print it; empty if it has no name."""
+    windows: tuple[WindowRows, ...] = field(default=(), repr=False)
+    """The rows of the window, and of the earlier one in a comparison, with the parts of ratios."""
     is_restricted: bool = False
     """Whether our rules restrict the caller's rows (R23); a gateway restricts by token."""
 
@@ -68,6 +70,11 @@ class Report:
             return totals
         pairs = zip(points[0].values, totals, strict=True)
         return None if all(_is_same(*pair) for pair in pairs) else totals
+
+    def put_together(self, points: Sequence[DataPoint]) -> tuple[Number | None, ...]:
+        """The values of these rows as one; NaN for what they do not tell."""
+        windows = self.windows or (None,) * len(self.request.windows)
+        return put_together(self.values, points, windows, has_overlap=self.rows_overlap)
 
     @property
     def buckets(self) -> Interval | None:
