@@ -93,7 +93,11 @@ TRUTH: Final[dict[str, Callable[[Sequence[Row]], Number | None]]] = {
     "costPerMillionTokens": cost_per_million,
     "tokensPerRequest": lambda rows: divide(tokens(rows), len(present(rows, "InputTokens"))),
     "outputTokensPerSecond": speed,
-    "errorRate": lambda rows: divide(sum(row["IsFailure"] is True for row in rows), len(rows)),
+    "errorRate": lambda rows: (
+        None
+        if all(row["IsFailure"] is None for row in rows)
+        else divide(sum(row["IsFailure"] is True for row in rows), len(rows))
+    ),
 }
 CHOICES: Final = ("costPerMillionTokens", "outputTokensPerSecond", "errorRate")
 """The measures that take a question of their own."""

@@ -117,7 +117,7 @@ def test_where_calls_run_out_it_is_said_that_values_were_not_looked_for(world: W
     said = "# unknown whether each value of modelName has rows: call limit reached\n"
 
     text = world.ask({**question, "aggregations": ["errorRate"]})
-    enough = world.ask({**question, "aggregations": ["errorRate"]}, calls=10)
+    enough = world.ask({**question, "aggregations": ["errorRate"]}, calls=12)
 
     assert said in text
     assert "has no rows:" not in text

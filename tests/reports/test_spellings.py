@@ -80,7 +80,7 @@ def test_one_known_hit_tells_the_unknown_apart(world: World) -> None:
         (["Fail", None], "(taken: Fail, not null)", "50.0%"),
         (["pass", None], "(taken: none of the values seen, not pass, null)", "0%"),
         (["odd", None], "(n/a: all values seen are unknown: odd, null)", "n/a"),
-        ([None, None], "(n/a: all values seen are unknown: null)", "n/a"),
+        ([None, None], "(taken: none of the values seen, not null)", "null"),
         (["null", "fail"], '(taken: fail, not "null")', "50.0%"),
     ],
     ids=str,

@@ -264,12 +264,9 @@ class ValueSet(Frozen):
     def is_known(self, values: Iterable[object]) -> bool:
         """Whether the spelling is known: some value matches, or every value is a known other.
 
-        Only nulls leave it unknown; no values at all count as known.
+        Nulls, which record nothing, leave nothing to be known.
         """
-        seen = list(values)
-        texts = [value for value in seen if isinstance(value, str)]
-        if not texts:
-            return not seen
+        texts = [value for value in values if isinstance(value, str)]
         return any(map(self.takes, texts)) or all(map(self.leaves, texts))
 
     def takes(self, value: object) -> bool:
@@ -315,6 +312,8 @@ class Measure(Frozen):
     numerator: Term
     denominator: Term
     scale: int = 1
+    others: Rows | None = None
+    """The rows that record the opposite of the numerator's: with neither, a rate is unknown."""
     datasources: tuple[DatasourceName, ...]
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway_metrics_mcp.query import SHARE, TOTAL, Aggregation, Key, Measure, Number, add_up
+from gateway_metrics_mcp.query.catalog import Term
 from gateway_metrics_mcp.query.time.comparison import explain_earlier
 from gateway_metrics_mcp.query.time.zone import format_minute, resolve_local, shift_local, to_local
 from gateway_metrics_mcp.rendering.cells import (
@@ -32,7 +33,8 @@ def measure_notes(report: Report) -> list[str]:
     for value in report.request.values:
         if isinstance(value.source, Measure):
             formula = f"{value.source.formula}{_describe_spelling(report, value)}"
-            notes.append(f"{value.name} = {formula}{_describe_lack(report, value)}")
+            lack = f"{_describe_lack(report, value)}{_describe_unrecorded(report, value)}"
+            notes.append(f"{value.name} = {formula}{lack}")
         elif isinstance(value.source, Share):
             of = quote_text(value.source.of)
             overlap = "; rows overlap, so shares add up to more" if report.rows_overlap else ""
@@ -80,6 +82,22 @@ def _describe_lack(report: Report, value: Value) -> str:
     return "; ALL would take more calls: ask it without group-by" if is_lacking else ""
 
 
+def _describe_unrecorded(report: Report, value: Value) -> str:
+    """What null means, if the rate of some rows is null because none of them recorded it."""
+    source, names = value.source, report.result.value_names
+    if not isinstance(source, Measure) or source.denominator != Term() or TOTAL not in names:
+        return ""
+    rows = [values for _, values, _ in report.result.plain_rows()]
+    pairs = [
+        (names.index(TOTAL + end), names.index(value.name + end))
+        for end in ("", BEFORE)
+        if value.name + end in names
+    ]
+    cells = [row[i] for row in rows for total, i in pairs if row[total]]
+    is_part = None in cells and any(cell is not None for cell in cells)  # else null_notes says it
+    return "; null where no row recorded it, which is not 0" if is_part else ""
+
+
 def _list(texts: tuple[str | None, ...]) -> str:
     return list_some([format_key(text) for text in texts], _MOST_VALUES)
 
@@ -124,7 +142,7 @@ def null_notes(report: Report) -> list[str]:
         places = [names.index(n) for n in (value.name, value.name + BEFORE) if n in names]
         if any(row[i] is not None for row in rows for i in places):
             continue
-        if isinstance(source, Measure) and any(term.rows.has_conditions for term in source.terms):
+        if isinstance(source, Measure) and source.denominator.rows.has_conditions:
             undivided[value.name] = None
         else:
             found[source.column if isinstance(source, Aggregation) else value.name] = None

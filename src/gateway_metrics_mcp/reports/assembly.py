@@ -6,7 +6,7 @@ decided in plan.py, which notes an answer needs in rendering/.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from gateway_metrics_mcp.query import (
     Key,
     Measure,
     Number,
+    Query,
     Result,
     add_up,
 )
@@ -40,7 +41,7 @@ from gateway_metrics_mcp.reports.columns import (
     value_of_aggregation,
 )
 from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS, join, list_seen
-from gateway_metrics_mcp.reports.plan import QueryRole
+from gateway_metrics_mcp.reports.plan import QueryRole, choose_rows, in_window
 from gateway_metrics_mcp.reports.request import ReportRequest
 
 FEW: Final = 100
@@ -153,6 +154,8 @@ class _Matched(NamedTuple):
     names: tuple[str, ...]
     groups: Mapping[Identity, Sequence[DataPoint]]
     spelt: ValueMatch | None = None
+    recorded: Collection[Identity] = ()
+    """With a spelling, the groups and buckets where some row has a value of the field."""
 
 
 def _match(result: Result, rows: Rows, key_count: int) -> _Matched:
@@ -161,6 +164,7 @@ def _match(result: Result, rows: Rows, key_count: int) -> _Matched:
     With a spelling, the rows whose value does not match are dropped.
     """
     groups: dict[Identity, list[DataPoint]] = {}
+    recorded: set[Identity] = set()
     taken: dict[str | None, None] = {}
     left: dict[str | None, None] = {}
     spelling, position = rows.spelling, key_count
@@ -168,19 +172,22 @@ def _match(result: Result, rows: Rows, key_count: int) -> _Matched:
     if spelling is not None and len(result.key_names) <= key_count:
         position = result.key_names.index(spelling.field)
     for point in result.points:
+        group = (identify(point.keys[:key_count]), point.start)
         if spelling is not None:
             value = point.keys[position]
+            if value is not None:
+                recorded.add(group)
             is_taken = spelling.takes(value)
             (taken if is_taken else left)[None if value is None else str(value)] = None
             if not is_taken:
                 continue
-        groups.setdefault((identify(point.keys[:key_count]), point.start), []).append(point)
+        groups.setdefault(group, []).append(point)
     if spelling is None:
         return _Matched(result.value_names, groups)
     is_known = spelling.is_known((*taken, *left))
     unknown = [one for one in left if not spelling.leaves(one)]
     match = ValueMatch(spelling.field, _sort(taken), _sort(left), is_known, _sort(unknown))
-    return _Matched(result.value_names, groups, match)
+    return _Matched(result.value_names, groups, match, recorded)
 
 
 def _sort(values: Iterable[str | None]) -> tuple[str | None, ...]:
@@ -199,14 +206,19 @@ def _match_all(
         request, grouped.raw, add_up(whole.column(TOTAL))
     )
     asked = {role.rows: result for role, result in results.items() if role.is_ungrouped}
+    sources = [value.source for value in request.values]
+    shows_recorded = [source.others for source in sources if isinstance(source, Measure)]
     found: dict[Rows, _Matched | None] = {}
     for rows, matched in grouped.matched.items():
         found[rows] = None
         if rows in asked:
             found[rows] = _match(asked[rows], rows, 0)
-        elif matched is not None and is_whole:
+        elif matched is not None and (is_whole or (rows in shows_recorded and matched.groups)):
+            # Whether anything was recorded is known as soon as one group has it.
             points = [point for group in matched.groups.values() for point in group]
-            found[rows] = matched._replace(groups={(identify(()), None): points})
+            whole_group = (identify(()), None)
+            recorded = {whole_group} if matched.recorded else ()
+            found[rows] = matched._replace(groups={whole_group: points}, recorded=recorded)
     return found
 
 
@@ -266,9 +278,29 @@ class _Computation:
             return self._shares(source, of_all)
         if not isinstance(source, Measure):
             return self.plain(value.name)
-        upper, lower = self._term(source.numerator), self._term(source.denominator)
+        upper = self._leave_unrecorded(source, self._term(source.numerator))
+        lower = self._term(source.denominator)
         self._parts[value.name] = RatioParts(upper, lower, source.scale)
         return [ratio_of(*pair, source.scale) for pair in zip(upper, lower, strict=True)]
+
+    def _leave_unrecorded(
+        self, source: Measure, counts: Sequence[Number | None]
+    ) -> Sequence[Number | None]:
+        """The counts with null for 0 where no row of the group recorded what is counted."""
+        rows = source.others
+        if rows is None or rows not in self.matched:  # no count is 0, or calls ran out
+            return counts
+        matched = self.matched[rows]
+        found: list[Number | None] = []
+        for point, count in zip(self.raw.points, counts, strict=True):
+            if count == 0 and matched is None:
+                found.append(NOT_COMPUTABLE)
+            elif count == 0 and matched is not None:
+                others = matched.groups.get((identify(point.keys), point.start), ())
+                found.append(0 if has_rows(others, matched.names) else None)
+            else:
+                found.append(count)
+        return found
 
     def list_parts(self, values: Sequence[Value]) -> dict[str, RatioParts]:
         """The parts of each measure, and of each average whose values are counted too."""
@@ -298,10 +330,12 @@ class _Computation:
         if matched is None or not is_known or not set(names) <= set(matched.names):
             return [NOT_COMPUTABLE] * len(self.raw.points)
         positions = [matched.names.index(name) for name in names]
-        none: Number | None = None if term.aggregations else 0
         found: list[Number | None] = []
         for point in self.raw.points:
-            rows = matched.groups.get((identify(point.keys), point.start), ())
+            group = (identify(point.keys), point.start)
+            rows = matched.groups.get(group, ())
+            is_null = term.aggregations or (matched.spelt and group not in matched.recorded)
+            none = None if is_null else 0
             found.append(add_up(row.values[i] for row in rows for i in positions) if rows else none)
         return found
 
@@ -317,6 +351,39 @@ class _Computation:
         wholes = dict(zip(starts, of_all.plain(share.of), strict=True))
         rows = zip(self.raw.points, parts, strict=True)
         return [ratio_of(part, wholes.get(point.start, NOT_COMPUTABLE)) for point, part in rows]
+
+
+def has_rows(points: Iterable[DataPoint], names: Sequence[str]) -> bool:
+    """Whether some row of the source is counted here (R1 gives a row of 0 for none)."""
+    if TOTAL not in names:
+        return any(True for _ in points)
+    position = names.index(TOTAL)
+    return any(point.values[position] for point in points)
+
+
+def find_unsure(request: ReportRequest, results: Results) -> dict[QueryRole, Query]:
+    """The queries that tell a rate of 0 from one that nothing recorded, where a group has 0."""
+    planned: dict[QueryRole, Query] = {}
+    for is_before in request.windows:
+        raw = results[QueryRole(is_before)]
+        for value in request.values:
+            rows = value.source.others if isinstance(value.source, Measure) else None
+            if not isinstance(value.source, Measure) or rows is None:
+                continue
+            counted = results[QueryRole(is_before, rows=value.source.numerator.rows)]
+            hits = {
+                (identify(point.keys), point.start)
+                for point in counted.points
+                if has_rows([point], counted.value_names)
+            }
+            if any(
+                (identify(point.keys), point.start) not in hits
+                for point in raw.points
+                if has_rows([point], raw.value_names)
+            ):
+                role = QueryRole(is_before, rows=rows)
+                planned[role] = choose_rows(in_window(request, is_before=is_before), rows, ())
+    return planned
 
 
 def find_seen(

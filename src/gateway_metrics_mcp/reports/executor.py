@@ -28,6 +28,7 @@ from gateway_metrics_mcp.reports.assembly import (
     choose_values,
     compare,
     find_seen,
+    find_unsure,
 )
 from gateway_metrics_mcp.reports.columns import asks_spend
 from gateway_metrics_mcp.reports.cost_drivers import (
@@ -105,6 +106,8 @@ class QueryExecutor:
         """
         request, notes = await self._settle(request)
         results, gaps = await self._run_plan(request)
+        unsure = await self._ask_recorded(request, results)
+        notes = (*notes, *unsure)
         mains = [results[QueryRole(is_before)] for is_before in request.windows]
         values = choose_values(request, mains)
         size = sum(len(result.points) for result in results.values())
@@ -228,6 +231,20 @@ class QueryExecutor:
             if not role.is_coverage:
                 results[role] = result
         return results, gaps
+
+    async def _ask_recorded(
+        self, request: ReportRequest, results: dict[QueryRole, Result]
+    ) -> list[str]:
+        """Add the results that tell rates of 0 from unrecorded ones; a note if calls ran out."""
+        planned = find_unsure(request, results)
+        wanted = list(dict.fromkeys(planned.values()))  # the later window's first
+        queries = wanted[: max(self.most_calls - self.calls, 0)]
+        found = dict(zip(queries, await self._query_all(queries, request), strict=True))
+        results |= {role: found[query] for role, query in planned.items() if query in found}
+        if len(queries) == len(wanted):
+            return []
+        where = "" if not queries else " in the earlier window"
+        return [f"not checked whether rates of 0{where} were recorded at all (call limit reached)"]
 
     # --- why nothing matched ---
 

@@ -160,7 +160,7 @@ def plan_queries(
     planned: dict[QueryRole, Query] = {}
     optional: dict[QueryRole, Query] = {}
     for is_before in request.windows:
-        query = _in_window(request, is_before=is_before)
+        query = in_window(request, is_before=is_before)
         # Sums by buckets take no further call and show when the rows begin. Without that, changes
         # against a time before the data, and run rates of a month with a late start, mislead.
         is_spread = is_before or (request.earlier is not None and is_extrapolated(request))
@@ -170,14 +170,14 @@ def plan_queries(
             whole = bucketed(whole_query(query)) if is_spread else whole_query(query)
             planned[QueryRole(is_before, is_ungrouped=True)] = query if is_derived else whole
         for rows, aggregations in extras.items():
-            planned[QueryRole(is_before, rows=rows)] = _choose_rows(query, rows, aggregations)
+            planned[QueryRole(is_before, rows=rows)] = choose_rows(query, rows, aggregations)
             if needs_all and not is_derived and query.interval is None:
-                whole = _choose_rows(_ungrouped(query), rows, aggregations)
+                whole = choose_rows(_ungrouped(query), rows, aggregations)
                 optional[QueryRole(is_before, is_ungrouped=True, rows=rows)] = whole
     count = count_queries(planned)
     if count > most:
         raise InvalidQueryError([_too_many(request, count, most)])
-    if count_queries(planned | optional) <= most:
+    if count_queries(planned | optional) <= most - _kept_for_recorded(request):
         planned |= optional
     _add_checks(request, planned, most, present)
     return planned
@@ -217,7 +217,7 @@ def _add_checks(
         if is_before not in told and count_queries(planned) < most:
             # Their number by bucket is the cheapest query that shows when the rows begin.
             counted = {"group_by": (), "aggregations": (), "interval": None}
-            query = _in_window(request, is_before=is_before).model_copy(update=counted)
+            query = in_window(request, is_before=is_before).model_copy(update=counted)
             planned[QueryRole(is_before, is_coverage=True)] = bucketed(query)
     kept = _KEPT_FOR_SPLIT if request.earlier is not None and asks_spend(request.values) else 0
     left = max(most - count_queries(planned) - kept, 0)
@@ -255,6 +255,20 @@ def count_queries(planned: Mapping[QueryRole, Query]) -> int:
     return len(set(planned.values()))
 
 
+def _kept_for_recorded(request: ReportRequest) -> int:
+    """The calls that tell whether a rate of 0 was recorded, which nothing else tells.
+
+    None where groups overlap: ALL of a measure cannot be added up from them instead.
+    """
+    is_disjoint = not _OVERLAPPING & set(request.query.group_by)
+    return len(request.windows) if is_disjoint and needs_recorded(request) else 0
+
+
+def needs_recorded(request: ReportRequest) -> bool:
+    """Whether a rate of 0 takes one more call, which tells if what it counts was recorded."""
+    return any(isinstance(v.source, Measure) and v.source.others for v in request.values)
+
+
 def _rows_of_measures(request: ReportRequest) -> dict[Rows, tuple[Aggregation, ...]]:
     """The rows that measures need a separate query for, with its aggregations."""
     needed: dict[Rows, dict[Aggregation, None]] = {}
@@ -264,7 +278,7 @@ def _rows_of_measures(request: ReportRequest) -> dict[Rows, tuple[Aggregation, .
     return {rows: tuple(aggregations) for rows, aggregations in needed.items()}
 
 
-def _choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]) -> Query:
+def choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]) -> Query:
     """The query for the rows of a measure; a field with a spelling is added to the group-by."""
     group_by = query.group_by
     if rows.spelling is not None and rows.spelling.field not in group_by:
@@ -278,7 +292,8 @@ def _choose_rows(query: Query, rows: Rows, aggregations: tuple[Aggregation, ...]
     )
 
 
-def _in_window(request: ReportRequest, *, is_before: bool) -> Query:
+def in_window(request: ReportRequest, *, is_before: bool) -> Query:
+    """The query of the window, or of the earlier one."""
     if not is_before or request.earlier is None:
         return request.query
     window = request.earlier
@@ -359,6 +374,8 @@ def list_later_calls(request: ReportRequest, left: int) -> list[str]:
         later.append(f"if a filter's value matches nothing: {count} without it, for similar values")
     if left and any(name.startswith(METADATA_PREFIX) for name in request.query.group_by):
         later.append("if no row has a metadata key: 1, for similar keys")
+    if left and needs_recorded(request):
+        later.append("if a rate is 0: 1 for each window, whether it was recorded at all")
     if left > 1 and request.earlier is not None and asks_spend(request.values):
         later.append("if calls have no price: 2 of those that have one, for what moved the cost")
     return later
