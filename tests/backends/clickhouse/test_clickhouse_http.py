@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 import pytest
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import OperationalError
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -389,3 +392,25 @@ async def test_a_closed_backend_opens_anew(connect: Open, make_query: Make) -> N
     await backend.aclose()
 
     assert await backend.query(make_query(), LOCAL) == first
+
+
+async def test_a_connection_that_hangs_holds_up_nobody_as_the_backend_closes(
+    catalog: Catalog, failure: Callable[..., Any]
+) -> None:
+    begun, enough = threading.Event(), threading.Event()
+    is_in_time: list[bool] = []
+
+    def hang() -> Client:
+        begun.set()
+        is_in_time.append(enough.wait(20))
+        raise OperationalError
+
+    backend = ClickHouseBackend("clickhouse://u@127.0.0.1:1/d", catalog, connect=hang)
+    async with anyio.create_task_group() as group:
+        group.start_soon(failure, backend)
+        await anyio.to_thread.run_sync(begun.wait)
+        group.start_soon(backend.aclose)
+        await anyio.wait_all_tasks_blocked()
+        enough.set()
+
+    assert is_in_time == [True]

@@ -206,7 +206,11 @@ class ClickHouseBackend(SqlEngine):
         return outcome
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections; one that is being made is waited for, beside the loop."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._close)
+
+    def _close(self) -> None:
         with self._opening:
             client, self._client = self._client, None
         if client is not None:
