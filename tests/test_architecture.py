@@ -6,7 +6,6 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -50,12 +49,14 @@ DOORS: Final = {
 }
 
 
+Graph = dict[str, frozenset[str]]
+
+
 def module_of(path: Path) -> str:
     name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
     return name.removesuffix(".__init__")
 
 
-@cache
 def imports_of(path: Path) -> frozenset[str]:
     """The modules that a file imports; of the package's own, without its name."""
     found = set()
@@ -68,29 +69,32 @@ def imports_of(path: Path) -> frozenset[str]:
     return frozenset(name.removeprefix(f"{PACKAGE}.") for name in found)
 
 
-GRAPH: Final = {module_of(path): imports_of(path) for path in FILES}
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    """Each module with what it imports; read by who runs these tests, not by all who collect."""
+    return {module_of(path): imports_of(path) for path in FILES}
 
 
 def room_of(module: str) -> str:
     return module.partition(".")[0]
 
 
-def test_imports_point_one_way() -> None:
+def test_imports_point_one_way(graph: Graph) -> None:
     level = {room: number for number, line in enumerate(ROOMS) for room in line}
     found = [
         f"{module} imports {other}"
-        for module, others in GRAPH.items()
-        for other in others & GRAPH.keys()
+        for module, others in graph.items()
+        for other in others & graph.keys()
         if room_of(module) in level and room_of(other) in level
         if room_of(module) != room_of(other) and level[room_of(module)] >= level[room_of(other)]
     ]
 
     assert found == []
-    assert {room_of(module) for module in GRAPH} - level.keys() == {"__init__", "__main__"}
+    assert {room_of(module) for module in graph} - level.keys() == {"__init__", "__main__"}
 
 
-def test_no_files_form_a_circle() -> None:
-    left = {module: others & GRAPH.keys() - {module} for module, others in GRAPH.items()}
+def test_no_files_form_a_circle(graph: Graph) -> None:
+    left = {module: others & graph.keys() - {module} for module, others in graph.items()}
     size = 0
     while len(left) != size:  # what imports no other, and what no other imports, is in no circle
         size = len(left)
@@ -101,10 +105,10 @@ def test_no_files_form_a_circle() -> None:
 
 
 @pytest.mark.parametrize("engine", DOORS)
-def test_each_engine_is_imported_at_its_doors_alone(engine: str) -> None:
+def test_each_engine_is_imported_at_its_doors_alone(graph: Graph, engine: str) -> None:
     users = {
         module
-        for module, others in GRAPH.items()
+        for module, others in graph.items()
         if any(name == engine or name.startswith(f"{engine}.") for name in others)
     }
 
@@ -112,12 +116,12 @@ def test_each_engine_is_imported_at_its_doors_alone(engine: str) -> None:
     assert [user for user in users if not user.startswith(DOORS[engine])] == []
 
 
-def test_no_room_imports_a_private_name_of_another_module() -> None:
+def test_no_room_imports_a_private_name_of_another_module(graph: Graph) -> None:
     found = [
         f"{module} imports {name}"
-        for module, others in GRAPH.items()
+        for module, others in graph.items()
         for name in others
-        if name.rpartition(".")[0] in GRAPH and name.rpartition(".")[2].startswith("_")
+        if name.rpartition(".")[0] in graph and name.rpartition(".")[2].startswith("_")
         if not name.endswith("__version__")
     ]
 

@@ -30,8 +30,9 @@ TIMEOUT_S: Final = 1.0
 PATIENCE_S: Final = 60
 ROUNDS: Final = 30 if settings().max_examples >= 500 else 8
 MOST_GROWTH_BYTES: Final = 200_000
-LARGE: Final = b'{"total":7},' * 4_200_000
-"""Rows of 50 MB."""
+ROWS: Final = b'{"total":7},' * 8400
+"""Of 100 kB."""
+TIMES: Final = 500
 
 
 async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,10 +43,11 @@ async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)  # never the whole length within the time limit
 
 
-async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(http(b"", Content_Length=str(len(LARGE) + 100)) + b'{"data":{"dataPoints":[')
-    for start in range(0, len(LARGE), 100_000):
-        writer.write(LARGE[start : start + 100_000])
+async def pour(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    length = str(len(ROWS) * TIMES + 100)
+    writer.write(http(b"", Content_Length=length) + b'{"data":{"dataPoints":[')
+    for _ in range(TIMES):
+        writer.write(ROWS)
         await writer.drain()
 
 

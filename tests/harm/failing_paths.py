@@ -54,6 +54,9 @@ BODY: Final = {
     "type": "distribution",
 }
 
+COMMON: Final = {"timeout": "0.5", "retries": "1"}
+CALLERS: Final = (LOCAL, Caller("ada", token=CALLER))
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[None]]
 
 
@@ -120,9 +123,9 @@ async def listen(handler: Handler, *, is_echoing: bool = True) -> asyncio.Server
     return await asyncio.start_server(connected, "127.0.0.1", 0)
 
 
-async def ask_in_memory(settings: Settings) -> None:
+async def ask_in_memory(settings: Settings, *modes: str) -> None:
     """A question as a client asks it, in both eras."""
-    for mode in ("auto", "legacy"):
+    for mode in modes or ("auto", "legacy"):
         async with Client(build_server(settings), mode=mode) as client:
             (block,) = (await client.call_tool("query_distribution", QUESTION)).content
             assert isinstance(block, TextContent)
@@ -203,34 +206,45 @@ def read_wrong_settings() -> None:
             show("wrong tokens", *traceback.format_exception(error))
 
 
+async def fail_with(name: str, secrets: dict[str, str]) -> None:
+    """All questions to a gateway and to a ClickHouse that have the fault."""
+    handler = FAULTS[name]
+    server = await listen(handler)
+    quiet = await listen(handler, is_echoing=False)  # locals hold what a gateway says
+    port, other = (s.sockets[0].getsockname()[1] for s in (server, quiet))
+    show("fault", name)
+    schemes = ("http", "https") if name == "400" else ("http",)
+    forms = [f"{scheme}://127.0.0.1:%d" for scheme in schemes]
+    for form in (*forms, "clickhouse://u@127.0.0.1:%d/d"):
+        loud = read_settings({**COMMON, "backend": form % port}, secrets)
+        bare = read_settings({**COMMON, "backend": form % other}, secrets)
+        whose = CALLERS if form.startswith("http") else CALLERS[:1]
+        if name == "hang":  # each waits for eleven seconds as it closes a ClickHouse
+            memory = (ask_in_memory(loud, mode) for mode in ("auto", "legacy"))
+            await asyncio.gather(*memory, ask_backend(bare, *whose))
+        else:
+            await ask_in_memory(loud)
+            await ask_backend(bare, *whose)
+    if name in ("401", "500"):
+        served = {**COMMON, "backend": forms[0] % port, "transport": "http", "port": "0"}
+        await ask_over_http(read_settings(served, secrets))
+    server.close()
+    quiet.close()
+
+
 async def fail_everywhere() -> None:
-    common = {"timeout": "0.5", "retries": "1"}
     secrets = {"TFY_API_KEY": TOKEN, "GATEWAY_METRICS_CLICKHOUSE_PASSWORD": PASSWORD}
-    callers = (LOCAL, Caller("ada", token=CALLER))
     places = ["https://127.0.0.1:1", "http://127.0.0.1:1", "https://no.such.host.invalid"]
-    for name, handler in FAULTS.items():
-        server = await listen(handler)
-        quiet = await listen(handler, is_echoing=False)  # locals hold what a gateway says
-        port, other = (s.sockets[0].getsockname()[1] for s in (server, quiet))
-        show("fault", name)
-        schemes = ("http", "https") if name == "400" else ("http",)
-        forms = [f"{scheme}://127.0.0.1:%d" for scheme in schemes]
-        for form in (*forms, "clickhouse://u@127.0.0.1:%d/d"):
-            await ask_in_memory(read_settings({**common, "backend": form % port}, secrets))
-            whose = callers if form.startswith("http") else callers[:1]
-            await ask_backend(read_settings({**common, "backend": form % other}, secrets), *whose)
-        if name in ("401", "500"):
-            served = {**common, "backend": forms[0] % port, "transport": "http", "port": "0"}
-            await ask_over_http(read_settings(served, secrets))
-        server.close()
-        quiet.close()
+    hanging = asyncio.create_task(fail_with("hang", secrets))  # it waits, beside the others
+    for name in (name for name in FAULTS if name != "hang"):
+        await fail_with(name, secrets)
     for place in places:
-        settings = read_settings({**common, "backend": place}, secrets)
+        settings = read_settings({**COMMON, "backend": place}, secrets)
         await ask_in_memory(settings)
-        await ask_backend(settings, *callers)
+        await ask_backend(settings, *CALLERS)
     for place in (f"https://{TOKEN}@example.com", f"clickhouse://u:{PASSWORD}@h:1/d"):
-        await ask_in_memory(read_settings({**common, "backend": place}, secrets))
-    bad = read_settings({**common, "backend": places[0]}, {"TFY_API_KEY": f"{TOKEN} and\nmore"})
+        await ask_in_memory(read_settings({**COMMON, "backend": place}, secrets))
+    bad = read_settings({**COMMON, "backend": places[0]}, {"TFY_API_KEY": f"{TOKEN} and\nmore"})
     await ask_in_memory(bad)
     await ask_backend(bad, LOCAL, Caller("ada", token=f"{CALLER}\x7f"))
     show(
@@ -238,6 +252,7 @@ async def fail_everywhere() -> None:
         repr(build_policy(read_settings({"backend": places[0], "transport": "http"}, secrets))),
     )
     read_wrong_settings()
+    await hanging
 
 
 if __name__ == "__main__":

@@ -74,13 +74,13 @@ def mail(tmp_path_factory: pytest.TempPathFactory, plant: Callable[..., None]) -
     return directory
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def call(mail: Path, key: Path, serve: Callable[..., Any]) -> AsyncIterator[Call]:
     async with serve(mail, hide_emails=True, hide_emails_key=key, budget=12_000) as call:
         yield call
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def open_call(mail: Path, serve: Callable[..., Any]) -> AsyncIterator[Call]:
     """The same without hiding: what is there to be hidden."""
     async with serve(mail, budget=12_000) as call:

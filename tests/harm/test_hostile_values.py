@@ -43,7 +43,7 @@ PLAIN: Final = re.compile(
 Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
 
 
-@pytest.fixture(params=["auto", pytest.param("legacy", marks=pytest.mark.thorough)])
+@pytest.fixture(scope="module", params=["auto", pytest.param("legacy", marks=pytest.mark.thorough)])
 async def call(
     request: pytest.FixtureRequest, hostile: Path, serve: Callable[..., Any]
 ) -> AsyncIterator[Call]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,6 +169,26 @@ def is_expected(event: str, where: object, data: Path) -> bool:
     )
 
 
+@pytest.fixture(scope="module")
+def linked(
+    tmp_path_factory: pytest.TempPathFactory, outside: Path, plant: Callable[..., None]
+) -> Path:
+    """A data directory with links that lead out of it."""
+    data = tmp_path_factory.mktemp("linked") / "data"
+    data.mkdir()
+    plant(data, ["gpt-4o"])
+    (data / "link.parquet").symlink_to(outside / "secret.parquet")
+    (data / "linked").symlink_to(outside)
+    return data
+
+
+@pytest.fixture(scope="module")
+async def engine(linked: Path) -> AsyncIterator[DuckDBBackend]:
+    """One for all statements: none of them may leave it another."""
+    async with aclosing(DuckDBBackend(linked, load_catalog())) as engine:
+        yield engine
+
+
 def list_all(*directories: Path) -> list[Path]:
     return sorted(path for directory in directories for path in directory.rglob("*"))
 
@@ -217,20 +238,13 @@ def list_all(*directories: Path) -> list[Path]:
     ],
 )
 async def test_the_engine_reaches_nothing_outside(
-    tmp_path: Path, outside: Path, plant: Callable[..., None], statement: str
+    engine: DuckDBBackend, linked: Path, outside: Path, statement: str
 ) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    plant(data, ["gpt-4o"])
-    (data / "link.parquet").symlink_to(outside / "secret.parquet")
-    (data / "linked").symlink_to(outside)
-    before = list_all(tmp_path, outside)
-    backend = DuckDBBackend(data, load_catalog())
-    cursor = backend._connection.cursor()  # noqa: SLF001 - no public road leads here: that is the point
+    before = list_all(linked.parent, outside)
+    cursor = engine._connection.cursor()  # noqa: SLF001 - no public road leads here: that is the point
 
     with pytest.raises(duckdb.Error):
-        cursor.execute(statement.format(data=data, outside=outside)).fetchall()
+        cursor.execute(statement.format(data=linked, outside=outside)).fetchall()
 
     cursor.close()
-    await backend.aclose()
-    assert list_all(tmp_path, outside) == before
+    assert list_all(linked.parent, outside) == before

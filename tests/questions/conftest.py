@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -58,10 +58,10 @@ def seed() -> int:
     return SEED
 
 
-@pytest.fixture
-async def ask(seed: int, catalog: Catalog, demo_cache: Path) -> AsyncIterator[Ask]:
+@asynccontextmanager
+async def open_demo(seed: int, catalog: Catalog, cache: Path) -> AsyncIterator[Ask]:
     """Call a tool of a server over the demo: its text, and whether it is an error."""
-    backend = DemoBackend(seed, catalog, cache=demo_cache, clock=lambda: NOW)
+    backend = DemoBackend(seed, catalog, cache=cache, clock=lambda: NOW)
     server = build_server(Settings(), backend=backend, clock=lambda: NOW)
 
     async def call(tool: str, arguments: dict[str, Any]) -> tuple[str, bool]:
@@ -70,5 +70,19 @@ async def ask(seed: int, catalog: Catalog, demo_cache: Path) -> AsyncIterator[As
 
     async with aclosing(backend), Client(server) as client:
         yield call
+
+
+@pytest.fixture(scope="session")
+async def ask(catalog: Catalog, demo_cache: Path) -> AsyncIterator[Ask]:
+    """Ask of the data that all tests share."""
+    async with open_demo(SEED, catalog, demo_cache) as ask:
+        yield ask
+
+
+@pytest.fixture
+async def ask_of_seed(seed: int, catalog: Catalog, demo_cache: Path) -> AsyncIterator[Ask]:
+    """Ask of the data of the seed."""
+    async with open_demo(seed, catalog, demo_cache) as ask:
+        yield ask
     if seed != SEED:  # 45 MB each
         shutil.rmtree(make_demo_data(demo_cache, seed=seed, end_day=NOW.date()))

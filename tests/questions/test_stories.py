@@ -41,8 +41,8 @@ SUBJECT_FILTERS: Final = {"user": "userEmail", "virtualaccount": "virtualAccount
 @pytest.mark.parametrize(
     "seed", [pytest.param(s, marks=() if s in ALWAYS else pytest.mark.thorough) for s in SEEDS]
 )
-async def test_two_calls_each_find_who_and_what_and_since_when(seed: int, ask: Ask) -> None:
-    found = await find_spend(ask) | await find_tail(ask)
+async def test_two_calls_each_find_who_and_what_and_since_when(seed: int, ask_of_seed: Ask) -> None:
+    found = await find_spend(ask_of_seed) | await find_tail(ask_of_seed)
     told = asdict(tell_stories(seed, NOW.date()))
     assert found == {name: str(value) for name, value in told.items()}
 

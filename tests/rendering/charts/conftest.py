@@ -154,8 +154,8 @@ def hostile(make: Make) -> Path:
     )
 
 
-@pytest.fixture(autouse=True)
-def painting(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def drawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are drawn in this process: starting one for each takes twenty times as long."""
 
     def draw(self: ChartRenderer, specification: dict[str, Any]) -> bytes:
@@ -165,6 +165,11 @@ def painting(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(ChartRenderer, "_draw", draw)
+
+
+@pytest.fixture(autouse=True)
+def painting(drawn_here: None) -> None:
+    """How the pictures of all tests are drawn that say nothing else."""
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from gateway_metrics_mcp.settings import Settings
 
 Ask = Callable[..., Awaitable[CallToolResult]]
 
+NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
 COST: Final = {"aggregations": ["sum costInUSD"], "groupBy": ["modelName"]}
 BARS: Final = {**COST, "startTs": "2026-07-13.."}
@@ -87,13 +89,19 @@ def size_of(result: CallToolResult) -> tuple[int, int]:
     return width, height
 
 
-@pytest.mark.parametrize("mode", ["legacy", "auto"])
-@pytest.mark.parametrize("asked", [BARS, LINES], ids=["bars", "lines"])
-async def test_a_picture_follows_the_text(
-    ask: Ask, few: Path, asked: dict[str, Any], mode: str
-) -> None:
-    result = await ask(few, asked, mode=mode)
-    table = await ask(few, {**asked, "format": "table"}, mode=mode)
+async def test_a_picture_follows_the_text(few: Path) -> None:
+    server = build_server(Settings(backend=str(few)), clock=lambda: NOW)
+    async with server.hold():  # one process draws all four
+        for mode in ("legacy", "auto"):
+            async with Client(server, mode=mode) as client:
+                await check_picture(client, "query_distribution", BARS)
+                await check_picture(client, "query_timeseries", LINES)
+
+
+async def check_picture(client: Client, tool: str, asked: dict[str, Any]) -> None:
+    """Whether the answer is the table's text, then one picture of a size to look at."""
+    result = await client.call_tool(tool, {**asked, "format": "chart"})
+    table = await client.call_tool(tool, {**asked, "format": "table"})
     width, height = size_of(result)
 
     assert not result.is_error
@@ -104,6 +112,7 @@ async def test_a_picture_follows_the_text(
     assert result.structured_content is None
 
 
+@pytest.mark.usefixtures("drawn_here")
 @pytest.mark.parametrize("interval", [{}, {"interval": "1 day"}], ids=["bars", "lines"])
 async def test_the_text_says_what_the_picture_leaves_out(
     ask: Ask, many: Path, interval: dict[str, str]
@@ -114,6 +123,7 @@ async def test_the_text_says_what_the_picture_leaves_out(
     assert text_of(await ask(many, asked)).splitlines()[1] == f"# picture: {what}"
 
 
+@pytest.mark.usefixtures("drawn_here")
 async def test_the_note_is_within_the_budget(ask: Ask, many: Path) -> None:
     asked = {**COST, "startTs": "2026-07-08..", "interval": "1 day", "limit": 14}
     small = text_of(await ask(many, asked, budget=500))
@@ -151,7 +161,8 @@ async def test_an_offset_past_the_last_row_is_no_picture(
     assert [block.type for block in result.content] == ["text"]
 
 
-async def test_drawing_leaves_the_loop_free() -> None:
+async def test_drawing_leaves_the_loop_free(engine: Callable[[str], None]) -> None:
+    engine("time.sleep(0.2)\nreturn mark.encode()")
     images: list[bytes | str] = []
     beats = 0
 
@@ -181,6 +192,14 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     return install
 
 
+@pytest.fixture(scope="module")
+async def used() -> AsyncIterator[ChartRenderer]:
+    """A renderer with the engine itself, whose process all pictures share."""
+    renderer = ChartRenderer(300.0)
+    with renderer.hold():
+        yield renderer
+
+
 def marked(mark: str) -> dict[str, Any]:
     return {**SIMPLE, "mark": mark}
 
@@ -204,19 +223,21 @@ async def test_one_process_draws_all_pictures(engine: Callable[[str], None]) -> 
     assert len({await renderer.draw(SIMPLE) for _ in range(5)}) == 1
 
 
-@pytest.mark.parametrize(
-    "harm",
-    ["os._exit(3)", "os.kill(os.getpid(), signal.SIGSEGV)", "raise ValueError('no')"],
-)
 async def test_after_a_failure_the_next_picture_is_drawn(
-    engine: Callable[[str], None], harm: str
+    engine: Callable[[str], None],
 ) -> None:
-    engine(f"if mark == 'harm': {harm}\nreturn mark.encode()")
+    engine(
+        "if mark == 'exit': os._exit(3)\n"
+        "if mark == 'kill': os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "if mark == 'raise': raise ValueError('no')\n"
+        "return mark.encode()"
+    )
     renderer = ChartRenderer()
-    drawn = [await renderer.draw(marked(mark)) for mark in ("one", "harm", "harm", "two")]
+    marks = ("one", "exit", "two", "kill", "kill", "three", "raise", "raise", "four")
+    drawn = [await renderer.draw(marked(mark)) for mark in marks]
 
-    failed = "it could not be drawn; see this server's log"
-    assert drawn == [b"one", failed, failed, b"two"]
+    no = "it could not be drawn; see this server's log"
+    assert drawn == [b"one", no, b"two", no, no, b"three", no, no, b"four"]
 
 
 async def test_a_large_server_keeps_its_process_too(engine: Callable[[str], None]) -> None:
@@ -376,45 +397,27 @@ async def test_a_picture_that_takes_too_long_is_given_up() -> None:
 
 
 async def test_what_the_engine_refuses_is_said_in_our_words(
-    caplog: pytest.LogCaptureFixture,
+    used: ChartRenderer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reason = await ChartRenderer().draw({**SIMPLE, "mark": "secret-mark"})
+    reason = await used.draw({**SIMPLE, "mark": "secret-mark"})
 
     assert reason == "it could not be drawn; see this server's log"
     assert "a picture could not be drawn" in caplog.text
 
 
-def test_without_the_extra_the_text_answers_and_names_it(few: Path) -> None:
-    code = f"""
-import sys
-sys.modules["vl_convert"] = None  # as if it were not installed
-import anyio
-from mcp.client import Client
-from gateway_metrics_mcp.server.app import build_server
-from gateway_metrics_mcp.settings import Settings
+async def test_without_the_extra_the_text_answers_and_names_it(
+    ask: Ask, few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # as if it were not installed
+    result = await ask(few, BARS)
 
-async def main():
-    async with Client(build_server(Settings(backend={str(few)!r}))) as client:
-        result = await client.call_tool("query_distribution", {BARS | {"format": "chart"}!r})
     assert not result.is_error
     assert [block.type for block in result.content] == ["text"]
-    print(result.content[0].text)
-
-anyio.run(main)
-"""
-    done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCES)},
-    )
-
-    assert done.stdout.splitlines()[1] == (
+    assert text_of(result).splitlines()[1] == (
         "# no picture: this server has no chart renderer. Install it with the extra:"
         ' pip install "gateway-metrics-mcp[charts]"'
     )
-    assert "gpt-4o|" in done.stdout
+    assert "gpt-4o|" in text_of(result)
 
 
 def test_the_engine_is_never_imported_into_the_server(few: Path) -> None:
@@ -443,6 +446,7 @@ anyio.run(main)
     assert done.stdout.splitlines() == ["1 False", "2 False"]
 
 
+@pytest.mark.usefixtures("drawn_here")
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_without_the_setting_nothing_is_said_of_a_view(
     ask: Ask, few: Path, mode: str
@@ -510,21 +514,25 @@ async def test_the_page_names_no_address(few: Path) -> None:
     ids=["whole", "as few pixels less as it must", "half"],
 )
 async def test_a_large_picture_loses_as_few_pixels_as_it_must(
-    dots: int, least: int, most: int
+    used: ChartRenderer, dots: int, least: int, most: int
 ) -> None:
-    image = await ChartRenderer().draw(confetti(dots))
+    image = await used.draw(confetti(dots))
 
     assert isinstance(image, bytes)
     assert len(image) <= 700_000
     assert least <= struct.unpack(">I", image[16:20])[0] <= most
 
 
-async def test_a_picture_that_is_too_large_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_picture_that_is_too_large_is_none(
+    used: ChartRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vega, "MOST_BYTES", 50)
 
-    assert await ChartRenderer().draw(SIMPLE) == "it would be too large"
+    assert await used.draw(SIMPLE) == "it would be too large"
 
 
 @pytest.mark.thorough
-async def test_a_picture_that_is_too_large_at_half_its_pixels_is_none() -> None:
-    assert await ChartRenderer().draw(confetti(12_000)) == "it would be too large"
+async def test_a_picture_that_is_too_large_at_half_its_pixels_is_none(
+    used: ChartRenderer,
+) -> None:
+    assert await used.draw(confetti(12_000)) == "it would be too large"

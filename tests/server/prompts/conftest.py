@@ -30,14 +30,22 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def connect(demo_cache: Path) -> Connect:
+async def demo(demo_cache: Path) -> AsyncIterator[DemoBackend]:
+    """One engine for all servers: none of them changes what it reads."""
+    async with aclosing(
+        DemoBackend(7, load_catalog(), cache=demo_cache, clock=lambda: NOW)
+    ) as backend:
+        yield backend
+
+
+@pytest.fixture(scope="session")
+def connect(demo: DemoBackend) -> Connect:
     """`connect(mode, **settings)`: a client of a server over the demo's data."""
 
     @asynccontextmanager
     async def connect(mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
-        backend = DemoBackend(7, load_catalog(), cache=demo_cache, clock=lambda: NOW)
-        server = build_server(Settings(**settings), backend=backend, clock=lambda: NOW)
-        async with aclosing(backend), Client(server, mode=mode, cache=None) as client:
+        server = build_server(Settings(**settings), backend=demo, clock=lambda: NOW)
+        async with Client(server, mode=mode, cache=None) as client:
             yield client
 
     return connect

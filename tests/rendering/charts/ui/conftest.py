@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import pytest
 from mcp_types import CallToolResult
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-from selenium.webdriver.support.wait import WebDriverWait
 
 from gateway_metrics_mcp.server.view_page import read_page
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome  # imported by who drives one, not by all who collect
 
 HERE: Final = Path(__file__).parent
 POLICY: Final = (
@@ -104,12 +105,16 @@ class Host:
 
     def wait(self, is_so: Callable[[], Any]) -> Any:
         """What comes true within ten seconds."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
         return WebDriverWait(self.driver, 10, poll_frequency=0.05).until(lambda _: is_so())
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Chromium with a profile of its own."""
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
         pytest.fail(

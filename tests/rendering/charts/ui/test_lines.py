@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 from mcp_types import CallToolResult
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome  # imported by who drives one, not by all who collect
 
 
 class Host(Protocol):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 from mcp_types import CallToolResult
-from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome  # imported by who drives one, not by all who collect
 
 
 class Host(Protocol):
