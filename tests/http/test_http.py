@@ -141,6 +141,44 @@ async def test_a_host_is_the_same_in_capitals(listen: Listen, transport: str) ->
     assert statuses == [200, 200, 200, 421]
 
 
+async def test_a_host_is_the_same_with_a_dot_at_its_end_and_without_its_usual_port(
+    listen: Listen,
+) -> None:
+    allowed = ("metrics.example.com:443", "mcp.example.com.")
+    hosts = {
+        "metrics.example.com": 200,
+        "Metrics.Example.com.": 200,
+        "metrics.example.com:443": 200,
+        "metrics.example.com:8443": 421,
+        "mcp.example.com:8443": 200,
+        "localhost.": 200,
+        "localhost:80:80": 421,
+        "localhost:x": 421,
+        "evil@localhost": 421,
+        "localhost:evil.example.com": 421,
+        "": 421,
+    }
+    origins = {
+        "https://metrics.example.com": 200,
+        "HTTPS://Metrics.example.com": 200,
+        "http://metrics.example.com": 403,
+        "https://metrics.example.com:8443": 403,
+        "http://localhost:evil": 403,
+        "http://localhost:80/": 403,
+        "app://localhost": 403,
+        "https://app.example.com": 200,
+        "https://app.example.com:443": 200,
+        "http://app.example.com": 403,
+    }
+    given = {"allowed_host": allowed, "allowed_origin": ("https://app.example.com",)}
+    async with _open(listen, **given) as client:
+        of_hosts = {host: await _status(client, host=host) for host in hosts}
+        of_origins = {origin: await _status(client, origin=origin) for origin in origins}
+
+    assert of_hosts == hosts
+    assert of_origins == origins
+
+
 @pytest.mark.parametrize("build", BUILDERS.values())
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.0.10", "metrics.example.com"])  # noqa: S104 - refused
 def test_listening_elsewhere_than_on_loopback_needs_an_allowed_host(

@@ -85,3 +85,9 @@ def find_caller(scope: Scope) -> Caller:
     if not isinstance(found, Caller):
         raise InternalError("an internal error of this server: no caller was identified")
     return found
+
+
+def find_owner(scope: Scope) -> str | None:
+    """Whose share of the places an HTTP request takes; None if it was not authenticated."""
+    found = scope.get(_KEY)
+    return found.owner if isinstance(found, Caller) else None

@@ -19,6 +19,7 @@ import anyio
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import API_PATH
 from gateway_metrics_mcp.runtime.logs import announce
+from gateway_metrics_mcp.runtime.network import allow_connections
 from gateway_metrics_mcp.settings import CLICKHOUSE_PASSWORD_FILE, PREFIX, Settings, flag_names
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _serve_mcp(server: Any, settings: Settings) -> int:
     from gateway_metrics_mcp.auth.factory import build_policy  # likewise
     from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app  # likewise
 
+    settings = _fit_to_files(settings)
     is_sse = settings.transport == "sse"
     policy = build_policy(settings)
     app = (build_sse_app if is_sse else build_http_app)(server, settings, policy)
@@ -89,9 +91,24 @@ def serve_api(settings: Settings) -> int:
     from gateway_metrics_mcp.auth.factory import build_policy  # likewise
     from gateway_metrics_mcp.http.api import MetricsApi, build_api_app  # only for this command
 
+    settings = _fit_to_files(settings)
     policy = build_policy(settings)
     api = MetricsApi(settings)
     return _run_app(build_api_app(api, settings, policy), api, settings, policy, API_PATH)
+
+
+def _fit_to_files(settings: Settings) -> Settings:
+    """The settings with as many places as connections can be open: half are for streams."""
+    wanted = settings.connections
+    # A tenth is room for connections that hold no place: refused ones, probes, half-open ones.
+    possible = allow_connections(-(-wanted * 22 // 10)) * 10 // 22
+    if possible >= wanted:
+        return settings
+    announce(
+        f"too few files may be open for --connections {wanted}: {possible} requests and as many"
+        f" streams are served at once. Raise `ulimit -n` to {wanted * 3}"
+    )
+    return settings.model_copy(update={"connections": possible})
 
 
 def _run_app(app: Any, service: Any, settings: Settings, policy: Any, path: str) -> int:

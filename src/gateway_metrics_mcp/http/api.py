@@ -44,7 +44,7 @@ from gateway_metrics_mcp.errors import (
     SettingsError,
 )
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.http.middleware import RETRY_AFTER_S, add_middleware, read_security
+from gateway_metrics_mcp.http.middleware import add_middleware, advise_client, read_hosts
 from gateway_metrics_mcp.http.openapi import describe_api
 from gateway_metrics_mcp.query import (
     API_PATH,
@@ -141,17 +141,14 @@ class MetricsApi:
             return await self._engine.query(query, caller)
 
     async def _read_and_run(self, request: Request) -> tuple[Result, Query]:
-        query = None
+        body = await _read_body(request)
         try:
             with anyio.fail_after(self._timeout_s):
-                body = await _read_body(request)
                 # In a thread: explaining a body with many mistakes would block other requests.
                 query = await anyio.to_thread.run_sync(_read_query, body, self.catalog)
                 describe_call(datasource=query.datasource)
                 result = await self._run(request, query, find_caller(request.scope))
         except TimeoutError:
-            if query is None:
-                raise HTTPException(408, "the body did not arrive in time") from None
             advice = "Ask for a shorter window or fewer groups"
             text = f"no answer within {self._timeout_s:g} s. {advice}"
             raise BackendTimeoutError(text) from None
@@ -216,14 +213,13 @@ def build_api_app(
         exception_handlers={HTTPException: _refuse_http, Exception: _refuse_fault},
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # a redirect would go to whatever Host the caller sent
     add_middleware(
         app,
         api,
         settings,
         policy,
         # Tokens protect against foreign pages already, and callers use any name for this host.
-        security=read_security(settings) if policy.is_open else None,
+        known=read_hosts(settings) if policy.is_open else None,
         refuse=refuse,
         host_advice="set --allowed-host or --tokens",
         open_paths=(_DESCRIPTION,),
@@ -283,8 +279,7 @@ def refuse(error: GatewayMetricsError) -> Response:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+    headers.update(advise_client(status))
     return _write_error(status, message, error.code, headers, details)
 
 

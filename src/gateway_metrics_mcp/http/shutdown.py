@@ -1,24 +1,100 @@
-"""Graceful shutdown over HTTP: running calls get time to finish, then everything is closed."""
+"""The HTTP server: its connections, and graceful shutdown.
+
+At shutdown running calls get time to finish, then everything is closed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import socket
 from contextlib import suppress
+from math import inf
 from time import monotonic
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import uvicorn
 from sse_starlette.sse import AppStatus
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway_metrics_mcp.http.middleware import Service
 from gateway_metrics_mcp.runtime.concurrency import STOPPING
+from gateway_metrics_mcp.runtime.network import count_connections, count_own_files
+
+logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S: Final = 0.05
 _QUIET_LOOKS: Final = 3
 _FAREWELL_S: Final = 1
 """Time to send the responses of ended calls, and as much again to close the streams."""
 _START: Final = "http.response.start"
+_BACKLOG: Final = 128
+"""Connections that wait until they are accepted."""
+_TELL_EVERY_S: Final = 60
+
+
+class BoundedConnection(H11Protocol):
+    """A connection with a time limit for headers, which uvicorn's have not.
+
+    Where the process's files run out, the one that has waited longest for its headers is closed.
+    """
+
+    headers_s: ClassVar[float] = 10
+    """From the connection, or the last response, until the next request's headers are complete."""
+    _timer: asyncio.TimerHandle | None = None
+    _unread = inf
+    """Bytes that the client had not read yet at the last look."""
+    began = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way: the headers of the next are not complete."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: Any) -> None:
+        """Make room for the connection, and start its time."""
+        if len(self.connections) >= count_connections():
+            idle = [c for c in self.connections if isinstance(c, BoundedConnection) and c.is_idle]
+            oldest = min(idle, key=lambda c: c.began, default=None)
+            if oldest is None:
+                transport.abort()
+            else:
+                oldest.transport.abort()
+                self.connections.discard(oldest)
+        super().connection_made(transport)
+        self._start_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the time with the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Start the time of the next request."""
+        super().on_response_complete()
+        self._start_time()
+
+    def _start_time(self) -> None:
+        self.began, self._unread = self.loop.time(), inf
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(self.headers_s, self._close_idle)
+
+    def _close_idle(self) -> None:
+        """Close the connection unless a request is under way, or a response is still being read."""
+        unread = self.transport.get_write_buffer_size()
+        if not self.is_idle:
+            return
+        if 0 < unread < self._unread:
+            self._unread = unread
+            self._look_later()
+        else:
+            self.transport.abort()
 
 
 class GracefulServer(uvicorn.Server):
@@ -34,12 +110,16 @@ class GracefulServer(uvicorn.Server):
         self._service = service
         self._drain_s = drain_s
         self._is_over = False
+        self._told_at = -inf
         config = uvicorn.Config(
             self._say_goodbye,
             interface="asgi3",
             # Not httptools, which uvicorn takes wherever it is installed: it reads headers without
             # any limit, before a caller is known. h11 refuses them beyond 64 KB.
-            http="h11",
+            http=BoundedConnection,
+            # asyncio accepts as many at a time. Of uvicorn's 2048 each would be a traceback where
+            # no file is free.
+            backlog=count_own_files() // 2,
             log_config=None,
             timeout_graceful_shutdown=drain_s + 2 * _FAREWELL_S,
             server_header=False,
@@ -47,6 +127,23 @@ class GracefulServer(uvicorn.Server):
         super().__init__(config)
         # sse-starlette's own handling of shutdown would end all streams at the signal.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # its own
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, with few lines in the log where connections cannot be accepted."""
+        asyncio.get_running_loop().set_exception_handler(self._tell_fault)
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_BACKLOG)  # in place of the number below
+
+    def _tell_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if getattr(context.get("exception"), "errno", None) not in (errno.EMFILE, errno.ENFILE):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._told_at + _TELL_EVERY_S:
+            self._told_at = loop.time()
+            logger.error(
+                "no connection can be accepted: too many open files. Raise `ulimit -n`, or lower"
+                " --connections"
+            )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting connections, let running calls finish, and close."""

@@ -9,12 +9,12 @@ from starlette.applications import Starlette
 
 from gateway_metrics_mcp.auth.factory import build_policy
 from gateway_metrics_mcp.auth.policies import AuthPolicy
-from gateway_metrics_mcp.http.middleware import add_middleware, read_security
+from gateway_metrics_mcp.http.middleware import KnownHosts, add_middleware, read_hosts
 from gateway_metrics_mcp.query.validation import MOST_BYTES
 from gateway_metrics_mcp.server.app import MetricsServer
 from gateway_metrics_mcp.settings import Settings
 
-# HostOriginMiddleware has checked Host and Origin of every request, on every path.
+# HeadersMiddleware has checked Host and Origin of every request, on every path.
 _CHECKED: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
@@ -26,13 +26,13 @@ def build_http_app(
     Raises:
         SettingsError: if the address needs `--allowed-host`, or the policy cannot be built.
     """
-    security = read_security(settings)
+    known = read_hosts(settings)
     # Stateless: replicas work without sticky sessions, and the SDK would keep each session that
     # a client does not close for 30 minutes. No JSON responses: they drop progress silently.
     app = server.streamable_http_app(
         stateless_http=True, transport_security=_CHECKED, max_request_body_size=MOST_BYTES
     )
-    return _serve(server, app, settings, policy, security)
+    return _serve(server, app, settings, policy, known)
 
 
 def build_sse_app(
@@ -43,12 +43,12 @@ def build_sse_app(
     Raises:
         SettingsError: if the address needs `--allowed-host`, or the policy cannot be built.
     """
-    security = read_security(settings)
+    known = read_hosts(settings)
     app = server.sse_app(transport_security=_CHECKED, max_request_body_size=MOST_BYTES)
     # Each SSE connection enters the server's lifespan, so without this the backend would close
     # whenever the last client disconnects.
     app.router.lifespan_context = lambda _: server.hold()
-    return _serve(server, app, settings, policy, security)
+    return _serve(server, app, settings, policy, known, needs_streams=True)
 
 
 def _serve(
@@ -56,9 +56,11 @@ def _serve(
     app: Starlette,
     settings: Settings,
     policy: AuthPolicy | None,
-    security: TransportSecuritySettings,
+    known: KnownHosts,
+    *,
+    needs_streams: bool = False,
 ) -> Starlette:
     server.is_served = True
     policy = policy or build_policy(settings)
-    add_middleware(app, server, settings, policy, security=security)
+    add_middleware(app, server, settings, policy, known=known, needs_streams=needs_streams)
     return app

@@ -153,7 +153,7 @@ async def test_another_method_is_405(serve: Serve, method: str, read_error: Read
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api", PATH + "/", PATH[:-1], "/%00", "/%ff", "/" + "x" * 5000, "/livez/", PATH.upper()],
+    ["/", "/api", PATH + "//", PATH[:-1], "/%00", "/%ff", "/" + "x" * 500, "/livez/", PATH.upper()],
     ids=range(9),
 )
 async def test_another_path_is_404(serve: Serve, path: str, read_error: ReadError) -> None:
