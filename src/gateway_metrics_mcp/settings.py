@@ -5,8 +5,12 @@ Only values are checked here; combinations are checked where they are used.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -22,6 +26,8 @@ from pydantic import (
 
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import did_you_mean, name_zone, read_zone
+
+logger = logging.getLogger(__name__)
 
 PREFIX: Final = "GATEWAY_METRICS_"
 OUR_VARIABLES: Final = (PREFIX, "TFY_")
@@ -251,6 +257,22 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         raise SettingsError("; ".join(wrong).replace(": Value error, ", ": ")) from None
 
 
+def find_secret_files(settings: Settings, environ: Mapping[str, str]) -> list[Path]:
+    """The files with secrets that the settings name."""
+    password = environ.get(CLICKHOUSE_PASSWORD_FILE)
+    return [Path(p) for p in (settings.token_file, password, settings.hide_emails_key) if p]
+
+
+def warn_of_readers(secrets: Sequence[Path]) -> None:
+    """Warn of each of these files that every user of this machine can read."""
+    if sys.platform == "win32":  # which has no modes
+        return
+    for path in secrets:
+        with suppress(OSError):
+            if path.stat().st_mode & stat.S_IROTH:
+                logger.warning("%s can be read by every user of this machine: chmod 600 it", path)
+
+
 def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     names = {f"{PREFIX}{name.upper()}": name for name in flag_names()}
     known = (*names, f"{PREFIX}CONFIG", CLICKHOUSE_PASSWORD, CLICKHOUSE_PASSWORD_FILE)
@@ -265,7 +287,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     import tomllib  # only for a start with a file
 
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"the file {path} cannot be read: {error}") from None
     for name in values:
@@ -284,7 +306,7 @@ def _read_secret(file: object, what: str, variable: str, environ: Mapping[str, s
     if file is None:
         return environ.get(variable, "").strip() or None
     try:
-        secret = Path(str(file)).read_text("utf-8").strip()
+        secret = Path(str(file)).read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise SettingsError(f"the {what} file {file} cannot be read: {reason}") from None

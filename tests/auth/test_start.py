@@ -162,6 +162,11 @@ async def test_a_shared_token_says_what_that_means(run: Run, tmp_path: Path) -> 
         "gateway-metrics-mcp: --shared-token: everyone in --auth-token-file asks with this"
         " server's gateway token and sees all that it may see\n"
     )
+    file.chmod(0o644)
+    async with run(*flags, TFY_API_KEY="tok-own") as running:
+        await running.ping()
+
+    assert running.said.count(f"{file} can be read by every user of this machine") == 1
 
 
 async def test_the_tokens_file_is_read_again_on_a_hangup(

@@ -63,6 +63,8 @@ def assert_seen(text: str) -> None:
     hidden = {c for c in text if c != "\n" and unicodedata.category(c)[0] == "C"}
     assert hidden == set()
     assert set(re.findall(r"\s", text)) <= {" ", "\n"}
+    # Nothing that a host which renders a copy would load; `<key>` is ours.
+    assert re.search(r"!\[|\]\(|<(?!key>)[a-zA-Z/!?]", text) is None
     assert re.search("[\u2028\u2029\u3164\u2800\u115f\ufe0f\u034f\U000e0100]", text) is None
     rule = re.compile(r"---(\|---)*")
     lines = [line for line in text.split("\n") if not rule.fullmatch(line)]

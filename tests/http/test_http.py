@@ -170,8 +170,8 @@ async def test_a_host_is_the_same_with_a_dot_at_its_end_and_without_its_usual_po
         "https://app.example.com:443": 200,
         "http://app.example.com": 403,
     }
-    given = {"allowed_host": allowed, "allowed_origin": ("https://app.example.com",)}
-    async with _open(listen, **given) as client:
+    pages = ("https://app.example.com",)
+    async with _open(listen, allowed_host=allowed, allowed_origin=pages) as client:
         of_hosts = {host: await _status(client, host=host) for host in hosts}
         of_origins = {origin: await _status(client, origin=origin) for origin in origins}
 

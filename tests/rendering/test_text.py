@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cells import unquote_text
 
+from gateway_metrics_mcp.query import quote
 from gateway_metrics_mcp.rendering.answer import write_answer
 from gateway_metrics_mcp.rendering.cells import format_key, keep_on_line, quote_text
+from gateway_metrics_mcp.rendering.exports import write_line
 from gateway_metrics_mcp.rendering.report_document import describe_report
 from gateway_metrics_mcp.reports.report import Report
 
@@ -56,6 +58,17 @@ def test_a_note_stays_on_its_line(text: str) -> None:
     assert [c for c in line if unicodedata.category(c)[0] == "C"] == []
 
 
+MARKUP: Final = re.compile(r"!\[|\]\(|<[a-zA-Z/!?]")
+
+
+@given(st.text(st.sampled_from('![](<a/\\|"…\n'), max_size=80))
+def test_no_text_is_an_image_a_link_or_a_tag(text: str) -> None:
+    shown = [quote_text(text), keep_on_line(text), quote(text), write_line([text])]
+
+    assert [line for line in shown if MARKUP.search(line)] == []
+    assert unquote_text(shown[0]) == text
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -92,6 +105,14 @@ def test_what_reads_as_a_name_is_bare(text: str) -> None:
         ("\U000e0041", r'"\udb40\udc41"'),
         ("\U0001f642", '"\U0001f642"'),
         ("_x", '"_x"'),
+        ("![x](http://a.example/b.png)", r'"\u0021[x]\u0028http://a.example/b.png)"'),
+        ("![x][y]", r'"\u0021[x][y]"'),
+        (r"\![x](y)", r'"\\\u0021[x]\u0028y)"'),
+        ("[x](http://a.example)", r'"[x]\u0028http://a.example)"'),
+        ('<img src="x">', r'"\u003cimg src=\"x\">"'),
+        ("<http://a.example>", r'"\u003chttp://a.example>"'),
+        ("</a> <!-- -->", r'"\u003c/a> \u003c!-- -->"'),
+        ("a < b! (c) [d]", '"a < b! (c) [d]"'),
     ],
 )
 def test_everything_else_is_quoted(text: str, cell: str) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from gateway_metrics_mcp.auth.oauth import read_subjects
+from gateway_metrics_mcp.auth.tokens import read_tokens
+from gateway_metrics_mcp.cli.ingest.prices import read_prices
 from gateway_metrics_mcp.errors import SettingsError
+from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.server.masking import read_hiding_key
 from gateway_metrics_mcp.settings import Settings, flag_names, read_settings
 
 TOKEN: Final = "tok-secret-1234"  # noqa: S105 - planted: no error may show it
@@ -235,3 +242,65 @@ def test_a_value_that_does_not_fit_is_refused_by_name(name: str, value: Any) -> 
 def test_every_value_that_does_not_fit_is_named() -> None:
     with pytest.raises(SettingsError, match=r"^budget: .*; port: "):
         read_settings({"budget": "5"}, {"GATEWAY_METRICS_PORT": "-1"})
+
+
+def _write_with_mark(file: Path, text: str) -> Path:
+    """A file as editors on Windows write it: with a byte order mark."""
+    file.write_text(text, "utf-8-sig")
+    return file
+
+
+def test_settings_and_secrets_are_read_with_a_byte_order_mark(tmp_path: Path) -> None:
+    config = _write_with_mark(tmp_path / "settings.toml", "budget = 1000\n")
+    secret = _write_with_mark(tmp_path / "token", f"{TOKEN}\n")
+    environ = {"GATEWAY_METRICS_CLICKHOUSE_PASSWORD_FILE": str(secret)}
+    read = read_settings({"config": str(config), "token_file": str(secret)}, environ)
+
+    assert read.budget == 1000
+    assert read.token is not None
+    assert read.token.get_secret_value() == TOKEN
+    assert read.clickhouse_password == read.token
+
+
+def test_files_of_operators_are_read_with_a_byte_order_mark(tmp_path: Path) -> None:
+    key = _write_with_mark(tmp_path / "key", "0123456789abcdef\n")
+    catalog = _write_with_mark(tmp_path / "catalog.json", '{"datasources": {}}')
+    prices = _write_with_mark(
+        tmp_path / "prices.toml", '[[price]]\nmodel = "*"\ninput = 1\noutput = 2\n'
+    )
+    tokens = _write_with_mark(
+        tmp_path / "tokens.toml", f'[[tokens]]\nsha256 = "{"0" * 64}"\nsubject = "ada"\n'
+    )
+    _write_with_mark(tmp_path / "secret", f"{TOKEN}\n")
+    subjects = _write_with_mark(
+        tmp_path / "subjects.toml", '[subjects."ada"]\ntoken_file = "secret"\n'
+    )
+
+    assert read_hiding_key(Settings(hide_emails=True, hide_emails_key=key)) == b"0123456789abcdef"
+    assert load_catalog(catalog) == load_catalog()
+    assert read_prices(prices)[0].output == 2
+    assert read_tokens(tokens).tokens[0].subject == "ada"
+    assert read_subjects(subjects, is_remote=True)["ada"].token == TOKEN
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no modes")
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o604, True), (0o640, False)])
+def test_a_secret_that_others_can_read_is_warned_of_once(
+    tmp_path: Path,
+    run: Callable[..., tuple[int, str, str]],
+    caplog: pytest.LogCaptureFixture,
+    mode: int,
+    *,
+    is_told: bool,
+) -> None:
+    names = ("token_file", "hide_emails_key")
+    flags = []
+    for name in (*names, "password"):
+        (tmp_path / name).write_text("secret", "utf-8")
+        (tmp_path / name).chmod(mode)
+        flags += [] if name == "password" else [f"--{name.replace('_', '-')}", str(tmp_path / name)]
+    variables = {"GATEWAY_METRICS_CLICKHOUSE_PASSWORD_FILE": str(tmp_path / "password")}
+    run("api", "--backend", "https://gateway.example.com", *flags, **variables)
+
+    told = caplog.text.count("can be read by every user of this machine: chmod 600 it")
+    assert told == (len(names) + 1 if is_told else 0)

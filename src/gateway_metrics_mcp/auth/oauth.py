@@ -53,7 +53,7 @@ from gateway_metrics_mcp.auth.tokens import (
 from gateway_metrics_mcp.errors import RefusedCallerError, SettingsError, UnavailableError
 from gateway_metrics_mcp.query import Caller
 from gateway_metrics_mcp.runtime.network import is_loopback
-from gateway_metrics_mcp.settings import Settings
+from gateway_metrics_mcp.settings import Settings, warn_of_readers
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,9 @@ class _GatewaySubject(BaseModel):
         if self.token_file is not None:
             folder: Any = info.context  # a relative token_file is beside the subjects file
             try:
-                token = Path(folder, self.token_file.expanduser()).read_text("utf-8")
+                path = Path(folder, self.token_file.expanduser())
+                token = path.read_text("utf-8-sig")
+                warn_of_readers([path])
             except (OSError, UnicodeDecodeError):
                 raise ValueError("its token_file cannot be read") from None
         else:

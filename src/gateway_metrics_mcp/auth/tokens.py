@@ -97,7 +97,7 @@ class OperatorFile(Generic[Content]):
     """The current content of a TOML file that lists callers; reloaded on SIGHUP."""
 
     def __init__(self, path: Path, read: Callable[[Path], Content], what: str) -> None:
-        self._path = path
+        self.path = path
         self._read = read
         self._what = what
         self.current = read(path)
@@ -108,11 +108,11 @@ class OperatorFile(Generic[Content]):
         A typing error in the file must not lock every caller out.
         """
         try:
-            self.current = self._read(self._path)
+            self.current = self._read(self.path)
         except SettingsError as error:
             logger.error("the %s stay unchanged: %s", self._what, error)  # noqa: TRY400 - not our bug
         else:
-            logger.warning("reloaded %s", self._path)
+            logger.warning("reloaded %s", self.path)
 
 
 def read_operator_file(
@@ -125,7 +125,7 @@ def read_operator_file(
             token that was pasted in the wrong place.
     """
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        raw = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         # Only the position of tomllib's message: the rest may repeat a key, or a token.
         place = str(error).rpartition(" (")[2].rstrip(")")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,7 +17,7 @@ from gateway_metrics_mcp.cli.serve import serve, serve_api
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.query import did_you_mean
 from gateway_metrics_mcp.runtime.logs import announce
-from gateway_metrics_mcp.settings import PREFIX, Settings
+from gateway_metrics_mcp.settings import PREFIX, Settings, find_secret_files, warn_of_readers
 
 if TYPE_CHECKING:
     from gateway_metrics_mcp.cli.check import Finding
@@ -55,6 +56,7 @@ def run(argv: Sequence[str], front: Front | None) -> int:
     command, is_whole = arguments.pop("command"), arguments.pop("files")
     try:
         settings = read_command_settings(arguments)
+        warn_of_readers(find_secret_files(settings, os.environ))
         if command != "serve":
             _collect_again()
         if command == "check":

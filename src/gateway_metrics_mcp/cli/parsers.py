@@ -11,7 +11,12 @@ from gateway_metrics_mcp.backends import find_embedded_credentials
 from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import closest_matches
 from gateway_metrics_mcp.runtime.logs import configure_logging
-from gateway_metrics_mcp.settings import Settings, flag_names, flag_of, read_settings
+from gateway_metrics_mcp.settings import (
+    Settings,
+    flag_names,
+    flag_of,
+    read_settings,
+)
 
 WRONG_USAGE: Final = 2
 

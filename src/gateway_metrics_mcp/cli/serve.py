@@ -20,7 +20,13 @@ from gateway_metrics_mcp.errors import SettingsError
 from gateway_metrics_mcp.query import API_PATH
 from gateway_metrics_mcp.runtime.logs import announce
 from gateway_metrics_mcp.runtime.network import allow_connections
-from gateway_metrics_mcp.settings import CLICKHOUSE_PASSWORD_FILE, PREFIX, Settings, flag_names
+from gateway_metrics_mcp.settings import (
+    CLICKHOUSE_PASSWORD_FILE,
+    PREFIX,
+    Settings,
+    flag_names,
+    warn_of_readers,
+)
 
 if TYPE_CHECKING:
     from gateway_metrics_mcp.cli.front import Front
@@ -119,6 +125,8 @@ def _run_app(app: Any, service: Any, settings: Settings, policy: Any, path: str)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     if policy.notice:
         announce(policy.notice)
+    if policy.file is not None:
+        warn_of_readers([policy.file.path])
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: policy.reload())
     server = GracefulServer(app, service, drain_s=settings.drain)

@@ -1,4 +1,4 @@
-"""`token`: a new token for callers, shown once, and its entry for the tokens file."""
+"""`token`: a new token for callers, shown once on stderr, and its entry for the file on stdout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from gateway_metrics_mcp.cli.parsers import Parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print a new token and its entry for the tokens file; nothing is stored.
+    """Print a new token to stderr and its entry for the tokens file to stdout.
+
+    So `>> tokens.toml` stores the entry and never the token.
 
     Returns:
         The exit code 0; wrong usage exits with 2.
@@ -46,5 +48,7 @@ def main(argv: Sequence[str]) -> int:
         )
     except ValidationError as error:
         parser.error(explain_entry(error.errors(), UNKNOWN_KEY))
-    sys.stdout.write(f"# The token, shown this once: {token}\n\n{entry.to_toml()}\n")
+    sys.stdout.write(f"\n{entry.to_toml()}\n")
+    sys.stdout.flush()  # in a terminal the entry stands first
+    sys.stderr.write(f"\nThe token, shown this once: {token}\n")
     return 0

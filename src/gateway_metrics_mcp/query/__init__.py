@@ -19,7 +19,13 @@ from gateway_metrics_mcp.query.result import (
     Result,
     add_up,
 )
-from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, fold, quote
+from gateway_metrics_mcp.query.suggestions import (
+    break_markup,
+    closest_matches,
+    did_you_mean,
+    fold,
+    quote,
+)
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.time.window import Window
 from gateway_metrics_mcp.query.time.zone import name_zone, read_zone
@@ -58,6 +64,7 @@ __all__ = [
     "Scalar",
     "Window",
     "add_up",
+    "break_markup",
     "closest_matches",
     "did_you_mean",
     "fold",

@@ -165,7 +165,7 @@ def load_catalog(own_file: Path | None = None) -> Catalog:
     if own_file is None:
         return _build(raw)
     try:
-        _merge(raw, json.loads(own_file.read_text("utf-8")))
+        _merge(raw, json.loads(own_file.read_text("utf-8-sig")))
         return _build(raw)
     except ValidationError as error:
         first = error.errors()[0]

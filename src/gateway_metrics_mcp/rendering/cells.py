@@ -15,7 +15,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Final
 
-from gateway_metrics_mcp.query import Filter, Key, Number, Result, Scalar
+from gateway_metrics_mcp.query import Filter, Key, Number, Result, Scalar, break_markup
 from gateway_metrics_mcp.reports.report import Report
 
 NULL: Final = "null"
@@ -132,13 +132,15 @@ def quote_text(text: str, longest: int = LONGEST_NAME) -> str:
     r"""Quote text from the data; a quoted cell parses back to the original unless it was cut.
 
     One to three words of letters, digits and `_ . / : @ + -` stay bare. Other text is quoted as in
-    JSON, with `|` as `\|` and invisible characters as escapes. Text beyond `longest` characters is
-    cut, and `…(+n)` counts the characters left out.
+    JSON, with `|` as `\|`, and escapes for invisible characters, in Markdown's images and links,
+    and in HTML's tags. Text beyond `longest` characters is cut, and `…(+n)` counts the characters
+    left out.
     """
     shown, rest = text[:longest], len(text) - longest
     if rest <= 0 and _is_plain(text):
         return text
-    quoted = "".join(_escape(letter) for letter in json.dumps(shown, ensure_ascii=False))
+    dumped = json.dumps(shown, ensure_ascii=False)
+    quoted = break_markup("".join(map(_escape, dumped)))
     return f"{quoted}…(+{rest})" if rest > 0 else quoted
 
 
@@ -173,7 +175,8 @@ def quote_column(name: str) -> str:
 
 
 def keep_on_line(text: str) -> str:
-    """The text on one line with invisible characters escaped; `|` is unchanged."""
+    """The text on one line, with invisible characters and markup escaped; `|` is unchanged."""
+    text = break_markup(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if letter == "|" else _escape(letter) for letter in text)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from gateway_metrics_mcp.query import DataPoint, Key, format_instant
+from gateway_metrics_mcp.query import DataPoint, Key, break_markup, format_instant
 from gateway_metrics_mcp.rendering.cells import add_unit, keep_on_line
 from gateway_metrics_mcp.rendering.document import Column, TokenBudget, estimate_tokens, note_link
 from gateway_metrics_mcp.rendering.grid import Series
@@ -191,7 +191,7 @@ def _finite(value: Key) -> Key:
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return break_markup(json.dumps(value, separators=(",", ":"), allow_nan=False))
 
 
 # CSV injection: a spreadsheet runs a cell as a formula by its first character, and one that splits

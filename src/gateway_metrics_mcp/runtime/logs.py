@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -92,11 +93,25 @@ logger = logging.getLogger("gateway_metrics_mcp.calls")
 
 Format = Literal["text", "json"]
 
-_ESCAPED: Final = {
-    code: f"\\u{code:04x}"
-    for code in (*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-}
-"""Control characters, escaped in messages: they could forge a line or control a terminal."""
+_RAW: Final = re.compile("[^ -~]")
+_BLANK: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that count as printable and show nothing."""
+
+
+def escape(text: str, kept: str = "\t") -> str:
+    """The text with escapes for what could forge a line, control a terminal, reorder or hide text.
+
+    `kept` characters stay as they are.
+    """
+
+    def show(match: re.Match[str]) -> str:
+        letter = match[0]
+        is_seen = letter.isprintable() and _BLANK.match(letter) is None
+        return letter if is_seen or letter in kept else f"\\u{ord(letter):04x}"
+
+    return _RAW.sub(show, text)
 
 
 @dataclass(slots=True)
@@ -182,7 +197,7 @@ def announce(text: str) -> None:
             values = ("gateway_metrics_mcp", logging.INFO, __file__, 0, text, (), None)
             handler.handle(logging.LogRecord(*values))
             return
-    print(f"gateway-metrics-mcp: {text}", file=sys.stderr)  # noqa: T201 - stderr is ours
+    print(f"gateway-metrics-mcp: {escape(text)}", file=sys.stderr)  # noqa: T201 - stderr is ours
 
 
 class TextFormatter(logging.Formatter):
@@ -194,7 +209,11 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The line; a traceback follows on its own lines."""
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        return super().formatMessage(record).translate(_ESCAPED) + fields
+        return escape(super().formatMessage(record) + fields)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
+        """The traceback, whose last line can hold anything."""
+        return escape(super().formatException(ei), "\t\n")
 
 
 class JsonFormatter(logging.Formatter):
@@ -211,7 +230,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return escape(json.dumps(line, default=str))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

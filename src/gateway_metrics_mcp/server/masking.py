@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -346,7 +347,7 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
     try:
         if path is None:
             path = _make_key(state or find_made_key().parent)
-        key = path.read_bytes().strip()
+        key = path.read_bytes().removeprefix(BOM_UTF8).strip()
     except OSError as error:
         reason = error.strerror or "not possible"
         where = f"the key file of hidden addresses {path or _KEY_FILE}"

@@ -20,6 +20,7 @@ from gateway_metrics_mcp.cli.token import main as token_command
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 
+Run = Callable[..., tuple[int, str, str]]
 RunApi = Callable[..., AbstractAsyncContextManager[Any]]
 July = Callable[..., dict[str, Any]]
 
@@ -41,19 +42,32 @@ def test_the_command_prints_a_token_once_and_its_entry(
     arguments = ["--subject", "ci-bot", "--type", "virtualaccount", "--expires", "90d"]
     arguments += ["--team", "search", "--team", "data", "--tenant-admin"]
     code = token_command(arguments)
-    out = capsys.readouterr().out
-    (token,) = re.findall(r"gmm_[\w-]+", out)
+    out, err = capsys.readouterr()
+    (token,) = re.findall(r"gmm_[\w-]+", err)
     file = tmp_path / "tokens.toml"
-    file.write_text(out.replace(token, "..."), "utf-8")
+    file.write_text(out, "utf-8")
     (entry,) = read_tokens(file).tokens
 
     assert code == 0
+    assert token not in out
+    assert entry.sha256 not in err
     assert entry.sha256 == hashlib.sha256(token.encode()).hexdigest()
     assert entry.caller == Caller(
         "ci-bot", "virtualaccount", frozenset({"search", "data"}), is_tenant_admin=True
     )
     assert entry.expires is not None
     assert abs(entry.expires - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=1)
+
+
+def test_entries_are_appended_to_a_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    for subject in ("ada@example.com", "bob@example.com"):
+        _, out, _ = run("token", "--subject", subject)
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(out)
+
+    subjects = [entry.subject for entry in read_tokens(file).tokens]
+    assert subjects == ["ada@example.com", "bob@example.com"]
 
 
 @pytest.mark.parametrize(
@@ -97,13 +111,10 @@ def test_a_lifetime_is_days_or_hours(text: str, expected: timedelta) -> None:
     assert read_lifetime(text) == expected
 
 
-Run = Callable[..., tuple[int, str, str]]
-
-
 def test_the_command_line_makes_a_token(run: Run) -> None:
     code, out, err = run("token", "--subject", "ada@example.com")
 
-    assert (code, err) == (0, "")
+    assert (code, err.count("gmm_"), out.count("gmm_")) == (0, 1, 0)
     (entry,) = tomllib.loads(out)["tokens"]
     assert (entry["subject"], entry["teams"]) == ("ada@example.com", [])
 

@@ -19,7 +19,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from gateway_metrics_mcp.runtime.logs import JsonFormatter, TextFormatter
+from gateway_metrics_mcp.runtime.logs import JsonFormatter, TextFormatter, announce
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -194,6 +194,27 @@ def test_a_message_cannot_forge_a_line(text: str) -> None:
         assert len(line.splitlines()) == 1
         assert "\x1b" not in line
     assert json.loads(JsonFormatter().format(record))["message"] == text
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["\u202e", "\u2066", "\u200b", "\ufeff", "\x7f", "\x85", "\u2028", "\u3164", "\U000e0041"],
+)
+def test_no_mark_that_hides_or_reorders_text_is_written(
+    mark: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        raise ValueError(f"in {mark}")
+    except ValueError:
+        record = logging.getLogger("x").makeRecord(
+            "x", logging.ERROR, __file__, 1, "of %s", (f"Zoë {mark}",), sys.exc_info()
+        )
+    vars(record)["fields"] = {"field": mark}
+    lines = [TextFormatter().format(record), JsonFormatter().format(record)]
+    announce(f"the file {mark} cannot be read")
+
+    assert [line for line in (*lines, capsys.readouterr().err) if mark in line] == []
+    assert "Zoë \\u" in lines[0]
 
 
 def test_a_traceback_is_one_string_in_json() -> None:

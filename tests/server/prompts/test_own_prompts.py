@@ -58,7 +58,7 @@ an example of theirs
 async def test_their_prompts_come_first_and_replace_ours_by_name(
     connect: Connect, mode: str, own: Own
 ) -> None:
-    folder = own(standup=STANDUP, error_triage=STANDUP)
+    folder = own(standup=f"\ufeff{STANDUP}", error_triage=STANDUP)  # one from Windows
     async with connect(mode, prompts=folder) as client:
         prompts = (await client.list_prompts()).prompts
         result = await client.get_prompt("standup", {"metric": "costPerRequest"})

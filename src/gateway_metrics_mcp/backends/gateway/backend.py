@@ -44,7 +44,15 @@ from gateway_metrics_mcp.errors import (
     UnreadableResponseError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query import API_PATH, Caller, Catalog, DatasourceName, Query, Result
+from gateway_metrics_mcp.query import (
+    API_PATH,
+    Caller,
+    Catalog,
+    DatasourceName,
+    Query,
+    Result,
+    break_markup,
+)
 from gateway_metrics_mcp.query.result import read_result
 from gateway_metrics_mcp.runtime.concurrency import STOPPING, run_in_thread_if_large
 from gateway_metrics_mcp.runtime.logs import trace_headers
@@ -130,7 +138,7 @@ class GatewayBackend:
 
     def explain(self, query: Query, caller: Caller) -> str:  # noqa: ARG002 - the token says who asks
         """The request body."""
-        return json.dumps(query.to_body())
+        return break_markup(json.dumps(query.to_body()))
 
     async def metadata_keys(
         self, datasource: DatasourceName, start: datetime, end: datetime, caller: Caller

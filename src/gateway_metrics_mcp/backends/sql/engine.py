@@ -23,6 +23,7 @@ from gateway_metrics_mcp.query import (
     DatasourceName,
     Query,
     Result,
+    break_markup,
     format_instant,
 )
 from gateway_metrics_mcp.query.scope import apply_scope
@@ -118,5 +119,6 @@ class SqlEngine(ABC):
 
 
 def _show(value: object) -> str:
-    """A parameter as JSON, which shows invisible characters as escapes."""
-    return json.dumps(format_instant(value) if isinstance(value, datetime) else value)
+    """A parameter as JSON, which shows invisible characters and markup as escapes."""
+    shown = format_instant(value) if isinstance(value, datetime) else value
+    return break_markup(json.dumps(shown))

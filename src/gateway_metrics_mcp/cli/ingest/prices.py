@@ -31,7 +31,7 @@ def read_prices(path: Path) -> tuple[Price, ...]:
         SettingsError: if the file cannot be read, or an entry is invalid.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"the prices {path} cannot be read: {error}") from None
     for name in values:

@@ -165,7 +165,7 @@ def _read_file(path: Path, faults: list[Fault]) -> str | None:
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
         if len(raw) <= _MOST_BYTES:
-            return raw.decode("utf-8")
+            return raw.decode("utf-8-sig")
         faults.append(Fault(1, f"more than {_MOST_BYTES} bytes"))
     except UnicodeDecodeError as error:
         faults.append(Fault(error.object[: error.start].count(b"\n") + 1, "not UTF-8 text"))
