@@ -97,7 +97,8 @@ async def test_the_sql_that_is_shown_is_the_one_that_answers(
     for name, value in given.items():
         statement = statement.replace(f"${name}", f"TIMESTAMPTZ '{json.loads(value)}'")
 
-    assert duckdb.execute(statement).fetchall() == [("gpt-4o", 2, 400), ("claude", 1, 50)]
+    rows = duckdb.execute(statement).fetchall()
+    assert rows == [("gpt-4o", 2, 400, 100), ("claude", 1, 50, 50)]
     assert str(directory) not in text
 
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
-from gateway_metrics_mcp.query import SHARE, TOTAL, Aggregation, Key, Measure, Number, add_up
+from gateway_metrics_mcp.query import (
+    SHARE,
+    TOTAL,
+    Aggregation,
+    Key,
+    Measure,
+    Number,
+    Result,
+    add_up,
+)
 from gateway_metrics_mcp.query.catalog import Term
 from gateway_metrics_mcp.query.time.comparison import explain_earlier
 from gateway_metrics_mcp.query.time.zone import format_minute, resolve_local, shift_local, to_local
 from gateway_metrics_mcp.rendering.cells import (
+    count_rows,
     format_cell,
     format_key,
     format_number,
@@ -19,12 +30,22 @@ from gateway_metrics_mcp.rendering.cells import (
     quote_text,
 )
 from gateway_metrics_mcp.reports.assembly import ValueMatch
-from gateway_metrics_mcp.reports.columns import BEFORE, RATIO, SPEND, Share, Value
+from gateway_metrics_mcp.reports.columns import (
+    BEFORE,
+    RATIO,
+    SPEND,
+    Share,
+    Value,
+    asks_cost,
+    split_aggregation,
+)
 from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage, Spend
 from gateway_metrics_mcp.reports.plan import is_extrapolated
 from gateway_metrics_mcp.reports.report import Report
 
 _MOST_VALUES: Final = 5
+_WHOLES: Final = ("sum", "max")
+_RISING: Final = ("min", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "p999", "max")
 
 
 def measure_notes(report: Report) -> list[str]:
@@ -124,6 +145,133 @@ def _describe_lacking(priced: PriceCoverage, window: str) -> str:
     missing = priced.calls - priced.priced
     share = format_value(missing / priced.calls, RATIO)
     return f"{share} of the calls{which}, {missing} of {priced.calls}, have no price"
+
+
+_PARTS_OF: Final = (
+    ("cacheReadInputTokens", "inputTokens"),
+    ("timeToFirstTokenMs", "latencyMs"),
+)
+"""Columns that in no call exceed another: nor do their sums and their largest values."""
+_CACHE_STATUS: Final = "cacheLookupStatus"
+_PRICED: Final = "countCostInUSD"
+
+
+def impossible_notes(report: Report) -> list[str]:
+    """Notes on values that cannot be, as far as the queried values show them."""
+    notes = []
+    for number, rows in enumerate(report.windows):
+        where = " in the earlier window" if number else ""
+        raw = rows.raw
+        columns = {name: raw.column(name) for name in raw.value_names}
+        facts = [
+            *_find_negative(report, columns),
+            *_find_excess(columns),
+            *_find_priced(report, raw, columns),
+        ]
+        notes += [f"cannot be right{where}: {fact}" for fact in facts]
+    for value in report.values:
+        is_rate = isinstance(value.source, Measure) and value.unit == RATIO
+        over = sum(is_rate and (cell or 0) > 1 for cell in report.result.column(value.name))
+        if over:
+            notes.append(f"cannot be right: {value.name} above 100% in {count_rows(over)}")
+    return [*notes, *_count_hits(report)]
+
+
+Columns = Mapping[str, Sequence[Number | None]]
+
+
+def _find_negative(report: Report, columns: Columns) -> Iterator[str]:
+    """Amounts below 0: by their least value if it is known, else by what was asked of them."""
+    lowest: dict[str, str] = {}
+    for name, cells in columns.items():
+        type_, column = split_aggregation(name)
+        known = report.request.datasource.columns.get(column or "")
+        least = min((cell for cell in cells if cell is not None), default=0)
+        said = f"below 0, the lowest {format_number(least)}"
+        if name == TOTAL and least < 0:
+            yield f"total is {said}"
+        elif column and known is not None and known.unit and least < 0:
+            if type_ == "min":  # of one call, so it says most
+                lowest[column] = f"{quote_text(column)} has values {said}"
+            else:
+                lowest.setdefault(column, f"{quote_text(name)} is {said}")
+    yield from lowest.values()
+
+
+def _find_excess(columns: Columns) -> Iterator[str]:
+    """Parts that exceed their whole, and percentiles out of order."""
+    pairs = [(f"{of}{_capital(a)}", f"{of}{_capital(b)}") for a, b in _PARTS_OF for of in _WHOLES]
+    counts = [name for name in columns if name.startswith("count")]
+    pairs += [(name, TOTAL) for name in counts]
+    by_column: dict[str | None, list[str]] = {}
+    for type_ in _RISING:
+        for name in columns:
+            if split_aggregation(name)[0] == type_:
+                by_column.setdefault(split_aggregation(name)[1], []).append(name)
+    pairs += [pair for names in by_column.values() for pair in pairwise(names)]
+    for upper, lower in pairs:
+        if upper not in columns or lower not in columns:
+            continue
+        cells = zip(columns[upper], columns[lower], strict=True)
+        over = sum(a is not None and b is not None and a > b and _differ(a, b) for a, b in cells)
+        if over:
+            yield f"{quote_text(upper)} above {quote_text(lower)} in {count_rows(over)}"
+
+
+def _find_priced(report: Report, raw: Result, columns: Columns) -> Iterator[str]:
+    """Costs of what costs nothing: answers from the cache, and calls without tokens."""
+    costs = columns.get(SPEND)
+    if costs is None:
+        return
+    tokens = [columns.get(name) for name in ("sumInputTokens", "sumOutputTokens")]
+    if all(tokens):
+        rows = zip(costs, *(column or () for column in tokens), strict=True)
+        free = [cost for cost, *counts in rows if cost and not any(counts) and None not in counts]
+        if free:
+            total = format_number(add_up(free), "USD")
+            yield f"{total} USD for calls without any token, in {count_rows(len(free))}"
+    paid = [costs[i] for i in _list_hits(report, raw) if costs[i]]
+    if paid:
+        total = format_number(add_up(paid), "USD")
+        yield f"{total} USD for answers from the cache, in {count_rows(len(paid))}"
+
+
+def _count_hits(report: Report) -> list[str]:
+    """A note on answers from the cache that count as calls with a price, if it shows."""
+    raws = [rows.raw for rows in report.windows if asks_cost(report.request.values)]
+    priced: list[Number | None] = []
+    for raw in raws:
+        counts = raw.column(_PRICED) if _PRICED in raw.value_names else None
+        priced += [] if counts is None else [counts[i] for i in _list_hits(report, raw)]
+    if not any(priced):
+        return []
+    return [f"{add_up(priced)} of the calls with a price were answered from the cache"]
+
+
+def _list_hits(report: Report, raw: Result) -> Sequence[int]:
+    """The rows whose calls were all answered from the cache, by a key or a filter."""
+    if _CACHE_STATUS in raw.key_names:
+        place = raw.key_names.index(_CACHE_STATUS)
+        return [i for i, (keys, *_) in enumerate(raw.plain_rows()) if _is_hit_word(keys[place])]
+    are_hits = any(
+        f.operator in ("EQUAL", "IN") and f.texts and all(map(_is_hit_word, f.texts))
+        for f in report.request.query.filters
+        if f.field_name == _CACHE_STATUS
+    )
+    return range(len(raw.points)) if are_hits else ()
+
+
+def _is_hit_word(text: Key) -> bool:
+    return isinstance(text, str) and text.strip().casefold() in ("hit", "hits")
+
+
+def _differ(one: Number, other: Number) -> bool:
+    """Whether two values differ by more than the rounding of floats."""
+    return not math.isclose(one, other, rel_tol=1e-9)
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]
 
 
 def null_notes(report: Report) -> list[str]:

@@ -23,6 +23,7 @@ NoteKind = Literal[
     "filling",  # the window ends now, so rows may still arrive
     "filter",  # what else a negative filter keeps or drops
     "gap",  # rows that do not add up to ALL
+    "impossible",  # values that cannot be
     "link",  # the resource with all rows
     "measure",  # how a measure is computed
     "more",  # the arguments that continue

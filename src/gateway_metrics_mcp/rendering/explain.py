@@ -45,7 +45,7 @@ def describe_plan(
     said = [
         f"upstream calls: {calls}; {'; '.join(later) or 'no more'}",
         f"rows to expect: {_expect(request)}",
-        *(f"added {text}" for text in list_added(request)),
+        *(f"added {text}" for text in list_added(request, steps)),
         *measure_notes(report),
         *notes,
         *request.window.notes,

@@ -27,6 +27,7 @@ from gateway_metrics_mcp.rendering.cells import (
 from gateway_metrics_mcp.rendering.column_notes import (
     change_notes,
     driver_notes,
+    impossible_notes,
     measure_notes,
     null_notes,
     price_notes,
@@ -114,6 +115,7 @@ def list_notes(report: Report, words: Words) -> list[Note]:
         ("unmatched", unmatched_notes(report)),
         ("gap", _gap_notes(report)),
         ("price", price_notes(report)),
+        ("impossible", impossible_notes(report)),
         ("change", change_notes(report)),
         ("drivers", driver_notes(report)),
         ("measure", measure_notes(report)),

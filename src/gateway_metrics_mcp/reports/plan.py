@@ -19,6 +19,7 @@ from gateway_metrics_mcp.query import (
     TOTAL,
     Aggregation,
     DataPoint,
+    Datasource,
     Measure,
     Number,
     Query,
@@ -53,7 +54,7 @@ def bucketed(query: Query) -> Query:
     """The query as a timeseries if its values add up to the same; else unchanged."""
     if query.group_by or query.interval is not None:
         return query
-    if not all(aggregation.is_additive for aggregation in query.aggregations):
+    if not all(one.is_additive or one.type == "min" for one in query.aggregations):
         return query
     interval = choose_interval(query.start_ts, query.end_ts, _BUCKETS)
     return query.model_copy(update={"type": "timeseries", "interval": interval})
@@ -83,6 +84,21 @@ def _fold(type_: str, values: Sequence[Number | None]) -> Number | None:
         return (min if type_ == "min" else max)(present, default=None)
     total = add_up(values) if values or type_ != "count" else 0
     return None if isinstance(total, float) and not math.isfinite(total) else total  # R22
+
+
+def watch_lowest(query: Query, datasource: Datasource) -> Query:
+    """The query with the least value of each amount in it: one below 0 cannot be.
+
+    Asked of engines alone: an older gateway has no minimum.
+    """
+    named = dict.fromkeys(a.column for a in query.aggregations if not a.type.startswith("count"))
+    lowest = [
+        Aggregation(type="min", column=name)
+        for name in named
+        if (column := datasource.columns.get(name)) and column.unit and "min" in column.aggregations
+    ]
+    together = tuple(dict.fromkeys((*query.aggregations, *lowest)))
+    return query.model_copy(update={"aggregations": together})
 
 
 def adds_up(query: Query) -> bool:
@@ -161,6 +177,8 @@ def plan_queries(
     optional: dict[QueryRole, Query] = {}
     for is_before in request.windows:
         query = in_window(request, is_before=is_before)
+        if is_by_rulings:
+            query = watch_lowest(query, request.datasource)
         # Sums by buckets take no further call and show when the rows begin. Without that, changes
         # against a time before the data, and run rates of a month with a late start, mislead.
         is_spread = is_before or (request.earlier is not None and is_extrapolated(request))
@@ -381,12 +399,13 @@ def list_later_calls(request: ReportRequest, left: int) -> list[str]:
     return later
 
 
-def list_added(request: ReportRequest) -> list[str]:
+def list_added(request: ReportRequest, steps: Sequence[Step]) -> list[str]:
     """What was added to the request, and why."""
+    sent = [a for step in steps for a in step.query.aggregations if a.type == "min"]
     report = {value.source for value in request.values if isinstance(value.source, Aggregation)}
     added = [
         f"{aggregation}: {_reason(aggregation)}"
-        for aggregation in request.query.aggregations
+        for aggregation in dict.fromkeys((*request.query.aggregations, *sent))
         if aggregation not in report
     ]
     ours = request.scope_filter
@@ -401,6 +420,8 @@ def _reason(aggregation: Aggregation) -> str:
         return "calls without a price make spend too low"
     if aggregation.type == "count":
         return "how many values a percentile or a ratio is based on"
+    if aggregation.type == "min":
+        return "a value below 0 cannot be right"
     return "needed by a measure or a comparison"
 
 
