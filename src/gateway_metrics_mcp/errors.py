@@ -35,8 +35,8 @@ stack trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 _Inputs = ParamSpec("_Inputs")
 _Output = TypeVar("_Output")
@@ -83,15 +83,29 @@ class InternalError(GatewayMetricsError):
     code = "internal"
 
 
+class Fix(NamedTuple):
+    """What a problem's place should hold, as data: a corrected call is made of these.
+
+    In a list, `entries` replace the entry, none or several; elsewhere one is the value.
+    """
+
+    entries: tuple[Any, ...] = ()
+    adds: Mapping[str, Any] = {}
+    """By argument, what else has to be asked: appended to a list, else the argument's value."""
+    has_answer: bool = True
+    """False if no call can answer what was asked: nothing is suggested then."""
+
+
 class Problem(NamedTuple):
     """One problem with a question (R20).
 
     `place` is a path such as `filters[0].operator`; `message` says what is wrong, what is
-    allowed, and the nearest valid spelling.
+    allowed, and the nearest valid spelling, which is `fix` as data.
     """
 
     place: str
     message: str
+    fix: Fix | None = None
 
     @property
     def argument(self) -> str:
@@ -103,21 +117,33 @@ class Problem(NamedTuple):
 
 
 class InvalidQueryError(AskerError):
-    """Correct the arguments: `problems` lists every one that does not fit the API (R20)."""
+    """Correct the arguments: `problems` lists every one that does not fit the API (R20).
+
+    `correction` is the call that was probably meant, as text, if there is one.
+    """
 
     code = "invalid_query"
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], correction: str = "") -> None:
         self.problems = tuple(problems)
+        self.correction = correction
         super().__init__("\n".join(f"- {problem}" for problem in self.problems))
+
+
+class MisspeltError(ValueError):
+    """A value that cannot be read, and what to write instead."""
+
+    def __init__(self, message: str, fix: Fix | None = None) -> None:
+        self.fix = fix
+        super().__init__(message)
 
 
 class Problems(list[Problem]):
     """The problems of one question, collected so that one refusal lists all of them (R20)."""
 
-    def add(self, place: str, message: str) -> None:
+    def add(self, place: str, message: str, fix: Fix | None = None) -> None:
         """Add one problem."""
-        self.append(Problem(place, message))
+        self.append(Problem(place, message, fix))
 
     def attempt(
         self,
@@ -135,7 +161,7 @@ class Problems(list[Problem]):
         except InvalidQueryError as error:
             self.extend(error.problems)
         except ValueError as error:
-            self.add(place, str(error))
+            self.add(place, str(error), getattr(error, "fix", None))
         return None
 
 

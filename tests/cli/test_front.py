@@ -197,8 +197,46 @@ def test_all_else_reaches_the_sdk_unchanged_and_in_order(bench: Bench) -> None:
         f'{{"jsonrpc": "2.0", "id": {id_}, "method": "tools/list"}}'.encode() for id_ in no_ids
     ]
     # First, as no answer is kept for what comes after other lines.
-    said = _ask_both(bench, [*ERAS["2025-11-25"], *refused, *others], answers=11)
-    assert {json.loads(line)["id"] for line in said} >= {21, 22, 23, 24, 26}
+    said = _ask_both(bench, [*ERAS["2025-11-25"], *refused, *others], answers=17)
+    answered = [json.loads(line) for line in said]
+    assert {answer["id"] for answer in answered} >= {21, 22, 23, 24, 26}
+    assert [answer["id"] for answer in answered if "error" in answer].count(None) == 6
+
+
+NOT_JSON: Final[dict[bytes, int | str | None]] = {
+    b"not JSON": None,
+    b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"na': 7,
+    b'{"jsonrpc":"2.0","params":{"id":3},"id":"x-1","method":"tools/list"': "x-1",
+    b'{"params":{"id":3,"method":"t': None,
+    b'{"jsonrpc":"2.0","id":"cut': None,
+    b'{"jsonrpc":"2.0","id":"a","method":"ping","params":{"x":"\\ud800"}}': "a",
+    b"\xff\xfe": None,
+}
+NO_MESSAGES: Final[dict[bytes, int | str | None]] = {
+    b"[]": None,
+    b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]': None,
+    b"5": None,
+    b'{"jsonrpc":"2.0","id":8}': 8,
+    b'{"jsonrpc":"1.0","id":9,"method":"ping"}': 9,
+    b'{"jsonrpc":"2.0","id":"b","method":5}': "b",
+}
+UNANSWERED: Final = (b"", b" \r", b'{"jsonrpc":"2.0","id":4,"error":{"x":1}}')
+"""No line at all, and a response that is broken: an answer to it could be answered again."""
+
+
+@pytest.mark.parametrize("era", ["2025-11-25", "2026-07-28"])
+def test_a_line_that_is_no_message_is_answered_with_an_error(bench: Bench, era: str) -> None:
+    """With the id where it can be read; a byte order mark before the first line is none."""
+    first, *rest = [json.dumps({"jsonrpc": "2.0", **each}).encode() for each in ERAS[era]]
+    bad = [*NOT_JSON, *NO_MESSAGES, *UNANSWERED]
+    answers = sum(b'"id"' in line for line in (first, *rest)) + len(NOT_JSON) + len(NO_MESSAGES)
+    for _ in range(2):  # the second start has the front's answers
+        said = _ask_both(bench, [b"\xef\xbb\xbf" + first, *bad, *rest], answers=answers)
+        errors = [json.loads(line) for line in said if b'"error":' in line]
+        assert [(e["error"]["code"], e["id"]) for e in errors] == [
+            *((-32700, id_) for id_ in NOT_JSON.values()),
+            *((-32600, id_) for id_ in NO_MESSAGES.values()),
+        ]
 
 
 def test_a_start_that_is_refused_stays_refused(bench: Bench) -> None:

@@ -117,7 +117,7 @@ def test_every_problem_is_told_at_once(catalog: Catalog) -> None:
         (
             {"groupBy": ["zzz"]},
             "groupBy[0]",
-            '"zzz" is not a group-by field of modelMetrics. Allowed',
+            '"zzz" is not a group-by field of modelMetrics. Did you mean',
         ),
         ({"groupBy": ["metadata."]}, "groupBy[0]", "the key is missing"),
         ({"groupBy": [3]}, "groupBy[0]", "expected a name, got a number"),

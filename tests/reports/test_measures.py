@@ -199,9 +199,8 @@ def test_every_cell_of_a_timeseries_is_a_ratio_of_sums(
 @pytest.mark.parametrize(
     ("asked", "datasource", "where"),
     [
-        ("errorRate", "mcpMetrics", "modelMetrics and cacheMetrics and agentMetrics"),
         ("error_rate", "configMetrics", "modelMetrics and cacheMetrics and agentMetrics"),
-        ("costPerRequest", "agentMetrics", "modelMetrics and cacheMetrics"),
+        ("costPerRequest", "guardrailMetrics", "modelMetrics and cacheMetrics"),
         ("cacheHitRate", "modelMetrics", "cacheMetrics"),
     ],
 )

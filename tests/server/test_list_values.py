@@ -255,14 +255,14 @@ async def test_every_problem_is_told_at_once(call: Call, sent: list[Query]) -> N
         "offset": -1,
         "limit": 0,
         "startTs": "foo",
-        "fields": "x",
+        "zzz": "x",
         "timezone": "Mars",
     }
     text, is_error = await call(TOOL, arguments)
 
     assert is_error
     assert [line.partition(": ")[0] for line in text.split("\n")[1:]] == [
-        *('- "fields"', "- limit", "- offset", "- field", "- search", "- timezone", "- startTs")
+        *('- "zzz"', "- limit", "- offset", "- field", "- search", "- timezone", "- startTs")
     ]
     assert "Did you mean modelName or providerModelName?" in text
     assert sent == []

@@ -14,13 +14,6 @@ Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
     ("arguments", "said"),
     [
         (
-            {"aggregations": ["requests"]},
-            (
-                'aggregations[0]: "requests" needs no aggregation: every answer counts its rows as'
-                " total"
-            ),
-        ),
-        (
             {"aggregations": ["failureRate"]},
             (
                 'aggregations[0]: "failureRate" is not a measure. Did you mean errorRate?'
@@ -29,11 +22,10 @@ Call = Callable[[str, dict[str, Any]], Awaitable[tuple[str, bool]]]
         ),
         (
             {"groupBy": ["environment"]},
-            'groupBy[0]: "environment" is not a group-by field of modelMetrics. Allowed: ',
-        ),
-        (
-            {"aggregations": ["sum costInUSD"], "orderBy": "cost"},
-            'orderBy: unknown column "cost". Did you mean sumCostInUSD? Allowed: ',
+            (
+                'groupBy[0]: "environment" is not a group-by field of modelMetrics. Did you mean'
+                " metadata.environment (a metadata key)? Allowed: "
+            ),
         ),
         (
             {"datasource": "routing"},
@@ -50,11 +42,3 @@ async def test_a_usual_word_leads_to_the_name(
 
     assert is_error
     assert f"- {said}" in text
-
-
-async def test_a_name_that_is_like_no_field_may_be_a_metadata_key(call: Call) -> None:
-    asked = {"datasource": "modelMetrics", "startTs": "today", "groupBy": ["environment"]}
-
-    text, _ = await call("query_distribution", asked)
-
-    assert text.endswith("metadata.<key>. If it is a metadata key, give metadata.environment")

@@ -227,8 +227,8 @@ async def test_an_explanation_has_no_rows(
         ),
         ("?filters=modelName&startTs=2025-03-01&endTs=2025-03-08", "- filters[0]: expected {"),
         (
-            "?filters=modelName,EQUALS,a&startTs=2025-03-01&endTs=2025-03-08",
-            '- filters[0].operator: "EQUALS" is unknown. Did you mean',
+            "?filters=modelName,EQUALL,a&startTs=2025-03-01&endTs=2025-03-08",
+            '- filters[0].operator: "EQUALL" is unknown. Did you mean',
         ),
         ("/('startTs':'now-7d','endTs':'2025-03-08')", 'startTs: "now-7d" is not absolute. Give'),
         ("/('startTs':'2025-03-01T00:00Z')", "endTs: missing. Give an absolute one"),

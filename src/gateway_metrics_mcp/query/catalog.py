@@ -98,6 +98,12 @@ class Datasource(Frozen):
     group_by: dict[str, Dimension]
     filters: dict[str, FilterField]
 
+    def names(self, kind: AliasKind) -> tuple[str, ...]:
+        """The names that a part of a query may use."""
+        if kind == "columns":
+            return tuple(self.columns)
+        return tuple(self.group_by if kind == "groupBy" else self.filters)
+
     def response_key(self, dimension: str) -> str:
         """The key of a group-by field in the gateway's rows (R6, R7)."""
         known = self.group_by.get(dimension)

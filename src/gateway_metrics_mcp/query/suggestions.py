@@ -111,10 +111,13 @@ def _likeness_of_value(wanted: str, candidate: str) -> float:
     return 0.9 if is_part else _likeness(wanted, candidate)
 
 
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """`Did you mean x or y? Allowed: x, y, z`, for a name that is not a candidate."""
+def did_you_mean(name: str, candidates: Iterable[str], meant: str | None = None) -> str:
+    """`Did you mean x or y? Allowed: x, y, z`, for a name that is not a candidate.
+
+    `meant` is known to be what was meant, whatever else resembles the name.
+    """
     allowed = tuple(candidates)
-    near = closest_matches(name, allowed)
+    near = closest_matches(name, allowed) if meant is None else (meant,)
     listed = f"Allowed: {', '.join(allowed)}" if allowed else "Nothing is allowed here"
     return f"Did you mean {' or '.join(near)}? {listed}" if near else listed
 

@@ -6,11 +6,10 @@ Request bodies and tool arguments share these checks; their own readers take the
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
+from gateway_metrics_mcp.errors import Fix, InvalidQueryError, MisspeltError, Problem, Problems
 from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource, FilterField
 from gateway_metrics_mcp.query.model import (
     Aggregation,
@@ -26,6 +25,7 @@ from gateway_metrics_mcp.query.vocabulary import (
     AGGREGATION_TYPES,
     DATASOURCES,
     LIST_OPERATORS,
+    METADATA,
     METADATA_PREFIX,
     OPERATORS,
     RATE_TYPES,
@@ -54,9 +54,17 @@ _EXPECTED: Final[dict[FieldType | None, str]] = {
     "boolean": "true or false",
     None: "text, a number or a boolean",
 }
-_METADATA_KEY: Final = r"[A-Za-z]\w{0,63}"
-"""The usual form of a metadata key; any text is valid."""
-_BOOLEANS: Final = {"true": True, "false": False}
+_BOOLEANS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+# Operators that say the same of one value; the first that a field takes is sent.
+_SAME: Final[tuple[tuple[Operator, ...], ...]] = (
+    ("IN", "ARRAY_HAS_ANY", "EQUAL"),
+    ("NOT_IN", "ARRAY_HAS_NONE", "NOT_EQUAL"),
+)
+_ON_TEAMS: Final[dict[Operator, str]] = {
+    "ARRAY_HAS_ANY": "callers who are also in other teams are included",
+    "ARRAY_HAS_NONE": "callers without a team are included",
+}
+"""What the operators on a field with several values mean, where another one was asked."""
 _JSON_TYPES: Final[dict[type, str]] = {
     type(None): "nothing",
     bool: "a boolean",
@@ -65,6 +73,11 @@ _JSON_TYPES: Final[dict[type, str]] = {
     str: "text",
     list: "a list",
     tuple: "a list",
+}
+_WHAT: Final[dict[AliasKind, str]] = {
+    "columns": "column",
+    "groupBy": "group-by field",
+    "filters": "filter",
 }
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -123,13 +136,33 @@ def read_choice(
     return None
 
 
+def read_datasource(value: object, problems: Problems) -> DatasourceName | None:
+    """The datasource of a tool call; a misspelt one is a problem, and the rest read as it."""
+    for known in DATASOURCES:
+        if known == value:
+            return known
+    if not isinstance(value, str):
+        return read_choice("datasource", value, DATASOURCES, problems)
+    from gateway_metrics_mcp.query import spellings  # most calls spell it right
+
+    name = spellings.read_name(value, DATASOURCES)
+    meant = spellings.guess_datasource(value)
+    if name is None:
+        choice = did_you_mean(value, DATASOURCES, meant)
+        rest = "" if meant is None else f". The rest is checked as {meant}"
+        fix = None if meant is None else Fix((meant,))
+        problems.add("datasource", f"{quote(value)} is unknown. {choice}{rest}", fix)
+        return meant
+    return next(known for known in DATASOURCES if known == name)
+
+
 class QueryValidator:
     """Turns the parts of one query into types, with names in the gateway's spelling.
 
     Read the datasource first; `problems` grows in reading order (R18, R20). With `allow_unknown`,
     fields that the catalog lacks pass, and only the shape of their operators and values is
-    checked. With `reads_text`, a filter's value may be text of a number or a boolean, and a list
-    of one entry stands for the entry.
+    checked. With `is_lenient`, as tools are, what has one meaning is taken in other spellings: a
+    name in another case, an operator that the field has under another name, a value as text.
     """
 
     def __init__(
@@ -138,24 +171,35 @@ class QueryValidator:
         problems: Problems,
         *,
         allow_unknown: bool = False,
-        reads_text: bool = False,
+        is_lenient: bool = False,
     ) -> None:
         self.catalog = catalog
         self.problems = problems
+        self.remarks: list[str] = []
+        """What is sent in another sense than it was asked."""
         self.datasource: DatasourceName | None = None
         self.is_distribution = False
         """Whether rates are refused (R14); False while the query's type is unknown."""
         self._aggregations: set[Aggregation] = set()
         self._allow_unknown = allow_unknown
-        self._reads_text = reads_text
+        self._is_lenient = is_lenient
 
     @property
     def _fields(self) -> Datasource | None:
         return None if self.datasource is None else self.catalog.datasources[self.datasource]
 
+    @property
+    def fields(self) -> Datasource:
+        """The datasource's fields; it has been read."""
+        assert self.datasource is not None  # noqa: S101 - for the type checker
+        return self.catalog.datasources[self.datasource]
+
     def read_datasource(self, value: object) -> DatasourceName | None:
         """The datasource; it decides which names the other parts may use."""
-        self.datasource = read_choice("datasource", value, DATASOURCES, self.problems)
+        if self._is_lenient:
+            self.datasource = read_datasource(value, self.problems)
+        else:
+            self.datasource = read_choice("datasource", value, DATASOURCES, self.problems)
         return self.datasource
 
     # --- aggregations and dimensions ---
@@ -171,6 +215,10 @@ class QueryValidator:
 
     def read_aggregation(self, place: str, type_: object, column: object) -> Aggregation | None:
         """The aggregation; a duplicate is a problem (R18). None after adding a problem."""
+        if self._is_lenient and isinstance(type_, str) and type_ not in AGGREGATION_TYPES:
+            from gateway_metrics_mcp.query import spellings  # most calls spell it right
+
+            type_ = spellings.read_function(type_) or type_
         types = [t for t in AGGREGATION_TYPES if not self.is_distribution or t not in RATE_TYPES]
         known_type = read_choice(
             f"{place}.type", type_, AGGREGATION_TYPES, self.problems, offered=types
@@ -186,7 +234,7 @@ class QueryValidator:
             )
         aggregation = Aggregation(type=known_type, column=name)
         if aggregation in self._aggregations:
-            self.problems.add(place, f'"{known_type} {name}" appears twice')
+            self.problems.add(place, f'"{known_type} {name}" appears twice', Fix())
         if known_type in RATE_TYPES and self.is_distribution:
             self.problems.add(place, f"{known_type} needs a timeseries: it divides by its buckets")
         self._aggregations.add(aggregation)
@@ -199,12 +247,13 @@ class QueryValidator:
             place = f"groupBy[{index}]"
             name = self._read_dimension(place, item)
             if name in read:
-                self.problems.add(place, f"{quote(item)} appears twice")
+                self.problems.add(place, f"{quote(item)} appears twice", Fix())
             if name is not None:
                 read[name] = None
         return tuple(read)
 
     def _read_dimension(self, place: str, item: object) -> str | None:
+        item = self._respell_key(item)
         if not isinstance(item, str) or not item.startswith(METADATA_PREFIX):
             return self.problems.attempt(place, self._read_name, "groupBy", item)
         if item == METADATA_PREFIX:
@@ -213,8 +262,34 @@ class QueryValidator:
             self.problems.add(place, f"{quote(item)} contains characters that cannot be sent")
         return item
 
+    def find_limit(self, kind: AliasKind, name: str) -> Problem | None:
+        """What cannot be known of a name that the datasource lacks; None if nothing is known."""
+        from gateway_metrics_mcp.query import spellings  # likewise
+
+        if self.datasource is None or name in self.fields.names(kind):
+            return None
+        # A catalog file can tell which MCP calls failed; the published API does not.
+        has_failures = "toolCallErrorRate" in self.catalog.measures["mcpMetrics"]
+        limit = spellings.find_limit(self.datasource, kind, name, has_mcp_failures=has_failures)
+        if limit is None:
+            return None
+        if limit.elsewhere is None:
+            return Problem(name, limit.text, Fix(has_answer=False))
+        other = next(known for known in DATASOURCES if known == limit.elsewhere)
+        meant = spellings.guess_field(name, self.catalog.datasources[other].names(kind))
+        is_asked = kind != "columns" and meant is not None
+        return Problem(name, limit.text, Fix((meant,), {"datasource": other}) if is_asked else None)
+
+    def _respell_key(self, item: object) -> object:
+        """`metadata.x` for `Metadata.x`; keys themselves differ by case."""
+        if self._is_lenient and isinstance(item, str):
+            prefix, dot, key = item.partition(".")
+            if dot and prefix.lower() == METADATA:
+                return METADATA_PREFIX + key
+        return item
+
     def _read_name(self, kind: AliasKind, value: object) -> str:
-        """The gateway's spelling of a column or dimension.
+        """The gateway's spelling of a column, dimension or filter field.
 
         Raises:
             ValueError: with a message for the user, if it is unknown.
@@ -225,29 +300,86 @@ class QueryValidator:
         fields = self._fields
         if fields is None:
             return name
-        known = fields.columns if kind == "columns" else fields.group_by
-        if name in known or self._allow_unknown:
+        known = fields.names(kind)
+        if name in known:
             return name
-        what = "column" if kind == "columns" else "group-by field"
-        names = list(known) if kind == "columns" else [*known, "metadata.<key>"]
-        choice = did_you_mean(value, names)
-        # Unlisted names may well be metadata keys, which people write without the prefix.
-        is_key = re.fullmatch(_METADATA_KEY, value) and not closest_matches(value, names)
-        if kind != "columns" and is_key:
-            choice = f"{choice}. If it is a metadata key, give {METADATA_PREFIX}{value}"
-        choice = f"{self._explain_place(kind, name, fields)}{choice}"
-        raise ValueError(f"{quote(value)} is not a {what} of {self.datasource}. {choice}")
+        spelt = self.respell(kind, value)
+        if spelt is not None or self._allow_unknown:
+            return spelt or name
+        raise self._explain_name(kind, value, name, fields)
+
+    def respell(self, kind: AliasKind, value: str) -> str | None:
+        """The gateway's spelling of a name in another case, or of `latency`; None without one."""
+        if not self._is_lenient or self._fields is None:
+            return None
+        if value in self._fields.names(kind):
+            return value
+        from gateway_metrics_mcp.query import spellings  # most calls spell it right
+
+        # A unit left out is only clear beside values that show theirs: not in `latency > 5`.
+        has_units = kind == "columns" and not self._allow_unknown
+        names = self._fields.names(kind)
+        aliases = [alias for alias, of in self.catalog.aliases[kind].items() if of in names]
+        spelt = spellings.read_name(value, names, without_unit=has_units)
+        spelt = spelt or spellings.read_name(value, aliases)
+        return None if spelt is None else self.catalog.canonical(kind, spelt)
+
+    def _explain_name(
+        self, kind: AliasKind, value: str, name: str, fields: Datasource
+    ) -> MisspeltError:
+        """Why a name is none here, and what it was probably meant to be."""
+        from gateway_metrics_mcp.query import spellings  # likewise
+
+        names = [*fields.names(kind), *([] if kind == "columns" else ["metadata.<key>"])]
+        wrong = f"{quote(value)} is not a {_WHAT[kind]} of {self.datasource}"
+        if self._is_lenient and self.datasource is not None:
+            limit = self.find_limit(kind, name)
+            if limit is not None:
+                listed = f"Allowed: {', '.join(names)}"
+                return MisspeltError(f"{wrong}. {limit.message}. {listed}", limit.fix)
+            bucket = None if kind == "columns" else spellings.guess_interval(value)
+            if bucket is not None and kind == "groupBy":
+                tool = "query_timeseries has a row per bucket: give it"
+                where = tool if self.is_distribution else "A bucket of time is a row already: give"
+                return MisspeltError(
+                    f'{wrong}. {where} interval "{bucket}"',
+                    Fix(adds={"interval": bucket}),
+                )
+            if bucket is not None:
+                return MisspeltError(f"{wrong}. Time is given as startTs and endTs")
+        place = self._explain_place(kind, name, fields)
+        meant = None if place else spellings.guess_field(value, names)
+        if kind == "columns" and not place:
+            columns = spellings.guess_columns(value, fields.columns)
+            if len(columns) > 1:
+                choice = did_you_mean(value, names, " and ".join(columns))
+                return MisspeltError(f"{wrong}. {choice}")
+            meant = next(iter(columns), None)
+        is_key = meant is not None and meant.startswith(METADATA_PREFIX)
+        # What was found by likeness may have others beside it.
+        is_near = meant in closest_matches(value, names)[:1]
+        choice = did_you_mean(value, names, None if is_near else meant)
+        if is_key:
+            choice = choice.replace("?", " (a metadata key)?", 1)
+        return MisspeltError(f"{wrong}. {place}{choice}", None if meant is None else Fix((meant,)))
 
     def _explain_place(self, kind: AliasKind, name: str, datasource: Datasource) -> str:
-        """Where a misplaced name would be valid: another datasource, or group-by."""
+        """Where a misplaced name would be valid: another datasource, or another argument."""
         if kind == "columns" and name in datasource.group_by:
             return f"{name} is a group-by field: grouped by it, an answer has one row per value. "
+        if kind == "groupBy" and self.catalog.canonical("filters", name) in datasource.filters:
+            use = "aggregated and filtered" if name in datasource.columns else "filtered"
+            here = f"{name} can be {use} but not grouped. "
+        elif kind == "filters" and name in datasource.group_by:
+            here = f"{name} can be grouped but not filtered. "
+        else:
+            here = ""
         others = [
             other
             for other, fields in self.catalog.datasources.items()
-            if name in (fields.columns if kind == "columns" else fields.group_by)
+            if name in fields.names(kind)
         ]
-        return f"{name} is one of {' and '.join(others)}. " if others else ""
+        return here + (f"{name} is one of {' and '.join(others)}. " if others else "")
 
     def _check_keys(self, item: Mapping[Any, object], known: Sequence[str], place: str) -> None:
         for key in item:
@@ -258,43 +390,54 @@ class QueryValidator:
 
     def read_filters(self, items: Sequence[object]) -> tuple[Filter, ...]:
         """The filters in objects `{"fieldName", "operator", "value"}`."""
-        read = [self._read_filter(f"filters[{index}]", item) for index, item in enumerate(items)]
-        return tuple(filter_ for filter_ in read if filter_ is not None)
+        return tuple(
+            filter_
+            for index, item in enumerate(items)
+            for filter_ in self._read_entry(f"filters[{index}]", item)
+        )
 
-    def _read_filter(self, place: str, item: object) -> Filter | None:
-        if not isinstance(item, Mapping):
+    def _read_entry(self, place: str, item: object) -> Iterator[Filter]:
+        """The filter of an entry; one in another form is a problem, and still checked."""
+        meant: Sequence[Mapping[str, object]] = ()
+        if self._is_lenient and not _has_form(item):
+            from gateway_metrics_mcp.query import spellings  # most calls have the right form
+
+            meant = spellings.guess_filters(item)
+        if meant or not isinstance(item, Mapping):
             wrong = f'expected {{"fieldName", "operator", "value"}}, got {quote(item)}'
-            self.problems.add(place, wrong)
-            return None
-        self._check_keys(item, _FILTER_KEYS, place)
+            self.problems.add(place, wrong, Fix((*meant,)) if meant else None)
+        else:
+            self._check_keys(item, _FILTER_KEYS, place)
+            meant = [item]
+        for one in meant:
+            yield from self._read_filter(place, one)
+
+    def _read_filter(self, place: str, item: Mapping[str, object]) -> Iterator[Filter]:
         name = self.problems.attempt(place, self._read_filter_name, item, place)
         field = None
         if name is not None and self.datasource is not None:
             field = self.catalog.filter_field(self.datasource, name)
-            if field is None and not self._allow_unknown:
-                names = [*self.catalog.datasources[self.datasource].filters, "metadata.<key>"]
-                wrong = f"{quote(name)} is not a filter of {self.datasource}"
-                self.problems.add(f"{place}.fieldName", f"{wrong}. {did_you_mean(name, names)}")
-                name = None
-        operator = self._read_operator(item.get("operator"), name, field, f"{place}.operator")
+        operator, value = self._read_operator(item, name, field, f"{place}.operator")
         if operator is None:
-            return None
-        value = item.get("value")
-        if self._reads_text and value is not None:
-            value = _respell(value, operator, field)
+            return
         place = f"{place}.value"
-        value = self.problems.attempt(place, _read_value, value, operator, field, place)
-        if name is None or value is None:
-            return None
-        return Filter(field_name=name, operator=operator, value=value)
+        sent = [(operator, value)]
+        if self._is_lenient and value is not None:
+            sent = _fit(operator, _respell(value, operator, field), field)
+        for operator, part in sent:
+            read = self.problems.attempt(place, _read_value, part, operator, field, place)
+            if name is not None and read is not None:
+                yield Filter(field_name=name, operator=operator, value=read)
 
-    def _read_filter_name(self, item: Mapping[str, object], place: str) -> str:
+    def _read_filter_name(self, item: Mapping[str, object], place: str) -> str | None:
         """The gateway's spelling of the field, `metadata.<key>` for a key.
 
         Raises:
             ValueError: with a message for the user; InvalidQueryError if it is one key's problem.
         """
         name, key = item.get("fieldName"), item.get("metadataKey")
+        if self._is_lenient:
+            name, key = (None if given == "" else given for given in (name, key))
         if (name is None) == (key is None):
             raise ValueError(
                 "give fieldName, or metadataKey for a key of the metadata (one of the two)"
@@ -304,29 +447,116 @@ class QueryValidator:
                 return METADATA_PREFIX + key
             wrong = f"expected the name of a metadata key, got {quote(key)}"
             raise InvalidQueryError([Problem(f"{place}.metadataKey", wrong)])
+        name = self._respell_key(name)
         if isinstance(name, str) and name not in ("", METADATA_PREFIX) and is_text(name):
-            return self.catalog.canonical("filters", name)
+            if name.startswith(METADATA_PREFIX):
+                return name
+            return self.problems.attempt(f"{place}.fieldName", self._read_name, "filters", name)
         wrong = f"expected a name, got {quote(name)}"
         raise InvalidQueryError([Problem(f"{place}.fieldName", wrong)])
 
     def _read_operator(
-        self, value: object, name: str | None, field: FilterField | None, place: str
-    ) -> Operator | None:
-        """The operator; None if it is unknown.
+        self, item: Mapping[str, object], name: str | None, field: FilterField | None, place: str
+    ) -> tuple[Operator | None, object]:
+        """The operator, None if it is unknown, and the value that goes with it.
 
         An operator that the field does not take is a problem, but still returned, so that the
         value is checked in the same pass.
         """
+        given, value = item.get("operator"), item.get("value")
+        operator: Operator | None = next((known for known in OPERATORS if known == given), None)
+        if self._is_lenient:
+            operator, value = _respell_operator(given, operator, value)
         allowed = OPERATORS if field is None else field.allowed
-        operator = next((known for known in OPERATORS if known == value), None)
         if operator in allowed:
-            return operator
+            return operator, value
+        meant = self._find_counterpart(operator, value, field)
+        if meant is not None and operator is not None:
+            self._remark(name, operator, meant)
+            return operator, value
         if operator is not None:
             wrong = f"{operator} is not allowed on {name}"
         else:
-            wrong = "missing" if value is None else f"{quote(value)} is unknown"
-        self.problems.add(place, f"{wrong}. {did_you_mean(str(value or ''), allowed)}")
-        return operator
+            wrong = "missing" if given is None else f"{quote(given)} is unknown"
+        entries: tuple[object, ...] = () if meant is None else (meant,)
+        if given is not None and (operator is None or meant is None):
+            from gateway_metrics_mcp.query import spellings  # most calls spell it right
+
+            entries = spellings.guess_operator(str(given), value, allowed)
+        said = " ".join([str(entries[0]), *map(quote, entries[1:])]) if entries else ""
+        choice = f"Did you mean {said}? " if said else ""
+        fix = Fix(entries) if entries else None
+        self.problems.add(place, f"{wrong}. {choice}Allowed: {', '.join(allowed)}", fix)
+        return operator, value
+
+    def _find_counterpart(
+        self, operator: Operator | None, value: object, field: FilterField | None
+    ) -> Operator | None:
+        """The operator that says the same on a field that does not take the given one."""
+        if not self._is_lenient or field is None:
+            return None
+        sent = _fit(operator or "EQUAL", _respell(value, "IN", field), field)[0][0]
+        return sent if sent in field.allowed else None
+
+    def _remark(self, name: str | None, asked: Operator, sent: Operator) -> None:
+        """Note a filter that is sent as one of another meaning."""
+        # IN and ARRAY_HAS_ANY say the same of a field with several values.
+        if sent in _ON_TEAMS:
+            self.remarks.append(f"{name} {asked} was sent as {sent}: {_ON_TEAMS[sent]}")
+
+
+def _respell_operator(
+    given: object, operator: Operator | None, value: object
+) -> tuple[Operator | None, object]:
+    """A tool's operator in its published spelling, and the value that goes with it."""
+    if operator is None and isinstance(given, str):
+        from gateway_metrics_mcp.query import spellings  # most calls spell it right
+
+        operator, is_negated = spellings.read_operator(given)
+        if is_negated and value in (None, "", [], True, "true", ["true"]):
+            return operator, False
+    if operator == "IS_NULL" and value in (None, "", []):
+        return operator, True
+    return operator, value
+
+
+def _has_form(item: object) -> bool:
+    """Whether a filter has the names of its parts, at least."""
+    return (
+        isinstance(item, Mapping)
+        and bool({"fieldName", "metadataKey"} & set(item))
+        and ("operator" in item or set(item) <= set(_FILTER_KEYS))
+    )
+
+
+def _fit(
+    operator: Operator, value: object, field: FilterField | None
+) -> list[tuple[Operator, object]]:
+    """The filters to send for an operator, which the field may have under another name only.
+
+    The operator unchanged if the field takes it, or none that says the same.
+    """
+    if field is None:
+        return [(operator, value)]
+    values = [*value] if isinstance(value, list | tuple) else [value]
+    is_one = len(values) == 1
+    takes_several = operator in ("EQUAL", "NOT_EQUAL") and not is_one and field.type != "array"
+    if operator in field.allowed and not (takes_several and value != []):
+        return [(operator, value)]
+    for same in _SAME:
+        for other in same if operator in same else ():
+            if other in field.allowed and (other in LIST_OPERATORS or is_one):
+                if field.type == "array" and operator in ("EQUAL", "NOT_EQUAL") and not is_one:
+                    break  # all of them, or any of them
+                return [(other, values if other in LIST_OPERATORS else values[0])]
+    if operator in _SAME[0] and is_one and "BETWEEN" in field.allowed:
+        return [("BETWEEN", [values[0], values[0]])]
+    if operator in _SAME[1] and field.type == "boolean" and isinstance(values[0], bool) and is_one:
+        return [("EQUAL", not values[0])]
+    ends: tuple[Operator, Operator] = ("GREATER_THAN_EQUAL", "LESS_THAN_EQUAL")
+    if operator == "BETWEEN" and len(values) == 2 and set(ends) <= set(field.allowed):
+        return [*zip(ends, values, strict=True)]
+    return [(operator, value)]
 
 
 def _read_value(
@@ -417,6 +647,8 @@ def _respell(value: object, operator: Operator, field: FilterField | None) -> ob
 
 def _respell_scalar(value: object, type_: FieldType | None) -> object:
     """Text as a number or boolean if the field is one, and the reverse for a text field."""
+    if type_ == "boolean" and value in (0, 1) and not isinstance(value, bool):
+        return value == 1
     if type_ == "number" and isinstance(value, str):
         return parse_number(value)
     if type_ == "boolean" and isinstance(value, str):

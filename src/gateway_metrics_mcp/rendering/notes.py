@@ -11,7 +11,15 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
-from gateway_metrics_mcp.query import METADATA, METADATA_PREFIX, TOTAL, Number, Query, add_up
+from gateway_metrics_mcp.query import (
+    METADATA,
+    METADATA_PREFIX,
+    TOTAL,
+    Aggregation,
+    Number,
+    Query,
+    add_up,
+)
 from gateway_metrics_mcp.query.scope import FIELD
 from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
 from gateway_metrics_mcp.rendering.cells import (
@@ -84,6 +92,7 @@ def _describe_unmatched(one: Unmatched, where: str) -> str:
     return f"{wrong}: did you mean {' or '.join(format_key(near) for near in one.near)}?"
 
 
+_PROMPT_CACHE: Final = ("cacheReadInputTokens", "cacheCreationInputTokens")
 _OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"}
 # By datasource: the filters (a pattern) and the group-by field that avoid the trap, and its note.
 _TRAPS: Final = {
@@ -111,7 +120,8 @@ def list_notes(report: Report, words: Words) -> list[Note]:
     rounded = f"decimals rounded ({words.exact}: all digits)"
     found: tuple[tuple[NoteKind, Iterable[str]], ...] = (
         ("rows", describe_rows(report)),
-        ("filter", _filter_notes(report)),
+        ("rows", _prompt_cache_notes(report)),
+        ("filter", (*report.request.remarks, *_filter_notes(report))),
         ("unmatched", unmatched_notes(report)),
         ("gap", _gap_notes(report)),
         ("price", price_notes(report)),
@@ -225,6 +235,17 @@ def _datasource_notes(query: Query) -> list[str]:
     filters, field, note = _TRAPS[query.datasource]
     is_filtered = any(re.fullmatch(filters, f.field_name) for f in query.filters)
     return [] if is_filtered or field in query.group_by else [note]
+
+
+def _prompt_cache_notes(report: Report) -> list[str]:
+    """Which calls the tokens of the prompt cache are from: cacheMetrics has few of all."""
+    sources = [value.source for value in report.request.values]
+    asked = [s.column for s in sources if isinstance(s, Aggregation) and s.column in _PROMPT_CACHE]
+    if report.request.query.datasource != "cacheMetrics" or not asked:
+        return []
+    names = " and ".join(dict.fromkeys(asked))
+    only = "only of calls that looked in the gateway's response cache, not of all calls"
+    return [f"{names}: {only}"]
 
 
 def _gap_notes(report: Report) -> list[str]:

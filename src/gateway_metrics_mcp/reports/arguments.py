@@ -6,22 +6,29 @@ The types follow `Query`'s fields in the form that models get right most often: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from gateway_metrics_mcp.errors import Problems
+from gateway_metrics_mcp.errors import Fix, Problem, Problems
 from gateway_metrics_mcp.query import DATASOURCES, did_you_mean, parse_json, quote
 from gateway_metrics_mcp.query.model import is_text
+from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.query.validation import MOST_ENTRIES
 from gateway_metrics_mcp.query.vocabulary import OPERATORS
 
 Format = Literal["table", "exact", "json", "chart", "explain"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 _LONGEST_NAME: Final = 256
+_PLACE: Final = r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?.*"
+LISTS: Final = ("aggregations", "groupBy", "filters")
+"""The arguments with entries, which are fixed one by one."""
+_NOTHING: Final = ("null", "None", "undefined")
+"""What some clients write for no value."""
 _MOST_DIGITS: Final = 19
 
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
@@ -38,6 +45,35 @@ def unfold(value: object) -> object:
     return [unfold(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
+def is_left_out(value: object) -> bool:
+    """Whether an argument holds nothing: clients and models fill those they do not use.
+
+    A filter without field and value says nothing either, whatever its operator.
+    """
+    if isinstance(value, str):
+        return not value.strip() or value.strip() in _NOTHING
+    if isinstance(value, Mapping):
+        return all(is_left_out(entry) for name, entry in value.items() if name != "operator")
+    if isinstance(value, list | tuple):
+        return all(map(is_left_out, value))
+    return value is None
+
+
+def list_entries(name: str, value: object) -> object:
+    """An argument in its published form: a list of names or filters, else as it was given."""
+    try:
+        if name in ("aggregations", "groupBy"):
+            return _read_names(value)
+        return _read_filters(value) if name == "filters" else value
+    except ValueError:
+        return value
+
+
+def _read_filters(value: object) -> list[object]:
+    """The filters, without those that a client filled with nothing."""
+    return [entry for entry in _read_list(value) if not is_left_out(entry)]
+
+
 def _read_names(value: object) -> list[object]:
     """A list of names, given as a list, as JSON text, as `a, b` or as one name."""
     value = parse_json(value)
@@ -46,7 +82,7 @@ def _read_names(value: object) -> list[object]:
     names = _read_list(value)
     if any(isinstance(name, str) and len(name) > _LONGEST_NAME for name in names):
         raise ValueError(f"a name of more than {_LONGEST_NAME} characters")
-    return names
+    return [name for name in names if not (isinstance(name, str) and not name.strip())]
 
 
 def _read_list(value: object) -> list[object]:
@@ -101,6 +137,8 @@ class Arguments(BaseModel):
         defer_build=True,  # `ask` needs one tool's
     )
     required: ClassVar[tuple[str, ...]] = ()
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Arguments that another tool takes, and which one."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -139,7 +177,7 @@ class QueryArguments(Arguments):
         [],
         description="modelName, team, userEmail, virtualaccount, metadata.<key>, ...",
     )
-    filters: Annotated[list[Any], BeforeValidator(_read_list), _Filters] = Field(
+    filters: Annotated[list[Any], BeforeValidator(_read_filters), _Filters] = Field(
         [], description="all must hold"
     )
     start_ts: Text = Field(
@@ -157,6 +195,10 @@ class QueryArguments(Arguments):
 class DistributionArguments(QueryArguments):
     """The arguments of `query_distribution`."""
 
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "interval": "query_timeseries has a row per bucket of an interval"
+    }
+
     compare_to: Text = Field(
         None, description="change against: previous, 1 week, 1 month, or a period"
     )
@@ -172,6 +214,12 @@ class DistributionArguments(QueryArguments):
 
 class TimeseriesArguments(QueryArguments):
     """The arguments of `query_timeseries`."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "compareTo": "query_distribution compares two windows",
+        "orderBy": "the largest series come first, buckets by time",
+        "offset": "limit says how many series are shown",
+    }
 
     interval: Text = Field(None, description="1 hour, 1 day, ...; default at most about 60 buckets")
     limit: WholeNumber = Field(8, ge=1, description="series to show; default 8")
@@ -214,22 +262,42 @@ def read_arguments(kind: type[A], raw: Mapping[str, Any], problems: Problems) ->
     """
     given, names = {}, kind.names()
     for name, value in raw.items():
+        known: str | None = name
         if name not in names:
-            choice = did_you_mean(name, names)
-            problems.add(quote(name), f"unknown argument. {choice}")
-        elif not _is_text(value):
+            known = _refuse_name(name, kind, problems)
+            if known in raw or known in given:
+                continue
+        if known is None:
+            continue
+        if not _is_text(value):
             problems.add(name, "contains a NUL or half a surrogate pair, which is not text")
-        elif value is not None:
-            given[name] = value
+        elif not is_left_out(value) or (known == "search" and str(value).strip()):
+            given[known] = value
     try:
         return kind.model_validate(given)
     except ValidationError as error:
         for wrong in error.errors():
             name = str(wrong["loc"][0])
             if name in given:
-                problems.add(name, _explain(name, wrong, given.pop(name)))
+                fix = Fix(closest_matches(str(given[name]), FORMATS)[:1])
+                problems.add(name, _explain(name, wrong, given.pop(name)), fix)
         # The invalid ones are gone by now.
         return kind.model_validate(given)
+
+
+def _refuse_name(name: str, kind: type[Arguments], problems: Problems) -> str | None:
+    """Add the problem of an unknown argument; the one that it was probably meant to be."""
+    from gateway_metrics_mcp.query import spellings  # most calls spell them right
+
+    names = kind.names()
+    other = spellings.read_name(name, kind.elsewhere)
+    meant = None if other else spellings.guess_argument(name, names)
+    where = f"{kind.elsewhere[other]}. " if other else ""
+    if meant is None and other is None and "filters" in names and spellings.is_field(name):
+        where = "A field's value is one of filters. "
+    choice = did_you_mean(name, names, meant) if other is None else f"Allowed: {', '.join(names)}"
+    problems.add(quote(name), f"unknown argument. {where}{choice}")
+    return meant
 
 
 def _is_text(value: object) -> bool:
@@ -258,3 +326,43 @@ def _flatten(schema: Mapping[str, Any]) -> dict[str, Any]:
         if branch.get("type") != "null":
             merged.update(branch)
     return {key: merged[key] for key in _KEPT if key in merged}
+
+
+def apply_fixes(problems: Sequence[Problem], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with the fixes in their places."""
+    fixed = {name: [*v] if isinstance(v, list) else v for name, v in arguments.items()}
+    fixes = [(_locate(problem.place), problem.fix) for problem in problems if problem.fix]
+    done: set[tuple[str, int]] = set()
+    # From the last entry, because a fix may put several in the place of one; whole entries before
+    # their parts.
+    for (name, index, part), fix in sorted(fixes, key=lambda one: (-one[0][1], bool(one[0][2]))):
+        entries = fixed.get(name)
+        if not isinstance(entries, list):
+            _set_argument(fixed, name, fix)
+        elif index < len(entries) and (name, index) not in done:
+            if part and isinstance(entries[index], Mapping):
+                # An operator may come with its value.
+                parts = dict(zip((part, "value"), fix.entries, strict=False))
+                entries[index] = {**entries[index], **parts}
+            else:
+                entries[index : index + 1] = fix.entries
+                done.add((name, index))
+    for name, value in [pair for _, fix in fixes for pair in fix.adds.items()]:
+        if name not in LISTS:
+            fixed[name] = fixed.get(name, value) if name == "interval" else value
+        elif value not in fixed.setdefault(name, []):
+            fixed[name].append(value)
+    return fixed
+
+
+def _set_argument(fixed: dict[str, Any], name: str, fix: Fix) -> None:
+    if fix.entries:
+        fixed[name] = fix.entries[0]
+    elif not fix.adds:
+        fixed.pop(name, None)
+
+
+def _locate(place: str) -> tuple[str, int, str]:
+    """`("filters", 0, "operator")` of `filters[0].operator`; without an index it is 0."""
+    match = re.fullmatch(_PLACE, place)
+    return ("", 0, "") if match is None else (match[1], int(match[2] or 0), match[3] or "")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from gateway_metrics_mcp.errors import Fix, Problem
 from gateway_metrics_mcp.query import (
     DATASOURCES,
     SHARE,
     TOTAL,
     Aggregation,
-    Catalog,
     Datasource,
     DatasourceName,
     Measure,
@@ -25,6 +25,10 @@ from gateway_metrics_mcp.query import (
 from gateway_metrics_mcp.query.catalog import Term, lacking_fields, load_measures
 from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, PERCENTILES, AggregationType
+
+if TYPE_CHECKING:
+    from gateway_metrics_mcp.query.catalog import Column
+    from gateway_metrics_mcp.query.spellings import Call, Meaning
 
 RATIO: Final = "ratio"
 """The unit of a fraction from 0 to 1, shown in percent."""
@@ -124,32 +128,32 @@ Source = Aggregation | Measure | Literal["share"]
 def read_sources(entries: Sequence[object], parts: QueryValidator) -> list[Source]:
     """The requested values besides `total`, in order; each invalid entry is a problem."""
     sources: list[Source] = []
-    known = parts.datasource
-    measures = {} if known is None else parts.catalog.measures[known]
+    measures = _measures(parts)
     for index, given in enumerate(entries):
-        place = f"aggregations[{index}]"
+        place, found = f"aggregations[{index}]", len(parts.problems)
         entry = strip_unit(given) if isinstance(given, str) else given
         source: Source | None
         if not isinstance(entry, str):
-            source = parts.read_aggregation_entry(place, entry)
+            source = _read_object(place, entry, parts)
         elif name := _measure_name(entry, measures):
             source = measures.get(name, SHARE)
             if source in sources:
-                parts.problems.add(place, f"{quote(name)} appears twice")
+                parts.problems.add(place, f"{quote(name)} appears twice", Fix())
         elif entry.strip().lower() in _TOTAL_NAMES:
             continue  # every answer has total
-        elif problem := _explain(entry, known, measures, parts.catalog):
-            parts.problems.add(place, problem)
-            continue
         else:
-            source = parts.read_aggregation(place, *split_aggregation(entry))
+            source = _read_entry(place, entry, parts)
         if source is not None:
             sources.append(source)
+        if found < len(parts.problems):
+            _attach_fix(entry, parts, found)
     return sources
 
 
-_COUNTED: Final = ("calls", "count", "requestcount", "requests", "rows", "total", "totalrequests")
-"""Words for what every answer has as `total`."""
+def _measures(parts: QueryValidator) -> Mapping[str, Measure]:
+    """The measures of the query's datasource, by name."""
+    known = parts.datasource
+    return {} if known is None else parts.catalog.measures[known]
 
 
 def _measure_name(entry: str, allowed: Iterable[str]) -> str | None:
@@ -158,38 +162,191 @@ def _measure_name(entry: str, allowed: Iterable[str]) -> str | None:
     return next((name for name in (*allowed, SHARE) if fold(name) == folded), None)
 
 
-def _explain(
-    entry: str, datasource: DatasourceName | None, allowed: Mapping[str, Measure], catalog: Catalog
-) -> str | None:
-    """Why a single word is not a measure here; None if it should be read as an aggregation."""
-    if datasource is None or not entry.strip() or " " in entry.strip() or "(" in entry:
+def _read_entry(place: str, entry: str, parts: QueryValidator) -> Aggregation | None:
+    """The aggregation in a text, in any spelling with one meaning; None for `requests` too."""
+    type_, column = split_aggregation(entry)
+    columns = {} if parts.datasource is None else parts.fields.columns
+    if type_ not in AGGREGATION_TYPES or column not in columns:
+        from gateway_metrics_mcp.query import spellings  # most calls spell it right
+
+        call = spellings.read_call(entry)
+        word = call.column if call.type in ("count", "sum") else entry
+        if spellings.is_total(word):
+            return None  # every answer has total
+        if problem := _explain(place, entry, call, parts):
+            parts.problems.append(problem)
+            return None
+        if call.type is not None:
+            type_, column = call.type, call.column
+    return parts.read_aggregation(place, type_, column)
+
+
+def _read_object(place: str, entry: object, parts: QueryValidator) -> Aggregation | None:
+    """The aggregation in an object; one with other keys is a problem, and still checked."""
+    if isinstance(entry, Mapping) and not {"type", "column"} <= set(entry):
+        from gateway_metrics_mcp.query import spellings  # hardly any call has others
+
+        text = spellings.guess_aggregation(entry)
+        if text is not None:
+            wrong = f'expected {{"type", "column"}}, got {quote(entry)}'
+            parts.problems.add(place, f"{wrong}. Did you mean {quote(text)}?", Fix((text,)))
+            return _read_entry(place, text, parts)
+    return parts.read_aggregation_entry(place, entry)
+
+
+def _attach_fix(entry: object, parts: QueryValidator, first: int) -> None:
+    """Give the first of an entry's problems the entry that was probably meant, if any."""
+    found = parts.problems[first:]
+    if isinstance(entry, Mapping) and any(problem.fix for problem in found):
+        return  # its type or its column
+    if found[0].fix is None or found[0].fix.entries:
+        found = [problem._replace(fix=None) for problem in found]
+        parts.problems[first:] = [found[0]._replace(fix=_guess_entry(entry, parts)), *found[1:]]
+
+
+def _explain(place: str, entry: str, call: Call, parts: QueryValidator) -> Problem | None:
+    """Why a text is no value here; None if it should be read as an aggregation."""
+    from gateway_metrics_mcp.query import spellings  # likewise
+
+    datasource, catalog = parts.datasource, parts.catalog
+    if datasource is None or not entry.strip():
         return None
-    for measure in load_measures():
-        if fold(measure.name) == fold(entry) and datasource in measure.datasources:
+    allowed = catalog.measures[datasource]
+    meaning = spellings.guess_meaning(entry)
+    own = [m for m in load_measures() if fold(m.name) == fold(entry)]
+    for measure in own:
+        if datasource in measure.datasources:
             fields = ", ".join(lacking_fields(datasource, catalog, measure))
-            return (
+            wrong = (
                 f"{measure.name} needs {fields}, which {datasource} does not have in the published"
                 " API: a catalog file of your own can add it"
             )
+            return Problem(place, wrong, Fix(has_answer=False))
+    columns = [a.column for m in own for t in m.terms for a in t.aggregations]
+    columns += [] if meaning is None else meaning.columns
+    is_failure = meaning is not None and "toolCallErrorRate" in meaning.measures
+    for column in (*columns, *(["isFailure"] if is_failure else [])):
+        limit = parts.find_limit("columns", column)
+        if limit is not None:
+            wrong = f"{quote(entry)} is not a value of {datasource}. {limit.message}"
+            return Problem(place, wrong, limit.fix)
     others = [other for other in DATASOURCES if _measure_name(entry, catalog.measures[other])]
     if others:
         listed = ", ".join((*allowed, SHARE))
         where = " and ".join(others)
-        return f"{entry} is a measure of {where}, not of {datasource}. Measures here: {listed}"
-    if fold(entry) in _COUNTED:
-        return f"{quote(entry)} needs no aggregation: every answer counts its rows as total"
-    has_function = split_aggregation(entry)[0] is not None
-    if has_function or entry.strip() in catalog.datasources[datasource].columns:
+        wrong = f"{entry} is a measure of {where}, not of {datasource}. Measures here: {listed}"
+        return Problem(place, wrong)
+    known = parts.respell("columns", call.column)
+    is_counted = call.type in ("count", "countDistinct") and spellings.is_people(call.column)
+    is_known = call.type is not None or (known is not None and meaning is None)
+    if is_known and not is_counted:
         return None
-    elsewhere = {m: None for other in DATASOURCES for m in catalog.measures[other]}
-    near = closest_matches(entry, (*allowed, SHARE)) or closest_matches(entry, elsewhere)
-    if not near:
+    suggestion = _suggest_measure(entry, parts)
+    return None if suggestion is None else Problem(place, suggestion)
+
+
+def _suggest_measure(entry: str, parts: QueryValidator) -> str | None:
+    """What a single word was probably meant to be; None if nothing is like it."""
+    fix = _guess_entry(entry, parts)
+    if fix is None:
         return None
-    where = "" if near[0] in (*allowed, SHARE) else ", a measure of another datasource"
-    return (
-        f"{quote(entry)} is not a measure. Did you mean {' or '.join(near)}{where}? Measures here:"
-        f" {', '.join((*allowed, SHARE))}; or a function and a column: sum costInUSD"
+    wrong = f"{quote(entry)} is not a measure"
+    if "groupBy" in fix.adds:
+        field = fix.adds["groupBy"]
+        return f"{wrong}. Group by {field}: the answer says how many rows there are"
+    where = ""
+    if "datasource" in fix.adds:
+        where = f" of {fix.adds['datasource']}"
+    listed = (
+        ", ".join((*parts.catalog.measures[parts.datasource], SHARE)) if parts.datasource else ""
     )
+    if "success" in fold(entry):
+        where += ", of which success is the rest"
+    meant = " and ".join(map(str, fix.entries))
+    return (
+        f"{wrong}. Did you mean {meant}{where}? Measures here: {listed};"
+        " or a function and a column: sum costInUSD"
+    )
+
+
+def _guess_entry(entry: object, parts: QueryValidator) -> Fix | None:
+    """What an invalid entry of `aggregations` was probably meant to be."""
+    from gateway_metrics_mcp.query import spellings  # only for a refusal
+
+    text = spellings.guess_aggregation(entry) if isinstance(entry, Mapping) else entry
+    if not isinstance(text, str) or not text.strip() or parts.datasource is None:
+        return None
+    call = spellings.read_call(text)
+    word = call.column or text
+    if call.type in (None, "count", "countDistinct"):
+        field = "userEmail" if spellings.is_people(word) else None
+        if field is None and call.type is not None:
+            field = parts.respell("groupBy", word)
+        if field in parts.fields.group_by:
+            return Fix(adds={"groupBy": field})
+    meaning = spellings.guess_meaning(text) or spellings.guess_meaning(word)
+    measure = _find_measure(text, meaning, parts) or _find_measure(word, meaning, parts)
+    if measure is not None:
+        return measure
+    if meaning is not None and meaning.columns:
+        return _ask_columns(meaning, call.type, parts)
+    columns = spellings.guess_columns(word, parts.fields.columns)
+    first, _, rest = text.partition(" ")
+    if not columns and rest:
+        columns = spellings.guess_columns(rest, parts.fields.columns)
+    near = closest_matches(text, parts.catalog.measures[parts.datasource])
+    if near and not (rest and columns):
+        return Fix((near[0],))
+    if not columns:
+        return None
+    column = parts.fields.columns[columns[0]]
+    functions = (call.type,) if call.type else closest_matches(first, AGGREGATION_TYPES)
+    return Fix((f"{_choose(next(iter(functions), None), column)} {columns[0]}",))
+
+
+def _find_measure(text: str, meaning: Meaning | None, parts: QueryValidator) -> Fix | None:
+    """The measure that a text names or asks for, here or of another datasource."""
+    measures = parts.catalog.measures
+    of_all = list(dict.fromkeys(name for other in DATASOURCES for name in measures[other]))
+    named = [name for name in of_all if fold(name) == fold(text)]
+    wanted = [*named, *(() if meaning is None else meaning.measures)]
+    own: DatasourceName = parts.datasource or "modelMetrics"
+    for name in wanted:
+        if name in measures[own]:
+            return Fix((name,))
+    if parts.find_limit("columns", "isFailure") and "toolCallErrorRate" in wanted:
+        return None
+    for name in wanted:
+        for other in DATASOURCES:
+            if name in measures[other]:
+                return Fix((name,), {"datasource": other})
+    return None
+
+
+def _ask_columns(meaning: Meaning, function: str | None, parts: QueryValidator) -> Fix | None:
+    """The aggregations of the columns that a word asks for, here or of another datasource."""
+    own: DatasourceName = parts.datasource or "modelMetrics"
+    datasources = parts.catalog.datasources
+    lacking = [name for name in meaning.columns if name not in datasources[own].columns]
+    limits = [parts.find_limit("columns", name) for name in lacking]
+    if any(limit and limit.fix for limit in limits):
+        return None
+    holding = [own, *DATASOURCES]
+    home = next((h for h in holding if set(meaning.columns) <= set(datasources[h].columns)), None)
+    if home is None:
+        return None
+    columns = datasources[home].columns
+    entries = [f"{_choose(function, columns[name], meaning)} {name}" for name in meaning.columns]
+    return Fix((*entries,), {} if home == own else {"datasource": home})
+
+
+def _choose(function: str | None, column: Column, meaning: Meaning | None = None) -> str:
+    """The function if the column takes it, else its usual one."""
+    usual = "p95" if column.unit == "ms" else "sum"
+    for wanted in (function, meaning and meaning.function, usual, "countDistinct"):
+        if wanted in column.aggregations:
+            return str(wanted)
+    return column.aggregations[0]
 
 
 def list_values(sources: Sequence[Source], datasource: Datasource) -> tuple[Value, ...]:

@@ -9,21 +9,18 @@ from typing import Any, Final, NamedTuple
 from gateway_metrics_mcp.backends import Backend
 from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query import (
-    DATASOURCES,
     METADATA,
     METADATA_PREFIX,
     Caller,
-    Catalog,
     Datasource,
     DatasourceName,
     Query,
     Result,
     Window,
-    did_you_mean,
     quote,
 )
 from gateway_metrics_mcp.query.scope import apply_scope
-from gateway_metrics_mcp.query.validation import read_choice
+from gateway_metrics_mcp.query.validation import QueryValidator, read_datasource
 from gateway_metrics_mcp.reports.arguments import ListValuesArguments, read_arguments
 from gateway_metrics_mcp.reports.request import ParserOptions, read_times
 
@@ -67,7 +64,7 @@ def read_listing(raw: Mapping[str, Any], options: ParserOptions, now: datetime) 
     """
     problems = Problems()
     arguments = read_arguments(ListValuesArguments, raw, problems)
-    name = read_choice("datasource", arguments.datasource, DATASOURCES, problems)
+    name = read_datasource(arguments.datasource, problems)
     field = _read_text("field", arguments.field, problems)
     if field is not None and name is not None:
         field = _read_field(field, name, options, problems)
@@ -137,34 +134,36 @@ def _read_field(
     given: str, name: DatasourceName, options: ParserOptions, problems: Problems
 ) -> str | None:
     """The gateway's spelling of a group-by field; None after adding a problem."""
-    catalog, datasource = options.catalog, options.catalog.datasources[name]
-    field = catalog.canonical("groupBy", given)
-    is_key = field.startswith(METADATA_PREFIX) and field != METADATA_PREFIX
-    if is_key or field in datasource.group_by or _is_keys(field, datasource):
+    datasource = options.catalog.datasources[name]
+    if _is_keys(given.strip().lower(), datasource):
+        return METADATA
+    parts = QueryValidator(
+        options.catalog, Problems(), allow_unknown=options.allow_unknown, is_lenient=True
+    )
+    parts.datasource, parts.is_distribution = name, True
+    field = next(iter(parts.read_group_by([given])), None)
+    if field is not None and not parts.problems and not _other_use(field, datasource):
         return field
-    if field == METADATA_PREFIX:
-        problems.add("field", f'the key is missing. Give "{ANY_KEY}"')
-        return None
     listed = (*datasource.group_by, ANY_KEY, METADATA)
     # httpStatusCode, isFailure and others can be filtered but not grouped on the gateway.
-    other = _other_use(given, catalog, datasource)
+    other = _other_use(options.catalog.canonical("filters", given), datasource)
     if other is not None:
         message = (
             f"{quote(given)} can be {other} but not grouped, so its values cannot be listed."
             f" Fields that can: {', '.join(listed)}"
         )
-    elif options.allow_unknown and field:
-        return field
-    else:
-        message = f"{quote(given)} is not a group-by field of {name}. {did_you_mean(given, listed)}"
-    problems.add("field", message)
+        problems.add("field", message)
+        return None
+    wrong = parts.problems[0]
+    fix = wrong.fix if wrong.fix is None or wrong.fix.entries else None
+    problems.add("field", wrong.message.replace(f"{ANY_KEY}", f"{ANY_KEY}, {METADATA}"), fix)
     return None
 
 
-def _other_use(given: str, catalog: Catalog, datasource: Datasource) -> str | None:
-    """What else the name can be used for in the datasource; None if it is unknown."""
-    if catalog.canonical("filters", given) in datasource.filters:
+def _other_use(name: str, datasource: Datasource) -> str | None:
+    """What else the name can be used for in the datasource; None if it is grouped, or unknown."""
+    if name in datasource.group_by:
+        return None
+    if name in datasource.filters:
         return "filtered"
-    if catalog.canonical("columns", given) in datasource.columns:
-        return "aggregated"
-    return None
+    return "aggregated" if name in datasource.columns else None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import permutations
 from typing import Any, Final, NamedTuple
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
+from gateway_metrics_mcp.errors import Fix, InvalidQueryError, Problem, Problems
 from gateway_metrics_mcp.query import (
+    Aggregation,
     Catalog,
     Datasource,
     Filter,
@@ -19,7 +21,6 @@ from gateway_metrics_mcp.query import (
     did_you_mean,
     quote,
 )
-from gateway_metrics_mcp.query.model import value_key
 from gateway_metrics_mcp.query.scope import (
     FIELD,
     VIRTUAL,
@@ -27,6 +28,7 @@ from gateway_metrics_mcp.query.scope import (
     apply_scope,
     is_scope,
 )
+from gateway_metrics_mcp.query.suggestions import fold
 from gateway_metrics_mcp.query.time.comparison import cut_to_elapsed, read_earlier
 from gateway_metrics_mcp.query.time.interval import (
     LocalBuckets,
@@ -37,16 +39,18 @@ from gateway_metrics_mcp.query.time.interval import (
 )
 from gateway_metrics_mcp.query.time.window import read_window
 from gateway_metrics_mcp.query.validation import QueryValidator
-from gateway_metrics_mcp.query.vocabulary import NEGATIVE_OPERATORS
+from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, NEGATIVE_OPERATORS
 from gateway_metrics_mcp.reports.arguments import (
     DistributionArguments,
     Format,
     ListValuesArguments,
     QueryArguments,
     TimeseriesArguments,
+    apply_fixes,
     read_arguments,
 )
 from gateway_metrics_mcp.reports.columns import (
+    Source,
     Value,
     compared,
     list_aggregations,
@@ -103,6 +107,8 @@ class ReportRequest:
     order_by: str | None = None
     """A column of the answer to sort by; None for the first value, or its change."""
     is_descending: bool = True
+    remarks: tuple[str, ...] = ()
+    """What was sent in another sense than it was asked."""
     limit: int | None = None
     offset: int = 0
 
@@ -214,15 +220,12 @@ def _read_request(
     The rest is checked even without a window, so that one refusal lists all problems (R20).
     """
     found = len(problems)
-    parts = QueryValidator(
-        options.catalog, problems, allow_unknown=options.allow_unknown, reads_text=True
-    )
+    parts = _make_validator(options, problems)
     name = parts.read_datasource(arguments.datasource)
     parts.is_distribution = not isinstance(arguments, TimeseriesArguments)
     interval = _read_interval(arguments, window, problems)
     sources = read_sources(arguments.aggregations, parts)
     group_by = parts.read_group_by(_spread_subjects(arguments.group_by))
-    has_columns = len(problems) == found
     filters = parts.read_filters(arguments.filters)
     # Only of valid parts: after a misspelt field the check would report what it caused.
     if len(problems) == found:
@@ -230,10 +233,11 @@ def _read_request(
     if name is None:
         return None
     datasource = options.catalog.datasources[name]
+    if len(problems) > found:
+        sources, group_by = _guess_columns(arguments, parts, options)
     values = list_values(sources, datasource)
-    # The columns are known beside a wrong filter or window, but not beside a wrong aggregation.
-    order = _read_order(arguments, group_by, values, datasource, problems) if has_columns else None
-    if len(problems) > found or window is None or order is None:
+    order = _read_order(arguments, group_by, values, datasource, problems)
+    if len(problems) > found or window is None:
         return None
     query = Query(
         datasource=name,
@@ -246,7 +250,31 @@ def _read_request(
         interval=interval,
     )
     request = _scope_request(query, datasource, window, arguments.format, values)
-    return replace(request, earlier=earlier, order_by=order[0], is_descending=order[1])
+    return replace(
+        request,
+        earlier=earlier,
+        order_by=order[0],
+        is_descending=order[1],
+        remarks=tuple(parts.remarks),
+    )
+
+
+def _make_validator(options: ParserOptions, problems: Problems) -> QueryValidator:
+    return QueryValidator(
+        options.catalog, problems, allow_unknown=options.allow_unknown, is_lenient=True
+    )
+
+
+def _guess_columns(
+    arguments: QueryArguments, parts: QueryValidator, options: ParserOptions
+) -> tuple[list[Source], tuple[str, ...]]:
+    """The values and keys that were probably meant: an order is checked against them."""
+    given = {"aggregations": arguments.aggregations, "groupBy": arguments.group_by}
+    fixed = apply_fixes(parts.problems, given)
+    guessed = _make_validator(options, Problems())
+    guessed.datasource, guessed.is_distribution = parts.datasource, parts.is_distribution
+    sources = read_sources(fixed["aggregations"], guessed)
+    return sources, guessed.read_group_by(_spread_subjects(fixed["groupBy"]))
 
 
 def _scope_request(
@@ -359,24 +387,73 @@ def _read_order(
     """The column to sort by, and whether descending; `-column` is ascending."""
     if not isinstance(arguments, DistributionArguments) or arguments.order_by is None:
         return None, True
-    order: object = arguments.order_by
+    given: object = arguments.order_by
+    if isinstance(given, list | tuple) and len(given) == 1:
+        given = given[0]
     if arguments.compare_to is not None:
         values = [column for value in values for column in compared(value)]
     keys = _name_keys(group_by, datasource)
     columns = (*keys.values(), *(value.name for value in values))
-    if not isinstance(order, str) or not order.strip():
-        problems.add("orderBy", f"unknown column {quote(order)}. Allowed: {', '.join(columns)}")
+    if not isinstance(given, str) or not given.strip():
+        wrong = f"unknown column {quote(given)}. Allowed: {', '.join(columns)}"
+        problems.add("orderBy", wrong, _guess_order(given))
         return None, True
-    is_descending = not order.strip().startswith("-")
-    wanted = strip_unit(order.strip().removeprefix("-").strip())
-    type_, column = split_aggregation(wanted)
-    spelt = value_key(type_ or "", column or "")
+    wanted, is_descending = _split_direction(given)
+    wanted = strip_unit(wanted)
     # A key by the gateway's name too, and by that of its filter.
     filtered = {f: keys.get(datasource.response_key(g)) for f, g in _GROUP_OF.items()}
     of_key = keys.get(datasource.response_key(wanted), keys.get(wanted, filtered.get(wanted)))
-    for name in (wanted, spelt, of_key):
+    for name in (wanted, of_key):
         if name in columns:
             return name, is_descending
-    choice = did_you_mean(wanted, columns)
-    problems.add("orderBy", f"unknown column {quote(wanted)}. {choice}")
+    from gateway_metrics_mcp.query import spellings  # most calls spell it right
+
+    sign = "" if is_descending else "-"
+    found, meant = spellings.find_column(wanted, columns)
+    if found is not None:
+        return found, is_descending
+    choice = did_you_mean(wanted, columns, meant)
+    fix = None if meant is None else Fix((sign + meant,))
+    asked = _ask_order(wanted, datasource)
+    if asked is not None:
+        fix = Fix((sign + asked.key,), {"aggregations": str(asked)})
+        choice = f"It is a column if {asked} is one of the aggregations. {choice}"
+    problems.add("orderBy", f"unknown column {quote(wanted)}. {choice}", fix)
     return None, True
+
+
+_ORDER_KEYS: Final = ("by", "column", "direction", "field", "key", "name", "order", "orderby")
+_DIRECTION: Final = r"(?i)([+-]?)\s*(.*?)(?:\s*[\s:,]\s*(asc|desc)(?:ending)?)?\s*"
+
+
+def _split_direction(text: str) -> tuple[str, bool]:
+    """The column, and whether descending, of `-total`, `total asc` and `total DESC`."""
+    match = re.fullmatch(_DIRECTION, text.strip())
+    if match is None:
+        return text.strip(), True
+    word = (match[3] or "").lower()
+    return match[2].strip(), match[1] != "-" if not word else word == "desc"
+
+
+def _ask_order(wanted: str, datasource: Datasource) -> Aggregation | None:
+    """The aggregation that an order names or means, although it was not asked for."""
+    from gateway_metrics_mcp.query import spellings  # only for an unknown order
+
+    type_, column = split_aggregation(wanted)
+    meaning = spellings.guess_meaning(wanted)
+    if meaning is not None and len(meaning.columns) == 1:
+        type_, column = meaning.function, meaning.columns[0]
+    known = datasource.columns.get(column or "")
+    function = next((f for f in AGGREGATION_TYPES if f == type_), None)
+    if known is None or column is None or function not in known.aggregations:
+        return None
+    return Aggregation(type=function, column=column)
+
+
+def _guess_order(given: object) -> Fix | None:
+    """`sumCostInUSD desc` for `{"column": "sumCostInUSD", "direction": "desc"}`."""
+    if not isinstance(given, Mapping):
+        return None
+    words = [str(word) for pair in given.items() for word in pair]
+    words = [word for word in words if fold(word) not in _ORDER_KEYS]
+    return Fix((" ".join(words),)) if words else None

@@ -122,6 +122,14 @@ class MetricsServer(MCPServer[None]):
         )
         self.completion()(self._complete)  # type: ignore[no-untyped-call]  # the SDK has none
 
+    async def run_stdio_async(self) -> None:
+        """Serve stdio; a line that is no message is answered too."""
+        from gateway_metrics_mcp.server.stdio import open_stdio  # not for HTTP
+
+        server = self._lowlevel_server
+        async with open_stdio() as (messages, answers):
+            await server.run(messages, answers, server.create_initialization_options())
+
     async def list_tools(self) -> list[PublishedTool]:
         """The tools, always in the same order."""
         return self._tools

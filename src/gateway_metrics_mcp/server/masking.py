@@ -134,6 +134,7 @@ class EmailMask:
         """Mask the addresses in every text of an error."""
         error.args = tuple(self.hide(str(part)) for part in error.args)
         if isinstance(error, InvalidQueryError):
+            error.correction = self.hide(error.correction)
             error.problems = tuple(
                 Problem(self.hide(one.place), self.hide(one.message)) for one in error.problems
             )

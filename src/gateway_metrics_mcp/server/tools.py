@@ -19,15 +19,8 @@ from gateway_metrics_mcp.errors import (
     Problems,
     UnknownToolError,
 )
-from gateway_metrics_mcp.query import (
-    DATASOURCES,
-    Caller,
-    DatasourceName,
-    did_you_mean,
-    load_catalog,
-    quote,
-)
-from gateway_metrics_mcp.query.validation import check_size, read_choice
+from gateway_metrics_mcp.query import Caller, DatasourceName, did_you_mean, load_catalog, quote
+from gateway_metrics_mcp.query.validation import check_size, read_datasource
 from gateway_metrics_mcp.rendering.answer import Answer, Writer, write_answer
 from gateway_metrics_mcp.rendering.catalog import describe_datasources, describe_fields
 from gateway_metrics_mcp.rendering.cells import quote_text
@@ -206,11 +199,36 @@ async def answer_call(
         # One `now` for the whole call: its windows and queries must agree.
         now = context.clock()
         with trace_step("validate"):
-            question = tool.read(arguments, context.options, now)
+            question = _read(tool, arguments, context.options, now)
         return await tool.answer(context, question, caller, now)
 
     # The tool's name is masked too: it is text of the client, and errors repeat it.
     return await context.answer((name, raw), work)
+
+
+def _read(tool: Tool, raw: Mapping[str, Any], options: ParserOptions, now: datetime) -> Any:
+    """The validated question.
+
+    Raises:
+        InvalidQueryError: with every problem of the arguments, and the call that was meant.
+    """
+    try:
+        return tool.read(raw, options, now)
+    except InvalidQueryError as error:
+        from gateway_metrics_mcp.reports.corrections import Reader, correct_call  # only now needed
+
+        readers = {
+            name: Reader(other.arguments, _reading(other, options, now))
+            for name, other in TOOLS.items()
+        }
+        error.correction = correct_call(tool.name, raw, readers)
+        raise
+
+
+def _reading(
+    tool: Tool, options: ParserOptions, now: datetime
+) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda raw: tool.read(raw, options, now)
 
 
 async def _answer_query(
@@ -267,7 +285,7 @@ def _read_fields(
     wanted = read_arguments(ListFieldsArguments, raw, problems).datasource
     datasource = None
     if wanted is not None:
-        datasource = read_choice("datasource", wanted, DATASOURCES, problems)
+        datasource = read_datasource(wanted, problems)
     if problems:
         raise InvalidQueryError(problems)
     return datasource

@@ -183,7 +183,7 @@ FAULTS: Final[dict[str, tuple[str, int, str]]] = {
     ),
     "no such column": (
         _head()
-        + CALL.format("query_timeseries", '{"aggregations": ["sum cost"], "startTs": "today"}'),
+        + CALL.format("query_timeseries", '{"aggregations": ["sum coast"], "startTs": "today"}'),
         6,
         "query_timeseries: aggregations[0]",
     ),

@@ -115,6 +115,9 @@ def read_filters(words: Sequence[str], datasource: object, catalog: Catalog) -> 
         # Only for `--where`: the words of `--filter` are literal.
         _refuse_several(values[0], name, operator, takes_commas=fitting in _LISTS)
         values = _read_values(values[0], operator, fitting)
+    elif len(values) > 1 and fitting not in _LISTS:
+        # A tool takes several as IN, but a shell splits one value that nobody quoted.
+        raise ValueError(f"{fitting} takes one value, got {values}. For several use IN")
     return [{"fieldName": name, "operator": fitting, "value": values}]
 
 

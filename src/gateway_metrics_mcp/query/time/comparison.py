@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
-from gateway_metrics_mcp.errors import InvalidQueryError
+from gateway_metrics_mcp.errors import Fix, InvalidQueryError, MisspeltError
 from gateway_metrics_mcp.query.suggestions import closest_matches, quote
 from gateway_metrics_mcp.query.time.period import (
     NUMBER_WORDS,
@@ -156,9 +156,11 @@ def _read(text: str, window: Window, clock: Clock) -> Window:
         return read_window(text, None, clock.zone.key, now=clock.now)
     except InvalidQueryError as error:
         message = error.problems[0].message.replace(STARTS, EARLIER)
+        fix = error.problems[0].fix
         if closest_matches(words, (PREVIOUS,)):
             message = f'{quote(text)} is not an earlier time. Did you mean "{PREVIOUS}"? {EARLIER}'
-        raise ValueError(message) from None
+            fix = Fix((PREVIOUS,))
+        raise MisspeltError(message, fix) from None
 
 
 def _respell(text: str) -> str | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from gateway_metrics_mcp.errors import Fix, MisspeltError
 from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
 from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, resolve_local
 from gateway_metrics_mcp.query.time.zone_rules import offset_periods
@@ -74,7 +75,8 @@ class Interval:
         if match is None:
             meant = _respell(text)
             hint = "" if meant is None else f'Did you mean "{meant}"? '
-            raise ValueError(f"{quote(text)} is not an interval. {hint}Give {_EXAMPLE}")
+            fix = None if meant is None else Fix((meant,))
+            raise MisspeltError(f"{quote(text)} is not an interval. {hint}Give {_EXAMPLE}", fix)
         count, word = int(match[1]), match[2].lower()
         unit = next((unit for unit in INTERVAL_UNITS if word in (unit, unit + "s")), None)
         if unit is None:

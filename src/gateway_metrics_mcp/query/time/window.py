@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
+from gateway_metrics_mcp.errors import Fix, InvalidQueryError, MisspeltError, Problem, Problems
 from gateway_metrics_mcp.query.suggestions import quote
 from gateway_metrics_mcp.query.time.corrections import (
     explain_epoch,
@@ -87,7 +87,8 @@ def _read(value: object, clock: Clock, reader: _Reader[_T], forms: str, notes: l
         raise ValueError(f"{quote(text)} is {epoch}. {forms}")
     meant = next((near for near in respell(text) if _reads(near, clock, reader)), None)
     hint = "" if meant is None else f'Did you mean "{meant}"? '
-    raise ValueError(f"{quote(text)} is not a known time. {hint}{forms}")
+    fix = None if meant is None else Fix((meant,))
+    raise MisspeltError(f"{quote(text)} is not a known time. {hint}{forms}", fix)
 
 
 def _text(value: object, forms: str) -> str:

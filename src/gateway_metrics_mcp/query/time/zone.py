@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
+from gateway_metrics_mcp.errors import Fix, MisspeltError
 from gateway_metrics_mcp.query.suggestions import MOST, closest_matches, quote
 from gateway_metrics_mcp.query.time.zone_rules import list_zones, load_zone
 
@@ -102,7 +103,8 @@ def read_zone(value: object) -> ZoneInfo:
         if len(near) == 1 and name.replace(" ", "_").lower() in (_city(near[0]), near[0].lower()):
             return load_zone(near[0])
         meant = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(f"{quote(name)} is not a known time zone. {meant}Give {_EXAMPLE}")
+        fix = Fix(near[:1]) if near else None
+        raise MisspeltError(f"{quote(name)} is not a known time zone. {meant}Give {_EXAMPLE}", fix)
     return zone
 
 
@@ -157,9 +159,10 @@ def _refuse_lookalikes(name: str) -> None:
         )
     place = _ABBREVIATIONS.get(name.upper())
     if place is not None:
-        raise ValueError(
+        raise MisspeltError(
             f"{quote(name)} is an abbreviation, which may mean several zones. "
-            f'Did you mean "{place}"? Give {_EXAMPLE}'
+            f'Did you mean "{place}"? Give {_EXAMPLE}',
+            Fix((place,)),
         )
 
 

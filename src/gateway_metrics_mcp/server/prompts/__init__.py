@@ -35,7 +35,8 @@ def find_templates() -> list[Path]:
 def list_problems(name: str, error: InvalidQueryError) -> str:
     """All problems with the arguments of a tool or prompt, one per line: one retry fixes all."""
     lines = [f"- {problem}"[:_MOST_LETTERS] for problem in error.problems]
-    return "\n".join([f"Invalid arguments for {name}:", *cut_lines(lines)])
+    head = [f"Invalid arguments for {name}:", *filter(None, [error.correction])]
+    return "\n".join([*head, *cut_lines(lines)])
 
 
 def cut_lines(lines: Sequence[str]) -> list[str]:
