@@ -28,8 +28,10 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters
 from mcp_types import CallToolResult, TextContent
 from starlette.applications import Starlette
+from tests import forked as forking
 from tests import loopback
 from tests.backends.demo.reading import make_demo_data
+from tests.forked import ADDRESS
 
 import gateway_metrics_mcp
 from gateway_metrics_mcp.backends.base import Backend
@@ -61,7 +63,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
 """A Wednesday; tests ask their questions at this instant."""
 SOURCES: Final = Path(gateway_metrics_mcp.__file__).parents[1]
-FORKED: Final = Path(__file__).with_name("forked.py")
 
 
 # Whoever runs the tests may have a gateway set up, or a proxy: none of it is theirs.
@@ -89,22 +90,18 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-_FORKED: Final = "FORKED_AT"
-"""The variable that tells the processes of a suite the address of their tests/forked.py."""
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Start what forks commands of ours: one for all processes of the suite."""
-    if _FORKED in os.environ:
+    if ADDRESS in os.environ:
         return
     folder = tempfile.mkdtemp()
     given = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    os.environ[_FORKED] = f"{folder}/socket"
+    os.environ[ADDRESS] = f"{folder}/socket"
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.environ[_FORKED])
+        listener.bind(os.environ[ADDRESS])
         listener.listen(64)
         process = subprocess.Popen(  # noqa: S603 - this Python, our code
-            [sys.executable, str(FORKED), "--serve", str(listener.fileno())],
+            [sys.executable, forking.__file__, "--serve", str(listener.fileno())],
             env={**given, "PYTHONPATH": str(SOURCES), "HOME": folder},
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
@@ -112,7 +109,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
     def end() -> None:
-        del os.environ[_FORKED]
+        del os.environ[ADDRESS]
         process.communicate()
         shutil.rmtree(folder)
 
@@ -122,7 +119,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def forked() -> tuple[str, ...]:
     """As `python -m gateway_metrics_mcp`, but for the imports: see tests/forked.py."""
-    return (sys.executable, "-I", "-S", str(FORKED), os.environ[_FORKED])
+    return forking.command()
 
 
 @pytest.fixture(scope="session")

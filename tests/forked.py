@@ -17,6 +17,9 @@ import socket
 import sys
 from typing import Any, Final, NoReturn
 
+ADDRESS: Final = "FORKED_AT"
+"""The variable that tells the processes of a suite where the one that forks listens."""
+
 _STREAMS: Final = (0, 1, 2)
 _HANDED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HEAD: Final = 8
@@ -38,6 +41,11 @@ _LOADED: Final = (
 
 
 # The side that is started.
+
+
+def command() -> tuple[str, ...]:
+    """As `python -m gateway_metrics_mcp`, but for the imports."""
+    return (sys.executable, "-I", "-S", __file__, os.environ[ADDRESS])
 
 
 def start(address: str, argv: list[str]) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -109,13 +108,12 @@ Run = Callable[..., AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture
-def run(environment: dict[str, str]) -> Run:
+def run(environment: dict[str, str], forked: tuple[str, ...]) -> Run:
     """The server over HTTP with these flags and variables."""
 
     @asynccontextmanager
     async def run(*flags: str, **variables: str) -> AsyncIterator[Running]:
-        command = [sys.executable, "-m", "gateway_metrics_mcp", "--transport", "http"]
-        command += ["--port", "0", *flags]
+        command = [*forked, "--transport", "http", "--port", "0", *flags]
         with anyio.fail_after(60):
             async with await anyio.open_process(command, env={**environment, **variables}) as own:
                 running = Running(own)

@@ -11,7 +11,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -98,13 +97,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def command(tmp_path_factory: pytest.TempPathFactory, forked: tuple[str, ...]) -> list[str]:
     """The server over two rows in Parquet."""
     directory = tmp_path_factory.mktemp("parquet")
     table = directory / "gateway_model_metrics"
     table.mkdir()
     duckdb.execute(f"COPY ({ROWS}) TO '{table / 'rows.parquet'}' (FORMAT parquet)")
-    return [sys.executable, "-m", "gateway_metrics_mcp", "--backend", str(directory)]
+    return [*forked, "--backend", str(directory)]
 
 
 @pytest.fixture(scope="session")

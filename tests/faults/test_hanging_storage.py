@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any, Final
 import duckdb
 import httpx2
 import pytest
+from tests import forked
 from tests.faults.test_shutdown import PATIENCE_S, SOURCES, connect, start_process
 from tests.hanging import hanging
 
@@ -40,8 +40,8 @@ def file(tmp_path: Path) -> Path:
 async def start(file: Path, *arguments: str) -> AsyncIterator[Process]:
     """Our program over the file's data directory, with pipes."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "gateway_metrics_mcp", *arguments, "--backend", str(file.parents[1])),
+        *forked.command(),
+        *(*arguments, "--backend", str(file.parents[1])),
         env={"PYTHONPATH": str(SOURCES), "PATH": os.environ["PATH"], "HOME": str(file.parents[2])},
         stdin=PIPE,
         stdout=PIPE,

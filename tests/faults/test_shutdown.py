@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import TextContent
+from tests import forked
 from tests.faults.conftest import TOKEN
 from tests.faults.faulty_gateway import Gateway
 from tests.faults.test_merging import Gate
@@ -43,8 +43,8 @@ Serve = Callable[..., AbstractAsyncContextManager[tuple[Process, Any]]]
 async def start_process(home: Path, *arguments: str) -> AsyncIterator[tuple[Process, str]]:
     """Our program with these arguments: the process, and where it listens."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "gateway_metrics_mcp", *arguments, "--port", "0", "--log-level", "ERROR"),
+        *forked.command(),
+        *(*arguments, "--port", "0", "--log-level", "ERROR"),
         env={
             "PYTHONPATH": str(SOURCES),
             "PATH": os.environ["PATH"],

@@ -104,11 +104,13 @@ def test_every_path_failed_and_no_secret_is_in_anything_that_is_shown(shown: Sho
 
 
 @pytest.mark.parametrize("flag", ["--token", "--clickhouse-password", "--tok"])
-def test_a_secret_given_as_a_flag_is_refused_without_being_repeated(flag: str) -> None:
+def test_a_secret_given_as_a_flag_is_refused_without_being_repeated(
+    forked: tuple[str, ...], flag: str
+) -> None:
     secret = SECRETS["TFY_API_KEY"]
     for arguments in ([f"{flag}={secret}"], [flag, secret]):
         done = subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, "-m", "gateway_metrics_mcp", *arguments],
+            [*forked, *arguments],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES)},
             capture_output=True,
             text=True,

@@ -344,14 +344,13 @@ class Process:
 
 @pytest.fixture(scope="session")
 def run_api(
-    environment: dict[str, str], directory: Path
+    environment: dict[str, str], directory: Path, forked: tuple[str, ...]
 ) -> Callable[..., AbstractAsyncContextManager[Process]]:
     """`gateway-metrics-mcp api` with these flags, as a process of its own."""
 
     @asynccontextmanager
-    async def run(*flags: str) -> AsyncIterator[Process]:
-        command = [sys.executable, "-m", "gateway_metrics_mcp", "api", "--port", "0"]
-        command += ["--backend", str(directory), *flags]
+    async def run(*flags: str, program: Sequence[str] = forked) -> AsyncIterator[Process]:
+        command = [*program, "api", "--port", "0", "--backend", str(directory), *flags]
         with anyio.fail_after(60):
             async with await anyio.open_process(command, env=environment) as process:
                 running = Process(process)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -278,8 +279,10 @@ async def test_a_token_is_in_no_log_error_or_process_list(
     file = tmp_path / "tokens.toml"
     await anyio.Path(file).write_text(f"{good[1].to_toml()}\n{late[1].to_toml()}", "utf-8")
     texts = []
+    flags = ("--tokens", str(file), "--log-level", "DEBUG")
+    program = (sys.executable, "-m", "gateway_metrics_mcp")  # in the process list as it is
     async with (
-        run_api("--tokens", str(file), "--log-level", "DEBUG") as server,
+        run_api(*flags, program=program) as server,
         httpx.AsyncClient(base_url=server.url, timeout=60) as client,
     ):
         for token in (good[0], late[0], unknown):

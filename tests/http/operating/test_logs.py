@@ -18,13 +18,13 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from tests import forked
 
 from gateway_metrics_mcp.runtime.logs import JsonFormatter, TextFormatter, announce
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
 WEEK: Final = {"startTs": "2025-03-01", "endTs": "2025-03-08"}
-COMMAND: Final = (sys.executable, "-m", "gateway_metrics_mcp")
 PLANTED: Final = ("planted@example.com", "planted-group", "planted-tool")
 QUESTION: Final = {
     **WEEK,
@@ -123,7 +123,7 @@ def _run(directory: Path, environment: dict[str, str], *flags: str) -> list[str]
             "params": {"name": "query_distribution", "arguments": QUESTION},
         },
     ]
-    command = [*COMMAND, "--backend", str(directory), *flags]
+    command = [*forked.command(), "--backend", str(directory), *flags]
     with subprocess.Popen(  # noqa: S603 - our own module
         command,
         env=environment,
@@ -233,7 +233,7 @@ def test_a_traceback_is_one_string_in_json() -> None:
 
 def test_what_is_said_at_the_start_is_json_too(environment: dict[str, str]) -> None:
     done = subprocess.run(  # noqa: S603 - our own module
-        [*COMMAND, "--log-format", "json", "--transport", "http", "--host", "192.0.2.1"],
+        [*forked.command(), "--log-format", "json", "--transport", "http", "--host", "192.0.2.1"],
         env=environment,
         capture_output=True,
         text=True,
@@ -250,7 +250,7 @@ async def test_over_http_a_call_is_one_line_and_none_of_a_request_or_a_probe(
     gateway: Any, environment: dict[str, str]
 ) -> None:
     flags = ("--transport", "http", "--port", "0", "--log-format", "json", "--log-level", "INFO")
-    command = [*COMMAND, *flags, "--backend", gateway.url]
+    command = [*forked.command(), *flags, "--backend", gateway.url]
     with anyio.fail_after(60):
         async with await anyio.open_process(command, env=environment) as process:
             assert process.stderr is not None

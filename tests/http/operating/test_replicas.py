@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from tests import forked
 
 Listen = Callable[[Starlette], AbstractAsyncContextManager[int]]
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
@@ -66,7 +66,7 @@ class Proxy:
 @asynccontextmanager
 async def _start(backend: str, environment: dict[str, str]) -> AsyncIterator[str]:
     """A process of ours that serves HTTP: its address."""
-    command = [sys.executable, "-m", "gateway_metrics_mcp", "--transport", "http", "--port", "0"]
+    command = [*forked.command(), "--transport", "http", "--port", "0"]
     command += ["--backend", backend, "--cache-bytes", "0"]
     async with await anyio.open_process(command, env=environment) as run:
         try:
