@@ -161,7 +161,7 @@ QUESTIONS: Final = (
         (
             by_group(
                 "",
-                says=("(?m)^# no row has the metadata key rating",),
+                says=("(?m)^# none of these rows has the metadata key rating",),
                 groupBy=["modelName", "metadata.rating"],
                 **LAST_7_DAYS,
             ),

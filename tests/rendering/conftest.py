@@ -98,9 +98,9 @@ class CannedBackend:
         filters = frozenset(query.filters)
         if self._first is None:
             self._first = filters
-        if filters < self._first and self._unfiltered is not None:
-            side = {f for f in self._first if (f.field_name, f.operator) == SIDE}
-            assert filters == (side if side < self._first else set())
+        own = {f for f in filters if (f.field_name, f.operator) != SIDE}
+        if own < self._first and filters != self._first and self._unfiltered is not None:
+            assert not own
             return self._unfiltered
         if query.interval is not None or not self._rows:
             return self._rows

@@ -67,8 +67,8 @@ async def test_one_call_in_a_trillion_is_a_gap(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("field", "kind", "reason"),
     [
-        ("userEmail", "users", "virtual accounts are not in the rows"),
-        ("virtualaccount", "virtual accounts", "users are not in the rows"),
+        ("userEmail", "users", "other callers are not in the rows"),
+        ("virtualaccount", "virtual accounts", "other callers are not in the rows"),
     ],
 )
 async def test_the_other_kind_of_subject_is_named(
@@ -220,7 +220,7 @@ async def test_a_single_row_that_is_not_all_stands_beside_it_with_the_gap(
     text = await ask(USERS[:1], BY_USER, totals=totals)
 
     assert text.endswith(f"\nada|60|30.00\n{all_row}")
-    reason = "virtual accounts are not in the rows"
+    reason = "other callers are not in the rows"
     assert gap_of(text) == [f"# rows add up to {amounts} than ALL: {reason}"]
 
 
@@ -259,7 +259,7 @@ async def test_missing_kinds_do_not_explain_more_than_all(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("total", "reason"),
     [
-        (16, "so these amounts are net"),
+        (16, "; callers in several teams, if any, count once per team"),
         (8, "callers in several teams count once per team"),
     ],
 )
@@ -280,4 +280,4 @@ async def test_the_all_row_can_be_switched_off(ask: Ask) -> None:
     text = await ask(USERS, BY_USER, all_row=False, totals={"total": 99})
 
     assert "ALL" not in text
-    assert "# rows are users only; virtual accounts are excluded\n" in text
+    assert "# rows are users only; other callers, if any, are excluded\n" in text

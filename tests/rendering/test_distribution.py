@@ -115,7 +115,7 @@ async def test_rows_that_are_equal_in_all_keys_keep_a_column_to_stand_in(ask: As
     text = await ask(rows, {**WEEK, "groupBy": ["modelName", "metadata.a"], "limit": 1})
 
     assert text.split("\n")[1:] == [
-        "# no row has the metadata key a (case-sensitive)",
+        "# none of these rows has the metadata key a (case-sensitive)",
         "# all rows: metadata.a=null",
         "modelName|total",
         "---|---",

@@ -31,7 +31,14 @@ TRUE: Final[list[tuple[str, str, list[dict[str, Any]], dict[str, Any], dict[str,
         "team rows overlap: a caller in several teams",
         rows_by("team"),
         {"groupBy": ["team"]},
-        {},
+        {"totals": {"total": 5}},
+    ),
+    (
+        "rows",
+        "team rows may overlap: a caller in several teams",
+        rows_by("team"),
+        {"groupBy": ["team"]},
+        {"is_by_rulings": False},
     ),
     (
         "rows",
@@ -42,17 +49,17 @@ TRUE: Final[list[tuple[str, str, list[dict[str, Any]], dict[str, Any], dict[str,
     ),
     (
         "rows",
-        "rows are users only; virtual accounts are in ALL, not in the rows",
+        "rows are users only; other callers are in ALL, not in the rows",
         rows_by(SLUG),
         {"groupBy": ["userEmail"]},
-        {},
+        {"totals": {"total": 8}},
     ),
     (
         "rows",
-        "rows are virtual accounts only; users are in ALL, not in the rows",
+        "rows are virtual accounts only; other callers are in ALL, not in the rows",
         rows_by(SLUG),
         {"groupBy": ["virtualaccount"]},
-        {},
+        {"totals": {"total": 8}},
     ),
     (
         "rows",
@@ -63,7 +70,7 @@ TRUE: Final[list[tuple[str, str, list[dict[str, Any]], dict[str, Any], dict[str,
     ),
     (
         "rows",
-        "all gateway requests are counted, not only agents: filter agentName",
+        "gateway requests of all kinds are counted, not only of agents: filter agentName",
         rows_by("isFailure"),
         {"datasource": "agentMetrics", "groupBy": ["isFailure"]},
         {},
@@ -113,6 +120,14 @@ TRUE: Final[list[tuple[str, str, list[dict[str, Any]], dict[str, Any], dict[str,
 FALSE: Final[list[tuple[str, list[dict[str, Any]], dict[str, Any], dict[str, Any]]]] = [
     ("rows", rows_by("modelName"), {"groupBy": ["modelName"]}, {}),
     ("rows", rows_by("team")[:1], {"groupBy": ["team"]}, {}),
+    ("rows", rows_by("team"), {"groupBy": ["team"]}, {}),
+    ("rows", rows_by(SLUG), {"groupBy": ["userEmail"]}, {}),
+    (
+        "rows",
+        rows_by("team"),
+        {"groupBy": ["team"], "filters": [filter_by("team", "a", "b", operator="ARRAY_HAS_ANY")]},
+        {},
+    ),
     (
         "rows",
         [{"team": "a", "modelName": m, "total": 3} for m in "ab"],
@@ -212,11 +227,13 @@ async def test_a_note_is_not_said_where_it_is_untrue(
 async def test_users_alone_are_said_once_and_of_all_only_beside_an_all_row(
     read_notes: ReadNotes,
 ) -> None:
-    (one,) = await read_notes(rows_by(SLUG)[:1], {**WEEK, "groupBy": ["userEmail"]})
-    (many,) = await read_notes(rows_by(SLUG), {**WEEK, "groupBy": ["userEmail"]})
+    question = {**WEEK, "groupBy": ["userEmail"]}
+    notes = await read_notes([], {**question, "interval": "1 day"})
+    (series,) = [note for note in notes if note.kind == "rows"]
+    notes = await read_notes(rows_by(SLUG), question, totals={"total": 8})
+    (many,) = [note for note in notes if note.kind == "rows"]
 
-    assert (one.kind, many.kind) == ("rows", "rows")
-    assert "ALL" not in one.text
+    assert "ALL" not in series.text
     assert "ALL" in many.text
 
 

@@ -106,7 +106,7 @@ async def test_a_negative_filter_says_what_it_leaves_in_or_out(
 
 async def test_a_metadata_key_that_no_row_has_is_said(ask: Ask) -> None:
     question = {**WEEK, "groupBy": ["metadata.Customer"]}
-    said = "# no row has the metadata key Customer (case-sensitive)"
+    said = "# none of these rows has the metadata key Customer (case-sensitive)"
 
     absent = await ask([{"metadata.Customer": None, "total": 5}], question)
     present = await ask([{"metadata.Customer": key, "total": 5} for key in ("a", None)], question)
@@ -116,7 +116,7 @@ async def test_a_metadata_key_that_no_row_has_is_said(ask: Ask) -> None:
 
     assert said in absent
     assert said not in present
-    assert "# no row has the metadata key Customer: did you mean customer?\n" in near
+    assert "# none of these rows has the metadata key Customer: did you mean customer?\n" in near
 
 
 async def test_rates_of_partial_buckets_are_said_to_be_too_low(ask: Ask) -> None:
@@ -183,11 +183,11 @@ async def test_groups_that_none_of_the_rows_is_in_are_not_told_as_no_rows() -> N
 async def test_an_empty_answer_names_the_askers_own_filter_on_virtual_models(ask: Ask) -> None:
     filters = [filter_by("virtualModelName", "nope")]
 
-    there = [{"virtualModelName": name, "total": 5} for name in ("fast", None)]
+    there = [{"virtualModelName": name, "total": 5} for name in ("fast", "slow")]
 
     text = await ask([], {**WEEK, "filters": filters}, unfiltered=there)
 
-    assert 'match virtualModelName IN ["nope"]; without the filters there are rows\n' in text
+    assert 'match virtualModelName IN ["nope"]; without the filters 10 do\n' in text
     assert '\n# virtualModelName "nope" has no rows, and no value is similar\n' in text
 
 
@@ -227,20 +227,20 @@ async def test_an_empty_answer_names_the_metadata_key_that_comes_near(ask: Ask) 
             "no rows in this window (rows are model calls, retries included)"
             ' match metadata.env IN ["prod"]; without the filters 5 do'
         ),
-        "# no row has the metadata key env: did you mean environment?",
+        "# none of the rows here has the metadata key env: did you mean environment?",
         "# next: the same with a metadata key that exists (case-sensitive)",
     ]
 
 
-async def test_two_reasons_for_a_gap_are_both_given(ask: Ask) -> None:
+async def test_of_two_reasons_the_one_that_can_only_lessen_the_gap_is_no_fact(ask: Ask) -> None:
     rows = [{"team": team, SLUG: "bot", "total": total} for team, total in (("a", 5), ("b", 5))]
     question = {**WEEK, "groupBy": ["team", "virtualaccount"]}
 
     text = await ask(rows, question, totals={"total": 12})
 
     assert (
-        "callers in several teams count once per team and users are not in the rows, so these"
-        " amounts are net" in text
+        "than ALL: other callers are not in the rows; callers in several teams, if any, count once"
+        " per team\n" in text
     )
 
 
@@ -250,5 +250,5 @@ async def test_a_gap_with_a_known_reason_is_not_put_down_to_new_data(ask: Ask) -
 
     text = await ask(rows, question, totals={"total": 1004})
 
-    assert "virtual accounts are not in the rows" in text
+    assert "other callers are not in the rows" in text
     assert "new data" not in text

@@ -357,23 +357,27 @@ def test_one_group_that_is_not_all_is_compared_beside_it(world: World) -> None:
     assert cells_of(apart, "ALL") == ["ALL", "2", "1", "+1", "+100.0%", "4", "1", "+3", "+300.0%"]
     assert cells_of(apart, "ada") == ["ada", "1", "1", "0", "0%", "2", "1", "+1", "+100.0%"]
     amounts = "1 total (50.0%) less, 2 sumCostInUSD (50.0%) less"
-    assert f"# rows add up to {amounts} than ALL: virtual accounts are not in the rows\n" in apart
+    assert f"# rows add up to {amounts} than ALL: other callers are not in the rows\n" in apart
     assert "\nALL" not in alone
     assert "rows add up to" not in alone
 
 
 @pytest.mark.parametrize(
-    ("asked", "column"), [("sum costInUSD", "costInUSD"), ("costPerRequest", "costPerRequest")]
+    ("asked", "column", "why"),
+    [
+        ("sum costInUSD", "costInUSD", "not recorded (not 0)"),
+        ("costPerRequest", "costPerRequest", "its formula lacks a value, or divides by 0"),
+    ],
 )
 @pytest.mark.parametrize("priced", [None, START, HALF], ids=["neither", "before", "now"])
 def test_what_is_null_in_both_windows_is_not_recorded(
-    world: World, asked: str, column: str, priced: datetime | None
+    world: World, asked: str, column: str, why: str, priced: datetime | None
 ) -> None:
     world.fill([at(start, "gpt", 1.0 if start == priced else None) for start in (START, HALF)])
 
     text = world.ask({**QUESTION, "aggregations": [asked]})
 
-    note = f"# {column} is null in all of these rows: not recorded (not 0)\n"
+    note = f"# {column} is null in all of these rows: {why}\n"
     assert (note in text) == (priced is None)
 
 

@@ -60,7 +60,7 @@ def test_a_value_that_resembles_none_is_said_to(world: World) -> None:
 def test_a_metadata_key_of_another_spelling_is_offered(world: World) -> None:
     text = world.ask({**WEEK, "filters": where(("metadata.Customer", "IN", ["acme"]))})
 
-    assert "no row has the metadata key Customer: did you mean customer?" in text
+    assert "none of the rows here has the metadata key Customer: did you mean customer?" in text
     assert world.recorder.calls <= 6
 
 

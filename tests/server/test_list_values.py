@@ -195,14 +195,14 @@ async def test_the_keys_of_the_metadata_are_listed(ask: Call) -> None:
 async def test_a_metadata_key_that_no_row_has_is_said(ask: Call) -> None:
     text, _ = await ask(TOOL, {"field": "metadata.Env"})
 
-    assert "\n# no row has the metadata key Env (case-sensitive)\n" in text
+    assert "\n# none of the rows here has the metadata key Env (case-sensitive)\n" in text
     assert text.endswith(f"\nnull|{len(NAMES)}")
 
 
 async def test_overlapping_teams_are_said(ask: Call) -> None:
     text, _ = await ask(TOOL, {"field": "team"})
 
-    assert "\n# a caller in several teams counts in each: never add these rows up\n" in text
+    assert "\n# team rows may overlap: a caller in several teams counts in each, so " in text
     assert text.split("\n")[4:] == [f"null|{len(NAMES) - 2}", "ads|2", "search|2"]
 
 

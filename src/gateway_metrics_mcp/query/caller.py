@@ -28,6 +28,11 @@ class Caller:
     """A digest of who sent the request, for rate limits and connections. With a shared token many
     owners run as one caller, so it is excluded from comparison: they share the cache."""
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether our rules restrict its rows (R23); a gateway restricts by token instead."""
+        return not (self.is_tenant_admin or self.token)
+
 
 LOCAL: Final = Caller(subject="local", is_tenant_admin=True, has_server_token=True)
 """The caller over stdio, where the server acts for the user who started it."""

@@ -58,7 +58,10 @@ def measure_notes(report: Report) -> list[str]:
             notes.append(f"{value.name} = {formula}{lack}")
         elif isinstance(value.source, Share):
             of = quote_text(value.source.of)
-            overlap = "; rows overlap, so shares add up to more" if report.rows_overlap else ""
+            overlap = {
+                True: "; rows overlap, so shares add up to more",
+                None: "; rows may overlap, so shares may add up to more",
+            }.get(report.is_counted_twice, "")
             notes.append(f"{SHARE} = part of ALL's {of}{overlap}")
     return notes
 
@@ -290,19 +293,24 @@ def null_notes(report: Report) -> list[str]:
         places = [names.index(n) for n in (value.name, value.name + BEFORE) if n in names]
         if any(row[i] is not None for row in rows for i in places):
             continue
-        if isinstance(source, Measure) and source.denominator.rows.has_conditions:
+        if isinstance(source, Measure) and not _is_part_of_rows(source):
             undivided[value.name] = None
         else:
             found[source.column if isinstance(source, Aggregation) else value.name] = None
     reasons = (
         (found, "not recorded (not 0)"),
-        (undivided, "its formula divides by zero"),
+        (undivided, "its formula lacks a value, or divides by 0"),
     )
     return [
         f"{', '.join(map(quote_text, names))} is null in all of these rows: {reason}"
         for names, reason in reasons
         if names
     ]
+
+
+def _is_part_of_rows(measure: Measure) -> bool:
+    """Whether it divides some of the rows by all: null only where nothing was recorded."""
+    return measure.numerator.rows.has_conditions and not measure.denominator.rows.has_conditions
 
 
 def run_rate_notes(report: Report) -> list[str]:
@@ -402,9 +410,10 @@ def _describe_split(split: CostDecomposition) -> str:
     amounts = list(zip(labels, rounded, strict=True))
     amounts.insert(len(parts), (name, price))
     listed = ", ".join(f"{part} {_signed(amount, decimals)}" for part, amount in amounts)
+    which = "groups of both windows: " if apart else ""
     return (
         f"of the {_signed(whole, decimals)} USD of ALL: {listed}"
-        f" ({_describe(split.before)}, then {_describe(split.now)})"
+        f" ({which}{_describe(split.before)}, then {_describe(split.now)})"
     )
 
 

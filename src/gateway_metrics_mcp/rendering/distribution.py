@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from gateway_metrics_mcp.query import DataPoint, Key, Number
@@ -28,7 +29,7 @@ from gateway_metrics_mcp.rendering.document import (
     note_link,
 )
 from gateway_metrics_mcp.rendering.grid import choose_values, label_of
-from gateway_metrics_mcp.rendering.notes import fit_notes
+from gateway_metrics_mcp.rendering.notes import fit_notes, keep_true_of
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.reports.report import Report
 
@@ -95,7 +96,18 @@ class _Table:
         last = first + len(rows)
         tail = [self._document.continue_at(last), *link] if last < count else []
         hidden = [*self._points[:first], *self._points[last:]]
+        show = partial(self._show_values, first, last, hidden)
+        self._notes = keep_true_of(self._notes, self._report, show)
         return self._page(first + 1, last, rows, hidden, tail), room
+
+    def _show_values(
+        self, first: int, last: int, hidden: Sequence[DataPoint]
+    ) -> Iterator[Sequence[Number | None]]:
+        """The values of the rows on the page, of `other` and of ALL."""
+        report = self._report
+        yield from (point.values for point in self._points[first:last])
+        yield from [report.put_together(hidden)] if hidden else []
+        yield from () if report.totals is None else (report.totals,)
 
     def _page(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -42,42 +42,50 @@ from gateway_metrics_mcp.rendering.column_notes import (
     run_rate_notes,
 )
 from gateway_metrics_mcp.rendering.document import Note, NoteKind, TokenBudget, Words, explain
-from gateway_metrics_mcp.reports.columns import RATIO
+from gateway_metrics_mcp.reports.columns import BEFORE, RATIO
 from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched, absent_keys
 from gateway_metrics_mcp.reports.report import Report
 
 _MOST_LINES: Final = 5
+Values = Sequence[Number | None]
 
 
 def unmatched_notes(report: Report) -> list[str]:
     """Notes on metadata keys that no row has, and on filter values that match nothing."""
     keys = absent_keys(report.result) if report.result.points else []
     return [
-        *(describe_key(report, field) for field in keys),
-        *describe_unmatched(report, report.unmatched),
+        *(_describe_key(report, field, "of these rows") for field in keys),
+        *_describe_values(report, report.unmatched),
     ]
 
 
-def describe_unmatched(report: Report, unmatched: Sequence[Unmatched]) -> list[str]:
+def _describe_values(report: Report, unmatched: Sequence[Unmatched]) -> list[str]:
     """A line for each filter value without rows, at most five."""
-    keys = [one.field for one in unmatched if one.field in report.near_keys]
-    if keys:
-        return [describe_key(report, key) for key in dict.fromkeys(keys)]
     is_part = report.probe is not None and report.probe.is_later_alone
     where = " in the later window" if is_part else ""
-    lines = [_describe_unmatched(one, where) for one in unmatched[:_MOST_LINES]]
-    rest = len(unmatched) - len(lines)
-    return [*lines, f"and {rest} more values have no rows"] if rest else lines
+    texts = [
+        _describe_key(report, one.field, f"of the rows{where or ' here'}")
+        if one.field in report.near_keys
+        else _describe_unmatched(one, where)
+        for one in unmatched
+    ]
+    lines = [*dict.fromkeys(texts)]
+    rest = len(lines) - _MOST_LINES
+    if rest <= 0:
+        return lines
+    more = f"and {rest} more {'values have' if rest > 1 else 'value has'} no rows"
+    return [*lines[:_MOST_LINES], more]
 
 
-def describe_key(report: Report, field: str) -> str:
-    """The note on a metadata key that no row has, with similar keys: most are misspelt."""
+def _describe_key(report: Report, field: str, rows: str) -> str:
+    """The note on a metadata key that none of `rows` has, with similar keys: most are misspelt."""
     key = quote_text(field.removeprefix(METADATA_PREFIX))
     near = report.near_keys.get(field, ())
+    lacking = f"none {rows} has the metadata key {key}"
     if field.removeprefix(METADATA_PREFIX) in near:
-        return f"none of these rows has the metadata key {key}; others do"
+        return f"{lacking}; others do"
     meant = f": did you mean {' or '.join(map(quote_text, near))}?" if near else " (case-sensitive)"
-    return f"no row has the metadata key {key}{meant}"
+    return f"{lacking}{meant}"
 
 
 def _describe_unmatched(one: Unmatched, where: str) -> str:
@@ -93,13 +101,14 @@ def _describe_unmatched(one: Unmatched, where: str) -> str:
 
 
 _PROMPT_CACHE: Final = ("cacheReadInputTokens", "cacheCreationInputTokens")
+_KINDS: Final = {"userEmail": "users", "virtualaccount": "virtual accounts"}
 _OTHER_KIND: Final = {"userEmail": "virtual accounts", "virtualAccount": "users"}
 # By datasource: the filters (a pattern) and the group-by field that avoid the trap, and its note.
 _TRAPS: Final = {
     "agentMetrics": (
         r"agent.*",
         "",
-        "all gateway requests are counted, not only agents: filter agentName for those",
+        "gateway requests of all kinds are counted, not only of agents: filter agentName for those",
     ),
     "mcpMetrics": (
         r"method|toolName",
@@ -116,7 +125,6 @@ _TRAPS: Final = {
 
 def list_notes(report: Report, words: Words) -> list[Note]:
     """All notes of a report, those that prevent the worst misreading first."""
-    filling = "the window touches now: its last minutes may still be filling"
     rounded = f"decimals rounded ({words.exact}: all digits)"
     found: tuple[tuple[NoteKind, Iterable[str]], ...] = (
         ("rows", describe_rows(report)),
@@ -134,8 +142,8 @@ def list_notes(report: Report, words: Words) -> list[Note]:
         ("source", (*report.notes, *report.result.notes)),
         ("run_rate", run_rate_notes(report)),
         ("age", describe_age(report.result)),
-        ("filling", [filling] if is_still_filling(report) else []),
-        ("rounded", [rounded] if _has_rounded(report) else []),
+        ("filling", _filling_notes(report)),
+        ("rounded", [rounded] if _has_rounded(report, _list_rows(report)) else []),
     )
     return [Note(kind, text) for kind, texts in found for text in texts]
 
@@ -171,12 +179,30 @@ def is_still_filling(report: Report) -> bool:
     return report.request.query.end_ts > report.now - timedelta(minutes=10)
 
 
-def _has_rounded(report: Report) -> bool:
-    """Whether any value is shown with fewer digits than it has."""
+def _filling_notes(report: Report) -> list[str]:
+    if not is_still_filling(report):
+        return []
+    is_over = report.request.query.end_ts < report.now.replace(microsecond=0)
+    which = "ended less than 10 minutes ago" if is_over else "touches now"
+    return [f"the window {which}: its last minutes may still be filling"]
+
+
+def keep_true_of(
+    notes: Sequence[Note], report: Report, shown: Callable[[], Iterable[Values]]
+) -> list[Note]:
+    """The notes that are true of a page: decimals are rounded only if those `shown` are."""
+    return [n for n in notes if n.kind != "rounded" or _has_rounded(report, shown())]
+
+
+def _list_rows(report: Report) -> list[Values]:
+    rows: list[Values] = [values for _, values, _ in report.result.plain_rows()]
+    return rows + ([] if report.totals is None else [report.totals])
+
+
+def _has_rounded(report: Report, rows: Iterable[Values]) -> bool:
+    """Whether any value of the rows is shown with fewer digits than it has."""
     if report.request.format != "table":
         return False
-    rows = [values for _, values, _ in report.result.plain_rows()]
-    rows += [] if report.totals is None else [report.totals]
     forms = [cell_formatter(report, name) for name in report.result.value_names]
     return any(
         isinstance(value, float) and _is_rounded(form(value), value)
@@ -191,26 +217,51 @@ def _is_rounded(text: str, value: float) -> bool:
 
 
 def _overlap_notes(report: Report) -> list[str]:
-    query = report.request.query
-    if not report.rows_overlap:
-        return []
-    notes = ["team rows overlap: a caller in several teams counts in each, so never add them up"]
-    if any(f.field_name == "team" for f in query.filters):
+    is_twice = report.is_counted_twice
+    notes = []
+    if is_twice is not False:
+        overlap = "overlap" if is_twice else "may overlap"
+        each = "a caller in several teams counts in each, so never add them up"
+        notes.append(f"team rows {overlap}: {each}")
+    if _has_other_teams(report):
         notes.append("the team filter chooses callers; their other teams are rows here too")
     return notes
 
 
+def _has_other_teams(report: Report) -> bool:
+    """Whether some row is a team that a filter does not name."""
+    asked = [f for f in report.request.query.filters if f.operator == "ARRAY_HAS_ANY"]
+    if not asked or "team" not in report.result.key_names:
+        return False
+    place = report.result.key_names.index("team")
+    named = {text for f in asked for text in f.texts}
+    return any(point.keys[place] not in named for point in report.result.points)
+
+
 def _subject_notes(report: Report) -> list[str]:
-    query = report.request.query
-    kinds = {"userEmail", "virtualaccount"} & set(query.group_by)
-    rest = "excluded" if report.totals is None else "in ALL, not in the rows"
-    if kinds == {"userEmail"}:
-        return [f"rows are users only; virtual accounts are {rest}"]
-    if kinds == {"virtualaccount"}:
-        return [f"rows are virtual accounts only; users are {rest}"]
-    if len(kinds) == 2 and "createdBySubjectType" not in query.group_by:
+    query, kind = report.request.query, report.only_kind
+    if kind is not None:
+        has_others = report.has_others
+        if has_others is False:
+            return []
+        which = "other callers" if has_others else "other callers, if any,"
+        has_all = report.totals is not None and report.result.points
+        where = "in ALL, not in the rows" if has_all else "excluded"
+        return [f"rows are {_KINDS[kind]} only; {which} are {where}"]
+    has_both = set(_KINDS) <= set(query.group_by)
+    if has_both and "createdBySubjectType" not in query.group_by and not _names_kind(query):
         return ["users and virtual accounts share one column: group by createdBySubjectType too"]
     return []
+
+
+def _names_kind(query: Query) -> bool:
+    """Whether a filter leaves subjects of one kind."""
+    return any(
+        f.operator not in NEGATIVE_OPERATORS
+        and (f.field_name in _OTHER_KIND or f.field_name == "createdBySubjectType")
+        and (f.field_name in _OTHER_KIND or len(f.texts) == 1)
+        for f in query.filters
+    )
 
 
 def _filter_notes(report: Report) -> list[str]:
@@ -222,7 +273,9 @@ def _filter_notes(report: Report) -> list[str]:
         if not report.result.is_by_rulings:
             notes.append(f"whether {name} {operator} keeps {what} depends on the gateway")
         elif name in _OTHER_KIND:
-            notes.append(f"{name} {operator} keeps all {what}")
+            # A group-by of the other kind leaves them out after all; ALL alone has them then.
+            if report.of_all is not None or report.only_kind is None:
+                notes.append(f"{name} {operator} keeps all {what}")
         elif name != FIELD:
             notes.append(f"{name} {operator} also excludes {what}")
     return notes
@@ -252,14 +305,9 @@ def _gap_notes(report: Report) -> list[str]:
     """A note if additive rows do not add up to ALL: by how much, and why."""
     if report.of_all is None or not report.result.points:
         return []
-    summed = [v for v in report.request.values if v.is_additive and v.unit != RATIO]
-    gaps: list[tuple[str, Number, Number]] = []
-    for name, of_all in zip(report.result.value_names, report.of_all, strict=True):
-        if report.value(name) not in summed:
-            continue
-        rows, total = add_up(report.result.column(name)) or 0, of_all or 0
-        if _differ(rows, total):
-            gaps.append((name, rows - total, total))
+    summed = [v.name for v in report.request.values if v.is_additive and v.unit != RATIO]
+    # Of the earlier window where the later one has none: what holds for both is said once.
+    gaps = _find_gaps(report, summed) or _find_gaps(report, [name + BEFORE for name in summed])
     if not gaps:
         return []
     if (
@@ -271,6 +319,18 @@ def _gap_notes(report: Report) -> list[str]:
         return ["rows and ALL differ by new data that arrived between the two calls"]
     listed = ", ".join(_describe_gap(report, *gap) for gap in gaps)
     return [f"rows add up to {listed} than ALL: {_reason(report, [gap for _, gap, _ in gaps])}"]
+
+
+def _find_gaps(report: Report, names: Sequence[str]) -> list[tuple[str, Number, Number]]:
+    """By name, where rows and ALL differ: how much more the rows are, and ALL."""
+    gaps: list[tuple[str, Number, Number]] = []
+    for name, of_all in zip(report.result.value_names, report.of_all or (), strict=True):
+        if name not in names:
+            continue
+        rows, total = add_up(report.result.column(name)) or 0, of_all or 0
+        if _differ(rows, total):
+            gaps.append((name, rows - total, total))
+    return gaps
 
 
 def _differ(rows: Number, total: Number) -> bool:
@@ -288,32 +348,38 @@ def _describe_gap(report: Report, name: str, gap: Number, total: Number) -> str:
     return f"{amount} {name}{share} {'more' if gap > 0 else 'less'}"
 
 
-def _structural(report: Report) -> list[tuple[int, str]]:
-    """Reasons why rows never add up to ALL, with their sign: 1 for more than ALL, -1 for less."""
-    groups = set(report.request.query.group_by)
-    reasons = []
-    if report.rows_overlap:
-        reasons.append((1, "callers in several teams count once per team"))
-    kinds = {"userEmail", "virtualaccount"} & groups
-    if len(kinds) == 1:
-        other = "virtual accounts" if kinds == {"userEmail"} else "users"
-        reasons.append((-1, f"{other} are not in the rows"))
-    return reasons
+_REASONS: Final = {
+    1: ("callers in several teams", "count once per team"),
+    -1: ("other callers", "are not in the rows"),
+}
+_KEYLESS: Final = "calls without a value of the group-by fields"
+
+
+def _structural(report: Report) -> list[int]:
+    """The signs of gaps between rows and ALL that the group-by explains: 1 for more than ALL."""
+    return [1] * report.rows_overlap + [-1] * (report.only_kind is not None)
 
 
 def _reason(report: Report, gaps: Sequence[Number]) -> str:
-    """The reasons for the gaps; each gap needs a reason of its own sign."""
-    reasons = _structural(report)
-    signs = {1 if gap > 0 else -1 for gap in gaps}
-    explained = {sign for sign, _ in reasons}
-    if -1 in signs - explained and not report.result.is_by_rulings:
-        reasons.append((-1, "calls without a value of the group-by fields are not in the rows"))
-    if signs - {sign for sign, _ in reasons}:
+    """The reasons for the gaps; each gap needs a reason of its own sign.
+
+    A reason of the other sign can only have made a gap smaller, if it applies at all.
+    """
+    explained = _structural(report)
+    signs = sorted({1 if gap > 0 else -1 for gap in gaps}, reverse=True)
+    lacking = [sign for sign in signs if sign not in explained]
+    reasons = _REASONS
+    if lacking == [-1] and not report.result.is_by_rulings:
+        reasons = {**_REASONS, -1: (_KEYLESS, "are not in the rows")}
+    elif lacking:
         if is_still_filling(report) and report.result.is_by_rulings:
             return "new data arrived between the two calls; ask again for consistent figures"
         return "the backend's two answers disagree; ask again before relying on either"
-    texts = [text for _, text in reasons]
-    return texts[0] if len(texts) == 1 else f"{' and '.join(texts)}, so these amounts are net"
+    certain = " and ".join(" ".join(reasons[sign]) for sign in signs)
+    if len(signs) > 1:
+        return f"{certain}, so these amounts are net"
+    others = [", if any, ".join(reasons[sign]) for sign in explained if sign not in signs]
+    return "; ".join([certain, *others])
 
 
 def explain_empty(report: Report, words: Words) -> list[Note]:
@@ -321,7 +387,9 @@ def explain_empty(report: Report, words: Words) -> list[Note]:
     outside = _count_outside(report)
     if outside:
         counted = f"(rows are {report.request.counted})"
-        verdict = f"no groups: none of the {outside} rows here {counted} has the group-by fields"
+        # Rows that both windows share would count twice.
+        many = f"{outside} rows" if report.request.earlier is None else "rows"
+        verdict = f"no groups: none of the {many} here {counted} has the group-by fields"
         return [Note("verdict", verdict)]
     probe = report.probe
     if probe is None and not report.request.query.filters:
@@ -336,6 +404,9 @@ def _explain_silence(report: Report) -> list[Note]:
     request = report.request
     wider = "a wider window" if request.window.is_to_now else "a wider or a later window"
     where = _where(report)
+    if report.only_kind is not None and report.of_all is None and report.probe is None:
+        # Only ALL, or a question without the group-by, would show rows of other subjects.
+        return explain(f"no rows of {_KINDS[report.only_kind]} {where}{_sight(report)}", wider)
     if report.is_restricted:
         verdict = f"no rows {where} are visible to this token"
         own = "it sees its own calls and those of its teams"
@@ -350,6 +421,12 @@ def _explain_silence(report: Report) -> list[Note]:
     return explain(verdict, f"{wider}, or another datasource")
 
 
+def _sight(report: Report) -> str:
+    """Whose rights the rows depend on, if they may not be all rows."""
+    is_part = report.is_restricted or not report.result.is_by_rulings
+    return " that this token may see" if is_part else ""
+
+
 def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[Note]:
     """The notes if there are rows, but none match the filters."""
     request = report.request
@@ -358,7 +435,7 @@ def _explain_filters(report: Report, probe: Probe | None, words: Words) -> list[
         f"no rows {_where(report)} match {filters}{_describe_rest(probe)}",
         _next_step(report, probe, words),
     )
-    unmatched = describe_unmatched(report, () if probe is None else probe.unmatched)
+    unmatched = _describe_values(report, () if probe is None else probe.unmatched)
     return [verdict, *(Note("unmatched", text) for text in unmatched), following]
 
 
@@ -395,23 +472,30 @@ def _next_step(report: Report, probe: Probe | None, words: Words) -> str:
     twice = _filtered_twice(report)
     if twice is not None:
         return f"{quote_text(twice)} cannot match all its filters at once: keep one"
-    if probe is not None and 1 < len(probe.fields) == len(filters):
-        return "each value exists, but not together with the other filters: drop one of them"
-    if probe is not None and 0 < len(probe.fields) < len(filters):
-        listed = ", ".join(map(quote_text, probe.fields))
-        return f"the values of {listed} exist: drop one of the other filters (not checked)"
-    return "drop a filter or widen the window"
+    if report.in_the_way:
+        names = " or ".join(map(quote_text, report.in_the_way))
+        return f"drop {names}: rows match without {'it' if len(report.in_the_way) == 1 else 'one'}"
+    if report.in_the_way is not None and len(filters) > 1:
+        return "dropping one filter is not enough: drop more, or widen the window"
+    if report.in_the_way is not None:
+        return "a wider window"
+    return "drop a filter (not checked which), or widen the window"
 
 
 def _filtered_twice(report: Report) -> str | None:
-    """A single-valued field with several EQUAL or IN filters, which can exclude each other."""
-    names = [f.field_name for f in report.request.shown_filters if f.operator in ("EQUAL", "IN")]
-    return next((name for name in names if names.count(name) > 1), None)
+    """A single-valued field with several EQUAL or IN filters that exclude each other."""
+    texts: dict[str, set[object]] = {}
+    for f in report.request.shown_filters:
+        if f.operator in ("EQUAL", "IN"):
+            known = texts.setdefault(f.field_name, {*f.values})
+            known &= {*f.values}
+    return next((name for name, common in texts.items() if not common), None)
 
 
 def _count_outside(report: Report) -> Number | None:
     """The rows of the ungrouped query if no group has any (R7); None if ALL was not queried."""
-    names = report.result.value_names
-    if report.totals is None or TOTAL not in names:
+    names, totals = report.result.value_names, report.totals
+    if totals is None or TOTAL not in names:
         return None
-    return report.totals[names.index(TOTAL)]
+    counted = [name for name in (TOTAL, TOTAL + BEFORE) if name in names]
+    return add_up(totals[names.index(name)] for name in counted)

@@ -6,11 +6,11 @@ bucket and group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from typing import Final
 
-from gateway_metrics_mcp.query import format_instant
+from gateway_metrics_mcp.query import Number, format_instant
 from gateway_metrics_mcp.query.time.interval import find_interval
 from gateway_metrics_mcp.rendering.cells import (
     LONGEST_NAME,
@@ -33,7 +33,7 @@ from gateway_metrics_mcp.rendering.grid import (
     label_of,
     merge_series,
 )
-from gateway_metrics_mcp.rendering.notes import fit_notes
+from gateway_metrics_mcp.rendering.notes import fit_notes, keep_true_of
 from gateway_metrics_mcp.rendering.report_document import ReportDocument, pin_window
 
 # With this many series or fewer, buckets are dropped instead of series.
@@ -61,7 +61,7 @@ class BucketSearch:
         if grid.is_ungrouped:
             heading = [label_of(self._report, name) for _, name in self._shown]
             columns = [self._column(i, 0) for i, _ in self._shown]
-            return self._fit_buckets([self._table(heading, columns)], [])[0]
+            return self._fit_buckets([self._table(heading, columns)], [], 1)[0]
         asked_for = min(self._report.request.limit or len(grid.series), len(grid.series))
         most = min(asked_for, max(self._most_series(), _FEWEST_SERIES))
         page, shown = self._fit_series(most, asked_for)
@@ -104,7 +104,7 @@ class BucketSearch:
         cut = [] if count == asked_for else [Note("cut", fact)]
         link = [] if count == len(self._grid.series) else self._link
         part = self._grid.describe_cut(count, [name for _, name in self._shown])
-        return self._fit_buckets(self._tables(count, longest), [part], cut, link)
+        return self._fit_buckets(self._tables(count, longest), [part], count, cut, link)
 
     def _tables(self, count: int, longest: int) -> list[Table]:
         """A table per value, of the largest `count` series and the rest."""
@@ -138,10 +138,11 @@ class BucketSearch:
         self,
         tables: Sequence[Table],
         parts: Sequence[str],
+        count: int,
         cut: Sequence[Note] = (),
         link: Sequence[Note] = (),
     ) -> tuple[Page, int]:
-        """The page with the buckets that fit (at least one is shown), and how many fit."""
+        """The page of `count` series with the buckets that fit, at least one; how many fit."""
         # A bucket is one row in every table, so all of its rows are measured together.
         by_bucket = zip(*(table.rows for table in tables), strict=True)
         rows = [["\n".join(map("|".join, row))] for row in by_bucket]
@@ -156,7 +157,18 @@ class BucketSearch:
         if fitting < len(rows) > 1:
             fitting = count_fitting([*cut, self._continue(1), *self._link])
             tail = [*cut, self._continue(max(fitting, 1)), *self._link]
-        return self._page(tables, max(fitting, 1), parts, tail), fitting
+        page = self._page(tables, max(fitting, 1), parts, tail)
+        rounded = [note for note in page.notes if note.kind == "rounded"]
+        if keep_true_of(rounded, self._report, partial(self._show_values, count, fitting)):
+            return page, fitting
+        return Page(page.header, [one for one in page.blocks if one not in rounded]), fitting
+
+    def _show_values(self, count: int, shown: int) -> Iterator[Sequence[Number | None]]:
+        """The values of the first buckets, of `count` series and of the rest together."""
+        starts, series = self._grid.starts[: max(shown, 1)], self._grid.series
+        rest = [merge_series(self._report, series[count:])] if count < len(series) else []
+        for one in (*series[:count], *rest):
+            yield from (one.values[start] for start in starts if start in one.values)
 
     def _page(
         self, tables: Sequence[Table], shown: int, parts: Sequence[str], tail: Sequence[Note]

@@ -121,16 +121,26 @@ class ValueList:
 
 
 def describe_values(
-    listing: Listing, result: Result, words: Words = TOOL_WORDS, *, source: str = ""
+    listing: Listing,
+    result: Result,
+    words: Words = TOOL_WORDS,
+    *,
+    source: str = "",
+    is_restricted: bool = False,
 ) -> ValueList:
-    """The document of a listing; `words` name the next request in the reader's terms."""
+    """The document of a listing; `words` name the next request in the reader's terms.
+
+    `is_restricted`: the caller sees a part of the rows.
+    """
     total = [Column(TOTAL, "value")] if TOTAL in result.value_names else []
     position = result.value_names.index(TOTAL) if total else 0
     rows = [(p.keys[0], *([p.values[position]] if total else [])) for p in result.points]
     rows = sort_rows(rows, _rank)
     found = [row for row in rows if _matches(row[0], listing.search)]
     what = "keys" if listing.is_of_keys else "values"
+    keys = [key for key, *_ in rows]
     searched = f"search {quote_always(listing.search)}: {len(found)} of {len(rows)} match"
+    is_part = is_restricted or not result.is_by_rulings
     header = Header(
         f"{listing.query.datasource} {what} of {quote_text(listing.field)}",
         listing.window,
@@ -141,7 +151,7 @@ def describe_values(
     return ValueList(
         listing,
         header,
-        [] if found else _explain_empty(listing, [key for key, *_ in rows]),
+        [] if found else _explain_empty(listing, keys, is_part=is_part),
         _list_notes(listing, result),
         [Column("value", "key"), *total],
         found,
@@ -160,12 +170,12 @@ def _list_notes(listing: Listing, result: Result) -> list[Note]:
     keys = {point.keys[0] for point in result.points}
     notes = []
     if listing.field == _TEAM and len(keys - {None}) > 1:
-        notes.append(
-            Note("rows", "a caller in several teams counts in each: never add these rows up")
-        )
+        each = "a caller in several teams counts in each, so never add them up"
+        notes.append(Note("rows", f"team rows may overlap: {each}"))
     if listing.field.startswith(METADATA_PREFIX) and keys == {None}:
         key = quote_text(listing.field.removeprefix(METADATA_PREFIX))
-        notes.append(Note("unmatched", f"no row has the metadata key {key} (case-sensitive)"))
+        lacking = f"none of the rows here has the metadata key {key} (case-sensitive)"
+        notes.append(Note("unmatched", lacking))
     notes += [Note("window", text) for text in listing.window.notes]
     notes += [Note("source", text) for text in result.notes]
     return [*notes, *(Note("age", text) for text in describe_age(result))]
@@ -182,12 +192,13 @@ def _text(key: Key) -> str:
     return key if isinstance(key, str) else format_key(key)
 
 
-def _explain_empty(listing: Listing, keys: Sequence[Key]) -> list[Note]:
-    """Why no value was found, and what to ask next."""
+def _explain_empty(listing: Listing, keys: Sequence[Key], *, is_part: bool) -> list[Note]:
+    """Why no value was found, and what to ask next; `is_part` if there can be unseen rows."""
     wider = "a wider window" if listing.window.is_to_now else "a wider or a later window"
     if not keys:
         what = "metadata keys" if listing.is_of_keys else "values: no rows"
-        counted = f"(rows are {listing.datasource.rows})"
+        sight = " that this token may see" if is_part else ""
+        counted = f"(rows are {listing.datasource.rows}){sight}"
         return explain(f"no {what} in this window {counted}", f"{wider}, or another datasource")
     texts = [_text(key) for key in keys[:_MOST_COMPARED] if key is not None]
     near = [quote_text(text, LONGEST_VALUE) for text in closest_matches(listing.search, texts)]

@@ -162,7 +162,7 @@ def list_priced(request: ReportRequest, *windows: WindowRows) -> tuple[PriceCove
 def _count_priced(request: ReportRequest, rows: WindowRows) -> PriceCoverage | None:
     priced, calls, is_exact = rows.of_all(_COUNT), rows.of_all(TOTAL), True
     if calls is None and {_COUNT, TOTAL} <= set(rows.raw.value_names):
-        priced, calls = add_up(rows.raw.column(_COUNT)), add_up(rows.raw.column(TOTAL))
+        priced, calls = (add_up(rows.raw.column(name)) or 0 for name in (_COUNT, TOTAL))
         is_exact = not {"team", *SUBJECT_KINDS} & set(request.query.group_by)
     return None if priced is None or calls is None else PriceCoverage(priced, calls, is_exact)
 

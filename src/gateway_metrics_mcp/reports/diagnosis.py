@@ -22,7 +22,7 @@ from gateway_metrics_mcp.query import (
     Result,
     add_up,
 )
-from gateway_metrics_mcp.query.scope import is_scope
+from gateway_metrics_mcp.query.scope import FIELD, VIRTUAL, apply_scope, is_scope
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.query.vocabulary import Operator
 from gateway_metrics_mcp.reports.request import ReportRequest
@@ -125,7 +125,27 @@ def _kept(request: ReportRequest) -> tuple[Filter, ...]:
     sides = tuple(filter(is_scope, filters))
     if len(sides) == len(filters) or len({side.value for side in sides}) > 1:
         return ()  # the side is the only filter; or both sides are required, and no row has both
+    if not sides and request.scope == VIRTUAL:
+        # A filter on virtual models chooses their side, where similar values have to be too.
+        return (Filter(field_name=FIELD, operator="IS_NULL", value=False),)
     return sides
+
+
+def dropping_queries(request: ReportRequest) -> dict[str, list[Query]]:
+    """By field that is filtered: a query per window for the rows without its filters.
+
+    A group-by that leaves out rows of other subjects stays (R7).
+    """
+    query, found = request.query, {}
+    kinds = tuple(field for field in query.group_by if field in SUBJECT_KINDS)
+    for name in dict.fromkeys(filter_.field_name for filter_ in request.shown_filters):
+        rest = tuple(filter_ for filter_ in query.filters if filter_.field_name != name)
+        # Without a filter on virtual models, the question would be about the other side of them.
+        asked = apply_scope(query.model_copy(update={"filters": rest}), request.datasource).query
+        found[name] = _count_rows(
+            request, filters=asked.filters, group_by=kinds, finds_one=not kinds
+        )
+    return found
 
 
 def read_probe(

@@ -20,6 +20,7 @@ from gateway_metrics_mcp.query import (
     Result,
     add_up,
 )
+from gateway_metrics_mcp.query.scope import FIELD
 from gateway_metrics_mcp.query.suggestions import find_near_values
 from gateway_metrics_mcp.reports.assembly import (
     Results,
@@ -41,6 +42,7 @@ from gateway_metrics_mcp.reports.cost_drivers import (
 from gateway_metrics_mcp.reports.diagnosis import (
     Unmatched,
     absent_keys,
+    dropping_queries,
     existence_queries,
     find_unmatched,
     join,
@@ -123,8 +125,7 @@ class QueryExecutor:
             gap=gaps.get(False),
             priced=list_priced(request, now),
             windows=(now,),
-            # A caller with a gateway token is restricted by the gateway instead.
-            is_restricted=not (self.caller.is_tenant_admin or self.caller.token),
+            is_restricted=self.caller.is_restricted,
         )
         if before is not None:
             # An earlier window without any row: the changes are not changes of traffic.
@@ -257,7 +258,25 @@ class QueryExecutor:
         result, is_part = await self._probe(request, [field for _, field in probed])
         probe = read_probe(request, probed, result, is_later_alone=is_part)
         keys = await self._near_keys(request, absent_keys(result) if probe.total else [])
-        return replace(report, probe=probe, near_keys=keys)
+        in_the_way = None
+        if probe.total and not probe.unmatched:
+            in_the_way = await self._find_in_the_way(report)
+        return replace(report, probe=probe, near_keys=keys, in_the_way=in_the_way)
+
+    async def _find_in_the_way(self, report: Report) -> tuple[str, ...] | None:
+        """The fields without whose filters rows match; None if that takes too many calls."""
+        request = report.request
+        dropping = dropping_queries(request)
+        if len(dropping) == 1 and FIELD not in dropping and report.only_kind is None:
+            return tuple(dropping)  # the probe was asked without it
+        queries = [query for queries in dropping.values() for query in queries]
+        if self.calls + len(queries) > self.most_calls:
+            return None
+        results = iter(await self._query_all(queries))
+        matching = {
+            name: join([next(results) for _ in queries]) for name, queries in dropping.items()
+        }
+        return tuple(name for name, result in matching.items() if add_up(result.column(TOTAL)))
 
     async def _diagnose_values(self, report: Report, results: Results) -> Report:
         """The report with similar values for filter values and metadata keys that no row has."""
@@ -343,6 +362,9 @@ class QueryExecutor:
         costs, is_grouped = find_costs(request, results, now, before)
         if costs is None:
             queries = costed_queries(request, request.earlier, is_grouped=is_grouped)
+            priced = list_priced(request, now, before)
+            if any(one.is_exact and not one.priced for one in priced):
+                return None, ""  # nor could any other question
             if self.calls + len(queries) > self.most_calls:
                 return None, find_way_to_split(
                     request,

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gateway_metrics_mcp.query import TOTAL, DataPoint, Interval, Key, Number, Result
+from gateway_metrics_mcp.query import TOTAL, DataPoint, Interval, Key, Number, Result, add_up
 from gateway_metrics_mcp.reports.assembly import ValueMatch, WindowRows, put_together
 from gateway_metrics_mcp.reports.columns import BEFORE, CHANGE, Value
 from gateway_metrics_mcp.reports.cost_drivers import CostDecomposition, PriceCoverage
-from gateway_metrics_mcp.reports.diagnosis import Probe, Unmatched
+from gateway_metrics_mcp.reports.diagnosis import SUBJECT_KINDS, Probe, Unmatched
 from gateway_metrics_mcp.reports.plan import MissingStart
 from gateway_metrics_mcp.reports.request import ReportRequest
 
@@ -51,6 +51,8 @@ class Report:
     """The same of the earlier window."""
     probe: Probe | None = None
     """What the window holds without the filters, if nothing matched them."""
+    in_the_way: tuple[str, ...] | None = None
+    """If nothing matched: the fields without whose filters rows match; None if not checked."""
     unmatched: tuple[Unmatched, ...] = ()
     """Values of a filter that no row has, while its other values match some."""
     near_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -116,6 +118,47 @@ class Report:
         position = self.result.key_names.index("team")
         teams = {point.keys[position] for point in self.result.points}
         return len(teams - {None}) > 1
+
+    @property
+    def only_kind(self) -> str | None:
+        """The kind of subject, if the group-by leaves out all other rows (R7)."""
+        kinds = [kind for kind in SUBJECT_KINDS if kind in self.request.query.group_by]
+        return kinds[0] if len(kinds) == 1 else None
+
+    @property
+    def is_counted_twice(self) -> bool | None:
+        """Whether some row of the source counts in several rows; None if ALL does not tell.
+
+        A gateway may leave rows out of the groups, as a kind of subject does: that can hide it.
+        """
+        if not self.rows_overlap:
+            return False
+        gaps = self._gaps_of_total()
+        if any(gap > 0 for gap in gaps):
+            return True
+        is_told = bool(gaps) and self.only_kind is None and self.result.is_by_rulings
+        return False if is_told and not any(gaps) else None
+
+    @property
+    def has_others(self) -> bool | None:
+        """Whether ALL has rows of other subjects than the groups; None if it does not tell."""
+        if self.only_kind is None:
+            return False
+        gaps = self._gaps_of_total()
+        if any(gap < 0 for gap in gaps):
+            return True
+        return None if not gaps or self.rows_overlap else False
+
+    def _gaps_of_total(self) -> list[Number]:
+        """By window: how many more rows of the source the groups count than ALL."""
+        if self.of_all is None:
+            return []
+        names = self.result.value_names
+        return [
+            (add_up(self.result.column(name)) or 0) - (self.of_all[names.index(name)] or 0)
+            for name in (TOTAL, TOTAL + BEFORE)
+            if name in names
+        ]
 
 
 def is_empty(report: Report) -> bool:

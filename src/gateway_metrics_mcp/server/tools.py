@@ -305,17 +305,21 @@ async def _answer_values(
     context: ToolContext, listing: Listing, caller: Caller, _now: datetime
 ) -> Answer:
     """The answer of `list_values`: a field's values and their row counts."""
+    budget = context.settings.budget
     describe_call(datasource=listing.query.datasource)
     result = await fetch_values(await context.backend(), caller, listing)
-    rows, budget, source = len(result.points), context.settings.budget, context.source
+    rows = len(result.points)
     describe_call(rows=rows)
-
-    def write() -> Answer:
-        described = describe_values(listing, result, context.words, source=source)
-        return context.write(described, budget)
-
+    describe = partial(
+        describe_values,
+        listing,
+        result,
+        context.words,
+        source=context.source,
+        is_restricted=caller.is_restricted,
+    )
     with trace_step("render"):
-        return await run_in_thread_if_large(rows, write)
+        return await run_in_thread_if_large(rows, lambda: context.write(describe(), budget))
 
 
 TOOLS: Final = {

@@ -206,8 +206,8 @@ async def test_a_page_says_which_groups_it_draws(
 @pytest.mark.parametrize(
     ("group", "says"),
     [
-        ("team", "team rows overlap: a caller in several teams counts in each"),
-        ("userEmail", "rows are users only; virtual accounts are "),
+        ("team", "team rows (may )?overlap: a caller in several teams counts in each"),
+        ("userEmail", "rows are users only; other callers"),
     ],
 )
 @pytest.mark.parametrize("more", [{}, {"interval": "1 day"}])
@@ -217,7 +217,7 @@ async def test_what_rows_are_stands_above_the_picture(
     asked = {"aggregations": ["sum costInUSD"], "groupBy": [group], "startTs": "last 7 days"}
     specification = await specify(demo, {**asked, **more})
 
-    assert any(line.startswith(says) for line in specification["title"]["subtitle"])
+    assert any(re.match(says, line) for line in specification["title"]["subtitle"])
 
 
 async def test_a_changed_rate_has_its_points_as_the_text_does(ask: Ask, demo: Path) -> None:

@@ -366,7 +366,8 @@ class ClickHouseBackend(SqlEngine):
         if absent:
             statement = statement.opened_by(dialect.absent_columns(absent))
         notes = [*stored.say_absent(absent), *_say_unmerged(stored, merges)]
-        notes += [stored.timeless] if stored.timeless else []
+        # It counts rows of all callers.
+        notes += [stored.timeless] if stored.timeless and not caller.is_restricted else []
         has_nanoseconds = precision(stored.type_of(TIME_COLUMN)) > _MICROSECOND_DIGITS
         parameters = _clip(statement.parameters) if has_nanoseconds else statement.parameters
         return Reading(statement, parameters, tuple(notes))

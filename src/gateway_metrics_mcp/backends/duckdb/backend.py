@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -344,8 +344,10 @@ class DuckDBBackend(SqlEngine):
             )
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
-        notes += (*reading.describe_lacking(), *reading.describe_timeless())
-        notes += self._note_late_start(cursor, table, layouts, version, clipped)
+        notes += (*reading.describe_lacking(),)
+        if not caller.is_restricted:  # both speak of all rows of the files
+            notes += (*reading.describe_timeless(),)
+            notes += self._note_late_start(cursor, table, layouts, version, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
 
     def _note_late_start(
@@ -361,7 +363,8 @@ class DuckDBBackend(SqlEngine):
         if late is None:
             return ()
         days, missing = [late.run], "files"
-        latest = f"{(query.end_ts - datetime.resolution).date()}"
+        # Rows of a day that the window ends within may be after it.
+        latest = f"{query.end_ts.date() - timedelta(days=1)}"
         if late.near:
             near = {path: layouts[path] for path in late.near}
             days.append(self._layouts.find_first_day(cursor, table, near, version))
