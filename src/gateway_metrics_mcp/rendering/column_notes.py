@@ -364,7 +364,7 @@ def driver_notes(report: Report) -> list[str]:
     """The cost drivers between two windows, or what to ask to get them."""
     if report.split is not None:
         return [_describe_split(report.split)]
-    if not report.way_to_split:
+    if not (report.way_to_split and report.result.points):
         return []
     what = "what moved the cost (calls, tokens per call, price)"
     return [f"{what} cannot be computed here: {report.way_to_split}"]
