@@ -35,8 +35,9 @@ stack trace.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, ParamSpec, TypeVar
 
 _Inputs = ParamSpec("_Inputs")
 _Output = TypeVar("_Output")
@@ -313,3 +314,28 @@ def list_causes(error: BaseException | None) -> Iterator[BaseException]:
         yield from list_causes(error.__cause__)
         if error.__context__ is not error.__cause__:
             yield from list_causes(error.__context__)
+
+
+_MARKUP: Final = re.compile(r"!(?=\[)|(?<=\])\(|<(?=[A-Za-z/!?])(?!key>)")
+
+
+def break_markup(text: str) -> str:
+    r"""The text with escapes in Markdown's images and links, and in HTML's tags.
+
+    A host that renders what a model copies would load what they name. The escapes are JSON's, so
+    quoted text still reads back.
+    """
+    return _MARKUP.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def quote(value: object) -> str:
+    """An input value for a message: quoted, on one line, at most 80 characters.
+
+    Control characters are escaped, so that no value can imitate a line of ours.
+    """
+    text = value if isinstance(value, str) else repr(value)
+    shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
+    shown = break_markup(shown)
+    if len(shown) > 80:
+        shown = f"{shown[:80]}…(+{len(shown) - 80})"
+    return f'"{shown}"' if isinstance(value, str) else shown

@@ -1,5 +1,6 @@
 """Queries and results: what can be asked of a backend, and what it returns. No engine is here."""
 
+from gateway_metrics_mcp.errors import break_markup, quote
 from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import SHARE, Catalog, Datasource, Measure, load_catalog
 from gateway_metrics_mcp.query.model import (
@@ -20,11 +21,9 @@ from gateway_metrics_mcp.query.result import (
     add_up,
 )
 from gateway_metrics_mcp.query.suggestions import (
-    break_markup,
     closest_matches,
     did_you_mean,
     fold,
-    quote,
 )
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.time.window import Window

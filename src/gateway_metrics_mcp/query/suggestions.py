@@ -1,4 +1,4 @@
-"""Did-you-mean: the nearest valid names for a wrong one, and how messages quote input."""
+"""Did-you-mean: the nearest valid names for a wrong one."""
 
 from __future__ import annotations
 
@@ -120,28 +120,3 @@ def did_you_mean(name: str, candidates: Iterable[str], meant: str | None = None)
     near = closest_matches(name, allowed) if meant is None else (meant,)
     listed = f"Allowed: {', '.join(allowed)}" if allowed else "Nothing is allowed here"
     return f"Did you mean {' or '.join(near)}? {listed}" if near else listed
-
-
-_MARKUP: Final = re.compile(r"!(?=\[)|(?<=\])\(|<(?=[A-Za-z/!?])(?!key>)")
-
-
-def break_markup(text: str) -> str:
-    r"""The text with escapes in Markdown's images and links, and in HTML's tags.
-
-    A host that renders what a model copies would load what they name. The escapes are JSON's, so
-    quoted text still reads back.
-    """
-    return _MARKUP.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def quote(value: object) -> str:
-    """An input value for a message: quoted, on one line, at most 80 characters.
-
-    Control characters are escaped, so that no value can imitate a line of ours.
-    """
-    text = value if isinstance(value, str) else repr(value)
-    shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
-    shown = break_markup(shown)
-    if len(shown) > 80:
-        shown = f"{shown[:80]}…(+{len(shown) - 80})"
-    return f'"{shown}"' if isinstance(value, str) else shown

@@ -9,7 +9,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from gateway_metrics_mcp.errors import Fix, InvalidQueryError, MisspeltError, Problem, Problems
+from gateway_metrics_mcp.errors import (
+    Fix,
+    InvalidQueryError,
+    MisspeltError,
+    Problem,
+    Problems,
+    quote,
+)
 from gateway_metrics_mcp.query.catalog import AliasKind, Catalog, Datasource, FilterField
 from gateway_metrics_mcp.query.model import (
     Aggregation,
@@ -20,7 +27,7 @@ from gateway_metrics_mcp.query.model import (
     parse_json,
     parse_number,
 )
-from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches, did_you_mean
 from gateway_metrics_mcp.query.vocabulary import (
     AGGREGATION_TYPES,
     DATASOURCES,

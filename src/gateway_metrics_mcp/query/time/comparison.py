@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
-from gateway_metrics_mcp.errors import Fix, InvalidQueryError, MisspeltError
-from gateway_metrics_mcp.query.suggestions import closest_matches, quote
+from gateway_metrics_mcp.errors import Fix, InvalidQueryError, MisspeltError, quote
+from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.query.time.period import (
     NUMBER_WORDS,
     Period,

@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from gateway_metrics_mcp.query.suggestions import closest_matches, quote
+from gateway_metrics_mcp.errors import quote
+from gateway_metrics_mcp.query.suggestions import closest_matches
 from gateway_metrics_mcp.query.time.period import NUMBER_WORDS, UNIT_LETTERS
 from gateway_metrics_mcp.query.time.zone import CALENDAR_UNITS, CLOCK_UNITS, format_minute
 

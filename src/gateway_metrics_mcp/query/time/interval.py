@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from gateway_metrics_mcp.errors import Fix, MisspeltError
-from gateway_metrics_mcp.query.suggestions import did_you_mean, quote
+from gateway_metrics_mcp.errors import Fix, MisspeltError, quote
+from gateway_metrics_mcp.query.suggestions import did_you_mean
 from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, resolve_local
 from gateway_metrics_mcp.query.time.zone_rules import offset_periods
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS, IntervalUnit

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final, cast
 from zoneinfo import ZoneInfo
 
-from gateway_metrics_mcp.query.suggestions import quote
+from gateway_metrics_mcp.errors import quote
 from gateway_metrics_mcp.query.time.zone import (
     CALENDAR_UNITS,
     CLOCK_LENGTHS,

@@ -8,8 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from gateway_metrics_mcp.errors import Fix, InvalidQueryError, MisspeltError, Problem, Problems
-from gateway_metrics_mcp.query.suggestions import quote
+from gateway_metrics_mcp.errors import (
+    Fix,
+    InvalidQueryError,
+    MisspeltError,
+    Problem,
+    Problems,
+    quote,
+)
 from gateway_metrics_mcp.query.time.corrections import (
     explain_epoch,
     is_ahead,

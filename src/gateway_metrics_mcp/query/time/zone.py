@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
-from gateway_metrics_mcp.errors import Fix, MisspeltError
-from gateway_metrics_mcp.query.suggestions import MOST, closest_matches, quote
+from gateway_metrics_mcp.errors import Fix, MisspeltError, quote
+from gateway_metrics_mcp.query.suggestions import MOST, closest_matches
 from gateway_metrics_mcp.query.time.zone_rules import list_zones, load_zone
 
 LONGEST: Final = 64
