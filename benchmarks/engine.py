@@ -31,9 +31,8 @@ import duckdb
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.cli.ingest.command import ImportOptions, run_import
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 
 MOST_MEDIAN: Final = 3.0
 MOST_EACH: Final = 4.5

@@ -21,9 +21,8 @@ import anyio
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Caller, Query
 from gateway_metrics_mcp.query.result import Result, read_result, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.rendering.document import estimate_tokens

@@ -38,9 +38,8 @@ from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.backends.demo.backend import DEFAULT_SEED
 from gateway_metrics_mcp.cli.main import main
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Caller, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result, key_names_of, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.server.app import MetricsServer, build_server

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import InvalidQueryError
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import INTERVAL_UNITS
 

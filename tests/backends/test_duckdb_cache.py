@@ -12,9 +12,8 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Filter, Query
 from gateway_metrics_mcp.query.result import Result
 
 Row = dict[str, Any]

@@ -12,8 +12,7 @@ import pytest
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.duckdb.files import find_files
 from gateway_metrics_mcp.errors import EngineError, SettingsError
-from gateway_metrics_mcp.query.caller import LOCAL
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 from gateway_metrics_mcp.query.result import Result
 
 Row = dict[str, Any]

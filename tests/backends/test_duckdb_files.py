@@ -14,9 +14,8 @@ import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.duckdb.files import find_files
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 
 Ask = Callable[..., Awaitable[list[dict[str, Any]]]]
 Write = Callable[..., Path]

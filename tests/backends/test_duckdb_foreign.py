@@ -14,8 +14,7 @@ import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import EngineError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Query
 from gateway_metrics_mcp.query.result import Result
 
 Row = dict[str, Any]

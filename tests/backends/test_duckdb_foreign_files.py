@@ -14,8 +14,7 @@ import pytest
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.cli.check import check
 from gateway_metrics_mcp.errors import EngineError
-from gateway_metrics_mcp.query.caller import LOCAL
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.settings import Settings
 

@@ -14,8 +14,8 @@ import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.errors import EngineError, SettingsError
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
+from gateway_metrics_mcp.query.model import Caller
 
 Row = dict[str, Any]
 Ask = Callable[..., Awaitable[list[Row]]]

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.query.caller import Caller, SubjectType
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.model import Caller, SubjectType
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 
 Row = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.query.caller import LOCAL
+from gateway_metrics_mcp.query.model import LOCAL
 from gateway_metrics_mcp.query.result import RoundedSum, add_up
 
 Ask = Callable[..., Awaitable[list[dict[str, Any]]]]

@@ -13,9 +13,8 @@ import pytest
 from gateway_metrics_mcp.backends.demo.backend import DemoBackend
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Query
 
 MakeQuery = Callable[..., Query]
 

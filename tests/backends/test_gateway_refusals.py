@@ -14,9 +14,8 @@ import pytest
 from gateway_metrics_mcp import errors
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 
 TOKEN = "tok-secret-1234"  # noqa: S105  # planted: no failure may show it
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 
 Engine = Callable[..., DuckDBBackend]

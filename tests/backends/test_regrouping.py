@@ -23,9 +23,8 @@ from gateway_metrics_mcp.errors import (
     UnavailableError,
     UnreadableResponseError,
 )
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.time.interval import Interval, LocalDays, LocalHours
 from gateway_metrics_mcp.query.vocabulary import IntervalUnit

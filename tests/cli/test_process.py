@@ -214,10 +214,11 @@ async def test_lines_that_are_no_messages_do_not_end_the_server(start: Start) ->
         assert server.process.stdin is not None
         await server.process.stdin.send(b'no json\n\n{"jsonrpc":"2.0","id":\xff}\n[]\n"\\ud800"\n')
         await server.send(INITIALIZE, INITIALIZED, {"id": 1, "method": "ping"})
-        answers = [await server.receive() for _ in range(2)]
+        answers = [await server.receive() for _ in range(6)]
         code = await server.end()
 
-    assert ([answer["id"] for answer in answers], code) == ([0, 1], 0)
+    assert ([answer["id"] for answer in answers], code) == ([None, None, None, None, 0, 1], 0)
+    assert [a["error"]["code"] for a in answers[:4]] == [-32700, -32700, -32600, -32700]
 
 
 async def test_the_end_of_its_input_ends_it(start: Start) -> None:

@@ -15,7 +15,7 @@ from tests.faults.faulty_gateway import Gateway, http, say
 from tests.faults.test_merging import guarded, question
 
 from gateway_metrics_mcp.backends.middleware import estimate_bytes
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings

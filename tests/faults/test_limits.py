@@ -10,7 +10,7 @@ from tests.faults.conftest import Connect
 from tests.faults.faulty_gateway import Gateway, http, say
 from tests.faults.test_merging import Gate, guarded, question, settle
 
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 
 ANA: Final = Caller("ana@example.com", token="ana")  # noqa: S106 - planted
 BEN: Final = Caller("ben@example.com", token="ben")  # noqa: S106 - planted

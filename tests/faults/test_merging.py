@@ -20,9 +20,8 @@ from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.backends.middleware import BackendStack
 from gateway_metrics_mcp.errors import GatewayMetricsError, UnavailableError
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
-from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Filter, Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.settings import Settings
 

@@ -33,8 +33,8 @@ from gateway_metrics_mcp.backends.factory import open_backend
 from gateway_metrics_mcp.errors import GatewayMetricsError
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.http.transports import build_http_app
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 from gateway_metrics_mcp.runtime.logs import configure_logging
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings, read_settings

@@ -19,8 +19,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, settings
 
 from gateway_metrics_mcp.backends.base import Backend
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Caller, Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.rendering.document import MOST_BYTES, estimate_tokens

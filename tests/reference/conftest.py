@@ -13,8 +13,8 @@ from typing import Any, Final
 import pytest
 
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 from gateway_metrics_mcp.query.result import Result
 
 Evaluate = Callable[..., Result]

@@ -12,9 +12,8 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, Final
 
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource
-from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.query.model import Aggregation, Caller, Filter, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.time.interval import Interval
 

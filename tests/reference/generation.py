@@ -15,9 +15,8 @@ from random import Random
 from typing import Any, Final, Self, TypeVar, cast
 
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, Datasource, FilterField
-from gateway_metrics_mcp.query.model import Aggregation, Filter, Query
+from gateway_metrics_mcp.query.model import Aggregation, Caller, Filter, Query
 from gateway_metrics_mcp.query.time.interval import Interval
 from gateway_metrics_mcp.query.vocabulary import (
     DATASOURCES,

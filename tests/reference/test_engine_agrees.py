@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Caller, Query
 from gateway_metrics_mcp.query.result import Number, Result
 from gateway_metrics_mcp.query.vocabulary import OPERATORS, Operator
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.model import Caller
 
 Ask = Callable[..., list[dict[str, Any]]]
 

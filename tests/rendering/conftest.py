@@ -11,9 +11,8 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent
 
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Datasource, load_catalog
-from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Filter, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result, read_result, value_names_of
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.rendering.document import Note

@@ -20,7 +20,7 @@ from tests.reports.four_models import (
     where,
 )
 
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.model import Caller
 from gateway_metrics_mcp.rendering.document import estimate_tokens
 
 OUTSIDER: Final = Caller("eve@example.com", "user", frozenset({"black"}))

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Caller, Query
 from gateway_metrics_mcp.query.result import Result
 
 WINDOW: Final = {"startTs": "2026-07-14T00:00:00Z", "endTs": "2026-07-15T00:00:00Z"}

@@ -19,7 +19,7 @@ from tests.reports.four_models import (
     where,
 )
 
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.model import Caller
 
 INSIDER: Final = Caller("ada@example.com", "user")
 

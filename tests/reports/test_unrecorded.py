@@ -12,7 +12,7 @@ from tests import loopback
 
 from gateway_metrics_mcp.auth.policies import OpenPolicy
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.model import Caller
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import Settings
 

@@ -20,8 +20,7 @@ from starlette.applications import Starlette
 
 from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.http.transports import build_sse_app
-from gateway_metrics_mcp.query.caller import Caller
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Caller, Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.server.app import MetricsServer, build_server

@@ -13,9 +13,8 @@ import pytest
 from mcp.client import Client
 from mcp_types import TextContent, TextResourceContents
 
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 from gateway_metrics_mcp.query.vocabulary import DatasourceName
 from gateway_metrics_mcp.rendering.charts.chart import choose_chart
 from gateway_metrics_mcp.rendering.report_document import ReportDocument

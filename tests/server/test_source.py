@@ -16,7 +16,7 @@ from tests import loopback
 
 from gateway_metrics_mcp.backends.factory import BackendHolder
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 from gateway_metrics_mcp.rendering.charts.chart import choose_chart
 from gateway_metrics_mcp.rendering.report_document import ReportDocument
 from gateway_metrics_mcp.server.app import build_server

@@ -12,9 +12,8 @@ import pytest
 
 from gateway_metrics_mcp.backends.base import Backend
 from gateway_metrics_mcp.errors import RateLimitedError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Filter, Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Filter, Query
 from gateway_metrics_mcp.query.result import DataPoint, Result
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 from gateway_metrics_mcp.server.app import MetricsServer

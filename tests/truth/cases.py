@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
-from gateway_metrics_mcp.query.caller import Caller
+from gateway_metrics_mcp.query.model import Caller
 
 T = TypeVar("T")
 Row = dict[str, Any]

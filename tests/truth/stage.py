@@ -22,8 +22,8 @@ from tests.truth.cases import CALLERS, Case, Row
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.errors import GatewayMetricsError
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import load_catalog
+from gateway_metrics_mcp.query.model import Caller
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.server.resources import NOTES_META
 from gateway_metrics_mcp.server.tools import ToolContext, answer_call

@@ -29,7 +29,7 @@ from pydantic import (
 
 from gateway_metrics_mcp.errors import ExpiredTokenError, RefusedCallerError, SettingsError
 from gateway_metrics_mcp.query import Caller
-from gateway_metrics_mcp.query.caller import SubjectType
+from gateway_metrics_mcp.query.model import SubjectType
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -1,10 +1,11 @@
 """Queries and results: what can be asked of a backend, and what it returns. No engine is here."""
 
 from gateway_metrics_mcp.errors import break_markup, quote
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import SHARE, Catalog, Datasource, Measure, load_catalog
 from gateway_metrics_mcp.query.model import (
+    LOCAL,
     Aggregation,
+    Caller,
     Filter,
     Query,
     Scalar,

@@ -23,8 +23,8 @@ from clickhouse_connect.driver.client import Client
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.backends.clickhouse.tables import create_table
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import LOCAL
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.settings import Settings, read_settings
 

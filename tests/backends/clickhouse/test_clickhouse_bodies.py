@@ -19,8 +19,8 @@ from gateway_metrics_mcp.backends.clickhouse.tables import create_table
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 from gateway_metrics_mcp.query.result import Result
 
 QUERIES: Final = Path(__file__).parents[2] / "query"

@@ -10,8 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.errors import EngineError, TooManyRowsError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Query
 from gateway_metrics_mcp.query.result import Result
 
 Open = Callable[..., ClickHouseBackend]

@@ -33,9 +33,8 @@ from gateway_metrics_mcp.errors import (
     UnreachableError,
     WrongHostError,
 )
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Query
 from gateway_metrics_mcp.query.result import Result
 
 Open = Callable[..., ClickHouseBackend]

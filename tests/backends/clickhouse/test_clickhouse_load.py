@@ -15,8 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.backends.clickhouse.tables import create_table
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
-from gateway_metrics_mcp.query.caller import LOCAL
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Query
 
 TABLE: Final = "gateway_model_metrics"
 DOCUMENT: Final = (Path(__file__).parents[3] / "docs/clickhouse.md").read_text("utf-8")

@@ -14,9 +14,8 @@ import pytest
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Query
 from gateway_metrics_mcp.query.vocabulary import DATASOURCES, DatasourceName
 
 START: Final = datetime(2026, 7, 1, tzinfo=UTC)

@@ -20,9 +20,8 @@ from gateway_metrics_mcp.backends.clickhouse.tables import create_table, fits
 from gateway_metrics_mcp.backends.sql.compiler import compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import Layout, published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError, TooManyRowsError
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Query
 from gateway_metrics_mcp.query.result import Result
 
 Open = Callable[..., ClickHouseBackend]

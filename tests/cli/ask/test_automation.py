@@ -126,7 +126,7 @@ def test_the_report_is_posted_as_text_that_slack_takes_for_no_markup(
     assert lines[:2] == ["*LLM cost of the last 7 days*", "```"]
     assert lines[2].startswith("# modelMetrics by modelName | ")
     assert [line.split() for line in lines[-4:-1]] == [
-        ['"&lt;!channel&gt;', "&amp;", "'''co\"", "40", "90.50", "90.7%"],
+        ['"\\u003c!channel&gt;', "&amp;", "'''co\"", "40", "90.50", "90.7%"],
         ["gpt-4o", "10", "9.25", "9.3%"],
         ["ALL", "50", "99.75", "100.0%"],
     ]

@@ -17,8 +17,8 @@ from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.cli.ingest.command import main
 from gateway_metrics_mcp.cli.integrity import Comparison, Fault
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.query.caller import LOCAL
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import LOCAL
 
 Row = Mapping[str, Any]
 Keys = tuple[Any, ...]

@@ -18,8 +18,8 @@ from tests.http.api.conftest import Book, build_api
 
 from gateway_metrics_mcp.auth.tokens import Tokens, make_token
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
+from gateway_metrics_mcp.query.model import Caller
 from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 
 Row = Mapping[str, Any]

@@ -20,9 +20,8 @@ from gateway_metrics_mcp.backends.gateway.backend import GatewayBackend
 from gateway_metrics_mcp.backends.sql.dialect import Layout
 from gateway_metrics_mcp.errors import RefusedQueryError, UnauthorizedError
 from gateway_metrics_mcp.http.body import read_query
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import LOCAL, Caller, Query
 from gateway_metrics_mcp.server.app import build_server
 from gateway_metrics_mcp.settings import MOST_TOKENS, Settings
 

@@ -15,9 +15,8 @@ import httpx
 import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.query.caller import Caller
 from gateway_metrics_mcp.query.catalog import Catalog
-from gateway_metrics_mcp.query.model import Query
+from gateway_metrics_mcp.query.model import Caller, Query
 from gateway_metrics_mcp.query.result import Result
 from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 from gateway_metrics_mcp.query.vocabulary import DatasourceName

@@ -17,7 +17,7 @@ import pytest
 from gateway_metrics_mcp.auth.policies import OpenPolicy
 from gateway_metrics_mcp.auth.tokens import Headers, read_lifetime, read_tokens
 from gateway_metrics_mcp.cli.token import main as token_command
-from gateway_metrics_mcp.query.caller import LOCAL, Caller
+from gateway_metrics_mcp.query.model import LOCAL, Caller
 from gateway_metrics_mcp.query.vocabulary import API_PATH as PATH
 
 Run = Callable[..., tuple[int, str, str]]
