@@ -233,8 +233,9 @@ class Front:
             kept = sorted(os.scandir(folder), key=lambda entry: entry.stat().st_mtime)
             for entry in kept[:-_MOST_STARTS]:
                 os.unlink(entry.path)
-        except OSError:  # no place to keep it: the next start is as this one
+        except OSError as error:  # no place to keep it: the next start is as this one
             self._path = ""
+            _tell_full(error, folder, own)
 
     def _forget(self) -> None:
         """Delete what is kept: the SDK answers otherwise than at the start that was kept."""
@@ -280,6 +281,21 @@ class Front:
         sys.stdin, sys.stdout = self._old
         os.dup2(self._in, 0)
         os.dup2(self._out, 1)
+
+
+def _tell_full(error: OSError, folder: str, own: str) -> None:
+    """Leave no half of a file behind, and say so where the disk is full."""
+    import logging  # by now the SDK is imported, and these with it
+    from contextlib import suppress
+
+    from gateway_metrics_mcp.runtime.scratch import is_full
+
+    with suppress(OSError):
+        os.unlink(own)
+    if is_full(error):
+        logging.getLogger(__name__).warning(
+            "the disk of %s is full: the next start will be slower", folder
+        )
 
 
 class _Input(io.RawIOBase):

@@ -50,6 +50,7 @@ from gateway_metrics_mcp.query import (
 from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.reports.rows_uri import format_link, read_link
 from gateway_metrics_mcp.runtime.concurrency import run_in_thread_if_large
+from gateway_metrics_mcp.runtime.scratch import is_full
 
 if TYPE_CHECKING:  # `ask` masks without the SDK
     from mcp.server.context import (
@@ -350,8 +351,8 @@ def read_hiding_key(settings: Settings, *, state: Path | None = None) -> bytes |
             path = _make_key(state or find_made_key().parent)
         key = path.read_bytes().removeprefix(BOM_UTF8).strip()
     except OSError as error:
-        reason = error.strerror or "not possible"
-        where = f"the key file of hidden addresses {path or _KEY_FILE}"
+        reason = "its disk is full" if is_full(error) else error.strerror or "not possible"
+        where = f"the key file of hidden addresses {path or find_made_key()}"
         raise SettingsError(f"{where} cannot be read or made: {reason}. {_MAKE}") from None
     if len(key) < 16:
         raise SettingsError(f"the key file {path} has fewer than 16 bytes. {_MAKE}")
@@ -372,10 +373,12 @@ def _make_key(directory: Path) -> Path:
         return kept
     directory.mkdir(parents=True, exist_ok=True)
     made = directory / f"{_KEY_FILE}.{os.getpid()}.{secrets.token_hex(4)}"
-    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{secrets.token_hex(32)}\n")
-    with suppress(FileExistsError):
-        # A link appears whole and never replaces another process's key, as a rename would.
-        os.link(made, kept)
-    made.unlink()
+    try:
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{secrets.token_hex(32)}\n")
+        with suppress(FileExistsError):
+            # A link appears whole and never replaces another process's key, as a rename would.
+            os.link(made, kept)
+    finally:
+        made.unlink(missing_ok=True)
     return kept

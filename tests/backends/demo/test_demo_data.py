@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import time
@@ -133,6 +134,20 @@ def test_only_outdated_data_of_the_same_seed_and_stale_leavings_are_removed(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [".making-by-another", made.name, f"{family}-2026-07-14", f"{family}1-2026-06-27"]
     )
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(data._Part, "make", fail)  # noqa: SLF001
+    with pytest.raises(EngineError, match="the disk is full that holds the demo's cache"):
+        make_demo_data(tmp_path / "cache", seed=SEED, end_day=END_DAY)
+
+    assert [*(tmp_path / "cache").iterdir()] == []
+    assert f"the disk is full that holds {tmp_path / 'cache'}" in caplog.text
 
 
 def test_a_generation_that_breaks_off_leaves_nothing(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from mcp.client import Client
 from mcp_types import TextContent
 
 from gateway_metrics_mcp.backends.demo.backend import DemoBackend
-from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION
+from gateway_metrics_mcp.backends.demo.data import FORMAT_VERSION, DemoTables
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.query import LOCAL, DatasourceName, Query, Result
@@ -200,6 +200,8 @@ def test_a_process_that_is_killed_leaves_no_table_in_part(tmp_path: Path) -> Non
             assert server.poll() is None
         server.kill()
 
+    DemoTables(cache, seed=7, end_day=date(2026, 7, 14))  # the next start
+    assert [*cache.glob(".making-*")] == []
     days = [len([*table.iterdir()]) for table in cache.glob("demo-*.tables/*")]
     assert days == [35] * len(days)
     assert [*cache.glob("demo-*[0-9]")] == []

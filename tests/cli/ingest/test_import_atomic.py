@@ -44,6 +44,13 @@ def watch(event, arguments):
         seen.append(event)
 sys.addaudithook(watch)
 """
+FULL_AT_THE_RENAME: Final = """
+import errno, os, sys
+def watch(event, arguments):
+    if event == "os.rename":
+        raise OSError(errno.ENOSPC, "no space")
+sys.addaudithook(watch)
+"""
 INTERRUPTED_AT_THE_RENAME: Final = KILLED_AT_THE_RENAME.replace("9)", "2)")
 
 
@@ -80,9 +87,10 @@ def start(forked: tuple[str, ...], data: Data) -> Start:
         (KILLED_BY_A_WRITE, -25),
         (FAILED_BY_A_WRITE, 1),
         (KILLED_AT_THE_RENAME, -9),
+        (FULL_AT_THE_RENAME, 1),
         (INTERRUPTED_AT_THE_RENAME, 130),
     ],
-    ids=["killed at a write", "a write fails", "killed at the rename", "interrupted"],
+    ids=["killed at a write", "a write fails", "killed at the rename", "full", "interrupted"],
 )
 def test_a_run_that_ends_early_leaves_the_data_as_they_were(
     data: Data, csv: Write, start: Start, fault: str, code: int
@@ -96,6 +104,8 @@ def test_a_run_that_ends_early_leaves_the_data_as_they_were(
 
     assert process.returncode == code, err
     assert "Traceback" not in err
+    full = f"the disk of {data.path} is full: nothing was imported. Free some space and import"
+    assert (full in err) == (fault == FULL_AT_THE_RENAME)
     visible = {n: c for n, c in data.files().items() if not n.startswith(".importing/")}
     assert visible == before
     assert len(data.rows()) == 2000

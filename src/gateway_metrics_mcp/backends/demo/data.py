@@ -6,6 +6,7 @@ The SQL in sql/ defines the tenant and its traffic; the seed varies who, what an
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,15 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
 import duckdb
 
 from gateway_metrics_mcp.errors import EngineError, UnavailableError
 from gateway_metrics_mcp.runtime.concurrency import STOPPING
+from gateway_metrics_mcp.runtime.scratch import ScratchFolder, is_full, remove_dead
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION: Final = 3
 """Part of the directory's name: raise it whenever the generated data change."""
@@ -40,6 +43,8 @@ TABLES: Final = tuple(_MORE_STEPS)
 _DAYS: Final = 35
 _MOST_PARTS: Final = 4
 _MEMORY_MB: Final = 1_000
+_SCRATCH: Final = ".making-"
+"""The start of names of temporary folders beside the data: a rename from them is atomic."""
 _DAY_S: Final = 24 * 60 * 60
 
 T = TypeVar("T")
@@ -97,6 +102,7 @@ class DemoTables:
             complete if complete.is_dir() else complete.with_name(f"{complete.name}.tables")
         )
         """It holds `<table>/date=YYYY-MM-DD/*.parquet`, once the table is made."""
+        remove_dead(_SCRATCH, cache)
         self._open = ExitStack()
         self._parts: list[_Part] = []
         self._scratch = cache
@@ -128,6 +134,12 @@ class DemoTables:
         except (duckdb.Error, OSError) as error:
             self.close()  # steps taken in part cannot be taken again
             self._check_stopped()
+            if is_full(error):
+                logger.warning("the disk is full that holds %s", self._cache)
+                raise EngineError(
+                    "the disk is full that holds the demo's cache directory, which the log names:"
+                    " the data take about 150 MB"
+                ) from error
             raise EngineError(
                 "the demo's data could not be made. It needs a cache directory that can be written"
                 " and about 150 MB of disk"
@@ -149,7 +161,7 @@ class DemoTables:
 
     def _start(self) -> list[_Part]:
         self._cache.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(self._open.enter_context(_scratch(self._cache)))
+        self._scratch = self._open.enter_context(ScratchFolder(_SCRATCH, self._cache))
         stories = asdict(tell_stories(self._seed, self._end_day))
         count = min(self._threads, _MOST_PARTS)
         for number in range(count):
@@ -230,11 +242,6 @@ def _engine(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         yield engine
 
 
-def _scratch(cache: Path) -> TemporaryDirectory[str]:
-    """A temporary directory beside the data: a rename from it is atomic."""
-    return TemporaryDirectory(prefix=".making-", dir=cache, ignore_cleanup_errors=True)
-
-
 def _move(made: Path, directory: Path) -> None:
     """Move finished data into place, unless another process did so first."""
     try:
@@ -245,18 +252,18 @@ def _move(made: Path, directory: Path) -> None:
 
 
 def _remove_outdated(cache: Path, family: str, *, keep: Path) -> None:
-    """Remove older data and what interrupted processes left, if older than a day.
+    """Remove older data, and what earlier versions left when killed, if older than a day.
 
     Younger directories may be in use by another process.
     """
     before = time.time() - _DAY_S
-    with _scratch(cache) as bin_:
-        for pattern in (f"{family}*", ".making-*"):
+    with ScratchFolder(_SCRATCH, cache) as bin_:
+        for pattern in (f"{family}*", f"{_SCRATCH}*"):
             for path in cache.glob(pattern):
                 with suppress(OSError):
-                    if path not in (keep, Path(bin_)) and path.stat().st_mtime < before:
+                    if path not in (keep, bin_) and path.stat().st_mtime < before:
                         # Renamed first, so that no process reads a half-deleted directory.
-                        path.rename(Path(bin_, path.name))
+                        path.rename(bin_ / path.name)
 
 
 def _first_column(engine: duckdb.DuckDBPyConnection, query: str) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import tempfile
 import time
 import weakref
@@ -62,6 +61,7 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.query import LOCAL, Caller, Catalog, DataPoints, Query, Result
 from gateway_metrics_mcp.query.result import Row
 from gateway_metrics_mcp.runtime.concurrency import AbandonableThreads, ConcurrencyLimiter
+from gateway_metrics_mcp.runtime.scratch import ScratchFolder, is_full, remove_dead
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,11 @@ def translate(error: duckdb.Error, table: str) -> GatewayMetricsError:
         return InternalError("the engine is closed")
     if isinstance(error, duckdb.ParserException | duckdb.CatalogException):
         return InternalError("the engine failed; the log has the details")
+    if is_full(error):
+        return EngineError(
+            "the disk is full on which the engine keeps what exceeds its memory; the log names the"
+            " directory. Ask for a shorter window or fewer groups"
+        )
     if isinstance(error, duckdb.OutOfMemoryException):
         return QueryTooLargeError(
             "the question needs more memory than the engine may use. Ask for a shorter window,"
@@ -102,6 +107,7 @@ _NO_DAMAGE: Final = (
 """Errors that say what they are. Anything else comes from a file: DuckDB has no error class for
 most kinds of damage."""
 
+_SPILL: Final = "gateway-metrics-mcp-"
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _MOST_FINER: Final = 200
@@ -143,8 +149,9 @@ class DuckDBBackend(SqlEngine):
         # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
         self._threads = AbandonableThreads()
-        self._spill = _make_spill_directory()
-        self._remove_spill = weakref.finalize(self, shutil.rmtree, self._spill, ignore_errors=True)
+        spill = _make_spill_folder()
+        self._spill = str(spill.path) if spill is not None else ""
+        self._remove_spill = weakref.finalize(self, spill.remove if spill is not None else str)
         self._memory_limit = memory_limit
         self._connection = self._connect()
 
@@ -419,13 +426,15 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
         connection.close()
 
 
-def _make_spill_directory() -> str:
-    """A directory for data that exceeds the memory limit; empty if none can be created."""
+def _make_spill_folder() -> ScratchFolder | None:
+    """A folder for data that exceeds the memory limit, if one can be made."""
+    parent = Path(tempfile.gettempdir())
+    remove_dead(_SPILL, parent)
     try:
-        return tempfile.mkdtemp(prefix="gateway-metrics-mcp-")
+        return ScratchFolder(_SPILL, parent)
     except OSError as error:
         logger.warning("no temporary directory, queries cannot spill to disk: %s", error)
-        return ""
+        return None
 
 
 def _connect(directory: Path, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:

@@ -27,6 +27,7 @@ from typing import Any, Final, TextIO
 
 from gateway_metrics_mcp.backends.duckdb.files import IMPORT_RUN, read_directory
 from gateway_metrics_mcp.errors import EngineError, SettingsError
+from gateway_metrics_mcp.runtime.scratch import is_full
 
 _WORKING: Final = ".importing"
 
@@ -68,6 +69,8 @@ class DataDirectory:
             staging.mkdir()
             yield staging
         except OSError as error:
+            if is_full(error):
+                raise EngineError(explain_full(self.path)) from error
             raise EngineError(f"{self.path} cannot be written: {error.strerror}") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -90,6 +93,11 @@ class DataDirectory:
         return target
 
 
+def explain_full(path: Path) -> str:
+    """What to say where a disk has no space for an import."""
+    return f"the disk of {path} is full: nothing was imported. Free some space and import again"
+
+
 @contextmanager
 def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[DataDirectory]:
     """Create and lock the directory; waits for another import and cleans up after dead ones.
@@ -106,6 +114,8 @@ def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[Data
         working.mkdir(exist_ok=True)
         lock = (working / "lock").open("ab")
     except OSError as error:
+        if is_full(error):
+            raise SettingsError(explain_full(path)) from None
         reason = error.strerror or "not possible"
         raise SettingsError(f"{path} cannot be used as a data directory: {reason}") from None
     with lock:

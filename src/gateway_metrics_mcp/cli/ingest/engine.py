@@ -21,6 +21,7 @@ import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
+from gateway_metrics_mcp.cli.ingest.directory import explain_full
 from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
 from gateway_metrics_mcp.cli.ingest.sources import (
@@ -32,6 +33,7 @@ from gateway_metrics_mcp.cli.ingest.sources import (
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 from gateway_metrics_mcp.query.time.zone import FIRST_YEAR, LAST_YEAR
 from gateway_metrics_mcp.query.time.zone_rules import offset_periods
+from gateway_metrics_mcp.runtime.scratch import is_full
 
 if TYPE_CHECKING:
     import duckdb
@@ -293,7 +295,9 @@ def open_database(
     except duckdb.OutOfMemoryException:
         raise EngineError(f"{memory} of memory is not enough. Give more with --memory") from None
     except duckdb.Error as error:
-        raise EngineError(_first_line(error)) from error
+        # The run's directory is in the data directory, below its folder of imports at work.
+        said = explain_full(directory.parents[1]) if is_full(error) else _first_line(error)
+        raise EngineError(said) from error
     except RuntimeError as error:
         if str(error) != "Query interrupted":  # what DuckDB raises for Ctrl-C
             raise
