@@ -119,7 +119,7 @@ class GracefulServer(uvicorn.Server):
             http=BoundedConnection,
             # asyncio accepts as many at a time. Of uvicorn's 2048 each would be a traceback where
             # no file is free.
-            backlog=count_own_files() // 2,
+            backlog=max(count_own_files() // 8, 1),
             log_config=None,
             timeout_graceful_shutdown=drain_s + 2 * _FAREWELL_S,
             server_header=False,

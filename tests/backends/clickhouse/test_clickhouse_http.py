@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,13 +18,14 @@ import anyio
 import anyio.to_thread
 import pytest
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import OperationalError
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
+from gateway_metrics_mcp.backends.clickhouse.errors import translate
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
     GatewayMetricsError,
@@ -333,6 +335,25 @@ async def test_a_wrong_login_is_the_operators_to_mend(
 
     assert type(error) is UnauthorizedError
     assert str(error) == "ClickHouse does not accept the user or the password"
+
+
+async def test_the_log_has_known_names_and_nothing_else_of_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = (
+        "Received ClickHouse exception, code: 47, server response: Code: 47. DB::Exception: Unknown"
+        " identifier `CostInUSD` in scope SELECT sum(CostInUSD) FROM t WHERE UserEmail ="
+        " 'ada@example.com' SETTINGS max_rows_to_read = 5. Stack trace: 0. /srv/x"
+        " (for url http://u:planted@10.1.2.3:8123/?user=max_mustermann)"
+    )
+    translate(DatabaseError(text, code=47), "gateway_model_metrics")
+    (record,) = caplog.records
+    said = record.getMessage()
+
+    assert said.startswith("ClickHouse on gateway_model_metrics: DatabaseError, code 47")
+    assert {"CostInUSD", "max_rows_to_read"} <= set(re.findall(r"\w+", said))
+    kept = ("ada", "10.1", "planted", "mustermann", "SELECT", "/srv")
+    assert [word for word in kept if word in said] == []
 
 
 async def test_where_nobody_listens_there_is_no_connection(

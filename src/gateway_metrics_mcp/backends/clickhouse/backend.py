@@ -34,6 +34,7 @@ from gateway_metrics_mcp.backends.clickhouse.dialect import (
 from gateway_metrics_mcp.backends.clickhouse.errors import (
     ILLEGAL_FINAL,
     UNKNOWN_IDENTIFIER,
+    describe_error,
     translate,
 )
 from gateway_metrics_mcp.backends.clickhouse.stored import (
@@ -403,7 +404,7 @@ class ClickHouseBackend(SqlEngine):
             if self._client is not None:
                 self._client.command(_KILL, {"id": call.query_id})
         except ClickHouseError as error:
-            logger.info("query %s was not killed: %s", call.query_id, error)
+            logger.info("query %s was not killed: %s", call.query_id, describe_error(error))
 
 
 def _allowed(client: Client, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from gateway_metrics_mcp.backends.clickhouse.errors import describe_error
 from gateway_metrics_mcp.backends.clickhouse.tables import convert, fits, loses_nulls, show_type
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
@@ -253,7 +254,7 @@ def _with_engines(run: Run, stored: StoredTable, database: str, source: str) -> 
         if beneath:
             rows = [*rows, *run(_TABLES, {"names": beneath})]
     except ClickHouseError as error:
-        logger.info("the engine of %s is unknown: %s", stored.name, error)
+        logger.info("the engine of %s is unknown: %s", stored.name, describe_error(error))
         return stored
     seen = {row[0]: row[1] for row in rows}
     # An empty table is not in the plan: then only its own engine tells.
