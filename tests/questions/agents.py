@@ -19,7 +19,7 @@ QUESTIONS: Final = (
                 FROM gateway_request_metrics WHERE last_7_days(CreatedAt) GROUP BY ALL
                 """,
                 keys=1,
-                says=("all gateway requests are counted, not only agents",),
+                says=("gateway requests of all kinds are counted, not only of agents",),
                 groupBy=["agentName"],
                 **_REQUESTS,
             ),

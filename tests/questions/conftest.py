@@ -72,7 +72,8 @@ async def open_demo(seed: int, catalog: Catalog, cache: Path) -> AsyncIterator[A
         yield call
 
 
-@pytest.fixture(scope="session")
+# While an async fixture is open, no test that is not async can run an event loop: not per session.
+@pytest.fixture(scope="module")
 async def ask(catalog: Catalog, demo_cache: Path) -> AsyncIterator[Ask]:
     """Ask of the data that all tests share."""
     async with open_demo(SEED, catalog, demo_cache) as ask:

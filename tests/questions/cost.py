@@ -67,7 +67,7 @@ QUESTIONS: Final = (
                 """,
                 keys=1,
                 leads=True,
-                says=("rows are users only; virtual accounts are",),
+                says=("rows are users only; other callers are in ALL, not in the rows",),
                 aggregations=["sum costInUSD"],
                 groupBy=["userEmail"],
                 limit=3,

@@ -130,7 +130,7 @@ QUESTIONS: Final = (
                 FROM gateway_request_metrics WHERE last_7_days(CreatedAt) GROUP BY ALL
                 """,
                 keys=1,
-                says=("all gateway requests are counted, not only agents",),
+                says=("gateway requests of all kinds are counted, not only of agents",),
                 datasource="agentMetrics",
                 groupBy=["httpStatusCode"],
                 **LAST_7_DAYS,

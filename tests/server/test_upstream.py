@@ -165,7 +165,7 @@ async def test_too_many_groups_times_buckets_are_widened_or_refused_with_what_fi
     assert asked == (
         (
             "Invalid arguments for query_timeseries:\n"
-            "- interval: 200 groups x 30 buckets of 1 day are more than 5000 points. Use 1 week, or"
+            "- interval: 200 groups x 30 buckets of 1 day are more than 5000 points. Use 2 days, or"
             " give a shorter window"
         ),
         True,

@@ -247,8 +247,8 @@ def test_nothing_in_a_markdown_cell_is_markup(gateway: Server, ask: Ask) -> None
 
     _, out, _ = ask("distribution", *DAY, "--by", "modelName", "--format", "markdown")
 
-    assert r'"\<img src=x>"' in out
-    assert r'"\[a\](http://b) \`c\` \*d\* \_e\_"' in out
+    assert r'"\\u003cimg src=x>"' in out
+    assert r'"\[a\]\\u0028http://b) \`c\` \*d\* \_e\_"' in out
 
 
 @pytest.mark.usefixtures("gateway")

@@ -29,7 +29,8 @@ def mode(request: pytest.FixtureRequest) -> str:
     return mode
 
 
-@pytest.fixture(scope="session")
+# While an async fixture is open, no test that is not async can run an event loop: not per session.
+@pytest.fixture(scope="module")
 async def demo(demo_cache: Path) -> AsyncIterator[DemoBackend]:
     """One engine for all servers: none of them changes what it reads."""
     async with aclosing(
@@ -38,7 +39,7 @@ async def demo(demo_cache: Path) -> AsyncIterator[DemoBackend]:
         yield backend
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def connect(demo: DemoBackend) -> Connect:
     """`connect(mode, **settings)`: a client of a server over the demo's data."""
 
