@@ -225,6 +225,16 @@ def test_calls_without_tokens_leave_a_cost_per_call(world: World) -> None:
     assert line == (Decimal(1), {"calls": Decimal(0), "cost per call": Decimal(1)})
 
 
+def test_credits_are_part_of_the_split_and_of_the_price_of_tokens(world: World) -> None:
+    world.fill([call(START, "gpt", 2.0), call(HALF, "gpt", 5.0), call(HALF, "gpt", -1.0)])
+    text = world.ask({**QUESTION, "groupBy": ["modelName"]})
+    assert "# of the +2.000 USD of ALL: " in text
+
+    later = {name: value for name, value in QUESTION.items() if name != "compareTo"}
+    text = world.ask({**later, "aggregations": ["costPerMillionTokens"]})
+    assert "costPerMillionTokens (USD): 200000" in text
+
+
 def test_teams_that_share_calls_are_split_as_one(world: World) -> None:
     shared = {"Teams": ["red", "blue"]}
     world.fill([call(START, "gpt", 2.0) | shared, call(HALF, "gpt", 5.0) | shared])

@@ -131,12 +131,14 @@ def _sum(spends: Iterable[Spend]) -> Spend:
 
 
 _COUNT: Final = value_key("count", COST)
+_BELOW_ALL: Final = -1_000_000_000
+"""Below the cost of any call, in USD; measures.json has it too."""
 
 
 @cache
 def _costed() -> Filter:
-    """The filter for calls that have a price."""
-    return Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=0)
+    """The filter for calls that have a price, credits below 0 too: costs know no IS_NULL."""
+    return Filter(field_name=COST, operator="GREATER_THAN_EQUAL", value=_BELOW_ALL)
 
 
 class PriceCoverage(NamedTuple):
