@@ -19,12 +19,16 @@ from mcp_types import (
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
+    JSONRPCNotification,
     jsonrpc_message_adapter,
 )
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 _MARK: Final = "\ufeff"
+_NO_ID: Final = ErrorData(
+    code=INVALID_REQUEST, message="Invalid request: the id is not text or a whole number"
+)
 _PART: Final = r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^\s{}\[\]":,]+'
 
 
@@ -63,9 +67,12 @@ class Lines:
             if self._is_first and isinstance(item, ValidationError):
                 item = _read_marked(item)
             self._is_first = False
-            if not isinstance(item, ValidationError):
+            if isinstance(item, ValidationError):
+                answer = refuse_line(item)
+            elif isinstance(item, SessionMessage) and _lacks_id(item):
+                answer = _answer(None, _NO_ID)
+            else:
                 return item
-            answer = refuse_line(item)
             if answer is not None:
                 await self._answers.send(SessionMessage(answer))
 
@@ -87,6 +94,18 @@ class Lines:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _lacks_id(item: SessionMessage) -> bool:
+    """Whether a request came without a usable id: null, a fraction, or none.
+
+    The SDK reads it as a notification, and its caller would wait. MCP's own are named
+    `notifications/...`, and get no answer.
+    """
+    message = item.message
+    if not isinstance(message, JSONRPCNotification):
+        return False
+    return not message.method.startswith("notifications/")
 
 
 def _read_marked(error: ValidationError) -> SessionMessage | ValidationError:
