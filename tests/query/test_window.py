@@ -316,6 +316,7 @@ OTHERS = [
     ("30 mins", "now-30m"),
     ("2 hours ago", "now-2h"),
     ("rolling 7 days", "now-7d"),
+    ("trailing 30 days", "now-30d"),
     ("now-7days", "now-7d"),
     ("now - 3 months", "now-3M"),
     ("P7D", "now-7d"),

@@ -23,7 +23,6 @@ SLIPS = [
     ("lst 7 days", "last 7 days"),
     ("last 7 dyas", "last 7 days"),
     ("last sevn days", "last seven days"),
-    ("trailing 7 days", "last 7 days"),
     ("this mnth", "this month"),
     ("yestrday", "yesterday"),
     ("last 7 dayz", "last 7 days"),

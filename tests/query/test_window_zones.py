@@ -212,7 +212,10 @@ def test_an_offset_in_whole_hours_is_a_zone_and_said(offset: str, start: str) ->
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("Europe/Belrin", "Did you mean Europe/Berlin or"),
+        ("Europe/Belrin", "Did you mean Europe/Berlin?"),
+        ("Mumbai", '"Mumbai" is not a known time zone. Give'),
+        ("India", '"India" is not a known time zone. Give'),
+        ("default", '"default" is not a known time zone. Give'),
         ("Amerika/New_York", "Did you mean America/New_York?"),
         ("PST", 'Did you mean "America/Los_Angeles"?'),
         ("EST", 'Did you mean "America/New_York"?'),

@@ -226,6 +226,21 @@ NEW: Final[dict[str, Clumsy]] = {
     "a filter without operator": Clumsy(
         {"filters": [{"fieldName": "team", "value": "platform"}], **WEEK}, {**TEAM, **WEEK}
     ),
+    "a filter with an empty operator": Clumsy(
+        {"filters": [{"fieldName": "team", "operator": "", "value": "platform"}], **WEEK},
+        {**TEAM, **WEEK},
+    ),
+    "a filter's values": Clumsy(
+        {"filters": [{"fieldName": "team", "operator": "IN", "values": ["platform"]}], **WEEK},
+        {**TEAM, **WEEK},
+    ),
+    "a filter as a list": Clumsy(
+        {"filters": [["team", "=", "platform"]], **WEEK}, {**TEAM, **WEEK}
+    ),
+    "filters below and": Clumsy(
+        {"filters": {"and": [{"field": "team", "op": "=", "value": "platform"}]}, **WEEK},
+        {**TEAM, **WEEK},
+    ),
     "several teams": Clumsy(
         {"filters": [{"fieldName": "team", "operator": "EQUAL", "value": ["a", "b"]}], **WEEK},
         {**only("team", "ARRAY_HAS_ANY", "a", "b"), **WEEK},
@@ -632,11 +647,28 @@ async def test_what_could_mean_anything_gets_no_corrected_call(call_for_two: Cal
         {**WEEK, "zzz": "x"},
         {**WEEK, "groupBy": ["no such field"]},
         {**WEEK, "aggregations": ["sum nothing at all"]},
+        {**WEEK, "timezone": "Mumbai"},
+        {**WEEK, "filters": {"or": [{"fieldName": "team", "operator": "IN", "value": ["a"]}]}},
+        {**WEEK, "groupBy": ["userEmail"], "filters": {"userEmail/virtualaccount": "a"}},
         {"startTs": "never"},
     ):
         text, is_error = await call_for_two(BY, asked)
         assert is_error
         assert "Corrected" not in text
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    [
+        *("cost per user", "cost per day", "costPerUser", "tokensPerUser", "requests per minute"),
+        *("input cost", "output tokens cost", "cost by model", "cost of failures", "std latency"),
+    ],
+)
+async def test_another_quantity_is_never_proposed(call_for_two: Call, quantity: str) -> None:
+    text, is_error = await call_for_two(BY, {"aggregations": [quantity], **WEEK})
+
+    assert is_error
+    assert "Corrected" not in text
 
 
 async def test_what_is_right_is_corrected_beside_a_time_that_cannot_be_read(

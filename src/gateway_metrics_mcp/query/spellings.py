@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
-from gateway_metrics_mcp.query.suggestions import closest_matches, fold
+from gateway_metrics_mcp.query.suggestions import closest_matches, find_misspelt, fold
 from gateway_metrics_mcp.query.vocabulary import (
     AGGREGATION_TYPES,
     DATASOURCES,
@@ -101,19 +101,35 @@ def _is_negative(operator: str) -> bool:
 _FIELD: Final = r"""\s*["'`]?([A-Za-z_][\w.\-]*)["'`]?\s*(.*)"""
 _BOTH: Final = r"\s+(?:and|AND|&&)\s+"
 _MOST_TEXT: Final = 1_000
+_ALL_OF: Final = ("and", "all", "allof", "must")
+_ONE_OF: Final = ("or", "any", "anyof", "not", "should")
 _FILTER_KEYS: Final = frozenset(("fieldName", "metadataKey", "operator", "value"))
 
 
 def guess_filters(item: object) -> list[dict[str, object]]:
-    """The filters in `{"team": "x"}`, `{"field", "op", "value"}`, `team = 'x'`; else none."""
+    """The filters in `{"team": "x"}`, `{"field", "op", "value"}`, `team = 'x'`; else none.
+
+    Also in a list of a field, an operator and a value, and in `{"and": [...]}`, which is what
+    several filters mean; `{"or": [...]}` cannot be asked.
+    """
     if isinstance(item, str):
         parts = re.split(_BOTH, item) if len(item) <= _MOST_TEXT else []
         read = [_read_condition(part) for part in parts]
         if not all(read):
             read = [_read_condition(item)]
         return [one for one in read if one is not None] if parts else []
+    if isinstance(item, list | tuple) and len(item) == 3:
+        name, operator, value = item
+        is_triple = isinstance(name, str) and isinstance(operator, str)
+        return [_make_filter(name, operator, value)] if is_triple else []
     if not isinstance(item, Mapping) or not all(isinstance(key, str) for key in item):
         return []
+    if len(item) == 1 and (word := fold(next(iter(item)))) in (*_ALL_OF, *_ONE_OF):
+        parts = next(iter(item.values()))
+        if word in _ONE_OF or not isinstance(parts, list | tuple):
+            return []
+        read = [guess_filters(part) for part in parts]
+        return [one for found in read for one in found] if all(read) else []
     named = {_find("filterParts", fold(key)): value for key, value in item.items()}
     if None not in named and len(named) == len(item) and isinstance(named.get("fieldName"), str):
         return [{str(name): value for name, value in named.items()}]
@@ -281,7 +297,20 @@ def guess_columns(name: str, names: Iterable[str]) -> tuple[str, ...]:
     known, meaning = [*names], guess_meaning(name)
     if meaning is not None and meaning.columns and set(meaning.columns) <= set(known):
         return meaning.columns
-    return closest_matches(name, known)[:1]
+    return find_like(name, known)[:1]
+
+
+def find_like(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The names that resemble one, the most similar first.
+
+    Of several words each counts: `input cost` is not `inputTokens`, nor `costPerUser` a cost per
+    request.
+    """
+    if len(re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}", name)) == 1:
+        return closest_matches(name, names)
+    wanted = fold(name)
+    near = find_misspelt(name, names)
+    return tuple(one for one in near if fold(one) == wanted or fold(one) not in wanted)
 
 
 def guess_aggregation(item: Mapping[Any, object]) -> str | None:
@@ -331,7 +360,8 @@ def guess_interval(text: str) -> str | None:
 def guess_field(name: str, names: Iterable[str]) -> str | None:
     """The likeliest of the names, or `metadata.<key>` for a word that only a key can be."""
     known = [one for one in names if not one.startswith(METADATA_PREFIX)]
-    if fold(name) == METADATA:
+    is_shared = "/" in name and all(read_name(part, known) for part in name.split("/"))
+    if fold(name) == METADATA or is_shared:
         return None
     if match := re.fullmatch(_KEY_ELSEWHERE, name.strip()):
         return METADATA_PREFIX + match[1]

@@ -11,6 +11,8 @@ from typing import Final
 FLOOR: Final = 0.6
 """The least similarity that is suggested: a bad suggestion is worse than none."""
 
+_FLOOR_OF_PROPER_NAMES: Final = 0.8
+
 MOST: Final = 3
 # Similarity takes time quadratic in the length, and names in rows are third parties' text of any
 # number and length: both are bounded.
@@ -85,6 +87,23 @@ def closest_matches(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
         elif len(wanted) >= _LEAST_PART and wanted in folded:
             holding.append((0.0, candidate))
     return tuple(candidate for _, candidate in sorted(scored or holding)[:MOST])
+
+
+def find_misspelt(name: str, candidates: Iterable[str]) -> tuple[str, ...]:
+    """As `closest_matches`, for proper names: only those that differ in a letter or two.
+
+    `Mumbai` resembles `Dubai`, and `India` begins `Indiana`, but neither is meant.
+    """
+    from difflib import SequenceMatcher  # most calls spell every name right
+
+    wanted = SequenceMatcher(None, b=fold(name)[:80])
+    scored = []
+    for candidate in candidates:
+        wanted.set_seq1(fold(candidate))
+        score = wanted.ratio()
+        if score >= _FLOOR_OF_PROPER_NAMES:
+            scored.append((-score, candidate))
+    return tuple(candidate for _, candidate in sorted(scored)[:MOST])
 
 
 def find_near_values(value: str, candidates: Iterable[str]) -> tuple[str, ...]:

@@ -471,6 +471,8 @@ class QueryValidator:
         value is checked in the same pass.
         """
         given, value = item.get("operator"), item.get("value")
+        if self._is_lenient and given == "":
+            given = None
         operator: Operator | None = next((known for known in OPERATORS if known == given), None)
         if self._is_lenient:
             operator, value = _respell_operator(given, operator, value)
@@ -532,7 +534,7 @@ def _has_form(item: object) -> bool:
     return (
         isinstance(item, Mapping)
         and bool({"fieldName", "metadataKey"} & set(item))
-        and ("operator" in item or set(item) <= set(_FILTER_KEYS))
+        and ("value" in item or set(item) <= set(_FILTER_KEYS))
     )
 
 

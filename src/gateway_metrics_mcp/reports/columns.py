@@ -18,11 +18,11 @@ from gateway_metrics_mcp.query import (
     Datasource,
     DatasourceName,
     Measure,
-    closest_matches,
     fold,
     quote,
 )
 from gateway_metrics_mcp.query.catalog import Term, lacking_fields, load_measures
+from gateway_metrics_mcp.query.suggestions import find_misspelt
 from gateway_metrics_mcp.query.validation import QueryValidator
 from gateway_metrics_mcp.query.vocabulary import AGGREGATION_TYPES, PERCENTILES, AggregationType
 
@@ -292,15 +292,16 @@ def _guess_entry(entry: object, parts: QueryValidator) -> Fix | None:
         return _ask_columns(meaning, call.type, parts)
     columns = spellings.guess_columns(word, parts.fields.columns)
     first, _, rest = text.partition(" ")
-    if not columns and rest:
+    misspelt = find_misspelt(first, AGGREGATION_TYPES) if rest and not call.type else ()
+    if not columns and misspelt:
         columns = spellings.guess_columns(rest, parts.fields.columns)
-    near = closest_matches(text, parts.catalog.measures[parts.datasource])
+    near = spellings.find_like(text, parts.catalog.measures[parts.datasource])
     if near and not (rest and columns):
         return Fix((near[0],))
     if not columns:
         return None
     column = parts.fields.columns[columns[0]]
-    functions = (call.type,) if call.type else closest_matches(first, AGGREGATION_TYPES)
+    functions = (call.type,) if call.type else misspelt
     return Fix((f"{_choose(next(iter(functions), None), column)} {columns[0]}",))
 
 

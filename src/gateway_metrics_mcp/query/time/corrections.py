@@ -56,7 +56,8 @@ _OTHER: Final = frozenset(
         *("weekend", "weekends", "weekday", "weekdays", "fortnight", "decade", "century", "season"),
         *("morning", "noon", "afternoon", "evening", "night", "tonight", "midnight", "half"),
         *("business", "working", "first", "end", "start", "beginning", "before", "after", "until"),
-        *("except", "without", "excluding", "including", "include", "fiscal", "rolling"),
+        *("except", "without", "excluding", "including", "include", "fiscal"),
+        *("rolling", "trailing"),
         *_MONTHS,
         *_WEEKDAYS,
     )
@@ -79,7 +80,7 @@ _FILLERS: Final = frozenset(
     ("calendar", "complete", "during", "far", "for", "full", "in", "of", "on", "over", "so", "the")
 )
 
-_LENGTH: Final = r"(now|rolling)? ?([+-])? ?([0-9]{1,9}) ?([A-Za-z]+)( ago)?"
+_LENGTH: Final = r"(now|rolling|trailing)? ?([+-])? ?([0-9]{1,9}) ?([A-Za-z]+)( ago)?"
 _ISO_LENGTH: Final = r"P([0-9]{1,9})([DWMY])|PT([0-9]{1,9})([HMS])"
 _DATE: Final = (
     r"([0-9]{4})(?:([-/. ])([0-9]{1,2})\2([0-9]{1,2})|([0-9]{2})([0-9]{2}))(?:[t ,_-]+(.*)|t(.*))?"
@@ -361,8 +362,8 @@ def _agree(words: Sequence[str]) -> list[str]:
 
 def _correct_word(word: str) -> str:
     """The word of a period that is spelt most like it."""
-    if word in _SHORT or word == "trailing":
-        return _SHORT.get(word, "last")
+    if word in _SHORT:
+        return _SHORT[word]
     known = {word, word.removesuffix("s")}
     if word.isdigit() or known & _FILLERS or known & _OTHER or word in _WORDS:
         return word

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.errors import Fix, MisspeltError, quote
-from gateway_metrics_mcp.query.suggestions import MOST, closest_matches
+from gateway_metrics_mcp.query.suggestions import MOST, find_misspelt
 from gateway_metrics_mcp.query.time.zone_rules import list_zones, load_zone
 
 LONGEST: Final = 64
@@ -197,7 +197,8 @@ def _near_names(name: str) -> tuple[str, ...]:
         if zone.lower() == name.lower():
             return (zone,)
         zones.setdefault(_city(zone), []).append(zone)
-    cities = (_city(name),) if _city(name) in zones else closest_matches(_city(name), zones)
+    wanted = _city(name)
+    cities = (wanted,) if wanted in zones else find_misspelt(wanted, zones)
     return tuple(zone for city in cities for zone in zones[city])[:MOST]
 
 
