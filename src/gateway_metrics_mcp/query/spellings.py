@@ -128,8 +128,8 @@ def guess_filters(item: object) -> list[dict[str, object]]:
         parts = next(iter(item.values()))
         if word in _ONE_OF or not isinstance(parts, list | tuple):
             return []
-        read = [guess_filters(part) for part in parts]
-        return [one for found in read for one in found] if all(read) else []
+        guessed = [guess_filters(part) for part in parts]
+        return [one for found in guessed for one in found] if all(guessed) else []
     named = {_find("filterParts", fold(key)): value for key, value in item.items()}
     if None not in named and len(named) == len(item) and isinstance(named.get("fieldName"), str):
         return [{str(name): value for name, value in named.items()}]
