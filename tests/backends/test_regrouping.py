@@ -361,7 +361,7 @@ async def answer(query: Query) -> Result:
     """Two rows in each of two hours of a local day, or a row per day; with notes."""
     if query.interval is None:
         is_first = query.start_ts < HOUR
-        names = ("total", "maxCostInUSD") if is_first else ("maxCostInUSD",)
+        names = ("total", "avgCostInUSD") if is_first else ("avgCostInUSD",)
         values = (5, 1.5) if is_first else (2.5,)
         return Result((), names, (DataPoint((), values),), ("said", str(is_first)), age_s=3)
     keys = [(True,), (1,), (1.0,), (None,)]
@@ -389,12 +389,12 @@ async def test_keys_of_several_types_stay_apart_and_integers_exact(make_query: M
 
 async def test_what_was_said_of_the_buckets_is_said_once(make_query: Make) -> None:
     window = (HOUR - timedelta(hours=1), HOUR + timedelta(days=2))
-    query = make_query(**body_of(*window, ["max costInUSD"]))
+    query = make_query(**body_of(*window, ["avg costInUSD"]))
     query = query.model_copy(update={"group_by": ()})
 
     result = await run_local(answer, query, BERLIN)
 
     assert result.notes == ("said", "True", "False")
-    assert result.value_names == ("total", "maxCostInUSD")
+    assert result.value_names == ("total", "avgCostInUSD")
     assert [p.values for p in result.points] == [(5, 1.5), (None, 2.5), (None, 2.5)]
     assert result.age_s == 3

@@ -138,6 +138,19 @@ def test_the_earlier_window_s_values_are_told_as_its_own(world: Any) -> None:
     assert "# cannot be right in the earlier window: costInUSD has values below 0" in text
 
 
+def test_the_least_amount_leaves_buckets_of_a_zone_one_call(world: Any) -> None:
+    """The least values of narrow buckets have that of a wide one, as sums have theirs."""
+    world.fill([FINE, {**FINE, "CreatedAt": "2026-07-14T12:40:00Z", "CostInUSD": -1.0}])
+    question = asked("sum costInUSD", interval="1 hour", timezone="Asia/Kolkata")
+    question |= {"startTs": "2026-07-13", "endTs": "2026-07-15", "groupBy": []}
+
+    text = world.ask(question, is_by_rulings=True)
+
+    assert told(text) == ["costInUSD has values below 0, the lowest -1"]
+    assert "\n17:00|1|2\n18:00|1|-1\n" in text
+    assert world.recorder.calls == 1
+
+
 @pytest.mark.parametrize(
     ("changed", "line"),
     [

@@ -24,7 +24,6 @@ from gateway_metrics_mcp.query import (
     Number,
     Query,
     Result,
-    add_up,
 )
 from gateway_metrics_mcp.query.catalog import Rows
 from gateway_metrics_mcp.query.scope import FIELD, is_scope
@@ -32,7 +31,12 @@ from gateway_metrics_mcp.query.time.interval import choose_interval
 from gateway_metrics_mcp.reports.columns import COST, Share, asks_spend, list_terms
 from gateway_metrics_mcp.reports.diagnosis import list_spans, presence_queries
 from gateway_metrics_mcp.reports.request import ReportRequest
-from gateway_metrics_mcp.reports.time_buckets import choose_step, count_query, needs_group_count
+from gateway_metrics_mcp.reports.time_buckets import (
+    choose_step,
+    combine,
+    count_query,
+    needs_group_count,
+)
 
 _BUCKETS: Final = 40  # finds the start of the rows to 1/40 of the window, below _LEAST_SHARE
 _LEAST_SHARE: Final = 0.1
@@ -79,10 +83,7 @@ def fold(query: Query, result: Result, *, by_bucket: bool = False) -> Result:
 
 
 def _fold(type_: str, values: Sequence[Number | None]) -> Number | None:
-    if type_ in ("min", "max"):
-        present = [value for value in values if value is not None]
-        return (min if type_ == "min" else max)(present, default=None)
-    total = add_up(values) if values or type_ != "count" else 0
+    total = combine(type_, values) if values or type_ != "count" else 0
     return None if isinstance(total, float) and not math.isfinite(total) else total  # R22
 
 

@@ -21,6 +21,7 @@ from gateway_metrics_mcp.errors import (
 from gateway_metrics_mcp.query import (
     RATE_TYPES,
     TOTAL,
+    Aggregation,
     DataPoint,
     Interval,
     Number,
@@ -52,6 +53,22 @@ MOST_STEPS: Final = 5_000
 """Above this many UTC buckets, a query per local bucket is less work if those are few."""
 
 
+def combines(aggregation: Aggregation) -> bool:
+    """Whether values of narrow buckets give that of a wide one.
+
+    Those of percentiles, averages and distinct counts do not.
+    """
+    return aggregation.is_additive or aggregation.type in ("min", "max")
+
+
+def combine(type_: str, values: Sequence[Number | None]) -> Number | None:
+    """The value of all rows, from those of parts of them; null where no part has one."""
+    if type_ in ("min", "max"):
+        present = [value for value in values if value is not None]
+        return (min if type_ == "min" else max)(present, default=None)
+    return add_up(values)
+
+
 def choose_step(query: Query, local: LocalBuckets) -> Interval | None:
     """The UTC interval whose buckets add up to the local ones; None to query each local bucket.
 
@@ -60,8 +77,7 @@ def choose_step(query: Query, local: LocalBuckets) -> Interval | None:
     start, end = query.start_ts, query.end_ts
     if list(local.buckets(start, end)) == list(local.in_utc.buckets(start, end)):
         return local.in_utc
-    # Percentiles, averages and distinct counts of narrow buckets cannot be combined.
-    if not all(aggregation.is_additive for aggregation in query.aggregations):
+    if not all(map(combines, query.aggregations)):
         return None
     step = local.step(start, end)
     if step is None or step.count_buckets(start, end) <= MOST_STEPS:
@@ -87,7 +103,7 @@ def find_obstacle(query: Query, local: LocalBuckets) -> tuple[str, str] | None:
         wrong = f"rates come in UTC buckets only, not in the {local.unit}s of {zone}"
         return f"{', '.join(rates)}: {wrong}", f"Ask sum instead, or give {utc}"
     count = local.count_buckets(query.start_ts, query.end_ts)
-    others = [str(a) for a in query.aggregations if not a.is_additive]
+    others = [str(a) for a in query.aggregations if not combines(a)]
     why = (
         f"{', '.join(others)} cannot be added up from UTC buckets"
         if others
@@ -134,6 +150,8 @@ async def run_local(fetch: Fetch, query: Query, local: LocalBuckets) -> Result:
 def _regroup(narrow: Result, query: Query, local: LocalBuckets, step: Interval) -> Result | None:
     """The rows added up by local bucket and keys; None if a row crosses two buckets."""
     edges = list(local.buckets(query.start_ts, query.end_ts))
+    types = {a.key: a.type for a in query.aggregations}
+    kinds = [types.get(name, "count") for name in narrow.value_names]
     rows: dict[tuple[int, Identity], list[DataPoint]] = {}
     for point in narrow.points:
         if point.start is None:
@@ -146,7 +164,7 @@ def _regroup(narrow: Result, query: Query, local: LocalBuckets, step: Interval) 
     points = [
         DataPoint(
             group[0].keys,
-            tuple(map(add_up, zip(*(point.values for point in group), strict=True))),
+            tuple(map(combine, kinds, zip(*(point.values for point in group), strict=True))),
             edges[bucket],
         )
         for (bucket, _), group in rows.items()
