@@ -136,6 +136,59 @@ async def test_a_question_is_one_read_only_statement_with_limits_and_bound_value
     }
 
 
+GUARDS: Final = {
+    "short_circuit_function_evaluation": "force_enable",
+    "optimize_functions_to_subcolumns": "0",
+}
+INDEXES: Final = 'ORDER BY ("ModelName", "CreatedAt") SETTINGS allow_nullable_key = 1'
+SKIPPING: Final = (
+    'INDEX models "ModelName" TYPE bloom_filter',
+    'INDEX providers "ProviderAccountType" TYPE text(tokenizer = splitByNonAlpha)',
+    'INDEX tokens "InputTokens" TYPE minmax',
+    'INDEX keys mapKeys("Metadata") TYPE bloom_filter',
+)
+GUESSES: Final = [
+    ("modelName", "EQUAL", "model-1"),
+    ("providerAccountType", "EQUAL", "provider-1"),
+    ("inputTokens", "GREATER_THAN", 5),
+    ("metadata.project", "EQUAL", "secret"),
+]
+
+
+async def test_no_index_is_asked_for_what_a_caller_with_some_rights_filters(
+    site: Any, connect: Open, server: Any, make_query: Make, at: Callable[[str], Any]
+) -> None:
+    server.command("CREATE DATABASE indexed")
+    server.command(f"CREATE TABLE indexed.{TABLE} AS metrics.{TABLE} ENGINE = MergeTree {INDEXES}")
+    for index in SKIPPING:
+        server.command(f"ALTER TABLE indexed.{TABLE} ADD {index}")
+    row = {"CreatedAt": at(NOON), "ModelName": "model-2", "InputTokens": 1}
+    server.insert(f"indexed.{TABLE}", [list(row.values())], list(row))
+    query = make_query(groupBy=["modelName"], filters=GUESSES)
+
+    async def explain(caller: Caller) -> tuple[str, dict[str, str]]:
+        await connect().query(query, caller)
+        asked = site.questions[-1]
+        text = asked.text.replace('"metrics".', '"indexed".').replace(" FORMAT Native", "")
+        settings = {k: v for k, v in asked.settings.items() if k in GUARDS}
+        lines = server.query(f"EXPLAIN indexes = 1 {text}", asked.parameters, settings).result_rows
+        plan = "\n".join(line for (line,) in lines)
+        return plan.partition("Indexes:")[2], settings
+
+    try:
+        whole, free = await explain(LOCAL)
+        guarded, settings = await explain(Caller("ada@example.com", teams=frozenset({"search"})))
+    finally:
+        server.command("DROP DATABASE indexed")
+
+    assert settings == GUARDS
+    assert free == {}
+    used = ("ModelName", "models", "providers", "tokens")
+    assert [name for name in used if name in whole] == list(used)
+    assert [name for name in (*used, "keys") if name in guarded] == []
+    assert "CreatedAt" in guarded
+
+
 async def test_a_user_who_may_not_read_the_tables_engines_is_answered(
     site: Any, connect: Open, fill: Fill, make_query: Make, at: Callable[[str], Any]
 ) -> None:

@@ -191,6 +191,15 @@ class ClickHouseDialect:
     def has_team(self, team: str) -> str:
         return f"has({quote_identifier(TEAMS_COLUMN)}, {team})"
 
+    def guard(self, rights: str, condition: str) -> str:
+        return f"if({rights}, {condition}, 0)"
+
+    def opaque(self, condition: str) -> str:
+        return condition  # neither an index nor statistics look into an `if`
+
+    def opaque_in(self, value: str, items: Sequence[str]) -> str:
+        return f"{value} IN ({', '.join(items)})"
+
     def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:  # noqa: ARG002 - arrayJoin makes the rows
         return f"{source} WHERE {condition}"
 

@@ -333,7 +333,7 @@ class DuckDBBackend(SqlEngine):
             )
 
         def has_finer(part: Query) -> bool:
-            return self._has_finer(version, part, run)
+            return self._has_finer(version, part, caller, run)
 
         too_large = (duckdb.ConversionException, duckdb.OutOfRangeException)
         try:
@@ -384,20 +384,25 @@ class DuckDBBackend(SqlEngine):
         )
 
     def _has_finer(
-        self, version: FileVersion | None, part: Query, run: Callable[[Sums, Query, Caller], Result]
+        self,
+        version: FileVersion | None,
+        part: Query,
+        caller: Caller,
+        run: Callable[[Sums, Query, Caller], Result],
     ) -> bool:
-        """Whether some row has a double too fine for the usual sums.
+        """Whether some row that the caller may see has a double too fine for the usual sums.
 
-        It looks at all rows of the files, and so once while they stay as they are.
+        It looks at all of them in the files, and so once while these stay as they are.
         """
+        reader = LOCAL if caller.is_tenant_admin else caller
         # A digest: the names and numbers of thousands of files would be kept with each answer.
         of_files = None if version is None else sha256(repr(version).encode()).digest()
-        key = (of_files, part.datasource, part.aggregations)
+        key = (of_files, reader, part.datasource, part.aggregations)
         known = None if version is None else self._finer.get(key)
         if known is None:
             times = {"start_ts": _FIRST, "end_ts": _LAST}
             whole = part.model_copy(update={**times, "filters": ()})
-            _, *found = run("fine", whole, LOCAL).points[0].values  # after total
+            _, *found = run("fine", whole, reader).points[0].values  # after total
             if len(self._finer) >= _MOST_FINER:
                 self._finer.clear()
             self._finer[key] = known = any(found)

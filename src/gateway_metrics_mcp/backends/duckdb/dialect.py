@@ -170,6 +170,19 @@ class DuckDialect:
         # A null list has no team: ARRAY_HAS_NONE matches it (R9).
         return f'coalesce(list_contains("Teams", {team}), false)'
 
+    def guard(self, rights: str, condition: str) -> str:
+        return f"CASE WHEN {rights} THEN {condition} ELSE false END"
+
+    def opaque(self, condition: str) -> str:
+        # A file's least and greatest value would decide other conditions before a row is read; into
+        # a lambda the planner does not look.
+        return f"list_transform([0], lambda guarded: {condition})[1]"
+
+    def opaque_in(self, value: str, items: Sequence[str]) -> str:
+        # Beside the lambda: in it, a long list would be made for each row.
+        listed = f"[[{', '.join(items)}]]"
+        return f"list_transform({listed}, lambda guarded: list_contains(guarded, {value}))[1]"
+
     def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
         unnested = f", {self._unnested()} AS {self.team}" if by_team else ""
         unnested += f", unnest({_METADATA_KEYS}) AS {self.metadata_key}" if by_key else ""

@@ -133,23 +133,24 @@ def compile_query(
 
     It returns at most `row_cap` + 1 rows; the extra row shows that the cap is exceeded (R19).
     """
-    return _Compiler(query, dialect, layout).compile(caller, source, row_cap)
+    return _Compiler(query, caller, dialect, layout).compile(source, row_cap)
 
 
 class _Compiler:
     """Collects the parameters and output columns of one statement."""
 
-    def __init__(self, query: Query, dialect: Dialect, layout: Layout) -> None:
+    def __init__(self, query: Query, caller: Caller, dialect: Dialect, layout: Layout) -> None:
         self._query = query
+        self._caller = caller
         self._dialect = dialect
         self._layout = layout
         self._datasource = layout.catalog.datasources[query.datasource]
         self._parameters: dict[str, Any] = {}
         self._columns: list[str] = []
 
-    def compile(self, caller: Caller, source: str, row_cap: int) -> Statement:
+    def compile(self, source: str, row_cap: int) -> Statement:
         query = self._query
-        where = " AND ".join(self._conditions(caller))
+        where = " AND ".join(self._conditions())
         by_team = any(self._is_team(name) for name in query.group_by)
         by_key = any(self._is_keys(name) for name in query.group_by)
         rows = self._dialect.rows(source, where, by_team=by_team, by_key=by_key)
@@ -194,7 +195,7 @@ class _Compiler:
 
     # --- conditions ---
 
-    def _conditions(self, caller: Caller) -> list[str]:
+    def _conditions(self) -> list[str]:
         query = self._query
         where = [
             f'"{TIME_COLUMN}" >= {self._bind(query.start_ts)}',
@@ -206,10 +207,13 @@ class _Compiler:
             where.append(f"{SUBJECT_TYPE_COLUMN} = {self._bind(kinds.pop())}")
         if self._datasource.requires is not None:
             where.append(f"{quote_identifier(self._datasource.requires)} IS NOT NULL")
-        where += [self._filter(filter_) for filter_ in query.filters]
-        if not caller.is_tenant_admin:
-            where.append(self._rights(caller))
-        return where
+        filters = [self._filter(filter_) for filter_ in query.filters]
+        if self._caller.is_tenant_admin:
+            return [*where, *filters]
+        rights = self._rights(self._caller)
+        # Filters see the caller's rows alone: the time would tell what others' rows hold.
+        guarded = [self._dialect.guard(rights, " AND ".join(filters))] if filters else []
+        return [*where, rights, *guarded]
 
     def _rights(self, caller: Caller) -> str:
         """The condition for the caller's own rows and those of their teams (R23)."""
@@ -229,7 +233,7 @@ class _Compiler:
         if kind is not None:
             # Slug and kind together: a negative operator negates the whole (R8).
             slug = self._positive(quote_identifier(SLUG_COLUMN), filter_)
-            both = f"({slug}) AND {SUBJECT_TYPE_COLUMN} = {self._bind(kind)}"
+            both = f"({slug}) AND {self._hide(f'{SUBJECT_TYPE_COLUMN} = {self._bind(kind)}')}"
             return f"NOT ({both})" if is_negative else f"({both})"
         filter_, value = self._comparable(filter_, field.table_column)
         if field.type == "array" and operator != "IS_NULL":
@@ -252,23 +256,30 @@ class _Compiler:
             return _with_floats(filter_), self._dialect.as_float(quote_identifier(column))
         return filter_, quote_identifier(column)
 
+    def _hide(self, condition: str) -> str:
+        """The condition; of a caller with rights to some rows, one that the planner cannot read."""
+        return condition if self._caller.is_tenant_admin else self._dialect.opaque(condition)
+
     def _positive(self, value: str, filter_: Filter) -> str:
         """The condition of the operator's positive form; the caller negates it."""
         operator = _POSITIVE.get(filter_.operator, filter_.operator)
         given = filter_.value
         if operator == "IS_NULL":
-            return f"{value} IS {'' if given else 'NOT '}NULL"
+            return self._hide(f"{value} IS {'' if given else 'NOT '}NULL")
         if isinstance(given, tuple):
             bound = [self._bind(item) for item in given]
-            if operator == "IN":
+            if operator == "IN" and self._caller.is_tenant_admin:
                 return f"{value} IN ({', '.join(bound)})"
+            if operator == "IN":
+                return self._dialect.opaque_in(value, bound)
             if operator == "BETWEEN":
                 low, high = bound
-                return f"({value} >= {low} AND {value} <= {high})"
+                return self._hide(f"({value} >= {low} AND {value} <= {high})")
             raise TypeError("a single value is expected here")
         if operator in _TEXT_PLACES:
-            return self._dialect.has_text(_TEXT_PLACES[operator], value, self._bind(given))
-        return f"{value} {_COMPARISONS[operator]} {self._bind(given)}"
+            place = _TEXT_PLACES[operator]
+            return self._hide(self._dialect.has_text(place, value, self._bind(given)))
+        return self._hide(f"{value} {_COMPARISONS[operator]} {self._bind(given)}")
 
     # --- output columns ---
 

@@ -88,6 +88,18 @@ class Dialect(Protocol):
     def has_team(self, team: str) -> str:
         """Whether the row's teams include the team; false for a row without teams."""
 
+    def guard(self, rights: str, condition: str) -> str:
+        """The condition where the rights hold, else false, without a look at other rows.
+
+        Nothing of it may reach a scan: no index, no statistics, no filter while decoding.
+        """
+
+    def opaque(self, condition: str) -> str:
+        """A condition that the planner cannot decide by what it knows of all rows."""
+
+    def opaque_in(self, value: str, items: Sequence[str]) -> str:
+        """Likewise, whether the value is one of the items; null for a null."""
+
     def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
         """The SQL after FROM: the rows that meet the condition.
 
