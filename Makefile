@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint check golden verify browser conformance versions lowest newest \
-	bench load soak wheel bundle clean
+	bench timing load soak wheel bundle clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 13
@@ -57,6 +57,7 @@ verify: lint .venv/.automation ## the suite at length, others' tools, versions, 
 	$(MAKE) golden
 	$(MAKE) versions
 	$(MAKE) bench
+	$(MAKE) timing
 	$(MAKE) load
 	$(MAKE) soak
 
@@ -86,6 +87,9 @@ lowest newest: wheel
 bench: .venv-bench/.runs ## measure, each against a yardstick of the same run (needs node and npm)
 	@failed=0; for name in startup overhead tokens engine; do \
 		.venv-bench/bin/python benchmarks/$$name.py || failed=1; done; exit $$failed
+
+timing: .venv/.tests ## whether the time of an answer tells what rows of others hold
+	$(BIN)/python benchmarks/timing.py
 
 load: .venv-bench/.runs ## 64 callers at once, against a trivial tool of the same SDK
 	.venv-bench/bin/python benchmarks/load.py
