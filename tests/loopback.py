@@ -10,6 +10,9 @@ from typing import Any, Final
 import anyio
 import uvicorn
 
+from gateway_metrics_mcp.cli.serve import listen as open_listener
+from gateway_metrics_mcp.http.shutdown import GracefulServer
+
 _PATIENCE_S: Final = 1
 """For responses that are under way at the end; then they are cancelled."""
 
@@ -52,3 +55,14 @@ async def listen(app: Any) -> AsyncIterator[int]:
             finally:
                 server.should_exit = True  # which ends streams that are still open
                 server.ending.set()
+
+
+@asynccontextmanager
+async def listen_as_served(app: Any, service: Any) -> AsyncIterator[int]:
+    """The port of an application served as `serve` and `api` do, with their limits."""
+    running = GracefulServer(app, service, drain_s=0)
+    with open_listener("127.0.0.1", 0) as listener:
+        async with anyio.create_task_group() as group:
+            group.start_soon(running.serve, [listener])
+            yield listener.getsockname()[1]
+            running.should_exit = True

@@ -14,11 +14,11 @@ import httpx2
 import pytest
 from anyio.abc import SocketStream
 from starlette.applications import Starlette
+from tests.loopback import listen_as_served
 
 from gateway_metrics_mcp.auth.tokens import make_token
-from gateway_metrics_mcp.cli.serve import listen as open_listener
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
-from gateway_metrics_mcp.http.shutdown import BoundedConnection, GracefulServer
+from gateway_metrics_mcp.http.shutdown import BoundedConnection
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
 from gateway_metrics_mcp.query.vocabulary import API_PATH
 from gateway_metrics_mcp.server.app import build_server
@@ -99,16 +99,6 @@ def serve_slow(directory: Path, tmp_path: Path, listen: Listen) -> Serve:
                     yield served
 
     return serve
-
-
-@asynccontextmanager
-async def listen_as_we_do(app: Starlette, service: Any) -> AsyncIterator[int]:
-    running = GracefulServer(app, service, drain_s=0)
-    with open_listener("127.0.0.1", 0) as listener:
-        async with anyio.create_task_group() as group:
-            group.start_soon(running.serve, [listener])
-            yield listener.getsockname()[1]
-            running.should_exit = True
 
 
 async def read_to_end(stream: SocketStream) -> str:
@@ -228,7 +218,7 @@ async def test_headers_that_do_not_arrive_end_the_connection(
 ) -> None:
     monkeypatch.setattr(BoundedConnection, "headers_s", 0.1)
     async with (
-        serve_slow("http", listens=listen_as_we_do) as server,
+        serve_slow("http", listens=listen_as_served) as server,
         server.begin(server.ada) as after_an_answer,
     ):
         await after_an_answer.send(b"{}       ")
