@@ -351,9 +351,8 @@ class DuckDBBackend(SqlEngine):
             )
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
-        notes += (*reading.describe_lacking(),)
-        if not caller.is_restricted:  # both speak of all rows of the files
-            notes += (*reading.describe_timeless(),)
+        if not caller.is_restricted:  # all speak of whole files, which others' rows are in
+            notes += (*reading.describe_lacking(), *reading.describe_timeless())
             notes += self._note_late_start(cursor, table, layouts, version, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
 
