@@ -580,6 +580,9 @@ async def test_names_are_taken_in_another_case(
         ("modelMetrics", "total", "httpStatusCode", "Model calls can be filtered by httpStatus"),
         ("modelMetrics", "cost", "conversationID", "Conversations can be filtered but not"),
         ("modelMetrics", "sum cacheReadInputTokens", "modelName", "How many tokens of all calls"),
+        ("modelMetrics", "failedRequests", "modelName", "Failures are counted by total with"),
+        ("agentMetrics", "errorCount", "agentName", "Failures are counted by total with"),
+        ("modelMetrics", "successRate", "modelName", "share of calls that succeeded is 100 %"),
     ],
 )
 async def test_what_cannot_be_known_is_said_and_sends_nobody_round(
