@@ -581,7 +581,7 @@ async def test_names_are_taken_in_another_case(
         ("modelMetrics", "cost", "conversationID", "Conversations can be filtered but not"),
         ("modelMetrics", "sum cacheReadInputTokens", "modelName", "How many tokens of all calls"),
         ("modelMetrics", "failedRequests", "modelName", "Failures are counted by total with"),
-        ("agentMetrics", "error_count", "agentName", "Failures are counted by total with"),
+        ("agentMetrics", "errorCount", "agentName", "Failures are counted by total with"),
         ("modelMetrics", "successRate", "modelName", "share of calls that succeeded is 100 %"),
     ],
 )
