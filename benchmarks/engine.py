@@ -22,14 +22,13 @@ from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
-from string import Template
 from typing import Final
 
 import anyio
 import duckdb
 
+from engine_rows import DAYS, FIRST, TABLE, prepare
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
-from gateway_metrics_mcp.cli.ingest.command import ImportOptions, run_import
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.catalog import Catalog, load_catalog
 from gateway_metrics_mcp.query.model import LOCAL, Query
@@ -39,54 +38,13 @@ MOST_EACH: Final = 4.5
 MOST_BY_DAYS: Final = 1.3
 MOST_BY_FILES: Final = 1.5
 RUNS: Final = 11
-DAYS: Final = 30
 FILES: Final = 3650
-FIRST: Final = date(2026, 6, 1)
 DAY: Final = date(2026, 6, 20)
 WINDOW: Final = {"startTs": f"{DAY}T00:00:00Z", "endTs": f"{DAY + timedelta(days=1)}T00:00:00Z"}
-TABLE: Final = "gateway_model_metrics"
-BESIDE: Final = Path(__file__).parent
-ROWS: Final = Template((BESIDE / "engine_rows.sql").read_text("utf-8"))
-"""SQL that generates the calls of a day."""
-QUESTIONS: Final = json.loads((BESIDE / "engine_questions.json").read_text("utf-8"))
+QUESTIONS: Final = json.loads(Path(__file__).with_name("engine_questions.json").read_text("utf-8"))
 """Eight questions, each with the columns that it reads besides CreatedAt."""
 LENGTHS: Final = {"Metadata": "cardinality", "Teams": "len"}
 """Functions that read a nested column and take less time than a hash of it."""
-
-
-def import_days(into: Path, first: date, days: int, rows_per_day: int) -> None:
-    """Import each day in a run of its own, as a nightly job would."""
-    for number in range(days):
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "calls.parquet"
-            write_calls(source, first + timedelta(days=number), rows_per_day)
-            run_import(order_of(source, into))
-
-
-def write_calls(path: Path, day: date, rows: int) -> None:
-    values = {"start": f"{day} 00:00:00+00", "seed": day.toordinal(), "count": rows, "path": path}
-    with duckdb.connect(config={"threads": 2}) as engine:
-        engine.execute("SET TimeZone = 'UTC'")
-        engine.execute(ROWS.substitute(values))
-
-
-def order_of(source: Path, into: Path) -> ImportOptions:
-    """`gateway-metrics-mcp import SOURCE --into INTO --strict --memory 4GB`."""
-    return ImportOptions(
-        files=(str(source),),
-        into=into,
-        table=None,
-        preset=None,
-        map=[],
-        set=[],
-        timezone=None,
-        prices=None,
-        format=None,
-        strict=True,
-        again=False,
-        memory="4GB",
-        threads=2,
-    )
 
 
 def link_days(source: Path, target: Path, days: set[date]) -> None:
@@ -204,17 +162,6 @@ async def compare(what: str, small: Path, large: Path, most: float) -> bool:
         f" {median(ratios):.2f} of at most {most} (largest {max(ratios):.2f})"
     )
     return is_good
-
-
-def prepare(directory: Path, rows: int) -> None:
-    """Generate and import the rows, unless they exist."""
-    if not (directory / TABLE).is_dir():
-        start = time.perf_counter()
-        import_days(directory, FIRST, DAYS, rows // DAYS)
-        took = time.perf_counter() - start
-        print(f"generated and imported in {took:.0f} s: {rows / took:.0f} rows/s")
-    size = sum(file.stat().st_size for file in (directory / TABLE).rglob("*.parquet"))
-    print(f"{rows} rows, {size / 1e6:.0f} MB, {size / rows:.1f} bytes a row")
 
 
 def measure_all(directory: Path, rows: int) -> bool:

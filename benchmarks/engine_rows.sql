@@ -1,31 +1,32 @@
 -- The calls of one day: $count rows from $start on, other ones for each $seed. Every value is a
 -- function of seed and row, so that each run makes the same. Models and subjects are Zipf-like,
--- tokens, costs and times lognormal.
+-- tokens, costs and times lognormal. Values are drawn independently, and engine_rows.py checks it.
 
--- A number in (0, 1), another for each row i and each n.
-CREATE MACRO uniform(i, n) AS (hash($seed, i, n) % 9007199254740991 + 1) / 9007199254740993;
+-- A number in (0, 1), another for each row i and each n below 64. The hash is of one number: in
+-- DuckDB, hash(i, n) of two is correlated over n.
+CREATE MACRO uniform(i, n) AS ((hash((i * 64 + n)::UBIGINT) >> 11) + 0.5) / 9007199254740992;
 -- 1 to `most`, each about as frequent as one divided by itself.
-CREATE MACRO zipf(i, n, most) AS floor(pow(most + 1, uniform(i, n)))::INTEGER;
+CREATE MACRO zipf(i, n, most) AS least(most, floor(pow(most + 1, uniform(i, n))))::INTEGER;
 -- Takes n and n + 1.
 CREATE MACRO lognormal(i, n, middle, spread) AS
     middle * exp(spread * sqrt(-2 * ln(uniform(i, n))) * cos(2 * pi() * uniform(i, n + 1)));
 CREATE MACRO pick(i, n, words) AS words[1 + floor(len(words) * uniform(i, n))::INTEGER];
--- Of a subject: the same in all its rows.
-CREATE MACRO team_of(subject, n) AS 'team-' || floor(pow(13, (hash(subject, n) % 1000) / 1000))::INTEGER;
+-- Of a subject, whose numbers are below those of all rows: the same in all its rows.
+CREATE MACRO team_of(subject, n) AS 'team-' || zipf(subject, n, 12);
 
 COPY (
     WITH drawn AS (
-        SELECT i, zipf(i, 0, 24) AS model, zipf(i, 2, 2000) AS subject,
+        SELECT k, i, zipf(i, 0, 24) AS model, zipf(i, 2, 2000) AS subject,
             uniform(i, 4) < 0.03 AS is_failed, uniform(i, 5) < 0.6 AS is_streamed,
             uniform(i, 6) < 0.1 AS is_routed, lognormal(i, 7, 900, 1.2)::BIGINT AS input,
             lognormal(i, 9, 250, 1.0)::BIGINT AS output, lognormal(i, 11, 1400, 0.8) AS latency
-        FROM range($count) AS t(i)
+        FROM (SELECT k, k + $seed::BIGINT * 100000000 AS i FROM range($count) AS t(k))
     )
     SELECT
-        TIMESTAMPTZ '$start' + to_microseconds(floor((i + uniform(i, 29)) * (86400e6 / $count))::BIGINT) AS "CreatedAt",
-        md5(concat($seed, ' ', i)) AS "TraceId",
-        left(md5(concat('span ', $seed, ' ', i)), 16) AS "SpanId",
-        CASE WHEN uniform(i, 13) < 0.7 THEN md5(concat($seed, ' ', subject, ' ', i // 10000)) END
+        TIMESTAMPTZ '$start' + to_microseconds(floor((k + uniform(i, 29)) * (86400e6 / $count))::BIGINT) AS "CreatedAt",
+        md5(concat($seed, ' ', k)) AS "TraceId",
+        left(md5(concat('span ', $seed, ' ', k)), 16) AS "SpanId",
+        CASE WHEN uniform(i, 13) < 0.7 THEN md5(concat($seed, ' ', subject, ' ', k // 10000)) END
             AS "ConversationId",
         'provider-' || (model % 5) || '/model-' || model AS "ModelName",
         'model-' || model AS "RequestedModelName",
@@ -66,7 +67,7 @@ COPY (
         CASE WHEN subject % 4 = 0 THEN 'service-' || subject
             ELSE 'user-' || subject || '@example.com' END AS "CreatedBySubjectSlug",
         CASE WHEN subject % 4 = 0 THEN 'virtualaccount' ELSE 'user' END AS "CreatedBySubjectType",
-        list_distinct([team_of(subject, 1), team_of(subject, 2), team_of(subject, 3)][:hash(subject) % 4]) AS "Teams",
+        list_distinct([team_of(subject, 1), team_of(subject, 2), team_of(subject, 3)][:floor(4 * uniform(subject, 0))::INTEGER]) AS "Teams",
         'provider-' || (model % 5) AS "ProviderAccountType",
         'model-' || model AS "ProviderModelName"
     FROM drawn

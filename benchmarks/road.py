@@ -22,17 +22,16 @@ import threading
 from collections import Counter
 from datetime import UTC, date, datetime
 from pathlib import Path
-from string import Template
 from types import FrameType
 from typing import Any, Final
 
+from engine_rows import write_calls
 from layouts import PACKAGE, load_build_server, load_settings
 from size import SOURCE, import_graph, module_of, reachable
 
 MOST: Final = 40
 DAY: Final = date(2026, 6, 20)
 NOW: Final = datetime(2026, 7, 15, 9, 30, tzinfo=UTC)
-ROWS: Final = Template((Path(__file__).parent / "engine_rows.sql").read_text("utf-8"))
 ROOMS: Final = (
     ("errors",),
     ("query", "runtime"),
@@ -85,14 +84,9 @@ class Tracer:
 
 
 def write_day(directory: Path, rows: int = 500) -> None:
-    import duckdb
-
     target = directory / "gateway_model_metrics" / "calls.parquet"
     target.parent.mkdir()
-    values = {"start": f"{DAY} 00:00:00+00", "seed": 1, "count": rows, "path": target}
-    with duckdb.connect(config={"threads": 1}) as engine:
-        engine.execute("SET TimeZone = 'UTC'")
-        engine.execute(ROWS.substitute(values))
+    write_calls(target, DAY, rows)
 
 
 def arguments_of(hours: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import clickhouse_connect
 import duckdb
 
 from against import interval
-from engine import DAYS, FIRST, TABLE, prepare
+from engine_rows import DAYS, FIRST, TABLE, prepare
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
 from gateway_metrics_mcp.backends.clickhouse.tables import create_table
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
