@@ -21,6 +21,7 @@ import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
+from gateway_metrics_mcp.cli.ingest.days import write_day
 from gateway_metrics_mcp.cli.ingest.directory import explain_full
 from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
@@ -61,8 +62,6 @@ _COST: Final = """
         (coalesce("InputTokens", 0) * input + coalesce("OutputTokens", 0) * output) / 1000000
     END
 """
-_ROW_GROUP: Final = 122_880
-_VECTOR: Final = 2048  # DuckDB's row groups are multiples of this many rows
 _PROGRESS_WIDTH: Final = 30
 
 
@@ -90,7 +89,8 @@ class Engine:
     """DuckDB with a database file in the run's directory, so that memory stays bounded.
 
     The table `staged` holds every row that was read. `_verdict` is null for a good row, '' for one
-    that the preset skips, else the reason for refusal. The view `good` has the rows to write.
+    that the preset skips, else the reason for refusal. The view `good` has the rows without
+    one, and `fresh` those of them that are written.
     """
 
     def __init__(
@@ -165,7 +165,11 @@ class Engine:
         self.connection.execute("DROP TABLE reject_scans")
 
     def set_prices(self, prices: tuple[Price, ...]) -> None:
-        """Create the view `good`, with costs filled in from prices; call once, after all files."""
+        """Create the two views, costs filled in from prices; call once, after all files."""
+        self._create_good(prices)
+        self.connection.execute("CREATE VIEW fresh AS SELECT * FROM good")
+
+    def _create_good(self, prices: tuple[Price, ...]) -> None:
         if not prices:
             self.connection.execute(f"CREATE VIEW good AS SELECT * FROM staged WHERE {_GOOD}")
             return
@@ -225,34 +229,14 @@ class Engine:
 
     def write_days(self, folder: Path) -> list[str]:
         """Write the good rows, one file per UTC day; returns the days as `YYYY-MM-DD`."""
-        days = self.connection.execute(
-            'SELECT ("CreatedAt"::DATE)::VARCHAR, count(*) FROM good GROUP BY 1 ORDER BY 1'
+        found = self.connection.execute(
+            'SELECT DISTINCT ("CreatedAt"::DATE)::VARCHAR FROM fresh ORDER BY 1'
         ).fetchall()
-        for n, (day, rows) in enumerate(days, 1):
-            target = folder / f"date={day}" / "rows.parquet"
-            target.parent.mkdir(parents=True)
+        days = [day for (day,) in found]
+        for n, day in enumerate(days, 1):
             with show_progress(self.connection, f"day {n} of {len(days)}", self._stream):
-                self._copy_day(day, target, rows)
-        return [day for day, _ in days]
-
-    def _copy_day(self, day: str, target: Path, rows: int) -> None:
-        """Write a UTC day's rows, sorted by time, as Parquet v2 with zstd."""
-        listed = ", ".join(quote_identifier(name) for name in self._columns)
-        start = f"TIMESTAMPTZ '{day} 00:00:00+00'"
-        # At least two row groups: DuckDB reads a file in parallel by row group.
-        half = -(-rows // 2)
-        row_group = min(_ROW_GROUP, -(-half // _VECTOR) * _VECTOR)
-        self.connection.execute(
-            f"""
-            COPY (
-                SELECT {listed} FROM good
-                WHERE "{TIME_COLUMN}" >= {start} AND "{TIME_COLUMN}" < {start} + INTERVAL 1 DAY
-                ORDER BY "{TIME_COLUMN}", "_file", "_row"
-            ) TO {sql_text(str(target))} (
-                FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE {row_group}
-            )
-            """
-        )
+                write_day(self.connection, "fresh", day, folder, self._table)
+        return days
 
     def write_refused(self, path: Path) -> None:
         """Write the refused rows, one JSON object per line."""
