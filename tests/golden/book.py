@@ -10,7 +10,7 @@ from typing import Any, Final
 
 _VARYING: Final = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
-    (re.compile(r"(import-\d{8}T\d{6}Z)-[0-9a-f]{8}"), r"\1-<run>"),
+    (re.compile(r"(import-\d{8}T\d{6}Z)-[0-9a-f]{12}"), r"\1-<run>"),
     (re.compile(r"from the cache, [^,;|]* old"), "from the cache, <age> old"),
     (re.compile(r"gmm_[A-Za-z0-9_-]{20,}"), "<token>"),
     (

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from gateway_metrics_mcp.backends.duckdb.files import IMPORT_RUN, is_parquet_name
+from gateway_metrics_mcp.backends.duckdb.files import is_parquet_name
+from gateway_metrics_mcp.backends.duckdb.manifest import IMPORT_RUN
 from gateway_metrics_mcp.cli.ingest.directory import (
     RECORD,
     RunRecord,

@@ -29,18 +29,19 @@ FAILED_BY_A_WRITE: Final = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 """
-# The last act of a run is the rename of its folder.
+# A run renames its folder, and then the manifest that makes it count.
 KILLED_AT_THE_RENAME: Final = """
 import os, sys
 sys.addaudithook(lambda event, _: os.kill(os.getpid(), 9) if event == "os.rename" else None)
 """
-KILLED_AFTER_THE_RENAME: Final = """
+KILLED_AFTER_THE_SWITCH: Final = """
 import os, sys
 seen = []
 def watch(event, arguments):
-    if seen and event == "open":
+    if len(seen) > 1 and event == "open":
         os.kill(os.getpid(), 9)
-    if event == "os.rename":
+    # The first manifest lists nothing; the run's own comes after the run.
+    if event == "os.rename" and (seen or "import-" in os.path.basename(arguments[1])):
         seen.append(event)
 sys.addaudithook(watch)
 """
@@ -116,10 +117,10 @@ def test_a_run_that_ends_early_leaves_the_data_as_they_were(
     assert data.faults() == []
 
 
-def test_a_run_that_ends_after_the_rename_is_in_whole(data: Data, csv: Write, start: Start) -> None:
+def test_a_run_that_ends_after_the_switch_is_in_whole(data: Data, csv: Write, start: Start) -> None:
     path = csv(rows_of(1))
 
-    process = start(KILLED_AFTER_THE_RENAME, path)
+    process = start(KILLED_AFTER_THE_SWITCH, path)
     process.communicate(timeout=60)
 
     assert process.returncode == -9
@@ -171,7 +172,7 @@ def test_a_file_is_another_for_another_table(data: Data, csv: Write) -> None:
 def test_removing_its_folder_undoes_a_run(data: Data, csv: Write) -> None:
     path = csv("CreatedAt\n2026-07-10T00:00Z\n")
     data.bring(path)
-    (folder,) = (data.path / "gateway_model_metrics").iterdir()
+    (folder,) = (data.path / "gateway_model_metrics").glob("import-*")
 
     folder.rename(data.path.parent / "undone")
 

@@ -44,7 +44,7 @@ def test_the_report_says_what_became_of_rows_and_columns(data: Data, csv: Write)
 
     done = data.bring(csv(text), "--map", "CreatedAt=ts", "--set", "ModelName=m=1, really")
 
-    (folder,) = (data.path / "gateway_model_metrics").iterdir()
+    (folder,) = (data.path / "gateway_model_metrics").glob("import-*")
     assert done.out.splitlines() == [
         "1 file: 2 rows read, 1 written, 1 refused",
         "  1 refused: InputTokens: not a whole number (first: calls.csv, row 2)",

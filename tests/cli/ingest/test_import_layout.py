@@ -112,7 +112,7 @@ async def test_a_run_says_its_days_and_one_of_other_days_is_not_even_opened(
     data.bring(csv("CreatedAt,InputTokens\n2026-07-03T00:00Z,1\n2026-07-08T23:59:59Z,2\n"))
     data.bring(csv("CreatedAt,InputTokens\n2026-07-09T00:00Z,4\n", "later.csv"))
 
-    early, late = sorted((data.path / TABLE).iterdir(), key=lambda run: run.name[-24:])
+    early, late = sorted((data.path / TABLE).glob("import-*"), key=lambda run: run.name[-24:])
     for file in early.rglob("*.parquet"):
         file.write_bytes(b"no Parquet at all")
 
@@ -126,10 +126,10 @@ async def test_runs_of_before_whose_folders_do_not_say_their_days_are_read(
 ) -> None:
     path = csv("CreatedAt,InputTokens\n2026-07-03T00:00Z,1\n2026-07-10T00:00Z,2\n")
     data.bring(path)
-    (run,) = (data.path / TABLE).iterdir()
-    run.rename(run.with_name(run.name[:-25]))
+    (run,) = (data.path / TABLE).glob("import-*")
+    run.rename(run.with_name("import-20260715T093000Z-3f9a1c07"))
+    (data.path / TABLE / "_manifest.json").unlink()
 
-    assert run.name[:-25].count("-") == 2
     assert await ask() == {(): (2, 3, None, None)}
     assert await ask(startTs="2026-07-10T00:00:00Z") == {(): (1, 2, None, None)}
     assert "imported before" in data.bring(path).out

@@ -16,19 +16,29 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from gateway_metrics_mcp.backends.duckdb.manifest import (
+    IMPORT_RUN,
+    MANIFEST,
+    Manifest,
+    explain_missing,
+    is_same,
+    needs_manifest,
+    read_manifest,
+)
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 from gateway_metrics_mcp.query import quote
 
 logger = logging.getLogger(__name__)
 
-IMPORT_RUN: Final = re.compile(
-    r"import-\d{8}T\d{6}Z-[0-9a-f]{8}(-\d{4}-\d\d-\d\d-to-\d{4}-\d\d-\d\d)?"
-)
+_RUN: Final = re.compile(r"import-\d{8}T\d{6}Z-[0-9a-f]{8}(-\d{4}-\d\d-\d\d-to-\d{4}-\d\d-\d\d)?")
 """The folder of a run of `import`, with its first and last day; older runs lack the days."""
 
-_RUN: Final = re.compile(rf"/{IMPORT_RUN.pattern}/")
+_IN_RUN: Final = re.compile(rf"/{IMPORT_RUN.pattern}/")
 _FOLDER_VALUE: Final = re.compile(r"\b(?!date=)([^/=]+)=[^/]+(?=/|$)")
-_LONG_RUN: Final = len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15")
+_LONG_RUNS: Final = (
+    len("import-20260715T093000Z-3f9a1c07-2026-07-14-to-2026-07-15"),
+    len("import-20260715T093000Z-3f9a1c07aabb-2026-07-14-to-2026-07-15"),
+)
 _DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/")
 _LONG_PARTITION: Final = len("date=2026-07-14")
 _GLOB: Final = frozenset("*?[]{}")
@@ -59,6 +69,7 @@ EXPORT_FIRST: Final = (
 _LOG_NAMES: Final = frozenset({*_LOGS, "metadata", "manifest"})
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _MOST_SHOWN: Final = 3
+_MOST_LISTINGS: Final = 20
 _UNUSABLE: Final = "the data directory of this server cannot be used: the reason is in its log"
 
 
@@ -184,7 +195,7 @@ class _Window:
 
         Slices are quicker than a regular expression: there can be thousands of names.
         """
-        if len(name) == _LONG_RUN and name[-14:-10] == "-to-" and name[:7] == "import-":
+        if len(name) in _LONG_RUNS and name[-14:-10] == "-to-" and name[:7] == "import-":
             return name[-10:] >= self.days[0] and name[-24:-14] <= self.days[1]
         if name.startswith("date=") and len(name) == _LONG_PARTITION:
             day = name[-10:]
@@ -213,16 +224,22 @@ def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
     Raises:
         EngineError: if a folder cannot be listed or is a link, belongs to a table format with a
             log of its own, or a name has wildcard characters, which DuckDB would read as a glob,
-            or is no regular file. An incomplete answer would be worse.
+            or is no regular file, or if runs need a manifest that is missing or damaged. An
+            incomplete answer would be worse.
     """
     last, day = end - timedelta.resolution, timedelta(days=1)
     window = _Window(
         (f"{start.date()}", f"{last.date()}"),
         (f"{(start - day).date()}", f"{(last + day).date()}"),
     )
-    search = _Search(table, window)
-    search.enter(str(table), is_run=False)
-    return FoundFiles(search.paths, search.describe_unread(), search.is_empty)
+    for _ in range(_MOST_LISTINGS):
+        manifest = read_manifest(table)
+        search = _Search(table, window, manifest)
+        search.enter(str(table))
+        if is_same(table, manifest):  # or a run was replaced while its files were listed
+            search.check_manifest()
+            return FoundFiles(search.paths, search.describe_unread(), search.is_empty)
+    raise EngineError(f"the runs of {table.name} are being replaced all the time: ask again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +273,11 @@ def find_late_start(files: Sequence[str], start: datetime) -> LateStart | None:
 class _Search:
     """One walk through a table's folders."""
 
-    def __init__(self, table: Path, window: _Window) -> None:
+    def __init__(self, table: Path, window: _Window, manifest: Manifest) -> None:
         self._table = table
         self._window = window
+        self._manifest = manifest
+        self._unlisted: list[str] = []
         self.paths: list[str] = []
         self._foreign: list[str] = []
         self._copies: list[str] = []
@@ -266,10 +285,10 @@ class _Search:
         self._has_sink_log = False
         self.is_empty = False
 
-    def enter(self, folder: str, *, is_run: bool) -> None:
-        """Take a folder's files, then enter its folders."""
+    def enter(self, folder: str, *, run: str = "", is_run: bool = False) -> None:
+        """Take a folder's files, then enter its folders; `run` is the name of a run's folder."""
         folders = []
-        names = self._list(folder, is_run=is_run)
+        names = self._list(folder, run, is_run=is_run)
         for name in names:
             path = os.path.join(folder, name)  # noqa: PTH118 - Path is slow for many
             mode = _mode_of(path)
@@ -282,7 +301,7 @@ class _Search:
             if is_folder:
                 if os.path.islink(path):  # noqa: PTH114 - likewise
                     raise self._unusable("is a link, which is not followed", path)
-                folders.append((path, is_run or IMPORT_RUN.fullmatch(name) is not None))
+                folders.append((path, name))
             elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
                 # Opening a pipe would wait for its other end, and a device could do anything.
                 raise self._unusable(f"is no regular file but {describe_mode(mode)}", path)
@@ -291,8 +310,34 @@ class _Search:
             else:
                 self._take_other(path, name, mode)
         self._counted_copies += _find_copies(folder, names)
-        for path, is_in_run in folders:
-            self.enter(path, is_run=is_in_run)
+        for path, name in folders:
+            self._enter_inner(path, folder, name, is_run=is_run)
+
+    def _enter_inner(self, path: str, folder: str, name: str, *, is_run: bool) -> None:
+        """Enter a folder in another, unless it is a run that the manifest does not list."""
+        if IMPORT_RUN.fullmatch(name) is None:
+            self.enter(path, is_run=is_run)
+        elif self._is_listed(folder, name, path):
+            self.enter(path, run=name, is_run=True)
+
+    def _is_listed(self, folder: str, run: str, path: str) -> bool:
+        """Whether a run's folder may count by the manifest, which knows those of the table."""
+        if not needs_manifest(run):
+            return True
+        if folder == str(self._table) and self._manifest.knows(run):
+            return run in self._manifest.counted
+        self._unlisted.append(path)
+        return False
+
+    def check_manifest(self) -> None:
+        """Check that there is a manifest, if some run needs one.
+
+        Raises:
+            EngineError: if there is none.
+        """
+        if self._unlisted and self._manifest.identity is None:
+            logger.warning("%s has runs and no manifest", self._table)
+            raise EngineError(explain_missing(self._table.name))
 
     def describe_unread(self) -> tuple[str, ...]:
         """A note for each kind of file that is not read."""
@@ -311,6 +356,11 @@ class _Search:
             notes.append(
                 f"{self._count(self._counted_copies)} named like a copy of one beside it, and"
                 " counted too: remove what is a copy"
+            )
+        if self._unlisted:
+            notes.append(
+                f"{self._count(self._unlisted, 'run')} not counted, as {MANIFEST} does not list it"
+                " (copied in?): `gateway-metrics-mcp import` its rows.parquet, or remove it"
             )
         if self._has_sink_log:
             notes.append(
@@ -338,7 +388,7 @@ class _Search:
         if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
             raise self._unusable("has a name that is no UTF-8", path)
 
-    def _list(self, folder: str, *, is_run: bool) -> list[str]:
+    def _list(self, folder: str, run: str, *, is_run: bool) -> list[str]:
         try:
             names = os.listdir(folder)  # noqa: PTH208 - names alone, of many
         except FileNotFoundError:  # no such table, or a folder just removed
@@ -349,11 +399,15 @@ class _Search:
             self.is_empty = True
         refuse_table_format(names, folder, self._table.name)
         self._has_sink_log = self._has_sink_log or "_spark_metadata" in names
-        return sorted(name for name in names if self._window.may_need(name, is_run=is_run))
+        needed = sorted(name for name in names if self._window.may_need(name, is_run=is_run))
+        if not run:
+            return needed
+        counts = self._manifest.counts
+        return [name for name in needed if name[:5] != "date=" or counts(run, name[5:])]
 
-    def _count(self, paths: Sequence[str]) -> str:
+    def _count(self, paths: Sequence[str], what: str = "file") -> str:
         shown = show_path(paths[0], self._table)
-        count = f"{len(paths)} files" if len(paths) > 1 else "1 file"
+        count = f"{len(paths)} {what}s" if len(paths) > 1 else f"1 {what}"
         is_or_are = "are" if len(paths) > 1 else "is"
         return f"{count} in the folder of {self._table.name}, such as {shown}, {is_or_are}"
 
@@ -384,7 +438,7 @@ def show_path(path: str, table: Path) -> str:
 
 def is_of_import(path: str) -> bool:
     """Whether a file is in the folder of a run of `import`, all of whose rows have a time."""
-    return "/import-" in path and _RUN.search(path) is not None
+    return "/import-" in path and _IN_RUN.search(path) is not None
 
 
 def is_parquet_name(name: str) -> bool:

@@ -1,13 +1,17 @@
 """Writes the data directory: one import at a time, each appearing in one step.
 
+    DIR/<table>/_manifest.json         which days of which runs count
     DIR/<table>/import-<run>-<first>-to-<last day>/
         date=2026-07-14/rows.parquet   what the engine reads
-        _import.json                   what was imported, and the checksums of what was written
+        _import.json                   what was imported, what it replaced, and checksums
         _refused.jsonl                 the rows left out, and why
     DIR/.importing/                    the lock, and the run at work
 
-A run is written under `.importing` and renamed into place. The rename commits rows and record
-together, so there is never half a run and nothing to repair. To undo a run, delete its folder.
+A run is written under `.importing` and renamed into place, where it does not count yet. The rename
+of a new manifest makes it count, and what it replaces count no more, at the same instant: that is
+hidden from earlier builds then, by names that begin with `_`, and removed later. What an
+interrupted run left at any of these steps is cleared at the next. To undo a run that replaced
+nothing, delete its folder.
 """
 
 from __future__ import annotations
@@ -18,18 +22,35 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TextIO
 
-from gateway_metrics_mcp.backends.duckdb.files import IMPORT_RUN, read_directory
+from gateway_metrics_mcp.backends.duckdb.files import read_directory
+from gateway_metrics_mcp.backends.duckdb.manifest import (
+    IMPORT_RUN,
+    MANIFEST,
+    Manifest,
+    format_manifest,
+    needs_manifest,
+    read_manifest,
+)
+from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 from gateway_metrics_mcp.runtime.scratch import is_full
 
+ROWS: Final = "rows.parquet"
+"""The file of a day's rows, in the folder of the day."""
+
 _WORKING: Final = ".importing"
+_GRACE_S: Final = 60.0
+"""How long what was replaced stays for questions that have begun to read it: their time limit."""
+_MOST_TRIES: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +59,10 @@ class DataDirectory:
 
     path: Path
     table: str
+    _dropped: list[tuple[float, str, Collection[str] | None]] = field(default_factory=list)
+    """What was replaced and is still to be hidden: since when, a run, and its days."""
+    _cleared: set[str] = field(default_factory=set)
+    """The runs whose replaced days have gone, so that the manifest need not name them."""
 
     def imported(self) -> dict[str, str]:
         """The content hashes of the table's imported files, and the run of each.
@@ -46,14 +71,35 @@ class DataDirectory:
             EngineError: if a record cannot be read: guessing would import rows twice.
         """
         found: dict[str, str] = {}
-        for record in sorted((self.path / self.table).glob(f"import-*/{RECORD}")):
+        for run in self._runs():
             try:
-                found |= dict.fromkeys(read_record(record.parent).sources, record.parent.name)
+                found |= dict.fromkeys(read_record(run).sources, run.name)
+            except FileNotFoundError:
+                continue
             except (OSError, ValueError):
                 raise EngineError(
-                    f"{record} cannot be read, so what was already imported is unknown."
+                    f"{run / RECORD} cannot be read, so what was already imported is unknown."
                     " Restore it, or remove its folder and import that run's files again"
                 ) from None
+        return found
+
+    def live_files(self, days: Collection[str] | None = None) -> dict[tuple[str, str], Path]:
+        """What counts now of runs of `import`: by run and UTC day, the file of its rows.
+
+        Of these `days`, or of all. A day's folder that has anything else in it is left out: what
+        somebody put there could not be replaced.
+        """
+        manifest = read_manifest(self._table)
+        found: dict[tuple[str, str], Path] = {}
+        for run in self._runs():
+            if days is not None and not _may_have(run.name, days):
+                continue
+            for day in _days_of(run):
+                rows = run / f"date={day}" / ROWS
+                if (days is None or day in days) and manifest.counts(run.name, day):
+                    names = (path.name for path in rows.parent.iterdir())
+                    if {name for name in names if not name.startswith(("_", "."))} == {ROWS}:
+                        found[run.name, day] = rows
         return found
 
     @contextmanager
@@ -63,7 +109,7 @@ class DataDirectory:
         Raises:
             EngineError: if the directory cannot be written.
         """
-        run = f"import-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        run = f"import-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         staging = self.path / _WORKING / run
         try:
             staging.mkdir()
@@ -75,22 +121,187 @@ class DataDirectory:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def commit(self, run: Path, days: Sequence[str], record: dict[str, Any]) -> Path:
+    def commit(
+        self,
+        run: Path,
+        days: Sequence[str],
+        record: dict[str, Any],
+        drops: Mapping[str, Collection[str]] = MappingProxyType({}),
+        beat: Callable[[], None] = lambda: None,
+    ) -> Path:
         """Move a finished run of these UTC days into the table; returns its folder.
 
-        The folder's name ends with the first and last day, by which queries skip it.
+        The folder's name ends with the first and last day, by which queries skip it. `drops` are
+        days of earlier runs, by run, whose rows this run has or leaves out on purpose: they count
+        no more from the instant from which it counts. `beat` is called after each step.
         """
-        write_record(run, record)
+        table = self._table
+        table.mkdir(exist_ok=True)
+        before = read_manifest(table)
+        target = table / f"{run.parent.name}-{days[0]}-to-{days[-1]}"
+        replaced = {
+            earlier: None if self._is_whole(earlier, dropped, before) else sorted(dropped)
+            for earlier, dropped in drops.items()
+            if dropped
+        }
+        self._take_over(run, record, [name for name, of in replaced.items() if of is None])
+        write_record(run, {**record, "replaced": replaced} if replaced else record)
         # Flushed before the rename, and the table after it: after a power cut the folder must be
         # either complete or absent.
         for path in (*run.rglob("*"), run):
             _flush(path)
-        table = self.path / self.table
-        table.mkdir(exist_ok=True)
-        target = table / f"{run.parent.name}-{days[0]}-to-{days[-1]}"
-        run.rename(target)
-        _flush(table)
+        beat()
+        if before.identity is None:  # or readers would find a run, and nothing that lists it
+            self._switch(Manifest(), run.parent)
+            beat()
+        made = run.parent / MANIFEST
+        _write(made, format_manifest(self._succeed(before, target.name, days, replaced)))
+        try:
+            run.rename(target)
+            _flush(table)
+            beat()
+            _replace(made, table / MANIFEST)
+        finally:
+            if target.name not in read_manifest(table).counted:
+                shutil.rmtree(target, ignore_errors=True)
+        with suppress(OSError):  # it is in: nothing may say otherwise
+            _flush(table)
+        beat()
+        now = time.monotonic()
+        self._dropped.extend((now, name, of) for name, of in replaced.items())
+        self.hide_replaced(_GRACE_S, beat)
         return target
+
+    @property
+    def _table(self) -> Path:
+        return self.path / self.table
+
+    def _runs(self) -> list[Path]:
+        """The folders of runs that count, or did before some of their days were replaced."""
+        manifest = read_manifest(self._table)
+        return [
+            run
+            for run in sorted(self._table.glob("import-*"))
+            if IMPORT_RUN.fullmatch(run.name)
+            and manifest.replaced.get(run.name, ()) is not None
+            and (not needs_manifest(run.name) or run.name in manifest.counted)
+        ]
+
+    def _is_whole(self, run: str, days: Collection[str], manifest: Manifest) -> bool:
+        """Whether a run has nothing but these days, so that its folder can go with them."""
+        folder = self._table / run
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(("_", "."))}
+        rest = {day for day in _days_of(folder) if manifest.counts(run, day)} - set(days)
+        return not rest and names == {f"date={day}" for day in _days_of(folder)}
+
+    def _take_over(self, run: Path, record: dict[str, Any], earlier: Sequence[str]) -> None:
+        """Note in a run's record what runs that go read, and keep the rows that they refused."""
+        own = {source["sha256"] for source in record["sources"]}
+        for name in earlier:
+            for source in read_record(self._table / name).listed:
+                if source["sha256"] not in own:
+                    own.add(source["sha256"])
+                    record["sources"].append({"run": name, **source})
+            for refused in (self._table / name).glob("_refused*.jsonl"):
+                kept = f"_refused-{name}.jsonl" if refused.stem == "_refused" else refused.name
+                shutil.copyfile(refused, run / kept)
+
+    def _succeed(
+        self,
+        before: Manifest,
+        run: str,
+        days: Sequence[str],
+        replaced: Mapping[str, Collection[str] | None],
+    ) -> Manifest:
+        """The manifest after a run has come in, and those have gone that were undone by hand."""
+        counted = {
+            name: set(left) - set(replaced.get(name, ()) or ())
+            for name, left in before.counted.items()
+            if replaced.get(name, ()) is not None and (self._table / name).is_dir()
+        }
+        gone = {name: of for name, of in before.replaced.items() if name not in self._cleared}
+        for name, of in replaced.items():
+            earlier = gone.get(name, ())
+            gone[name] = None if of is None or earlier is None else sorted({*earlier, *of})
+        return Manifest({**counted, run: days}, gone)
+
+    def _switch(self, manifest: Manifest, working: Path) -> None:
+        """Write a manifest in the place of the table's."""
+        made = working / MANIFEST
+        _write(made, format_manifest(manifest))
+        _replace(made, self._table / MANIFEST)
+        _flush(self._table)
+
+    def hide_replaced(self, age: float = 0, beat: Callable[[], None] = lambda: None) -> None:
+        """Hide from earlier builds what was replaced, if at least `age` seconds ago."""
+        now = time.monotonic()
+        while self._dropped and now - self._dropped[0][0] >= age:
+            _, run, days = self._dropped.pop(0)
+            for folder in self._folders(run, days):
+                with suppress(OSError):  # the next import tries again
+                    folder.rename(folder.with_name(f"_{folder.name}"))
+                    beat()
+                if age:  # no question can still be reading it
+                    shutil.rmtree(folder.with_name(f"_{folder.name}"), ignore_errors=True)
+
+    def clear(self, leftovers: Collection[str]) -> None:
+        """Clear what was replaced, and what interrupted runs left, by their names in staging."""
+        manifest = read_manifest(self._table)
+        if manifest.identity is not None:  # else nobody knows which runs are in
+            for leftover in leftovers:
+                for run in self._table.glob(f"{leftover}-*"):
+                    if not manifest.knows(run.name):
+                        shutil.rmtree(run, ignore_errors=True)
+        for name, days in manifest.replaced.items():
+            left = [folder for folder in self._folders(name, days) if not _clear_folder(folder)]
+            if not left:
+                self._cleared.add(name)
+
+    def _folders(self, run: str, days: Collection[str] | None) -> list[Path]:
+        folder = self._table / run
+        return [folder] if days is None else [folder / f"date={day}" for day in days]
+
+
+def _clear_folder(folder: Path) -> bool:
+    """Hide a folder, or remove it where it has been hidden for long; whether it has gone."""
+    hidden = folder.with_name(f"_{folder.name}")
+    with suppress(OSError):
+        if folder.exists():
+            folder.rename(hidden)
+        if not hidden.exists():
+            return True
+        if time.time() - hidden.stat().st_ctime > _GRACE_S:
+            shutil.rmtree(hidden)
+            return True
+    return False
+
+
+def _days_of(run: Path) -> list[str]:
+    return [path.name.removeprefix("date=") for path in run.glob("date=*")]
+
+
+def _may_have(run: str, days: Collection[str]) -> bool:
+    """Whether a run may have rows of some of the days, by its name."""
+    first, separator, last = run[-24:].partition("-to-")
+    return not separator or any(first <= day <= last for day in days)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, and flush it to the disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, target: Path) -> None:
+    """Rename a file into the place of another; where open files cannot be, once nobody reads it."""
+    for _ in range(_MOST_TRIES):
+        with suppress(PermissionError):
+            path.replace(target)
+            return
+        time.sleep(0.02)
+    path.replace(target)
 
 
 def explain_full(path: Path) -> str:
@@ -122,10 +333,17 @@ def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[Data
         if not _lock(lock.fileno(), is_patient=False):
             print(f"another import into {path} is running: waiting", file=messages, flush=True)
             _lock(lock.fileno(), is_patient=True)
-        for leftover in working.iterdir():
-            if IMPORT_RUN.fullmatch(leftover.name):
-                shutil.rmtree(leftover, ignore_errors=True)
-        yield DataDirectory(directory, table)
+        leftovers = [path for path in working.iterdir() if IMPORT_RUN.fullmatch(path.name)]
+        names = [path.name for path in leftovers]
+        for other in published_tables():
+            DataDirectory(directory, other).clear(names)
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
+        opened = DataDirectory(directory, table)
+        try:
+            yield opened
+        finally:
+            opened.hide_replaced()
 
 
 if sys.platform == "win32":
@@ -219,10 +437,17 @@ def _hash_facts(record: dict[str, Any]) -> str:
 class RunRecord:
     """The record of a run, as it was read."""
 
-    sources: dict[str, str]
-    """The imported files: their content hash, and their name."""
+    listed: list[dict[str, Any]]
+    """The imported files, as they are noted."""
     files: dict[str, WrittenFile] | None
     """The written files by name; None in a record of an earlier version, without checksums."""
+    replaced: dict[str, list[str] | None] = field(default_factory=dict)
+    """The days of earlier runs that it replaced, by run; None for a run as a whole."""
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The imported files: their content hash, and their name."""
+        return {source["sha256"]: source["name"] for source in self.listed}
 
 
 def read_record(run: Path) -> RunRecord:
@@ -235,7 +460,7 @@ def read_record(run: Path) -> RunRecord:
     try:
         record = json.loads((run / RECORD).read_text("utf-8"))
         checksum = record.pop("sha256", None)
-        sources = {source["sha256"]: source["name"] for source in record["sources"]}
+        sources = [{**s, "sha256": s["sha256"], "name": s["name"]} for s in record["sources"]]
         if checksum is None and "files" not in record:
             return RunRecord(sources, None)
         files = [WrittenFile(f["name"], f["bytes"], f["sha256"]) for f in record["files"]]
@@ -243,4 +468,4 @@ def read_record(run: Path) -> RunRecord:
         raise ValueError(RECORD) from None
     if checksum != _hash_facts(record):
         raise ValueError(RECORD)
-    return RunRecord(sources, {file.name: file for file in files})
+    return RunRecord(sources, {file.name: file for file in files}, record.get("replaced", {}))
