@@ -114,6 +114,19 @@ _MOST_FINER: Final = 200
 _ROWS_AT_ONCE: Final = 500  # fetching all of 300,000 rows stops the event loop for 0.2 s
 
 
+_MOST_ATTEMPTS: Final = 5
+
+
+class _FilesChangedError(EngineError):
+    """Files that a question reads went, or became others."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"files of {table} are replaced faster than the question reads them: ask for a shorter"
+            " window, or when the import or compaction at work is done"
+        )
+
+
 class DuckDBBackend(SqlEngine):
     """Answers from `<directory>/<table>/**/*.parquet`, partitioned by `date=` or not.
 
@@ -195,7 +208,7 @@ class DuckDBBackend(SqlEngine):
         So is one with a thread that hangs: it can hold a lock, and a thread of the engine's own.
         """
         connection, table = self._connection, self._table_of(query)
-        answer = partial(self._answer, query=query, caller=caller)
+        answer = partial(self._answer_of_whole, query=query, caller=caller)
         try:
             async with self._limiter.acquire():
                 return await self._run_in_thread(connection, answer, table)
@@ -261,14 +274,31 @@ class DuckDBBackend(SqlEngine):
             first_line = str(error).partition("\n")[0]
             raise SettingsError(f"the embedded engine cannot be opened: {first_line}") from error
 
-    def _answer(self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller) -> Result:
-        """The kept answer, or else that of the files; in the worker thread."""
+    def _answer_of_whole(
+        self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller
+    ) -> Result:
+        """The answer, asked anew if files go meanwhile: their rows are in others then."""
+        for _ in range(_MOST_ATTEMPTS):
+            with suppress(_FilesChangedError):
+                return self._answer(cursor, query, caller, may_change=True)
+        return self._answer(cursor, query, caller, may_change=False)
+
+    def _answer(
+        self, cursor: duckdb.DuckDBPyConnection, query: Query, caller: Caller, *, may_change: bool
+    ) -> Result:
+        """The kept answer, or else that of the files; in the worker thread.
+
+        Raises:
+            EngineError: if files go meanwhile, or become others.
+        """
         table = self._directory / self._table_of(query)
         end = query.end_ts if self._until is None else min(query.end_ts, self._until())
         found = find_files(table, query.start_ts, end)
         self._presence.check()
         self._presence.check_table(table.name, is_empty=found.is_empty)
         version = identify(found.paths)
+        if version is None and may_change:
+            raise _FilesChangedError(table.name)
         if version is None or not (self._cache.is_on and found.paths):
             return self._read(cursor, query, end, found, version, caller)
         key = self._cache.key_of(query, end, caller, (*version, *found.notes))
@@ -298,6 +328,8 @@ class DuckDBBackend(SqlEngine):
         except duckdb.Error as error:
             if isinstance(error, _NO_DAMAGE):
                 raise
+            if version is not None and identify(found.paths) != version:
+                raise _FilesChangedError(self._table_of(query)) from error
             table = self._table_of(query)
             damage = describe_damage(self._directory / table, found.paths, str(error))
             if damage is None:
