@@ -17,6 +17,7 @@ from gateway_metrics_mcp.backends.sql.dialect import (
     MICROSECONDS,
     TEAMS_COLUMN,
     TIME_COLUMN,
+    Dialect,
     Function,
     Sums,
     TextPlace,
@@ -62,7 +63,7 @@ class FarDoublesError(Exception):
     """Some double is too large for the usual sums."""
 
 
-class ClickHouseDialect:
+class ClickHouseDialect(Dialect):
     """The dialect of ClickHouse, whose server binds the parameters.
 
     `scales` has the quoted columns that are stored as Decimal, with their digits after the point.

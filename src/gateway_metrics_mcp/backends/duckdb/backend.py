@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,6 @@ import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import (
     DIALECTS,
-    FILES,
 )
 from gateway_metrics_mcp.backends.duckdb.files import (
     FoundFiles,
@@ -36,11 +35,11 @@ from gateway_metrics_mcp.backends.duckdb.files import (
 )
 from gateway_metrics_mcp.backends.duckdb.layout import (
     FileVersion,
-    Layout,
     LayoutCache,
-    Reading,
     identify,
 )
+from gateway_metrics_mcp.backends.duckdb.planner import StoredDays
+from gateway_metrics_mcp.backends.duckdb.roads import Roads
 from gateway_metrics_mcp.backends.duckdb.strays import find_strays, list_tables
 from gateway_metrics_mcp.backends.middleware import FileAnswerCache
 from gateway_metrics_mcp.backends.sql.compiler import (
@@ -48,7 +47,7 @@ from gateway_metrics_mcp.backends.sql.compiler import (
     read_points,
     read_rows,
 )
-from gateway_metrics_mcp.backends.sql.dialect import Sums, find_used
+from gateway_metrics_mcp.backends.sql.dialect import Sums
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     BackendTimeoutError,
@@ -158,6 +157,7 @@ class DuckDBBackend(SqlEngine):
         self._until = until
         self._cache = FileAnswerCache(cache_bytes)
         self._layouts = LayoutCache()
+        self._stored_days = StoredDays()
         self._finer: dict[tuple[object, ...], bool] = {}
         # Queries are CPU bound: more at once than threads answer no more of them per second.
         self._limiter = ConcurrencyLimiter(threads)
@@ -351,18 +351,14 @@ class DuckDBBackend(SqlEngine):
     ) -> Result:
         table, files = self._directory / self._table_of(query), found.paths
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
-        compiled = self._compile(clipped, caller, FILES)
-        asked = find_used(self._layout.tables[table.name], compiled.text)
-        layouts = self._layouts.find(cursor, files, version, table)
-        reading = Reading(cursor, table, asked, layouts)
+        caches = self._layouts, self._stored_days
+        roads = Roads(self._compile, cursor, table, self._layout, caches, files, version)
+        summed = None if query.finds_one else roads.open_sums(clipped, caller)
+        opened = summed or roads.open_rows(clipped, caller)
 
         def run(sums: Sums, part: Query, reader: Caller = caller) -> Result:
-            statement = compiled
-            if sums != "usual":
-                statement = self._compile(part, reader, FILES, DIALECTS[sums])
-            return self._fetch(
-                cursor, statement.opened_by(reading.clause, **reading.parameters), part
-            )
+            statement = opened[0] if sums == "usual" else roads.open_plainly(part, reader, sums)[0]
+            return self._fetch(cursor, statement, part)
 
         def has_finer(part: Query) -> bool:
             return self._has_finer(version, part, caller, run)
@@ -372,7 +368,7 @@ class DuckDBBackend(SqlEngine):
             result = self._add_exactly(clipped, run, has_finer, too_large)
         except (duckdb.DataError, duckdb.InvalidInputException) as error:
             logger.warning("DuckDB on %s: %s: %s", table.name, type(error).__name__, error)
-            reading.refuse_values()
+            opened[1].refuse_values()
             raise
         is_absent = not files and not table.is_dir()
         notes = result.notes + found.notes
@@ -384,27 +380,29 @@ class DuckDBBackend(SqlEngine):
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
         if not caller.is_restricted:  # all speak of whole files, which others' rows are in
+            reading = opened[1]
             notes += (*reading.describe_lacking(), *reading.describe_timeless())
-            notes += self._note_late_start(cursor, table, layouts, version, clipped)
+            notes += self._note_late_start(cursor, roads, table, found, version, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
 
     def _note_late_start(
         self,
         cursor: duckdb.DuckDBPyConnection,
+        roads: Roads,
         table: Path,
-        layouts: Mapping[str, Layout],
+        found: FoundFiles,
         version: FileVersion | None,
         query: Query,
     ) -> tuple[str, ...]:
         """A note if the first days of the window have no rows for certain, and others have."""
-        late = find_late_start(list(layouts), query.start_ts)
+        late = find_late_start(found.paths, query.start_ts)
         if late is None:
             return ()
         days, missing = [late.run], "files"
         # Rows of a day that the window ends within may be after it.
         latest = f"{query.end_ts.date() - timedelta(days=1)}"
         if late.near:
-            near = {path: layouts[path] for path in late.near}
+            near = roads.find_layouts(late.near)
             days.append(self._layouts.find_first_day(cursor, table, near, version))
             missing, latest = "rows", min(latest, late.latest)
         first = min((day for day in days if day is not None), default="")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from duckdb.sqltypes import DuckDBPyType
 
+from gateway_metrics_mcp.backends.duckdb.stored import (
+    COUNT_COLUMN,
+    TEAMS_KEY,
+    decode_teams,
+    has_team,
+    metadata_column,
+)
 from gateway_metrics_mcp.backends.sql.dialect import (
     FINE_BITS,
     INTEGERS,
     LEAST_EXPONENT,
     MICROSECONDS,
+    TEAMS_COLUMN,
     TIME_COLUMN,
+    Dialect,
     Function,
     Sums,
     TextPlace,
@@ -93,7 +102,7 @@ _FAR: Final = (
 and stay finite."""
 
 
-class DuckDialect:
+class DuckDialect(Dialect):
     """The dialect of DuckDB 2."""
 
     metadata_key = "unnested_key"
@@ -202,6 +211,123 @@ class DuckDialect:
             f'unnest(CASE WHEN {is_plain} THEN "Teams" WHEN len("Teams") > 0 AND'
             f" {_IS_TEAMED} THEN {_DISTINCT} ELSE [NULL] END)"
         )
+
+
+class StoredDuckDialect(DuckDialect):
+    """The dialect over rows with the columns that `import` writes beside the vendor's.
+
+    `keys` are the metadata keys that some file has a column of; `has_teams` says that teams are
+    looked for in their text, `is_finite` that no double is NaN or infinite.
+    """
+
+    def __init__(self, keys: Container[str], *, has_teams: bool, is_finite: bool) -> None:
+        self._keys = keys
+        self._has_teams = has_teams
+        self._is_finite = is_finite
+        self.metadata_keys: dict[str, str] = {}
+        """The columns of metadata keys that the statement names, and their keys."""
+
+    def finite(self, number: str) -> str:
+        return number if self._is_finite else super().finite(number)
+
+    def stored_metadata(self, key: str) -> str | None:
+        if key not in self._keys:
+            return None
+        column = metadata_column(key)
+        if column is None:
+            return None
+        self.metadata_keys[column] = key
+        return quote_identifier(column)
+
+    def column(self, name: str) -> str:
+        return quote_identifier(TEAMS_KEY if self._has_teams and name == TEAMS_COLUMN else name)
+
+    def has_team(self, team: str) -> str:
+        if not self._has_teams:
+            return super().has_team(team)
+        return has_team(_TEAMS_KEY, team)
+
+
+_TEAMS_KEY: Final = quote_identifier(TEAMS_KEY)
+
+
+class NotAddedUpError(Exception):
+    """A question needs each row by itself, such as one for percentiles."""
+
+
+Part = Literal["n", "sum", "min", "max"]
+"""What is kept of a column's values: their number, sum, least and greatest."""
+_MERGED: Final[dict[Part, str]] = {"n": "sum", "sum": "sum", "min": "min", "max": "max"}
+
+
+def part_column(column: str, part: Part) -> str:
+    """The column that holds a part of another column's values."""
+    return f"{column}#{part}"
+
+
+class SummedDuckDialect(StoredDuckDialect):
+    """The dialect over rows that each stand for several: those of rollups, and others beside them.
+
+    Raises:
+        NotAddedUpError: for what cannot be told from sums.
+    """
+
+    _IS_TEAMED: Final = f"contains({_TEAMS_KEY}, '\"')"
+    count_teamed = f'CAST(coalesce(sum("{COUNT_COLUMN}") FILTER (WHERE {_IS_TEAMED}), 0) AS BIGINT)'
+    distinct_teams = (
+        "coalesce(len(list_distinct(flatten(list_transform("
+        f"list(DISTINCT {_TEAMS_KEY}), lambda k: {decode_teams('k')})))), 0)"
+    )
+
+    def __init__(self, keys: Container[str], *, is_finite: bool) -> None:
+        super().__init__(keys, has_teams=True, is_finite=is_finite)
+        self.parts: dict[tuple[str, Part], None] = {}
+        """The parts that the statement names, by column."""
+        self._distinct: dict[str, None] = {}
+
+    def _part(self, quoted: str, part: Part) -> str:
+        column = quoted[1:-1].replace('""', '"')
+        self.parts[column, part] = None
+        return quote_identifier(part_column(column, part))
+
+    def count_rows(self) -> str:
+        return f'CAST(coalesce(sum("{COUNT_COLUMN}"), 0) AS BIGINT)'
+
+    def measured(self, number: str) -> str:
+        return number
+
+    def aggregate(self, function: Function, value: str) -> str:
+        if function == "countDistinct":
+            self._distinct[value] = None
+            return super().aggregate(function, value)
+        if function == "count":
+            return f"CAST(coalesce(sum({self._part(value, 'n')}), 0) AS BIGINT)"
+        part = self._part(value, function)
+        return f"CAST(sum({part}) AS HUGEINT)" if function == "sum" else f"{function}({part})"
+
+    def count_doubles(self, number: str) -> str:
+        return self.aggregate("count", number)
+
+    def _units(self, number: str) -> str:
+        return f"sum({self._part(number, 'sum')})"
+
+    def percentiles(self, number: str, fractions: Sequence[float]) -> str:  # noqa: ARG002 - none
+        raise NotAddedUpError
+
+    def rows(self, source: str, condition: str, *, by_team: bool, by_key: bool) -> str:
+        if by_key:
+            raise NotAddedUpError
+        return super().rows(source, condition, by_team=by_team, by_key=by_key)
+
+    def rows_by_team(self, source: str, condition: str, groups: Sequence[str]) -> str:
+        listed = [f"{group} AS g{number}" for number, group in enumerate(groups)]
+        listed += [_TEAMS_KEY, *self._distinct, f'sum("{COUNT_COLUMN}") AS "{COUNT_COLUMN}"']
+        for column, part in self.parts:
+            name = quote_identifier(part_column(column, part))
+            listed.append(f"{_MERGED[part]}({name}) AS {name}")
+        added = f"SELECT {', '.join(listed)} FROM {source} WHERE {condition} GROUP BY ALL"
+        teams = f"CASE WHEN {self._IS_TEAMED} THEN {decode_teams(_TEAMS_KEY)} ELSE [NULL] END"
+        return f"(SELECT *, unnest({teams}) AS {self.team} FROM ({added}) AS added) AS r"
 
 
 class FineDuckDialect(DuckDialect):

@@ -12,12 +12,13 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import duckdb
@@ -257,8 +258,19 @@ class Group:
     """The lacking columns whose values are in folder names."""
     has_own_index: bool
     """Whether a column of the file hides the engine's `file_index`: then there is one file."""
+    condition: str
+    """The condition on the rows; empty for none."""
     paths: list[str]
     layouts: list[Layout]
+
+
+class Derived(NamedTuple):
+    """A column that `import` writes beside the vendor's; of other files it is computed."""
+
+    base: str
+    """The column of the vendor's that it is computed from."""
+    compute: Callable[[str], str]
+    """Its SQL, from that of the base."""
 
 
 class Reading:
@@ -270,8 +282,17 @@ class Reading:
         table: Path,
         columns: Mapping[str, str],
         files: Mapping[str, Layout],
+        *,
+        derived: Mapping[str, Derived] = MappingProxyType({}),
+        conditions: Mapping[str, str] = MappingProxyType({}),
+        listed: str = "*",
+        others: Sequence[str] = (),
     ) -> None:
         """`columns` are the asked ones with their published types, the time among them.
+
+        `derived` are those of them that only imports write, whose bases are asked too. `conditions`
+        are those of some files' rows. `listed` is what is selected of the columns, and `others`
+        are selections of the like to read beside.
 
         Raises:
             EngineError: that names each column and file that cannot be read so.
@@ -279,15 +300,19 @@ class Reading:
         self._cursor = cursor
         self._table = table
         self._columns = columns
+        self._derived = derived
+        self._conditions = conditions
+        self._listed = listed
         self._problems: dict[str, None] = {}
         self.parameters: dict[str, Any] = {}
         self._groups = self._group(files)
         self._refuse_timeless()
         selects = [self._select(number, group) for number, group in enumerate(self._groups)]
+        selects += others
         self._refuse(list(self._problems))
         if not selects:
             nulls = (f"{_null(t)} AS {quote_identifier(n)}" for n, t in columns.items())
-            selects = [f"SELECT {', '.join(nulls)} WHERE false"]
+            selects = [f"SELECT {listed} FROM (SELECT {', '.join(nulls)} WHERE false) AS none"]
         self.clause = f"WITH {FILES} AS NOT MATERIALIZED ({' UNION ALL '.join(selects)})"
 
     def describe_lacking(self) -> Iterator[str]:
@@ -295,7 +320,11 @@ class Reading:
         files = defaultdict[_Similar, list[str]](list)
         for group in self._groups:
             of = zip(self._columns, group.stored, strict=True)
-            lacking = [n for n, s in of if s is None and n not in group.in_folders]
+            lacking = [
+                n
+                for n, s in of
+                if s is None and n not in group.in_folders and n not in self._derived
+            ]
             if not lacking:
                 continue
             known: dict[Hashable, _Similar] = {}
@@ -401,13 +430,15 @@ class Reading:
         groups: dict[Hashable, Group] = {}
         for path, layout in files.items():
             schema = layout.schema
-            key: Hashable = id(schema)
+            condition = self._conditions.get(path, "")
+            key: Hashable = (id(schema), condition, bool(self._derived) and is_of_import(path))
             if layout.folders:
                 key = (key, *layout.folders, "file_index" in schema.columns and path)
             group = groups.get(key)
             if group is None:
-                alike = self._describe(path, layout)
-                group = groups[key] = groups.setdefault(alike, Group(*alike[:3], [], []))
+                alike = (*self._describe(path, layout), condition)
+                group = groups.setdefault(alike, Group(*alike[:3], condition, [], []))
+                groups[key] = group
             group.paths.append(path)
             group.layouts.append(layout)
         return list({id(group): group for group in groups.values()}.values())
@@ -426,6 +457,8 @@ class Reading:
     def _find(self, name: str, path: str, schema: Schema) -> StoredColumn | None:
         """The file's column of that name, whatever the case."""
         alike = schema.columns.get(name.lower(), ())
+        if name in self._derived and not is_of_import(path):
+            return None  # a column of the same name may hold anything
         if len(alike) > 1:
             listed = " and ".join(quote(column.name) for column in alike)
             self._add(f"{self._shown(path)} has {listed}, which differ by case alone")
@@ -437,7 +470,11 @@ class Reading:
             for n, name in enumerate(self._columns)
         ]
         self.parameters[f"files{number}"] = group.paths
-        return f"SELECT {', '.join(read)} FROM {_source(f'files{number}', group.stored)}"
+        select = f"SELECT {', '.join(read)} FROM {_source(f'files{number}', group.stored)}"
+        if self._listed == "*" and not group.condition:
+            return select
+        where = f" WHERE {group.condition}" if group.condition else ""
+        return f"SELECT {self._listed} FROM ({select}) AS b{where}"
 
     def _read_column(self, number: int, group: Group, n: int, name: str) -> str:
         type_, stored = self._columns[name], group.stored[n]
@@ -451,6 +488,10 @@ class Reading:
                     f" and must be {ALLOWED[type_]}"
                 )
             return read or "NULL"
+        if name in self._derived:
+            base = self._derived[name].base
+            at = list(self._columns).index(base)
+            return self._derived[name].compute(self._read_column(number, group, at, base))
         if name not in group.in_folders:
             return _null(type_)
         parameter = f"folder{number}_{n}"

@@ -127,21 +127,33 @@ class Statement(NamedTuple):
 
 
 def compile_query(
-    query: Query, caller: Caller, *, source: str, dialect: Dialect, layout: Layout, row_cap: int
+    query: Query,
+    caller: Caller,
+    *,
+    source: str,
+    dialect: Dialect,
+    layout: Layout,
+    row_cap: int,
+    is_in_window: bool = False,
 ) -> Statement:
     """The statement that answers the query over `source`, the SQL of the datasource's table.
 
     It returns at most `row_cap` + 1 rows; the extra row shows that the cap is exceeded (R19).
+    `is_in_window` says that the source has no rows outside the query's window.
     """
-    return _Compiler(query, caller, dialect, layout).compile(source, row_cap)
+    compiler = _Compiler(query, caller, dialect, layout, is_in_window=is_in_window)
+    return compiler.compile(source, row_cap)
 
 
 class _Compiler:
     """Collects the parameters and output columns of one statement."""
 
-    def __init__(self, query: Query, caller: Caller, dialect: Dialect, layout: Layout) -> None:
+    def __init__(
+        self, query: Query, caller: Caller, dialect: Dialect, layout: Layout, *, is_in_window: bool
+    ) -> None:
         self._query = query
         self._caller = caller
+        self._is_in_window = is_in_window
         self._dialect = dialect
         self._layout = layout
         self._datasource = layout.catalog.datasources[query.datasource]
@@ -150,18 +162,21 @@ class _Compiler:
 
     def compile(self, source: str, row_cap: int) -> Statement:
         query = self._query
-        where = " AND ".join(self._conditions())
+        where = " AND ".join(self._conditions()) or "true"
         by_team = any(self._is_team(name) for name in query.group_by)
         by_key = any(self._is_keys(name) for name in query.group_by)
-        rows = self._dialect.rows(source, where, by_team=by_team, by_key=by_key)
-        if query.finds_one:
-            rows = f"(SELECT 1 FROM {rows} LIMIT 1) AS found"
         if query.interval is not None:
             self._select(self._dialect.bucket(query.interval))
         for name in self._keys_once():
             self._select(self._key(name))
         groups = range(1, len(self._columns) + 1)
-        outputs = (Output(self._select("count(*)")), *self._aggregates())
+        total = "count(*)" if query.finds_one else self._dialect.count_rows()
+        outputs = (Output(self._select(total)), *self._aggregates())
+        rows = self._dialect.rows(source, where, by_team=by_team, by_key=by_key)
+        if by_team and not query.finds_one:
+            rows = self._add_up(source, where, len(groups)) or rows
+        if query.finds_one:
+            rows = f"(SELECT 1 FROM {rows} LIMIT 1) AS found"
 
         grouped = f" GROUP BY {', '.join(map(str, groups))}" if groups else ""
         # By bucket, then total, then keys (R15).
@@ -175,6 +190,17 @@ class _Compiler:
         grouping = ", ".join(self._columns[: len(groups)]) or "1"
         count_text = f"SELECT count(*) FROM (SELECT {grouping}, count(*) FROM {rows}{grouped}) AS c"
         return Statement(text, count_text, self._parameters, outputs)
+
+    def _add_up(self, source: str, where: str, groups: int) -> str | None:
+        """The rows by team, added up before they are multiplied, if the dialect can do that."""
+        team = self._columns.index(self._dialect.team)
+        others = [n for n in range(groups) if n != team]
+        given = [self._columns[n] for n in others]
+        rows = self._dialect.rows_by_team(source, where, given)
+        if rows is not None:
+            for number, n in enumerate(others):
+                self._columns[n] = f"g{number}"
+        return rows
 
     def _bind(self, value: object) -> str:
         name = f"p{len(self._parameters)}"
@@ -197,10 +223,10 @@ class _Compiler:
 
     def _conditions(self) -> list[str]:
         query = self._query
-        where = [
-            f'"{TIME_COLUMN}" >= {self._bind(query.start_ts)}',
-            f'"{TIME_COLUMN}" < {self._bind(query.end_ts)}',
-        ]
+        where = []
+        if not self._is_in_window:
+            where.append(f'"{TIME_COLUMN}" >= {self._bind(query.start_ts)}')
+            where.append(f'"{TIME_COLUMN}" < {self._bind(query.end_ts)}')
         # Implied conditions: one kind of subject (R7), and a column that must not be null (R16).
         kinds = {_SUBJECT_KINDS[name] for name in query.group_by if name in _SUBJECT_KINDS}
         if len(kinds) == 1:
@@ -245,16 +271,20 @@ class _Compiler:
         positive = self._positive(value, filter_)
         return f"NOT ({positive})" if is_negative else positive
 
+    def _metadata(self, key: str) -> str:
+        # The key is a caller's text, so it is bound like a value.
+        return self._dialect.stored_metadata(key) or self._dialect.metadata(self._bind(key))
+
     def _comparable(self, filter_: Filter, column: str) -> tuple[Filter, str]:
         """The filter and its SQL operand; if either side is a double, both become doubles."""
         if filter_.metadata_key is not None:
-            return filter_, self._dialect.metadata(self._bind(filter_.metadata_key))
+            return filter_, self._metadata(filter_.metadata_key)
         if self._layout.is_float(self._datasource, column):
             return _with_floats(filter_), self._finite(column)
         given = filter_.value if isinstance(filter_.value, tuple) else (filter_.value,)
         if any(isinstance(number, float) for number in given):
             return _with_floats(filter_), self._dialect.as_float(quote_identifier(column))
-        return filter_, quote_identifier(column)
+        return filter_, self._dialect.column(column)
 
     def _hide(self, condition: str) -> str:
         """The condition; of a caller with rights to some rows, one that the planner cannot read."""
@@ -299,8 +329,7 @@ class _Compiler:
 
     def _key(self, name: str) -> str:
         if name.startswith(METADATA_PREFIX):
-            # The key is a caller's text, so it is bound like a value.
-            return self._dialect.metadata(self._bind(name.removeprefix(METADATA_PREFIX)))
+            return self._metadata(name.removeprefix(METADATA_PREFIX))
         if self._is_team(name):
             return self._dialect.team
         if self._is_keys(name):
@@ -336,7 +365,9 @@ class _Compiler:
             is_count = type_ == "count"
             teams = dialect.count_teamed if is_count else dialect.distinct_teams
             return Output(self._select(teams), per=per)
-        function, value = _FUNCTIONS[type_], self._finite(column.table_column)
+        function, value = _FUNCTIONS[type_], quote_identifier(column.table_column)
+        if self._layout.is_float(self._datasource, column.table_column):
+            value = dialect.measured(value)
         is_mean, rest = type_ in _MEANS, None
         if function == "sum" and not self._layout.is_integer(self._datasource, column.table_column):
             number = quote_identifier(column.table_column)

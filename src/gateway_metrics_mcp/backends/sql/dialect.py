@@ -52,6 +52,10 @@ class Dialect(Protocol):
     def finite(self, number: str) -> str:
         """The number, or null where it is NaN or infinite (R22)."""
 
+    def measured(self, number: str) -> str:
+        """A double to aggregate, but for its sum."""
+        return self.finite(number)
+
     def as_float(self, number: str) -> str:
         """An integer as a double, to compare it with doubles."""
 
@@ -85,6 +89,18 @@ class Dialect(Protocol):
     def metadata(self, key: str) -> str:
         """The value of a metadata key; null if the row lacks the key (R6)."""
 
+    def count_rows(self) -> str:
+        """The number of rows (R2)."""
+        return "count(*)"
+
+    def stored_metadata(self, key: str) -> str | None:  # noqa: ARG002 - most have none
+        """The column that holds the values of a metadata key, if it has one of its own."""
+        return None
+
+    def column(self, name: str) -> str:
+        """A column, to compare it or to test it for null."""
+        return quote_identifier(name)
+
     def has_team(self, team: str) -> str:
         """Whether the row's teams include the team; false for a row without teams."""
 
@@ -105,6 +121,14 @@ class Dialect(Protocol):
 
         With `by_team` one row per team (R5), with `by_key` one per metadata key.
         """
+
+    def rows_by_team(self, source: str, condition: str, groups: Sequence[str]) -> str | None:  # noqa: ARG002 - most do not
+        """Likewise with one row per team, of rows that are added up by `groups` beforehand.
+
+        The groups are called `g0`, `g1` and so on. Call it when all aggregates are known; None if
+        the dialect does not add up rows.
+        """
+        return None
 
 
 TIME_COLUMN: Final = "CreatedAt"

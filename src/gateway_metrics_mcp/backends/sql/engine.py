@@ -76,7 +76,13 @@ class SqlEngine(ABC):
         return self._layout.catalog.datasources[query.datasource].table
 
     def _compile(
-        self, query: Query, caller: Caller, source: str, dialect: Dialect | None = None
+        self,
+        query: Query,
+        caller: Caller,
+        source: str,
+        dialect: Dialect | None = None,
+        *,
+        is_in_window: bool = False,
     ) -> Statement:
         return compile_query(
             query,
@@ -85,6 +91,7 @@ class SqlEngine(ABC):
             dialect=dialect or self._dialect,
             layout=self._layout,
             row_cap=self._row_cap,
+            is_in_window=is_in_window,
         )
 
     def _add_exactly(

@@ -1,0 +1,363 @@
+"""The statements that answer a question over Parquet files: from their rows, or from rollups too.
+
+All give the same figures. Rollups and the columns that only `import` writes make some quicker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import duckdb
+
+from gateway_metrics_mcp.backends.duckdb.dialect import (
+    DIALECTS,
+    DUCK_TYPES,
+    FILES,
+    DuckDialect,
+    NotAddedUpError,
+    Part,
+    StoredDuckDialect,
+    SummedDuckDialect,
+    part_column,
+)
+from gateway_metrics_mcp.backends.duckdb.layout import (
+    Derived,
+    FileVersion,
+    Layout,
+    LayoutCache,
+    Reading,
+    Schema,
+    identify,
+)
+from gateway_metrics_mcp.backends.duckdb.planner import Plan, Planner, StoredDays
+from gateway_metrics_mcp.backends.duckdb.stored import (
+    COUNT_COLUMN,
+    TEAMS_KEY,
+    Family,
+    encode_teams,
+    metadata_column,
+)
+from gateway_metrics_mcp.backends.sql.compiler import Statement
+from gateway_metrics_mcp.backends.sql.dialect import (
+    FINE_BITS,
+    METADATA_COLUMN,
+    TEAMS_COLUMN,
+    TIME_COLUMN,
+    Sums,
+    find_used,
+    power,
+    quote_identifier,
+)
+from gateway_metrics_mcp.backends.sql.dialect import Layout as CompilerLayout
+from gateway_metrics_mcp.query import METADATA_PREFIX, Caller, Query
+
+_PARAMETER: Final = re.compile(r"\$(\w+)")
+
+
+class Compile(Protocol):
+    """Compiles a question for a dialect."""
+
+    def __call__(
+        self,
+        query: Query,
+        caller: Caller,
+        source: str,
+        dialect: DuckDialect | None = None,
+        *,
+        is_in_window: bool = False,
+    ) -> Statement:
+        """The statement."""
+
+
+class Roads:
+    """The statements that answer one question over the files of its window."""
+
+    def __init__(
+        self,
+        compile_: Compile,
+        cursor: duckdb.DuckDBPyConnection,
+        table: Path,
+        layout: CompilerLayout,
+        caches: tuple[LayoutCache, StoredDays],
+        files: Sequence[str],
+        version: FileVersion | None,
+    ) -> None:
+        self._compile = compile_
+        self._cursor = cursor
+        self._table = table
+        self._catalog = layout.catalog
+        self._columns = layout.tables[table.name]
+        self._layouts, stored_days = caches
+        self._files = files
+        self._version = version
+        self._days = stored_days.find(table.name, files, version)
+
+    def find_layouts(self, files: Collection[str] | None = None) -> dict[str, Layout]:
+        """The layouts of all files, or of some."""
+        version, chosen = self._version, list(self._files)
+        if files is not None:
+            chosen = [path for path in chosen if path in files]
+            if version is not None:
+                version = tuple(entry for entry in version if entry[0] in files)
+        return self._layouts.find(self._cursor, chosen, version, self._table)
+
+    def open_plainly(
+        self, query: Query, caller: Caller, sums: Sums = "usual"
+    ) -> tuple[Statement, Reading]:
+        """The statement over the vendor's columns alone, and how it reads the files."""
+        statement = self._compile(query, caller, FILES, DIALECTS[sums])
+        reading = Reading(
+            self._cursor,
+            self._table,
+            {TIME_COLUMN: "TIMESTAMPTZ", **find_used(self._columns, statement.text)},
+            self.find_layouts(),
+        )
+        return statement.opened_by(reading.clause, **reading.parameters), reading
+
+    def open_rows(self, query: Query, caller: Caller) -> tuple[Statement, Reading]:
+        """The statement over the rows of all files, by the quickest columns that they have."""
+        if not self._days:
+            return self.open_plainly(query, caller)
+        layouts = self.find_layouts()
+        imported = [layout.schema.columns for path, layout in layouts.items() if path in self._days]
+        planner = Planner(query, self._files, self._days)
+        dialect = StoredDuckDialect(
+            {key for key in _list_keys(query) if _has_any(imported, metadata_column(key))},
+            has_teams=len(imported) == len(layouts) and _have_all(imported, TEAMS_KEY),
+            is_finite=planner.is_of_import,
+        )
+        statement = self._compile(query, caller, FILES, dialect, is_in_window=True)
+        columns, derived, keys = self._ask(statement.text, dialect)
+        reading = Reading(
+            self._cursor,
+            self._table,
+            columns,
+            layouts,
+            derived=derived,
+            conditions=planner.plan_rows().rows,
+        )
+        return _open(statement, reading, planner, keys), reading
+
+    def open_sums(self, query: Query, caller: Caller) -> tuple[Statement, Reading] | None:
+        """The statement over rollups, and over rows where there are none.
+
+        None if no rollup can serve, and the question is not by team.
+        """
+        planner = Planner(query, self._files, self._days)
+        dialect = SummedDuckDialect(_list_keys(query), is_finite=planner.is_of_import)
+        try:
+            statement = self._compile(query, caller, FILES, dialect, is_in_window=True)
+        except NotAddedUpError:
+            return None
+        columns, derived, keys = self._ask(statement.text, dialect)
+        dimensions = {n: t for n, t in columns.items() if _names(statement.text, n)}
+        dimensions.pop(TIME_COLUMN, None)
+        wanted = Wanted(
+            dimensions,
+            tuple(dialect.parts),
+            frozenset(n for n, t in self._columns.items() if t == "DOUBLE PRECISION"),
+            self._find_nulls(query),
+        )
+        plan, selects, rollups = self._choose(planner, wanted)
+        if not selects and not (TEAMS_KEY in dimensions and query.group_by):
+            return None
+        asked = {**columns, **{n: self._columns[n] for n, _ in dialect.parts}}
+        reading = Reading(
+            self._cursor,
+            self._table,
+            asked,
+            self.find_layouts(plan.rows),
+            derived=derived,
+            conditions=plan.rows,
+            listed=wanted.select_of_rows(is_finite=planner.is_of_import),
+            others=selects,
+        )
+        return _open(statement, reading, planner, {**keys, **rollups}), reading
+
+    def _choose(
+        self, planner: Planner, wanted: Wanted
+    ) -> tuple[Plan, list[str], dict[str, list[str]]]:
+        """The plan, and the selections of its rollups with their parameters."""
+        lacking, serves = set[str](), cache(wanted.is_served_by)
+        while True:
+            plan = planner.plan(lambda r: r.path not in lacking and serves(r.family))
+            paths = [path for of in plan.rollups.values() for path in of]
+            layouts = self._layouts.find(self._cursor, paths, identify(paths), self._table)
+            selects, parameters, found = select_rollups(plan, layouts, wanted)
+            if not found:
+                return plan, selects, parameters
+            lacking.update(found)
+
+    def _find_nulls(self, query: Query) -> frozenset[str]:
+        """The columns that a filter wants to be null."""
+        fields = (
+            self._catalog.filter_field(query.datasource, filter_.field_name)
+            for filter_ in query.filters
+            if filter_.operator == "IS_NULL" and filter_.value is True
+        )
+        return frozenset(f.table_column for f in fields if f is not None)
+
+    def _ask(
+        self, text: str, dialect: StoredDuckDialect
+    ) -> tuple[dict[str, str], dict[str, Derived], dict[str, str]]:
+        """The columns that a statement names with their types; those that are derived; their keys.
+
+        The keys are parameters.
+        """
+        derived: dict[str, Derived] = {}
+        parameters: dict[str, str] = {}
+        if _names(text, TEAMS_KEY):
+            derived[TEAMS_KEY] = Derived(TEAMS_COLUMN, encode_teams)
+        for number, (column, key) in enumerate(dialect.metadata_keys.items()):
+            parameters[f"key{number}"] = key
+            derived[column] = Derived(METADATA_COLUMN, partial(_value_of, number))
+        bases = {d.base: self._columns[d.base] for d in derived.values()}
+        own = dict.fromkeys(derived, "TEXT")
+        used = find_used(self._columns, text)
+        return {TIME_COLUMN: "TIMESTAMPTZ", **used, **bases, **own}, derived, parameters
+
+
+def _open(
+    statement: Statement, reading: Reading, planner: Planner, parameters: Mapping[str, Any]
+) -> Statement:
+    """The statement over what is read; parameters that nothing names are an error to DuckDB."""
+    given = {**planner.parameters, **parameters}
+    named = {name: given[name] for name in _PARAMETER.findall(reading.clause) if name in given}
+    return statement.opened_by(reading.clause, **reading.parameters, **named)
+
+
+def _value_of(number: int, metadata: str) -> str:
+    return f"{metadata}[$key{number}]"
+
+
+def _names(text: str, column: str) -> bool:
+    """Whether a statement names a column."""
+    return bool(find_used({column: ""}, text))
+
+
+def _list_keys(query: Query) -> set[str]:
+    """The metadata keys that a query names."""
+    grouped = (n.removeprefix(METADATA_PREFIX) for n in query.group_by if n[:9] == METADATA_PREFIX)
+    filtered = (filter_.metadata_key for filter_ in query.filters)
+    return {*grouped, *(key for key in filtered if key is not None)}
+
+
+def _has_any(schemas: Collection[Collection[str]], column: str | None) -> bool:
+    return column is not None and any(column in columns for columns in schemas)
+
+
+def _have_all(schemas: Collection[Collection[str]], column: str) -> bool:
+    return all(column in columns for columns in schemas)
+
+
+# --- rows that each stand for several ---
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a statement over added-up rows names."""
+
+    dimensions: Mapping[str, str]
+    """The columns to group and filter by, with their published types; not the time."""
+    parts: Sequence[tuple[str, Part]]
+    """The parts of columns that are aggregated."""
+    doubles: Collection[str]
+    """The table's columns that hold doubles."""
+    nulls: Collection[str]
+    """Columns that are null in all rows that are asked for."""
+
+    def is_served_by(self, family: Family) -> bool:
+        """Whether rollups of a family have all that is named, of all rows that are asked for."""
+        known = {*family.dimensions, *family.null}
+        return (
+            all(name in self.nulls for name in family.null)
+            and all(name in known for name in self.dimensions)
+            and all(name in known or name in family.measures for name, _ in self.parts)
+        )
+
+    def list_names(self) -> Iterator[str]:
+        """The columns of the rows, in the order of both selections."""
+        yield TIME_COLUMN
+        yield from self.dimensions
+        yield COUNT_COLUMN
+        for column, part in self.parts:
+            yield part_column(column, part)
+
+    def select_of_rows(self, *, is_finite: bool) -> str:
+        """What is selected of single rows."""
+        listed = [quote_identifier(name) for name in (TIME_COLUMN, *self.dimensions)]
+        listed.append(f'CAST(1 AS BIGINT) AS "{COUNT_COLUMN}"')
+        for column, part in self.parts:
+            value = quote_identifier(column)
+            if column in self.doubles and not is_finite:
+                value = f"CASE WHEN isfinite({value}) THEN {value} END"
+            if part == "n":
+                value = f"CAST({value} IS NOT NULL AS BIGINT)"
+            elif part == "sum" and column in self.doubles:
+                value = f"CAST({value} * {power(FINE_BITS)} AS HUGEINT)"
+            listed.append(f"{value} AS {quote_identifier(part_column(column, part))}")
+        return ", ".join(listed)
+
+    def select_of_rollup(self, family: Family, schema: Schema) -> str | None:
+        """What is selected of a rollup's rows; None if it lacks something."""
+        listed = []
+        for name, type_ in {TIME_COLUMN: "TIMESTAMPTZ", **self.dimensions}.items():
+            if name in family.null:
+                listed.append(f"CAST(NULL AS {DUCK_TYPES.get(type_, type_)})")
+            elif name.lower() in schema.columns:
+                listed.append(f"f.{quote_identifier(name)}")
+            else:
+                return None
+        listed.append(f'CAST(f."{COUNT_COLUMN}" AS BIGINT)')
+        for column, part in self.parts:
+            value = self._part_of_rollup(schema, column, part)
+            if value is None:
+                return None
+            listed.append(value)
+        names = map(quote_identifier, self.list_names())
+        return ", ".join(f"{v} AS {n}" for v, n in zip(listed, names, strict=True))
+
+    def _part_of_rollup(self, schema: Schema, column: str, part: Part) -> str | None:
+        name = part_column(column, part)
+        stored = f"f.{quote_identifier(name)}"
+        if name.lower() in schema.columns:
+            return f"CAST({stored} AS HUGEINT)" if part == "sum" else stored
+        if column.lower() not in schema.columns:
+            return None
+        # A column that is added up by has its value in each row.
+        value = f"f.{quote_identifier(column)}"
+        if part == "n":
+            return f'CASE WHEN {value} IS NULL THEN 0 ELSE CAST(f."{COUNT_COLUMN}" AS BIGINT) END'
+        return None if part == "sum" else value
+
+
+def select_rollups(
+    plan: Plan, layouts: Mapping[str, Layout], wanted: Wanted
+) -> tuple[list[str], dict[str, list[str]], list[str]]:
+    """The selections of a plan's rollups, their parameters, and the files that lack something."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    lacking: list[str] = []
+    for (condition, family), paths in plan.rollups.items():
+        known: dict[int, str | None] = {}
+        for path in paths:
+            schema = layouts[path].schema
+            if id(schema) not in known:
+                known[id(schema)] = wanted.select_of_rollup(family, schema)
+            selected = known[id(schema)]
+            if selected is None:
+                lacking.append(path)
+            else:
+                groups[condition, selected].append(path)
+    selects, parameters = [], {}
+    for number, ((condition, selected), paths) in enumerate(groups.items()):
+        parameters[f"rollups{number}"] = paths
+        where = f" WHERE {condition}" if condition else ""
+        source = f"read_parquet($rollups{number}, hive_partitioning = false) AS f"
+        selects.append(f"SELECT {selected} FROM {source}{where}")
+    return selects, parameters, lacking
