@@ -32,6 +32,7 @@ _COMMANDS = {
 
 _OWN_FLAGS = {
     "ask": "ask.command",
+    "compact": "ingest.compact",
     "import": "ingest.command",
     "install": "install.command",
     "token": "token",
@@ -39,6 +40,7 @@ _OWN_FLAGS = {
 """Commands with flags of their own, and their modules: imported only when used, for start-up."""
 _OTHERS = {
     "ask": "ask one question and print the answer (ask --help)",
+    "compact": "merge the files of many imports into one a day (compact --help)",
     "import": "load your own logs into a data directory (import --help)",
     "install": "put this server into an MCP client's configuration (install --help)",
     "token": "make a token for a caller of api or of MCP over HTTP (token --help)",

@@ -40,6 +40,10 @@ _WAY_OUT: Final = (
 Identity = tuple[int, ...]
 
 
+class DamagedManifestError(EngineError):
+    """A manifest is not as it was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Which days of runs count, and which were replaced."""
@@ -75,7 +79,8 @@ def read_manifest(table: Path) -> Manifest:
     """The manifest of a table's folder, parsed once while the file stays as it is.
 
     Raises:
-        EngineError: if it cannot be read, or is damaged.
+        DamagedManifestError: if it is damaged.
+        EngineError: if it cannot be read.
     """
     path = os.path.join(table, MANIFEST)  # noqa: PTH118 - for each question
     try:
@@ -141,7 +146,7 @@ def _parse(text: bytes, identity: Identity, table: str) -> Manifest:
             raise ValueError(MANIFEST)
         facts = json.loads(body + b"}")
     except ValueError:
-        raise EngineError(
+        raise DamagedManifestError(
             f"the manifest of {table} ({MANIFEST}), which says which runs of import count, is"
             f" damaged. {_WAY_OUT}"
         ) from None

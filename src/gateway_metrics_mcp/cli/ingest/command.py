@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
+from gateway_metrics_mcp.cli.ingest.compact import Compacted, compact_small
 from gateway_metrics_mcp.cli.ingest.directory import DataDirectory, open_directory
 from gateway_metrics_mcp.cli.ingest.engine import (
     BROKEN_LINE,
@@ -108,7 +109,26 @@ def run_import(options: ImportOptions) -> Report:
         report = Report(plan.table, plan.columns, plan.assignments, known)
         if fresh:
             _import(plan, fresh, directory, report)
+        if report.folder is not None:
+            _merge(plan, directory, report, report.folder)
     return report
+
+
+def _merge(plan: Plan, directory: DataDirectory, report: Report, imported: Path) -> None:
+    """Merge the small files of earlier runs, if it pays; the import is in, whatever happens."""
+    try:
+        report.merged = compact_small(
+            directory,
+            report.days,
+            report.counts.good,
+            besides=imported,
+            memory=plan.options.memory,
+            threads=plan.options.threads,
+        )
+    except GatewayMetricsError as error:
+        report.unmerged = str(error)
+    except KeyboardInterrupt:
+        report.unmerged = "interrupted"
 
 
 def _make_plan(options: ImportOptions) -> Plan:
@@ -181,7 +201,7 @@ def _import(
             per_file = [engine.count(n) for n in range(len(sources))]
         if report.counts.good:
             record = _record(plan, sources, per_file)
-            report.folder = directory.commit(run, report.days, record)
+            report.folder = directory.commit(run, report.days, record, report.drops)
 
 
 def _record(plan: Plan, sources: list[SourceFile], per_file: list[Counts]) -> dict[str, Any]:
@@ -275,7 +295,11 @@ class Report:
     left_out: str = ""
     costs: tuple[int, int, list[str]] | None = None
     days: list[str] = field(default_factory=list)
+    drops: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """The days of earlier runs that this one replaces, by run."""
     folder: Path | None = None
+    merged: Compacted = field(default_factory=Compacted)
+    unmerged: str = ""
 
     def lines(self) -> Iterator[str]:
         """The report, line by line."""
@@ -303,7 +327,15 @@ class Report:
         span = self.days[0] if len(self.days) == 1 else f"{self.days[0]} to {self.days[-1]}"
         plural = "s" if len(self.days) > 1 else ""
         yield f"{len(self.days)} UTC day{plural}, {span}, in {self.folder}"
-        yield "to undo it, remove that folder"
+        if self.drops:
+            runs = f"{len(self.drops)} earlier run{'s' if len(self.drops) > 1 else ''}"
+            yield f"it has rows of {runs} too, so do not remove that folder to undo it"
+        else:
+            yield "to undo it, remove that folder"
+        if self.merged.days:
+            yield f"merged earlier runs, which cannot be undone one by one now: {self.merged}"
+        if self.unmerged:
+            yield f"the files of earlier imports were not merged: {self.unmerged}"
 
     def _explain_columns(self) -> Iterator[str]:
         """Which columns were mapped, filled with defaults, ambiguous, or not read."""

@@ -35,22 +35,23 @@ from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.backends.duckdb.manifest import (
     IMPORT_RUN,
     MANIFEST,
+    DamagedManifestError,
     Manifest,
+    explain_missing,
     format_manifest,
     needs_manifest,
     read_manifest,
 )
+from gateway_metrics_mcp.backends.duckdb.stored import ROWS_FILE
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 from gateway_metrics_mcp.runtime.scratch import is_full
-
-ROWS: Final = "rows.parquet"
-"""The file of a day's rows, in the folder of the day."""
 
 _WORKING: Final = ".importing"
 _GRACE_S: Final = 60.0
 """How long what was replaced stays for questions that have begun to read it: their time limit."""
 _MOST_TRIES: Final = 50
+_NAME_LENGTH: Final = len("import-20260715T093000Z-3f9a1c07aabb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ class DataDirectory:
     """What was replaced and is still to be hidden: since when, a run, and its days."""
     _cleared: set[str] = field(default_factory=set)
     """The runs whose replaced days have gone, so that the manifest need not name them."""
+
+    @property
+    def folder(self) -> Path:
+        """The table's folder."""
+        return self.path / self.table
 
     def imported(self) -> dict[str, str]:
         """The content hashes of the table's imported files, and the run of each.
@@ -89,16 +95,16 @@ class DataDirectory:
         Of these `days`, or of all. A day's folder that has anything else in it is left out: what
         somebody put there could not be replaced.
         """
-        manifest = read_manifest(self._table)
+        manifest = read_manifest(self.folder)
         found: dict[tuple[str, str], Path] = {}
         for run in self._runs():
             if days is not None and not _may_have(run.name, days):
                 continue
             for day in _days_of(run):
-                rows = run / f"date={day}" / ROWS
+                rows = run / f"date={day}" / ROWS_FILE
                 if (days is None or day in days) and manifest.counts(run.name, day):
                     names = (path.name for path in rows.parent.iterdir())
-                    if {name for name in names if not name.startswith(("_", "."))} == {ROWS}:
+                    if {name for name in names if not name.startswith(("_", "."))} == {ROWS_FILE}:
                         found[run.name, day] = rows
         return found
 
@@ -135,7 +141,7 @@ class DataDirectory:
         days of earlier runs, by run, whose rows this run has or leaves out on purpose: they count
         no more from the instant from which it counts. `beat` is called after each step.
         """
-        table = self._table
+        table = self.folder
         table.mkdir(exist_ok=True)
         before = read_manifest(table)
         target = table / f"{run.parent.name}-{days[0]}-to-{days[-1]}"
@@ -172,16 +178,12 @@ class DataDirectory:
         self.hide_replaced(_GRACE_S, beat)
         return target
 
-    @property
-    def _table(self) -> Path:
-        return self.path / self.table
-
     def _runs(self) -> list[Path]:
         """The folders of runs that count, or did before some of their days were replaced."""
-        manifest = read_manifest(self._table)
+        manifest = read_manifest(self.folder)
         return [
             run
-            for run in sorted(self._table.glob("import-*"))
+            for run in sorted(self.folder.glob("import-*"))
             if IMPORT_RUN.fullmatch(run.name)
             and manifest.replaced.get(run.name, ()) is not None
             and (not needs_manifest(run.name) or run.name in manifest.counted)
@@ -189,7 +191,7 @@ class DataDirectory:
 
     def _is_whole(self, run: str, days: Collection[str], manifest: Manifest) -> bool:
         """Whether a run has nothing but these days, so that its folder can go with them."""
-        folder = self._table / run
+        folder = self.folder / run
         names = {path.name for path in folder.iterdir() if not path.name.startswith(("_", "."))}
         rest = {day for day in _days_of(folder) if manifest.counts(run, day)} - set(days)
         return not rest and names == {f"date={day}" for day in _days_of(folder)}
@@ -198,11 +200,11 @@ class DataDirectory:
         """Note in a run's record what runs that go read, and keep the rows that they refused."""
         own = {source["sha256"] for source in record["sources"]}
         for name in earlier:
-            for source in read_record(self._table / name).listed:
+            for source in read_record(self.folder / name).listed:
                 if source["sha256"] not in own:
                     own.add(source["sha256"])
                     record["sources"].append({"run": name, **source})
-            for refused in (self._table / name).glob("_refused*.jsonl"):
+            for refused in (self.folder / name).glob("_refused*.jsonl"):
                 kept = f"_refused-{name}.jsonl" if refused.stem == "_refused" else refused.name
                 shutil.copyfile(refused, run / kept)
 
@@ -214,23 +216,22 @@ class DataDirectory:
         replaced: Mapping[str, Collection[str] | None],
     ) -> Manifest:
         """The manifest after a run has come in, and those have gone that were undone by hand."""
+        present = {path.name for path in self.folder.glob("import-*")}
         counted = {
             name: set(left) - set(replaced.get(name, ()) or ())
             for name, left in before.counted.items()
-            if replaced.get(name, ()) is not None and (self._table / name).is_dir()
+            if replaced.get(name, ()) is not None and name in present
         }
         gone = {name: of for name, of in before.replaced.items() if name not in self._cleared}
-        for name, of in replaced.items():
-            earlier = gone.get(name, ())
-            gone[name] = None if of is None or earlier is None else sorted({*earlier, *of})
+        _add_replaced(gone, replaced)
         return Manifest({**counted, run: days}, gone)
 
     def _switch(self, manifest: Manifest, working: Path) -> None:
         """Write a manifest in the place of the table's."""
         made = working / MANIFEST
         _write(made, format_manifest(manifest))
-        _replace(made, self._table / MANIFEST)
-        _flush(self._table)
+        _replace(made, self.folder / MANIFEST)
+        _flush(self.folder)
 
     def hide_replaced(self, age: float = 0, beat: Callable[[], None] = lambda: None) -> None:
         """Hide from earlier builds what was replaced, if at least `age` seconds ago."""
@@ -244,22 +245,72 @@ class DataDirectory:
                 if age:  # no question can still be reading it
                     shutil.rmtree(folder.with_name(f"_{folder.name}"), ignore_errors=True)
 
+    def rebuild(self) -> int:
+        """Make the manifest from the records of runs if it is lost; returns how many count.
+
+        Raises:
+            EngineError: if a record cannot be read.
+        """
+        damaged = False
+        try:
+            if read_manifest(self.folder).identity is not None:
+                return 0
+        except DamagedManifestError:
+            damaged = True
+        found: dict[Path, RunRecord] = {}
+        for run in sorted(self.folder.glob("*import-*")):
+            name = run.name.removeprefix("_")
+            if IMPORT_RUN.fullmatch(name) and needs_manifest(name):
+                try:
+                    found[run] = read_record(run)
+                except (OSError, ValueError):
+                    raise EngineError(
+                        f"{run / RECORD} cannot be read, so the manifest cannot be rebuilt. Restore"
+                        " it from a backup, or move its folder out of the data directory"
+                    ) from None
+        if not found and not damaged:
+            return 0
+        replaced: dict[str, Collection[str] | None] = {}
+        for record in found.values():
+            _add_replaced(replaced, record.replaced)
+        counted = {
+            run.name: days
+            for run in found
+            if not run.name.startswith("_") and (gone := replaced.get(run.name, ())) is not None
+            if (days := set(_days_of(run)) - set(gone))
+        }
+        self._switch(Manifest(counted, replaced), self.path / _WORKING)
+        return len(counted)
+
     def clear(self, leftovers: Collection[str]) -> None:
-        """Clear what was replaced, and what interrupted runs left, by their names in staging."""
-        manifest = read_manifest(self._table)
-        if manifest.identity is not None:  # else nobody knows which runs are in
-            for leftover in leftovers:
-                for run in self._table.glob(f"{leftover}-*"):
-                    if not manifest.knows(run.name):
-                        shutil.rmtree(run, ignore_errors=True)
+        """Clear what was replaced, and what interrupted runs left, by their names in staging.
+
+        Raises:
+            EngineError: if there are runs and no manifest, or it is damaged.
+        """
+        manifest = read_manifest(self.folder)
+        runs = {run.name for run in self.folder.glob("import-*") if IMPORT_RUN.fullmatch(run.name)}
+        if manifest.identity is None and any(map(needs_manifest, runs)):
+            raise EngineError(explain_missing(self.table))
+        for run in runs:
+            if run[:_NAME_LENGTH] in leftovers and not manifest.knows(run):
+                shutil.rmtree(self.folder / run, ignore_errors=True)
         for name, days in manifest.replaced.items():
             left = [folder for folder in self._folders(name, days) if not _clear_folder(folder)]
             if not left:
                 self._cleared.add(name)
 
     def _folders(self, run: str, days: Collection[str] | None) -> list[Path]:
-        folder = self._table / run
+        folder = self.folder / run
         return [folder] if days is None else [folder / f"date={day}" for day in days]
+
+
+def _add_replaced(
+    to: dict[str, Collection[str] | None], replaced: Mapping[str, Collection[str] | None]
+) -> None:
+    for run, days in replaced.items():
+        earlier = to.get(run, ())
+        to[run] = None if days is None or earlier is None else {*earlier, *days}
 
 
 def _clear_folder(folder: Path) -> bool:
@@ -310,11 +361,16 @@ def explain_full(path: Path) -> str:
 
 
 @contextmanager
-def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[DataDirectory]:
+def open_directory(
+    path: Path, table: str, *, messages: TextIO, is_rebuilding: bool = False
+) -> Iterator[DataDirectory]:
     """Create and lock the directory; waits for another import and cleans up after dead ones.
+
+    If `is_rebuilding`, a manifest that is missing or damaged is made from the runs' records.
 
     Raises:
         SettingsError: if the path cannot be used as a data directory.
+        EngineError: if the table's manifest is missing or damaged.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -335,11 +391,15 @@ def open_directory(path: Path, table: str, *, messages: TextIO) -> Iterator[Data
             _lock(lock.fileno(), is_patient=True)
         leftovers = [path for path in working.iterdir() if IMPORT_RUN.fullmatch(path.name)]
         names = [path.name for path in leftovers]
-        for other in published_tables():
-            DataDirectory(directory, other).clear(names)
+        opened = DataDirectory(directory, table)
+        if is_rebuilding and (runs := opened.rebuild()):
+            print(f"{table}: its manifest was rebuilt, of {runs} runs", file=messages, flush=True)
+        opened.clear(names)
+        for other in published_tables().keys() - {table}:
+            with suppress(EngineError):  # for those who write or ask that one
+                DataDirectory(directory, other).clear(names)
         for leftover in leftovers:
             shutil.rmtree(leftover, ignore_errors=True)
-        opened = DataDirectory(directory, table)
         try:
             yield opened
         finally:
