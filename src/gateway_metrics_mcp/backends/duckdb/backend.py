@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,11 +31,14 @@ from gateway_metrics_mcp.backends.duckdb.files import (
     describe_damage,
     find_files,
     find_late_start,
+    is_of_import,
     read_directory,
 )
 from gateway_metrics_mcp.backends.duckdb.layout import (
     FileVersion,
     LayoutCache,
+    Reading,
+    TableFiles,
     identify,
 )
 from gateway_metrics_mcp.backends.duckdb.planner import StoredDays
@@ -105,6 +108,11 @@ _NO_DAMAGE: Final = (
 )
 """Errors that say what they are. Anything else comes from a file: DuckDB has no error class for
 most kinds of damage."""
+
+_TOO_LARGE: Final = (duckdb.ConversionException, duckdb.OutOfRangeException)
+"""What DuckDB says of doubles too large for the usual sums."""
+_OF_VALUES: Final = (duckdb.DataError, duckdb.InvalidInputException)
+"""Errors that a value may cause which is not of its column's type."""
 
 _SPILL: Final = "gateway-metrics-mcp-"
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -351,25 +359,9 @@ class DuckDBBackend(SqlEngine):
     ) -> Result:
         table, files = self._directory / self._table_of(query), found.paths
         clipped = query.model_copy(update={"end_ts": max(end, query.start_ts)})
-        caches = self._layouts, self._stored_days
-        roads = Roads(self._compile, cursor, table, self._layout, caches, files, version)
-        summed = None if query.finds_one else roads.open_sums(clipped, caller)
-        opened = summed or roads.open_rows(clipped, caller)
-
-        def run(sums: Sums, part: Query, reader: Caller = caller) -> Result:
-            statement = opened[0] if sums == "usual" else roads.open_plainly(part, reader, sums)[0]
-            return self._fetch(cursor, statement, part)
-
-        def has_finer(part: Query) -> bool:
-            return self._has_finer(version, part, caller, run)
-
-        too_large = (duckdb.ConversionException, duckdb.OutOfRangeException)
-        try:
-            result = self._add_exactly(clipped, run, has_finer, too_large)
-        except (duckdb.DataError, duckdb.InvalidInputException) as error:
-            logger.warning("DuckDB on %s: %s: %s", table.name, type(error).__name__, error)
-            opened[1].refuse_values()
-            raise
+        columns = self._layout.tables[table.name]
+        read = TableFiles(self._compile, cursor, table, columns, self._layouts, files, version)
+        result, reading = self._ask(read, clipped, caller)
         is_absent = not files and not table.is_dir()
         notes = result.notes + found.notes
         if is_absent:
@@ -380,19 +372,49 @@ class DuckDBBackend(SqlEngine):
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
         if not caller.is_restricted:  # all speak of whole files, which others' rows are in
-            reading = opened[1]
             notes += (*reading.describe_lacking(), *reading.describe_timeless())
-            notes += self._note_late_start(cursor, roads, table, found, version, clipped)
+            notes += self._note_late_start(read, found, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
 
+    def _ask(self, read: TableFiles, query: Query, caller: Caller) -> tuple[Result, Reading]:
+        """The answer by the quickest road that does not fail, and how that reads the files."""
+        roads = self._open(read, query, caller)
+        statement, reading = next(roads)
+
+        def run(sums: Sums, part: Query, reader: Caller = caller) -> Result:
+            if sums != "usual":
+                return self._fetch(read.cursor, read.open_plainly(part, reader, sums)[0], part)
+            return self._fetch(read.cursor, statement, part)
+
+        def has_finer(part: Query) -> bool:
+            return self._has_finer(read.version, part, caller, run)
+
+        while True:
+            try:
+                return self._add_exactly(query, run, has_finer, _TOO_LARGE), reading
+            except duckdb.Error as error:
+                slower = None if isinstance(error, _NO_DAMAGE) else next(roads, None)
+                if slower is None and not isinstance(error, _OF_VALUES):
+                    raise
+                name = read.table.name
+                logger.warning("DuckDB on %s: %s: %s", name, type(error).__name__, error)
+                if slower is None:
+                    reading.refuse_values()
+                    raise
+                statement, reading = slower
+
+    def _open(
+        self, read: TableFiles, query: Query, caller: Caller
+    ) -> Iterator[tuple[Statement, Reading]]:
+        """The statements that can answer, and how they read the files; the quickest first."""
+        if not any(map(is_of_import, read.paths)):
+            yield read.open_plainly(query, caller)
+            return
+        days = self._stored_days.find(read.table.name, read.paths, read.version)
+        yield from Roads(read, self._layout.catalog, days).open(query, caller)
+
     def _note_late_start(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        roads: Roads,
-        table: Path,
-        found: FoundFiles,
-        version: FileVersion | None,
-        query: Query,
+        self, read: TableFiles, found: FoundFiles, query: Query
     ) -> tuple[str, ...]:
         """A note if the first days of the window have no rows for certain, and others have."""
         late = find_late_start(found.paths, query.start_ts)
@@ -402,8 +424,9 @@ class DuckDBBackend(SqlEngine):
         # Rows of a day that the window ends within may be after it.
         latest = f"{query.end_ts.date() - timedelta(days=1)}"
         if late.near:
-            near = roads.find_layouts(late.near)
-            days.append(self._layouts.find_first_day(cursor, table, near, version))
+            near = read.find_layouts(late.near)
+            first_day = self._layouts.find_first_day(read.cursor, read.table, near, read.version)
+            days.append(first_day)
             missing, latest = "rows", min(latest, late.latest)
         first = min((day for day in days if day is not None), default="")
         if not f"{query.start_ts.date()}" < first <= latest:

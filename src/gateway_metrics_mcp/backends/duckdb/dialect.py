@@ -309,7 +309,7 @@ class SummedDuckDialect(StoredDuckDialect):
         return self.aggregate("count", number)
 
     def _units(self, number: str) -> str:
-        return f"sum({self._part(number, 'sum')})"
+        return f"CAST(sum({self._part(number, 'sum')}) AS HUGEINT)"
 
     def percentiles(self, number: str, fractions: Sequence[float]) -> str:  # noqa: ARG002 - none
         raise NotAddedUpError

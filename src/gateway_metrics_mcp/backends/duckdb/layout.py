@@ -12,29 +12,38 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import (
     ALLOWED,
+    DIALECTS,
     DUCK_TYPES,
     FILES,
     UNREADABLE,
+    DuckDialect,
     StoredColumn,
     read_as,
 )
 from gateway_metrics_mcp.backends.duckdb.files import is_of_import, show_path
-from gateway_metrics_mcp.backends.sql.dialect import INTEGERS, TIME_COLUMN, quote_identifier
+from gateway_metrics_mcp.backends.sql.compiler import Statement
+from gateway_metrics_mcp.backends.sql.dialect import (
+    INTEGERS,
+    TIME_COLUMN,
+    Sums,
+    find_used,
+    quote_identifier,
+)
 from gateway_metrics_mcp.errors import EngineError
-from gateway_metrics_mcp.query import fold, quote
+from gateway_metrics_mcp.query import Caller, Query, fold, quote
 
 logger = logging.getLogger(__name__)
 
@@ -549,6 +558,66 @@ class Reading:
                 f" {_list_first(found, len(timeless))}. Rename the column of the time to"
                 f" {TIME_COLUMN}, or {_IMPORT}, which takes --map {TIME_COLUMN}=COLUMN"
             )
+
+
+class Compile(Protocol):
+    """Compiles a question for a dialect."""
+
+    def __call__(
+        self,
+        query: Query,
+        caller: Caller,
+        source: str,
+        dialect: DuckDialect | None = None,
+        *,
+        is_in_window: bool = False,
+    ) -> Statement:
+        """The statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """The files of a table that one question needs, and how statements read them."""
+
+    compile: Compile
+    cursor: duckdb.DuckDBPyConnection
+    table: Path
+    columns: Mapping[str, str]
+    """The table's, with their published types."""
+    layouts: LayoutCache
+    paths: Sequence[str]
+    version: FileVersion | None
+
+    def find_layouts(self, some: Container[str] | None = None) -> dict[str, Layout]:
+        """The layouts of all files, or of some."""
+        if some is None:
+            return self.find_layouts_of(self.paths, self.version)
+        paths = [path for path in self.paths if path in some]
+        version = self.version
+        if version is not None:
+            version = tuple(entry for entry in version if entry[0] in some)
+        return self.find_layouts_of(paths, version)
+
+    def find_layouts_of(
+        self, paths: Sequence[str], version: FileVersion | None
+    ) -> dict[str, Layout]:
+        """The layouts of any files of the table's folder."""
+        return self.layouts.find(self.cursor, paths, version, self.table)
+
+    def read(
+        self, columns: Mapping[str, str], layouts: Mapping[str, Layout], **options: Any
+    ) -> Reading:
+        """How these columns of files are read; `options` are those of `Reading`."""
+        return Reading(self.cursor, self.table, columns, layouts, **options)
+
+    def open_plainly(
+        self, query: Query, caller: Caller, sums: Sums = "usual"
+    ) -> tuple[Statement, Reading]:
+        """The statement over the vendor's columns of all files, and how it reads them."""
+        statement = self.compile(query, caller, FILES, DIALECTS[sums])
+        used = {TIME_COLUMN: "TIMESTAMPTZ", **find_used(self.columns, statement.text)}
+        reading = self.read(used, self.find_layouts())
+        return statement.opened_by(reading.clause, **reading.parameters), reading
 
 
 def _find_similar(lacking: Sequence[str], layout: Layout) -> _Similar:
