@@ -8,6 +8,7 @@ the same whatever the filter's value is. `benchmarks/timing.py` measures the tim
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,6 +151,128 @@ async def test_what_cannot_be_read_in_others_rows_fails_nobody_elses_question(
 
     for caller in (ADA, SEARCH):
         assert len((await backend.query(question, caller)).points) == 7
-    with pytest.raises(EngineError, match="InputTokens"):
+    with pytest.raises(EngineError, match="not all rows"):
         await backend.query(question, Caller("bob@example.com"))
+    await backend.aclose()
+
+
+# --- what cannot be read in the files of others ---
+
+FOLDER: Final = "team=qxvault/date=2026-07-12"
+"""Of a file whose rows the callers may not see; like all its names it tells whose it is."""
+OTHERS: Final = """
+    SELECT TIMESTAMPTZ '2026-07-12 12:00:00+00' AS "CreatedAt", 'qxbob' AS "CreatedBySubjectSlug",
+        'user' AS "CreatedBySubjectType", ['qxvault'] AS "Teams"
+"""
+
+
+def _copy(file: Path, columns: str, *, has_time: bool = True) -> None:
+    select = f"{'*, ' if has_time else ''}{columns} FROM ({OTHERS})"
+    duckdb.execute(f"COPY (SELECT {select}) TO '{file}' (COMPRESSION uncompressed)")
+
+
+def _cut(file: Path) -> None:
+    _copy(file, '\'qxmodel\' AS "ModelName", 1 AS "InputTokens"')
+    os.truncate(file, file.stat().st_size - 9)
+
+
+def _spoil(file: Path) -> None:
+    """Bytes that are no UTF-8, where the file promises text; only the callers' rows are read."""
+    name = b"qx-model-with-a-long-name"
+    own = "'ada@example.com' AS \"CreatedBySubjectSlug\", ['search'] AS \"Teams\""
+    columns = f"""* REPLACE ({own}), '{name.decode()}' AS "ModelName", 9 AS "InputTokens" """
+    _copy(file, columns, has_time=False)
+    file.write_bytes(file.read_bytes().replace(name, b"\xff\xfe" + name[2:]))
+
+
+def _link_out(file: Path) -> None:
+    out = file.parents[5] / "qxout.parquet"
+    _copy(out, '1 AS "InputTokens"')
+    file.symlink_to(out)
+
+
+def _link_folder(file: Path) -> None:
+    (file.parents[5] / "qxout").mkdir()
+    file.with_name("qxlink").symlink_to(file.parents[5] / "qxout")
+
+
+def _copy_into(folder: Path, columns: str) -> None:
+    folder.mkdir()
+    _copy(folder / "qxfile.parquet", columns)
+
+
+DAMAGE: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
+    "empty": (lambda file: file.touch(), "qxfile.parquet. is empty"),
+    "no Parquet": (lambda file: file.write_text("qx"), "qxfile.parquet. is no Parquet"),
+    "cut short": (_cut, "qxfile.parquet. is cut short"),
+    "no UTF-8": (_spoil, "ModelName of .*qxfile.parquet. has bytes that are no UTF-8"),
+    "another type": (
+        lambda file: _copy(file, '[1] AS "InputTokens", \'m\' AS "ModelName"'),
+        "InputTokens of .*qxfile.parquet. is stored as",
+    ),
+    "no time": (
+        lambda file: _copy(file, "1 AS qxown, 2 AS qxtime", has_time=False),
+        'its columns are "qxown", "qxtime"',
+    ),
+    "a pipe": (os.mkfifo, "a named pipe: .*qxfile.parquet"),
+    "a link out": (_link_out, "a link out of the data directory"),
+    "a linked folder": (_link_folder, "is a link, which is not followed: .*qxlink"),
+    "a pattern": (lambda file: file.with_name("qx[1].parquet").touch(), r"in its name: .*qx\[1\]"),
+    "a name that is no UTF-8": (
+        lambda file: file.with_name(os.fsdecode(b"qx\xff.parquet")).touch(),
+        "a name that is no UTF-8",
+    ),
+    "a Delta table": (lambda file: file.with_name("_delta_log").mkdir(), "a Delta table"),
+    "a folder of a type": (
+        lambda file: _copy_into(file.parent / "InputTokens=qxmany", "'m' AS \"ModelName\""),
+        "the folder names of .* give InputTokens a value",
+    ),
+}
+"""How a file of others cannot be read, and what those who see all rows are told of it."""
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+async def test_what_cannot_be_read_is_named_to_those_who_see_all_rows(
+    kind: str, tmp_path: Path, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    make, named = DAMAGE[kind]
+    folder = tmp_path / "data" / TABLE / FOLDER
+    folder.mkdir(parents=True)
+    duckdb.execute(f"COPY ({ROWS}) TO '{tmp_path}/data/{TABLE}/rows.parquet'")
+    make(folder / "qxfile.parquet")
+    backend = DuckDBBackend(tmp_path / "data", catalog, cache_bytes=1_000_000)
+    question = ask(catalog, "inputTokens", "GREATER_THAN", 1)
+
+    with pytest.raises(EngineError, match=named):
+        await backend.query(question, LOCAL)
+    caplog.clear()
+    for caller in (ADA, SEARCH):
+        with pytest.raises(EngineError) as refused:
+            await backend.query(question, caller)
+        assert str(refused.value) == (
+            f"not all rows of {TABLE} in this window can be read. Ask for another window, or tell"
+            " the operator of this server, whose log says why"
+        )
+        assert re.search(named, caplog.text)
+    await backend.aclose()
+
+
+async def test_what_is_not_read_is_named_to_those_who_see_all_rows(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    folder = tmp_path / TABLE / FOLDER
+    folder.mkdir(parents=True)
+    duckdb.execute(f"COPY ({ROWS}) TO '{tmp_path}/{TABLE}/rows.parquet'")
+    for name in ("qxrows.csv", "qxfile.parquet.tmp"):
+        (folder / name).write_text("qx")
+    _copy(folder / "qxfile.parquet", "1 AS input_tokens, 'm' AS \"ModelName\"")
+    _copy(folder / "qxfile (1).parquet", "1 AS input_tokens, 'm' AS \"ModelName\"")
+    backend = DuckDBBackend(tmp_path, catalog)
+    question = ask(catalog, "inputTokens", "GREATER_THAN", 1)
+
+    told = {
+        caller: (await backend.query(question, caller)).notes for caller in (LOCAL, ADA, SEARCH)
+    }
+    assert len([note for note in told.pop(LOCAL) if "qx" in note]) == 4
+    assert told == {ADA: (), SEARCH: ()}
     await backend.aclose()

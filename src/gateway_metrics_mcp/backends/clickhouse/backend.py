@@ -185,7 +185,8 @@ class ClickHouseBackend(SqlEngine):
         except TimeoutError:
             outcome = self._give_up()
         if isinstance(outcome, GatewayMetricsError):
-            raise outcome  # outside any handler: frames of the client's errors hold the password
+            # Outside any handler: frames of the client's errors hold the password.
+            raise self._withhold(outcome, query, caller)
         return outcome
 
     async def examine(self, table: str) -> str:

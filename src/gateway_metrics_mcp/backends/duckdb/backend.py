@@ -198,8 +198,13 @@ class DuckDBBackend(SqlEngine):
                     return await self._run(query, caller)
         except TimeoutError:
             raise self._explain_timeout(self._table_of(query)) from None
+        except EngineError as error:
+            if (told := self._withhold(error, query, caller)) is error:
+                raise
+            raise told from error
         except duckdb.Error as error:
-            raise translate(error, self._table_of(query)) from error
+            told = translate(error, self._table_of(query))
+            raise told if is_full(error) else self._withhold(told, query, caller) from error
 
     async def look(self) -> None:
         """Look whether the data directory is still there.
@@ -363,17 +368,19 @@ class DuckDBBackend(SqlEngine):
         read = TableFiles(self._compile, cursor, table, columns, self._layouts, files, version)
         result, reading = self._ask(read, clipped, caller)
         is_absent = not files and not table.is_dir()
-        notes = result.notes + found.notes
+        # What is said of whole files is kept from callers whose rows are not all that is in them.
+        notes = result.notes + (() if caller.is_restricted else found.notes)
         if is_absent:
             name = table.name
             notes += (
                 f"the data directory has no table {name}: no data of this datasource was loaded",
             )
+        if caller.is_restricted:
+            return replace(result, is_absent=is_absent, notes=notes)
         if not files:
             notes += tuple(find_strays(self._directory, list_tables(self._layout.catalog)))
-        if not caller.is_restricted:  # all speak of whole files, which others' rows are in
-            notes += (*reading.describe_lacking(), *reading.describe_timeless())
-            notes += self._note_late_start(read, found, clipped)
+        notes += (*reading.describe_lacking(), *reading.describe_timeless())
+        notes += self._note_late_start(read, found, clipped)
         return replace(result, is_absent=is_absent, notes=notes)
 
     def _ask(self, read: TableFiles, query: Query, caller: Caller) -> tuple[Result, Reading]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,12 @@ from gateway_metrics_mcp.backends.sql.compiler import (
     compile_query,
 )
 from gateway_metrics_mcp.backends.sql.dialect import Dialect, Layout, Sums, quote_identifier
-from gateway_metrics_mcp.errors import BackendTimeoutError, TooManyRowsError
+from gateway_metrics_mcp.errors import (
+    BackendTimeoutError,
+    EngineError,
+    GatewayMetricsError,
+    TooManyRowsError,
+)
 from gateway_metrics_mcp.query import (
     METADATA,
     Caller,
@@ -27,6 +33,8 @@ from gateway_metrics_mcp.query import (
     format_instant,
 )
 from gateway_metrics_mcp.query.scope import apply_scope
+
+logger = logging.getLogger(__name__)
 
 
 class SqlEngine(ABC):
@@ -112,6 +120,22 @@ class SqlEngine(ABC):
             if small is None or not has_finer(small):
                 return result
         return run("wide", query)
+
+    def _withhold(
+        self, error: GatewayMetricsError, query: Query, caller: Caller
+    ) -> GatewayMetricsError:
+        """The error as the caller may have it: what cannot be read may be rows of others.
+
+        So files, folders, columns and the kind of damage are named to those who see all rows.
+        """
+        if not (caller.is_restricted and isinstance(error, EngineError)):
+            return error
+        table = self._table_of(query)
+        logger.warning("%s: %s", table, error)
+        return EngineError(
+            f"not all rows of {table} in this window can be read. Ask for another window, or tell"
+            " the operator of this server, whose log says why"
+        )
 
     def _refuse_rows(self, count: int) -> TooManyRowsError:
         return TooManyRowsError(
