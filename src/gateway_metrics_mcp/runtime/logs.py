@@ -207,13 +207,17 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line; a traceback follows on its own lines."""
+        """The line without a traceback."""
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
         return escape(super().formatMessage(record) + fields)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
-        """The traceback, whose last line can hold anything."""
-        return escape(super().formatException(ei), "\t\n")
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and those of a traceback, indented: its last can hold what looks like a record.
+
+        Another handler may have formatted the traceback before, without escapes.
+        """
+        line, *rest = super().format(record).split("\n")
+        return "\n".join([line, *(f"  {escape(text)}" for text in rest)])
 
 
 class JsonFormatter(logging.Formatter):

@@ -60,6 +60,20 @@ def test_the_report_says_what_became_of_rows_and_columns(data: Data, csv: Write)
     assert data.rows('"ModelName"') == [("m=1, really",)]
 
 
+def test_names_of_files_are_said_without_marks(data: Data, tmp_path: Path) -> None:
+    """They may come from anywhere, and a terminal would obey them."""
+    path = tmp_path / "calls\u202e\x1bc.csv"
+    path.write_text("ts,model\n2026-07-10T00:00Z,x\nnever,x\n", "utf-8")
+
+    said = [
+        data.bring(path, "--map", "CreatedAt=ts,ModelName=model"),
+        data.bring(path.with_name("none\u202e\x1bc.csv")),
+    ]
+    assert [done.code for done in said] == [0, 1]
+    assert "calls\\u202e\\u001bc.csv" in said[0].out
+    assert "none\\u202e\\u001bc.csv" in said[1].err
+
+
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
 async def test_every_format_gives_the_same_answer(
     data: Data, tmp_path: Path, ask: Ask, format_: str

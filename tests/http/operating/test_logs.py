@@ -217,6 +217,50 @@ def test_no_mark_that_hides_or_reorders_text_is_written(
     assert "Zoë \\u" in lines[0]
 
 
+def test_a_traceback_cannot_forge_a_line() -> None:
+    """Not even where another handler has formatted it before, or with the stack of the call."""
+    try:
+        raise ValueError("a\n2026-07-15 09:30:00,000 ERROR x: forged\r\u202e\x1b[2J")
+    except ValueError:
+        record = logging.getLogger("x").makeRecord(
+            "x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info(), sinfo="Stack\n\u202e"
+        )
+    logging.Formatter().format(record)
+
+    said = [TextFormatter().format(record), JsonFormatter().format(record)]
+    first, *rest = said[0].split("\n")
+    assert first.endswith(" ERROR x: failed")
+    assert any("forged" in line for line in rest)
+    assert [line for line in rest if not line.startswith("  ")] == []
+    assert len(said[1].splitlines()) == 1
+    assert [text for text in said if re.search("[\r\x1b\u202e]", text)] == []
+
+
+async def test_what_an_engine_says_of_files_reaches_the_log_without_marks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], open_server: Serve
+) -> None:
+    """DuckDB's own words have the names of files and values of rows."""
+    mark = "\u202e\x1bc\u200b"
+    folder = tmp_path / "gateway_model_metrics" / f"of={mark}"
+    folder.mkdir(parents=True)
+    (folder / f"a{mark}\nERROR forged.parquet").write_bytes(b"PAR1" + b"x" * 20 + b"PAR1")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TextFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        async with open_server(backend=str(tmp_path)) as server, server.connect() as client:
+            answer = await client.call_tool("query_distribution", WEEK)
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+    written = capsys.readouterr().err
+    assert answer.is_error
+    assert "DuckDB on gateway_model_metrics" in written
+    assert "forged.parquet" in written
+    assert re.search("[\u202e\x1b\u200b]", written + answer.content[0].text) is None
+    assert [line for line in written.splitlines() if line.startswith("ERROR")] == []
+
+
 def test_a_traceback_is_one_string_in_json() -> None:
     try:
         raise ValueError("boom")

@@ -38,6 +38,7 @@ from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import GatewayMetricsError, SettingsError
 from gateway_metrics_mcp.query import name_zone, quote, read_zone
 from gateway_metrics_mcp.query.time.zone_rules import describe_rules
+from gateway_metrics_mcp.runtime.logs import escape
 
 PROGRAM: Final = "gateway-metrics-mcp import"
 
@@ -85,9 +86,10 @@ def main(argv: Sequence[str]) -> int:
     options = ImportOptions(**{**values, "files": tuple(values["files"])})
     try:
         for line in run_import(options).lines():
-            print(line)  # noqa: T201 - the command's output
+            print(escape(line))  # noqa: T201 - the command's output
     except GatewayMetricsError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)  # noqa: T201 - likewise
+        said = escape(str(error), "\t\n")  # names of files, a line each
+        print(f"{PROGRAM}: {said}", file=sys.stderr)  # noqa: T201 - likewise
         return 1
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted, nothing was imported", file=sys.stderr)  # noqa: T201 - likewise
