@@ -142,12 +142,12 @@ def test_two_imports_at_once_both_come_in_and_equal_files_once(
     assert len(data.rows()) == 4000
 
 
-def test_the_same_content_comes_in_once_unless_again(data: Data, csv: Write) -> None:
+def test_the_same_content_comes_in_once(data: Data, csv: Write) -> None:
     first, twin = csv(rows_of(1), "first.csv"), csv(rows_of(1), "twin.csv")
 
     done = data.bring(first, twin)
 
-    assert f"{twin}: imported before, in {first}; --again imports it again" in done.out
+    assert f"{twin}: imported before, in {first}; --replace reads it again" in done.out
     assert len(data.rows()) == 2000
 
     before = data.files()
@@ -155,8 +155,10 @@ def test_the_same_content_comes_in_once_unless_again(data: Data, csv: Write) -> 
     assert (done.code, done.out.splitlines()[-1]) == (0, "nothing new to import")
     assert data.files() == before
 
-    assert data.bring(twin, "--again").code == 0
-    assert len(data.rows()) == 4000
+    done = data.bring(twin, "--again")
+    assert done.code == 0
+    assert "--again is --replace now" in done.err
+    assert len(data.rows()) == 2000
 
 
 def test_a_file_is_another_for_another_table(data: Data, csv: Write) -> None:

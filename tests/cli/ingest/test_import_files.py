@@ -46,8 +46,9 @@ def test_the_report_says_what_became_of_rows_and_columns(data: Data, csv: Write)
 
     (folder,) = (data.path / "gateway_model_metrics").glob("import-*")
     assert done.out.splitlines() == [
-        "1 file: 2 rows read, 1 written, 1 refused",
+        "1 file: 2 rows read, 1 new, 1 refused",
         "  1 refused: InputTokens: not a whole number (first: calls.csv, row 2)",
+        "rows without ids of their own, which could not be matched: 1 new",
         f"refused rows: {folder / '_refused.jsonl'}",
         "mapped: InputTokens=input_tokens, CreatedAt=ts",
         "set: ModelName=m=1, really",
@@ -124,7 +125,7 @@ def test_a_pattern_stands_for_its_files(data: Data, csv: Write, tmp_path: Path) 
 
     done = data.bring(f"{tmp_path}/?.csv")
 
-    assert done.out.startswith("2 files: 2 rows read, 2 written, 0 refused\n")
+    assert done.out.startswith("2 files: 2 rows read, 2 new, 0 refused\n")
     assert data.rows('"ModelName"') == [("a",), ("b",)]
 
 
@@ -197,7 +198,7 @@ def test_an_empty_file_adds_nothing(data: Data, csv: Write) -> None:
     done = data.bring(csv("CreatedAt,ModelName\n"))
 
     assert done.out.splitlines() == [
-        "1 file: 0 rows read, 0 written, 0 refused",
-        "no rows, so nothing was written",
+        "1 file: 0 rows read, 0 new, 0 refused",
+        "no new rows, so nothing was written",
     ]
     assert data.files() == {}

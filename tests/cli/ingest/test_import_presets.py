@@ -97,7 +97,7 @@ async def test_litellm_spend_logs_come_in(
 
     done = data.bring(path, "--preset", "litellm")
 
-    assert "3 rows read, 2 written, 0 refused, 1 left out (calls of MCP tools)" in done.out
+    assert "3 rows read, 2 new, 0 refused, 1 left out (calls of MCP tools)" in done.out
     assert data.rows('"SpanId", "ModelName", "RequestedModelName", "ProviderAccountType"') == [
         ("chatcmpl-1", "gpt-4o-2024-08-06", "gpt-4o", "openai"),
         ("chatcmpl-2", "gpt-4o-2024-08-06", "gpt-4o", "openai"),
@@ -186,7 +186,7 @@ async def test_spans_of_an_otlp_export_come_in(data: Data, jsonl: Write, ask: As
     done = data.bring(jsonl(lines), "--preset", "otel-genai")
 
     left_out = "2 left out (spans that are no model call)"
-    assert f"4 rows read, 2 written, 0 refused, {left_out}" in done.out
+    assert f"4 rows read, 2 new, 0 refused, {left_out}" in done.out
     values = '"CreatedAt"::VARCHAR, "LatencyMs", "TimeToFirstTokenMs", "Streaming"'
     assert data.rows(values)[1] == ("2026-07-10 12:00:00.123456+00", 1500.0, 500.0, True)
     assert data.rows('"ModelName", "ProviderModelName", "IsFailure", "HttpStatusCode"') == [

@@ -179,7 +179,7 @@ def test_lines_that_are_no_rows_are_refused(data: Data, csv: Write, tmp_path: Pa
     done = data.bring(first, second)
 
     assert done.out.splitlines()[:4] == [
-        "2 files: 7 rows read, 2 written, 5 refused",
+        "2 files: 7 rows read, 2 new, 5 refused",
         "  3 refused: the line is not a JSON object (first: more.jsonl, row 2)",
         "  1 refused: the line: missing columns (first: calls.csv, line 3)",
         "  1 refused: the line: too many columns (first: calls.csv, line 4)",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from gateway_metrics_mcp.cli.ingest.engine import (
     column_defaults,
     open_database,
 )
+from gateway_metrics_mcp.cli.ingest.identity import Settled, Settlement, find_stored
 from gateway_metrics_mcp.cli.ingest.mapping import (
     Assignments,
     Match,
@@ -41,6 +43,7 @@ from gateway_metrics_mcp.query.time.zone_rules import describe_rules
 from gateway_metrics_mcp.runtime.logs import escape
 
 PROGRAM: Final = "gateway-metrics-mcp import"
+_AGAIN: Final = "the files' earlier rows make room for the new ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class ImportOptions:
     prices: Path | None
     format: Format | None
     strict: bool
+    replace: bool
     again: bool
     memory: str
     threads: int
@@ -84,6 +88,9 @@ def main(argv: Sequence[str]) -> int:
     """
     values = vars(_build_parser().parse(argv))
     options = ImportOptions(**{**values, "files": tuple(values["files"])})
+    if options.again:
+        print(f"{PROGRAM}: --again is --replace now: {_AGAIN}", file=sys.stderr)  # noqa: T201 - likewise
+        options = replace(options, replace=True)
     try:
         for line in run_import(options).lines():
             print(escape(line))  # noqa: T201 - the command's output
@@ -107,10 +114,12 @@ def run_import(options: ImportOptions) -> Report:
     plan = _make_plan(options)
     # Locked from here on, so that no other import adds the same content meanwhile.
     with open_directory(options.into, plan.table, messages=sys.stderr) as directory:
-        fresh, known = _split(plan, {} if options.again else directory.imported())
+        imported = directory.imported()
+        fresh, known = _split(plan, {} if options.replace else imported)
         report = Report(plan.table, plan.columns, plan.assignments, known)
         if fresh:
-            _import(plan, fresh, directory, report)
+            replaced = [source for source in fresh if source.sha256 in imported]
+            _import(plan, fresh, replaced, directory, report)
         if report.folder is not None:
             _merge(plan, directory, report, report.folder)
     return report
@@ -171,7 +180,7 @@ def _split(
         twin = next((other for other in fresh if other.sha256 == source.sha256), None)
         if source.sha256 in imported:
             known.append((source, imported[source.sha256]))
-        elif twin is not None and not plan.options.again:
+        elif twin is not None:
             known.append((source, str(twin.path)))
         else:
             fresh.append(source)
@@ -179,7 +188,11 @@ def _split(
 
 
 def _import(
-    plan: Plan, sources: list[SourceFile], directory: DataDirectory, report: Report
+    plan: Plan,
+    sources: list[SourceFile],
+    replaced: list[SourceFile],
+    directory: DataDirectory,
+    report: Report,
 ) -> None:
     options = plan.options
     with directory.staging() as staging:
@@ -197,16 +210,23 @@ def _import(
                 raise SettingsError("\n".join(explain_refusals(report)))
             report.left_out = plan.preset.left_out if plan.preset else ""
             report.costs = engine.count_costs() if plan.prices else None
+            stored = find_stored(directory, engine.days(), replaced)
+            hashes = [source.sha256 for source in sources]
+            settlement = Settlement(connection, plan.table, plan.columns, hashes)
+            report.settled = settlement.settle(stored, [source.sha256 for source in replaced])
             report.days = engine.write_days(run)
             if report.counts.refused:
                 engine.write_refused(run / "_refused.jsonl")
             per_file = [engine.count(n) for n in range(len(sources))]
-        if report.counts.good:
-            record = _record(plan, sources, per_file)
-            report.folder = directory.commit(run, report.days, record, report.drops)
+        if report.days:
+            record = _record(plan, sources, per_file, report)
+            drops = report.settled.drops
+            report.folder = directory.commit(run, report.days, record, drops)
 
 
-def _record(plan: Plan, sources: list[SourceFile], per_file: list[Counts]) -> dict[str, Any]:
+def _record(
+    plan: Plan, sources: list[SourceFile], per_file: list[Counts], report: Report
+) -> dict[str, Any]:
     """The record of a run: its files by content hash, which later runs compare."""
     zone = plan.zone and {"timezone": plan.zone.key, "timezone_rules": describe_rules()}
     return {
@@ -217,6 +237,7 @@ def _record(plan: Plan, sources: list[SourceFile], per_file: list[Counts]) -> di
             {"name": s.path.name, "sha256": s.sha256, "rows": c.good, "refused": c.refused}
             for s, c in zip(sources, per_file, strict=True)
         ],
+        "calls": report.settled.facts() | {"refused": report.counts.refused},
     }
 
 
@@ -270,7 +291,8 @@ def _build_parser() -> Parser:
     add("--prices", type=Path, metavar="FILE", help="a TOML file of prices, for rows without cost")
     add("--format", choices=("csv", "jsonl", "parquet"), help="default: by the files' names")
     add("--strict", action="store_true", help="import nothing if any row is refused")
-    add("--again", action="store_true", help="import files again that were imported before")
+    add("--replace", action="store_true", help="read files again, in place of their earlier rows")
+    add("--again", action="store_true", help=argparse.SUPPRESS)
     add("--memory", default="1GB", metavar="SIZE", help="memory limit (default: 1GB)")
     add("--threads", type=int, default=2, metavar="N", help="threads to use (default: 2)")
     return parser
@@ -293,12 +315,11 @@ class Report:
     sources: list[SourceFile] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0, 0))
+    settled: Settled = field(default_factory=Settled)
     refusals: list[Refusal] = field(default_factory=list)
     left_out: str = ""
     costs: tuple[int, int, list[str]] | None = None
     days: list[str] = field(default_factory=list)
-    drops: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """The days of earlier runs that this one replaces, by run."""
     folder: Path | None = None
     merged: Compacted = field(default_factory=Compacted)
     unmerged: str = ""
@@ -306,20 +327,24 @@ class Report:
     def lines(self) -> Iterator[str]:
         """The report, line by line."""
         for source, place in self.known:
-            yield f"{source.path}: imported before, in {place}; --again imports it again"
+            yield f"{source.path}: imported before, in {place}; --replace reads it again"
         if not self.sources:
             yield "nothing new to import"
             return
-        counts = self.counts
+        counts, settled = self.counts, self.settled
         files = f"{len(self.sources)} file{'s' if len(self.sources) > 1 else ''}"
         left_out = f", {counts.left_out:,} left out ({self.left_out})" if counts.left_out else ""
+        known = ""
+        if settled.known or settled.replaced:
+            known = f" {settled.known:,} known already, {settled.replaced:,} replaced,"
         yield (
-            f"{files}: {counts.read:,} rows read, {counts.good:,} written,"
+            f"{files}: {counts.read:,} rows read, {settled.new:,} new,{known}"
             f" {counts.refused:,} refused{left_out}"
         )
         yield from _explain_reasons(self)
+        yield from _explain_calls(settled)
         if self.folder is None:
-            yield "no rows, so nothing was written"
+            yield "no new rows, so nothing was written"
             return
         if counts.refused:
             yield f"refused rows: {self.folder / '_refused.jsonl'}"
@@ -329,8 +354,8 @@ class Report:
         span = self.days[0] if len(self.days) == 1 else f"{self.days[0]} to {self.days[-1]}"
         plural = "s" if len(self.days) > 1 else ""
         yield f"{len(self.days)} UTC day{plural}, {span}, in {self.folder}"
-        if self.drops:
-            runs = f"{len(self.drops)} earlier run{'s' if len(self.drops) > 1 else ''}"
+        if settled.taken_over or settled.replaced:
+            runs = f"{len(settled.drops)} earlier run{'s' if len(settled.drops) > 1 else ''}"
             yield f"it has rows of {runs} too, so do not remove that folder to undo it"
         else:
             yield "to undo it, remove that folder"
@@ -377,6 +402,22 @@ def _explain_reasons(report: Report) -> Iterator[str]:
     more = report.refusals[_MOST_REASONS:]
     if more:
         yield f"  {sum(refusal.rows for refusal in more):,} refused for {len(more)} other reasons"
+
+
+def _explain_calls(settled: Settled) -> Iterator[str]:
+    """What the figures of the first line do not say."""
+    if settled.wrapping:
+        yield f"spans around others of the same call, which counts once: {settled.wrapping:,}"
+    if settled.withdrawn:
+        yield f"earlier rows of these files, which made room: {settled.withdrawn:,}"
+    before = settled.unmatched_before
+    if settled.unmatched or before:
+        rows = [
+            f"{count:,} {what}"
+            for count, what in ((settled.unmatched, "new"), (before, "of earlier runs"))
+            if count
+        ]
+        yield f"rows without ids of their own, which could not be matched: {', '.join(rows)}"
 
 
 def _explain_costs(filled: int, lacking: int, models: list[str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from gateway_metrics_mcp.backends.duckdb.dialect import DuckDialect
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.cli.ingest.days import write_day
 from gateway_metrics_mcp.cli.ingest.directory import explain_full
+from gateway_metrics_mcp.cli.ingest.identity import OWN_COLUMNS, identify
 from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
 from gateway_metrics_mcp.cli.ingest.sources import (
@@ -90,7 +91,7 @@ class Engine:
 
     The table `staged` holds every row that was read. `_verdict` is null for a good row, '' for one
     that the preset skips, else the reason for refusal. The view `good` has the rows without
-    one, and `fresh` those of them that are written.
+    one. The view `fresh` has the rows that are written, by default those.
     """
 
     def __init__(
@@ -107,6 +108,8 @@ class Engine:
         connection.execute(_read_resource("reading.sql"))
         own = {"_file": "INTEGER", "_row": "BIGINT", "_verdict": "TEXT", "_refused": "TEXT"}
         connection.execute(DuckDialect().create_table("staged", own | dict(columns)))
+        for name, type_ in OWN_COLUMNS.items():
+            connection.execute(f"ALTER TABLE staged ADD COLUMN {name} {type_}")
 
     def check_constant(self, column: str, value: str) -> str | None:
         """Why a value of `--set` does not fit its column's type; None if it does."""
@@ -165,13 +168,11 @@ class Engine:
         self.connection.execute("DROP TABLE reject_scans")
 
     def set_prices(self, prices: tuple[Price, ...]) -> None:
-        """Create the two views, costs filled in from prices; call once, after all files."""
-        self._create_good(prices)
-        self.connection.execute("CREATE VIEW fresh AS SELECT * FROM good")
-
-    def _create_good(self, prices: tuple[Price, ...]) -> None:
+        """Create the view `good`, costs filled in from prices; call once, after all files."""
         if not prices:
-            self.connection.execute(f"CREATE VIEW good AS SELECT * FROM staged WHERE {_GOOD}")
+            self.connection.execute(
+                f'CREATE VIEW good AS SELECT rowid AS "_id", * FROM staged WHERE {_GOOD}'
+            )
             return
         self.connection.execute("CREATE TABLE prices (model VARCHAR, input DOUBLE, output DOUBLE)")
         # Patterns are matched in Python, once per model and not per row.
@@ -183,7 +184,8 @@ class Engine:
         self.connection.execute(
             f"""
             CREATE VIEW good AS
-            SELECT staged.* REPLACE (coalesce("CostInUSD", {_COST}) AS "CostInUSD")
+            SELECT staged.rowid AS "_id",
+                staged.* REPLACE (coalesce("CostInUSD", {_COST}) AS "CostInUSD")
             FROM staged LEFT JOIN prices ON "ModelName" = model WHERE {_GOOD}
             """
         )
@@ -227,12 +229,14 @@ class Engine:
         ).fetchall()
         return filled, lacking, [model for (model,) in models]
 
+    def days(self, view: str = "good") -> list[str]:
+        """The UTC days of the rows of a view, as `YYYY-MM-DD`."""
+        query = f'SELECT DISTINCT ("{TIME_COLUMN}"::DATE)::VARCHAR FROM {view} ORDER BY 1'
+        return [day for (day,) in self.connection.execute(query).fetchall()]
+
     def write_days(self, folder: Path) -> list[str]:
-        """Write the good rows, one file per UTC day; returns the days as `YYYY-MM-DD`."""
-        found = self.connection.execute(
-            'SELECT DISTINCT ("CreatedAt"::DATE)::VARCHAR FROM fresh ORDER BY 1'
-        ).fetchall()
-        days = [day for (day,) in found]
+        """Write the rows of `fresh`, one file per UTC day; returns the days as `YYYY-MM-DD`."""
+        days = self.days("fresh")
         for n, day in enumerate(days, 1):
             with show_progress(self.connection, f"day {n} of {len(days)}", self._stream):
                 write_day(self.connection, "fresh", day, folder, self._table)
@@ -369,6 +373,7 @@ def _stage_file(
         SELECT
             {number} AS "_file", row AS "_row", verdict AS "_verdict",
             {_refused(source, match)} AS "_refused",
+            {identify(table, match, targets)},
             {_final_values(source, targets, columns, table)}
         FROM judged
     """

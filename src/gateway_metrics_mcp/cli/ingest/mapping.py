@@ -39,6 +39,10 @@ class Preset:
     """SQL that makes rows of JSON lines; None if a line is a row."""
     fields: tuple[str, ...] = ()
     """The columns that `rows` yields; empty if they are the file's."""
+    response: str | None = None
+    """The id that the provider gave its response; null if a cache gave it again."""
+    parent: str | None = None
+    """The `SpanId` of the span around this one; null for what wraps other calls: agents, tools."""
 
 
 def preset_names() -> tuple[str, ...]:
@@ -78,6 +82,12 @@ class Match:
     """The file's columns that match the same table column, so that none is used."""
     unread: tuple[str, ...] = ()
     """The file's columns that fill nothing."""
+    response: str | None = None
+    """SQL over `c<n>` for the id of the response."""
+    parent: str | None = None
+    """SQL over `c<n>` for the `SpanId` of the span around."""
+    has_ids: bool = False
+    """Whether `TraceId` and `SpanId` come from the file's rows."""
 
 
 def read_assignments(
@@ -159,7 +169,12 @@ def match_columns(
         )
     kept = _fill(preset.kept, used) if preset and preset.kept else "TRUE"
     unread = tuple(name for name in columns if name not in (*used, *ambiguous))
-    return Match(used, expressions, kept, by_column, ambiguous, unread)
+    response, parent = (
+        _fill(text, used) if text else None
+        for text in (preset and preset.response, preset and preset.parent)
+    )
+    has_ids = "TraceId" in expressions and "SpanId" in expressions.keys() - assignments.constants
+    return Match(used, expressions, kept, by_column, ambiguous, unread, response, parent, has_ids)
 
 
 def sql_text(value: str) -> str:
@@ -190,8 +205,8 @@ def _fold(name: str) -> str:
 
 def _names(preset: Preset) -> set[str]:
     """The columns that a preset's expressions use."""
-    texts = (*preset.columns.values(), preset.kept or "")
-    return {name for text in texts for name in Template(text).get_identifiers()}
+    texts = [*preset.columns.values(), preset.kept, preset.response, preset.parent]
+    return {name for text in texts if text for name in Template(text).get_identifiers()}
 
 
 def _fill(text: str, used: Sequence[str]) -> str:
