@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from gateway_metrics_mcp.backends.duckdb.files import is_parquet_name
-from gateway_metrics_mcp.backends.duckdb.manifest import IMPORT_RUN
+from gateway_metrics_mcp.backends.duckdb.manifest import (
+    IMPORT_RUN,
+    MANIFEST,
+    OUT_OF_UNLISTED,
+    Manifest,
+    explain_missing,
+    read_manifest,
+)
 from gateway_metrics_mcp.cli.ingest.directory import (
     RECORD,
     RunRecord,
@@ -23,6 +30,7 @@ from gateway_metrics_mcp.cli.ingest.directory import (
     hash_file,
     read_record,
 )
+from gateway_metrics_mcp.errors import EngineError
 
 READ_UNASKED: Final = 1_000_000_000
 """The most bytes that are read unless asked for: a second or two from a local disk."""
@@ -58,6 +66,7 @@ class Comparison:
         self._runs = self._files = self._bytes = 0
         self._without_checksums = 0
         self._foreign = 0
+        self._manifests: dict[Path, Manifest | None] = {}
         self._is_read = False
         self._seconds = 0.0
 
@@ -101,9 +110,32 @@ class Comparison:
             if not entry.is_dir(follow_symlinks=False):
                 self._foreign += is_parquet_name(entry.name)
             elif IMPORT_RUN.fullmatch(entry.name):
-                yield Path(entry.path)
+                yield from self._find_listed(Path(entry.path))
             else:
                 yield from self._find_runs(Path(entry.path))
+
+    def _find_listed(self, run: Path) -> Iterator[Path]:
+        """The run, unless its rows are in others now, or it is not counted, which is a fault."""
+        manifest = self._read_manifest(run.parent)
+        if manifest is None or manifest.replaced.get(run.name, ()) is None:
+            return
+        if manifest.knows(run.name):
+            yield run
+        elif manifest.identity is None:
+            self._add(run.parent / MANIFEST, explain_missing(run.parent.name))
+            self._manifests[run.parent] = None  # said once
+        else:
+            self._add(run, f"not counted, as {MANIFEST} does not list it. {OUT_OF_UNLISTED}")
+
+    def _read_manifest(self, table: Path) -> Manifest | None:
+        """The manifest of a folder with runs; none, and a fault, if it is damaged."""
+        if table not in self._manifests:
+            self._manifests[table] = None
+            try:
+                self._manifests[table] = read_manifest(table)
+            except EngineError as error:
+                self._add(table / MANIFEST, str(error))
+        return self._manifests[table]
 
     def _match(self, run: Path) -> Iterator[_Expected]:
         """Compare a run's names and sizes with its record; yields the files that pass."""
@@ -121,7 +153,10 @@ class Comparison:
         present = {path.relative_to(run).as_posix(): path for path in self._walk(run)}
         for name in sorted(present.keys() - record.files.keys()):
             self._add(present[name], "added: not in its run's record. Move it to another folder")
+        manifest = self._read_manifest(run.parent) or Manifest()
         for name, file in record.files.items():
+            if not manifest.counts(run.name, name.partition("/")[0].removeprefix("date=")):
+                continue
             self._files += 1
             self._bytes += file.bytes
             if reason := _compare_size(present.get(name), file.bytes):
@@ -149,19 +184,21 @@ class Comparison:
             print("\r\x1b[K", end="", file=messages, flush=True)
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        for entry in self._list(folder):
+        """The files of a run: rollups too, whose names begin with `_`."""
+        for entry in self._list(folder, is_day=folder.name.startswith("date=")):
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(Path(entry.path))
             else:
                 yield Path(entry.path)
 
-    def _list(self, folder: Path) -> list[os.DirEntry[str]]:
-        """A folder's entries, but for those that no backend reads."""
+    def _list(self, folder: Path, *, is_day: bool = False) -> list[os.DirEntry[str]]:
+        """A folder's entries, but for those that no backend reads; only a day's have rollups."""
+        hidden = (".",) if is_day else (".", "_")
         self._beat()
         try:
             with os.scandir(folder) as entries:
                 return sorted(
-                    (entry for entry in entries if not entry.name.startswith((".", "_"))),
+                    (entry for entry in entries if not entry.name.startswith(hidden)),
                     key=lambda entry: entry.name,
                 )
         except OSError as error:

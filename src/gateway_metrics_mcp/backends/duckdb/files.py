@@ -19,6 +19,7 @@ from typing import Final
 from gateway_metrics_mcp.backends.duckdb.manifest import (
     IMPORT_RUN,
     MANIFEST,
+    OUT_OF_UNLISTED,
     Manifest,
     explain_missing,
     is_same,
@@ -360,7 +361,7 @@ class _Search:
         if self._unlisted:
             notes.append(
                 f"{self._count(self._unlisted, 'run')} not counted, as {MANIFEST} does not list it"
-                " (copied in?): `gateway-metrics-mcp import` its rows.parquet, or remove it"
+                f" (copied in?): {OUT_OF_UNLISTED}"
             )
         if self._has_sink_log:
             notes.append(

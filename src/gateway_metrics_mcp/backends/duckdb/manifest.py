@@ -37,6 +37,9 @@ _WAY_OUT: Final = (
     " DIR`"
 )
 
+OUT_OF_UNLISTED: Final = "`gateway-metrics-mcp import` its rows.parquet, or remove it"
+"""What to do with a run that the manifest does not list."""
+
 Identity = tuple[int, ...]
 
 

@@ -133,13 +133,12 @@ class DataDirectory:
         days: Sequence[str],
         record: dict[str, Any],
         drops: Mapping[str, Collection[str]] = MappingProxyType({}),
-        beat: Callable[[], None] = lambda: None,
     ) -> Path:
         """Move a finished run of these UTC days into the table; returns its folder.
 
         The folder's name ends with the first and last day, by which queries skip it. `drops` are
         days of earlier runs, by run, whose rows this run has or leaves out on purpose: they count
-        no more from the instant from which it counts. `beat` is called after each step.
+        no more from the instant from which it counts.
         """
         table = self.folder
         table.mkdir(exist_ok=True)
@@ -156,26 +155,22 @@ class DataDirectory:
         # either complete or absent.
         for path in (*run.rglob("*"), run):
             _flush(path)
-        beat()
         if before.identity is None:  # or readers would find a run, and nothing that lists it
             self._switch(Manifest(), run.parent)
-            beat()
         made = run.parent / MANIFEST
         _write(made, format_manifest(self._succeed(before, target.name, days, replaced)))
         try:
             run.rename(target)
             _flush(table)
-            beat()
             _replace(made, table / MANIFEST)
         finally:
             if target.name not in read_manifest(table).counted:
                 shutil.rmtree(target, ignore_errors=True)
         with suppress(OSError):  # it is in: nothing may say otherwise
             _flush(table)
-        beat()
         now = time.monotonic()
         self._dropped.extend((now, name, of) for name, of in replaced.items())
-        self.hide_replaced(_GRACE_S, beat)
+        self.hide_replaced(_GRACE_S)
         return target
 
     def _runs(self) -> list[Path]:
@@ -233,7 +228,7 @@ class DataDirectory:
         _replace(made, self.folder / MANIFEST)
         _flush(self.folder)
 
-    def hide_replaced(self, age: float = 0, beat: Callable[[], None] = lambda: None) -> None:
+    def hide_replaced(self, age: float = 0) -> None:
         """Hide from earlier builds what was replaced, if at least `age` seconds ago."""
         now = time.monotonic()
         while self._dropped and now - self._dropped[0][0] >= age:
@@ -241,7 +236,6 @@ class DataDirectory:
             for folder in self._folders(run, days):
                 with suppress(OSError):  # the next import tries again
                     folder.rename(folder.with_name(f"_{folder.name}"))
-                    beat()
                 if age:  # no question can still be reading it
                     shutil.rmtree(folder.with_name(f"_{folder.name}"), ignore_errors=True)
 
@@ -475,18 +469,19 @@ def hash_file(path: Path, beat: Callable[[], None] = lambda: None) -> str:
 
 def write_record(run: Path, facts: dict[str, Any]) -> None:
     """Write the record of a finished run: the facts, and a checksum of each Parquet file."""
-    files = [
-        {
-            "name": path.relative_to(run).as_posix(),
-            "bytes": path.stat().st_size,
-            "sha256": hash_file(path),
-        }
-        for path in sorted(run.rglob("*.parquet"))
-    ]
-    record = {**facts, "files": files}
+    paths = sorted(run.rglob("*.parquet"))
+    # Apart, as earlier builds look for each of the first among the files that they read.
+    files = [_describe(run, path) for path in paths if not path.name.startswith("_")]
+    rollups = [_describe(run, path) for path in paths if path.name.startswith("_")]
+    record = {**facts, "files": files, "rollups": rollups}
     # Of the record itself: with a wrong hash of a source, that would be imported twice.
     text = json.dumps({**record, "sha256": _hash_facts(record)}, indent=1)
     (run / RECORD).write_text(f"{text}\n", "utf-8")
+
+
+def _describe(run: Path, path: Path) -> dict[str, Any]:
+    name = path.relative_to(run).as_posix()
+    return {"name": name, "bytes": path.stat().st_size, "sha256": hash_file(path)}
 
 
 def _hash_facts(record: dict[str, Any]) -> str:
@@ -523,7 +518,10 @@ def read_record(run: Path) -> RunRecord:
         sources = [{**s, "sha256": s["sha256"], "name": s["name"]} for s in record["sources"]]
         if checksum is None and "files" not in record:
             return RunRecord(sources, None)
-        files = [WrittenFile(f["name"], f["bytes"], f["sha256"]) for f in record["files"]]
+        files = [
+            WrittenFile(file["name"], file["bytes"], file["sha256"])
+            for file in (*record["files"], *record.get("rollups", ()))
+        ]
     except (LookupError, TypeError, AttributeError):
         raise ValueError(RECORD) from None
     if checksum != _hash_facts(record):
