@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import duckdb
 import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.files import find_files
 from gateway_metrics_mcp.cli.ingest.command import main
 from gateway_metrics_mcp.cli.integrity import Comparison, Fault
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.catalog import Catalog
 from gateway_metrics_mcp.query.model import LOCAL
 
+FIRST = datetime(1, 1, 2, tzinfo=UTC)
+LAST = datetime(9999, 12, 30, tzinfo=UTC)
 Row = Mapping[str, Any]
 Keys = tuple[Any, ...]
 
@@ -61,10 +65,8 @@ class Data:
 
 
 def read_rows(directory: Path, columns: str, table: str = "gateway_model_metrics") -> list[Any]:
-    """Of the runs that count: what was replaced is hidden."""
-    found = sorted((directory / table).rglob("*.parquet"))
-    hidden = [path for path in found if "/_" in path.relative_to(directory).as_posix()]
-    files = [str(path) for path in found if path not in hidden]
+    """Of what counts."""
+    files = sorted(find_files(directory / table, FIRST, LAST).paths)
     if not files:
         return []
     source = "read_parquet($files, hive_partitioning = false, union_by_name = true)"

@@ -235,9 +235,9 @@ class DataDirectory:
             _, run, days = self._dropped.pop(0)
             for folder in self._folders(run, days):
                 with suppress(OSError):  # the next import tries again
-                    folder.rename(folder.with_name(f"_{folder.name}"))
-                if age:  # no question can still be reading it
-                    shutil.rmtree(folder.with_name(f"_{folder.name}"), ignore_errors=True)
+                    hidden = _hide(folder)
+                    if age:  # no question can still be reading it
+                        shutil.rmtree(hidden)
 
     def rebuild(self) -> int:
         """Make the manifest from the records of runs if it is lost; returns how many count.
@@ -309,16 +309,26 @@ def _add_replaced(
 
 def _clear_folder(folder: Path) -> bool:
     """Hide a folder, or remove it where it has been hidden for long; whether it has gone."""
-    hidden = folder.with_name(f"_{folder.name}")
+    hidden = _hidden(folder)
     with suppress(OSError):
         if folder.exists():
-            folder.rename(hidden)
+            _hide(folder)
         if not hidden.exists():
             return True
-        if time.time() - hidden.stat().st_ctime > _GRACE_S:
+        if time.time() - hidden.stat().st_mtime > _GRACE_S:
             shutil.rmtree(hidden)
             return True
     return False
+
+
+def _hide(folder: Path) -> Path:
+    """Hide a folder from earlier builds, and note when; returns where it is now."""
+    os.utime(folder)
+    return folder.rename(_hidden(folder))
+
+
+def _hidden(folder: Path) -> Path:
+    return folder.with_name(f"_{folder.name}")
 
 
 def _days_of(run: Path) -> list[str]:
