@@ -26,11 +26,29 @@ def load_main() -> Any:
     return _load("cli.main", "cli", "main")
 
 
+def load_backend() -> Any:
+    """The class `DuckDBBackend`."""
+    return _load("backends.duckdb.backend", "backends.duckdb", "DuckDBBackend")
+
+
+def load_read_query() -> Any:
+    """The function `read_query`, which reads a decoded JSON body."""
+    return _load("http.body", "query.reading", "read_query")
+
+
+def load_caller() -> Any:
+    """The caller `LOCAL`, who sees every row."""
+    return _load("query.model", "access", "LOCAL")
+
+
 def _load(module: str, earlier: str, name: str) -> Any:
+    """The name from its module, or from an earlier one if this layout has it elsewhere."""
+    path = f"{PACKAGE}.{module}"
     try:
-        found = importlib.import_module(f"{PACKAGE}.{module}")
+        return getattr(importlib.import_module(path), name)
     except ModuleNotFoundError as error:
-        if error.name != f"{PACKAGE}.{module}":
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
             raise  # the module exists, and a package that it imports is missing
-        found = importlib.import_module(f"{PACKAGE}.{earlier}")
-    return getattr(found, name)
+    except AttributeError:
+        pass
+    return getattr(importlib.import_module(f"{PACKAGE}.{earlier}"), name)
