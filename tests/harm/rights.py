@@ -6,11 +6,12 @@ are the same to the letter, whatever others did. A failure prints the seed and t
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.loopback import listen_as_served
 
 from gateway_metrics_mcp.auth.tokens import make_token
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
+from gateway_metrics_mcp.cli.ingest.command import main as import_rows
 from gateway_metrics_mcp.http.api import MetricsApi, build_api_app
 from gateway_metrics_mcp.http.transports import build_http_app, build_sse_app
 from gateway_metrics_mcp.query.vocabulary import API_PATH
@@ -466,6 +468,21 @@ class World:
         write_directory(directory, rows)
         if name == "whole" and self.damages is not None:
             damage(directory, self.damages)
+        return {"backend": str(directory)}
+
+    def import_files(self, name: str, rows: Rows) -> dict[str, Any]:
+        """The same as `import` lays them out: in a file a day, which all owners' rows are in."""
+        directory = self.root / name / "data"
+        for table, of_table in rows.items():
+            (directory / table).mkdir(parents=True)
+            if not of_table:
+                continue
+            file = self.root / name / f"{table}.jsonl"
+            file.write_text("\n".join(map(json.dumps, of_table)), "utf-8")
+            with redirect_stdout(io.StringIO()) as said:
+                import_rows([str(file), "--into", str(directory), "--table", table])
+            assert f"{len(of_table)} rows read" in said.getvalue(), said.getvalue()
+            assert " 0 refused" in said.getvalue(), said.getvalue()
         return {"backend": str(directory)}
 
     @asynccontextmanager

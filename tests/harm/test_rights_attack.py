@@ -50,6 +50,12 @@ async def test_files_that_cannot_be_read_reveal_nothing_of_others(world: World) 
     assert (await attack(world, 3, 20, ASKERS[2:3]))["unread"]
 
 
+async def test_rows_that_were_imported_reveal_nothing_of_others(world: World) -> None:
+    world.store = world.import_files
+
+    assert (await attack(world, 4, 20, ASKERS[2:3]))["planted"]
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(4))
 async def test_many_random_questions_reveal_nothing_of_others(world: World, seed: int) -> None:
@@ -63,6 +69,16 @@ async def test_many_random_questions_reveal_nothing_of_others(world: World, seed
 @pytest.mark.parametrize("seed", [4, 5])
 async def test_many_random_questions_reveal_no_address(world: World, seed: int) -> None:
     hide_emails(world)
+
+    assert (await attack(world, seed, 250, ASKERS))["read"] > 10
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("seed", [8, 9])
+async def test_many_rows_that_were_imported_reveal_nothing_of_others(
+    world: World, seed: int
+) -> None:
+    world.store = world.import_files
 
     assert (await attack(world, seed, 250, ASKERS))["read"] > 10
 

@@ -250,8 +250,8 @@ async def test_what_cannot_be_read_is_named_to_those_who_see_all_rows(
         with pytest.raises(EngineError) as refused:
             await backend.query(question, caller)
         assert str(refused.value) == (
-            f"not all rows of {TABLE} in this window can be read. Ask for another window, or tell"
-            " the operator of this server, whose log says why"
+            f"not all rows of {TABLE} in this window can be read. Ask for another window or again"
+            " later, or tell the operator of this server, whose log says why"
         )
         assert re.search(named, caplog.text)
     await backend.aclose()

@@ -133,8 +133,8 @@ class SqlEngine(ABC):
         table = self._table_of(query)
         logger.warning("%s: %s", table, error)
         return EngineError(
-            f"not all rows of {table} in this window can be read. Ask for another window, or tell"
-            " the operator of this server, whose log says why"
+            f"not all rows of {table} in this window can be read. Ask for another window or again"
+            " later, or tell the operator of this server, whose log says why"
         )
 
     def _refuse_rows(self, count: int) -> TooManyRowsError:
