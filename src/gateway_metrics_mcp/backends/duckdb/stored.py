@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
 
@@ -22,9 +22,17 @@ IDENTITY_COLUMNS: Final = ("call_id", "call_response", "import_source")
 """What a call is, and where it came from; not all rows have them."""
 COUNT_COLUMN: Final = "#n"
 """The number of rows that a rollup's row stands for."""
+MOST_SUM: Final = 2.0**42
+"""Doubles whose sizes add up to more are not rolled up: in units of 2**-84 that is near the most
+that a DECIMAL(38, 0) holds."""
 LEAST_SHRINK: Final = 4
 """A rollup is written if the day has at least so many times more rows."""
+_MOST_KEYS: Final = 8
+"""Keys with rollups of their own, the most frequent ones."""
 Grain = Literal["hour", "day"]
+Part = Literal["n", "sum", "min", "max"]
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
+"""What a rollup holds of a measure: the number of values, their sum, the least, the greatest."""
 _PLAIN_KEY: Final = re.compile(r"[a-z0-9_]+", re.ASCII)
 _METADATA_COLUMN: Final = re.compile(r"md_[a-z0-9_]+|mdx_([0-9a-f]*)", re.ASCII)
 _MOST_NAME: Final = 100
@@ -92,9 +100,11 @@ class Family:
     dimensions: tuple[str, ...]
     """Columns of the rows, of `metadata_column` among them, or the teams key."""
     measures: tuple[str, ...]
-    """Columns with `X#n`, `X#sum`, `X#min` and `X#max`; a file lacks all four of one whose sums
-    would not be exact."""
-    null: tuple[str, ...] = ()
+    """Columns with `X#n` and `X#sum`; a file lacks both of one whose sums would not be exact."""
+    extremes: tuple[str, ...]
+    """Those with `X#min` and `X#max` too."""
+    grains: tuple[Grain, ...]
+    null: tuple[str, ...]
     """Columns that are null in all rows it covers: it answers only for such rows."""
 
 
@@ -138,7 +148,9 @@ def find_family(table: str, name: str) -> Family | None:
 def families_of(table: str, key_columns: Sequence[str]) -> Iterator[Family]:
     """The families of a table whose rows have these columns of keys, most frequent first."""
     for name, made in _definitions()[table]["families"].items():
-        keys = {"first": key_columns[:1], "each": key_columns, None: [None]}[made.get("keys")]
+        keys = {"first": key_columns[:1], "each": key_columns[:_MOST_KEYS], None: [None]}[
+            made.get("keys")
+        ]
         for column in keys:
             yield _make_family(table, f"{name}-{column}" if column else name, made, column)
 
@@ -149,15 +161,21 @@ def order_column(table: str) -> str:
     return column
 
 
-def measure_column(column: str, part: Literal["n", "sum", "min", "max"]) -> str:
-    """The quoted column of a rollup with the number of values, or their sum, least or greatest."""
+def measure_column(column: str, part: Part) -> str:
+    """The quoted column of a rollup with this of a measure."""
     return quote_identifier(f"{column}#{part}")
 
 
 def _make_family(table: str, name: str, made: dict[str, Any], key: str | None = None) -> Family:
-    measures = made.get("measures", _definitions()[table]["measures"])
-    dimensions = (*made["dimensions"], *([key] if key else []))
-    return Family(name, table, dimensions, tuple(measures), tuple(made.get("null", ())))
+    return Family(
+        name,
+        table,
+        dimensions=(*made["dimensions"], *([key] if key else [])),
+        measures=tuple(made.get("measures", _definitions()[table]["measures"])),
+        extremes=tuple(made.get("extremes", ())),
+        grains=tuple(made.get("grains", get_args(Grain))),
+        null=tuple(made.get("null", ())),
+    )
 
 
 @cache
