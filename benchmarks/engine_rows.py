@@ -160,16 +160,17 @@ def check(files: list[Path]) -> None:
 
 def _sample(engine: duckdb.DuckDBPyConnection, files: list[Path]) -> int:
     """Load as many whole files as it takes; the number of rows."""
-    count = 0
-    for number, file in enumerate(files):
-        verb = "INSERT INTO calls" if number else "CREATE TEMP TABLE calls AS"
-        engine.execute(
-            f"{verb} SELECT * FROM read_parquet($file, hive_partitioning = false)",  # noqa: S608 - ours
-            {"file": str(file)},
-        )
-        ((count,),) = engine.execute("SELECT count(*) FROM calls").fetchall()
+    count, taken = 0, []
+    for file in map(str, files):
+        taken.append(file)
+        count += engine.read_parquet(file).count("*").fetchall()[0][0]
         if count >= CHECKED:
             break
+    engine.execute(
+        "CREATE TEMP TABLE calls AS SELECT * FROM"
+        " read_parquet($files, hive_partitioning = false, union_by_name = true)",
+        {"files": taken},
+    )
     return count
 
 

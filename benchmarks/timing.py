@@ -248,7 +248,7 @@ def open_clickhouse(directory: Path) -> ClickHouseBackend:
     client.set_client_setting("use_query_condition_cache", "0")
     client.command("CREATE DATABASE metrics")
     client.command(create_table(f"metrics.{TABLE}", published_tables()[TABLE]))
-    for file in sorted((directory / TABLE).rglob("*.parquet")):
+    for file in sorted((directory / TABLE).rglob("rows.parquet")):
         client.command(f"INSERT INTO metrics.{TABLE} SELECT * FROM file('{file}', Parquet) {LOAD}")  # noqa: S608 - ours
     url = "clickhouse://reader@127.0.0.1/metrics"
     return ClickHouseBackend(url, load_catalog(), connect=lambda: client)
@@ -260,8 +260,8 @@ async def measure_all(directory: Path, pairs: int, only: str | None) -> bool:
         "clickhouse": lambda: open_clickhouse(directory),
     }
     rows = duckdb.connect()
-    files = str(directory / TABLE / "**/*.parquet")
-    rows.execute(f"CREATE VIEW calls AS SELECT * FROM read_parquet('{files}')")  # noqa: S608 - ours
+    files = str(directory / TABLE / "**/rows.parquet")
+    rows.execute(f"CREATE VIEW calls AS FROM read_parquet('{files}', union_by_name = true)")
     readers = [(reader, list(make_questions(rows, reader))) for reader in choose_readers(rows)]
     rows.close()
     are_good = []
