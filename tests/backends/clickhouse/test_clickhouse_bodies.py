@@ -134,6 +134,7 @@ def loaded(
     for table, columns in published_tables().items():
         server.command(create_table(f"loaded.{table}", columns))
         files = f"file('{directory}/{table}/**/*.parquet', Parquet)"
+        files += f" WHERE NOT match(_path, '{table}/(.*/)?[._]')"
         server.command(f"INSERT INTO loaded.{table} SELECT * FROM {files}")  # noqa: S608 - ours
     backend = open_backend(database="loaded")
     yield lambda query, caller: runner.run(backend.query(query, caller))

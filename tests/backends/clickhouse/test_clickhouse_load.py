@@ -154,3 +154,18 @@ async def test_tables_of_an_earlier_version_work_and_keep_nulls_once_they_are_al
     assert after == [*before, {"team": None, "metadata.k": None, "total": 1}]
     with pytest.raises(ClickHouseError, match="CreatedAt_is_given"):
         own.command(f"INSERT INTO own.{TABLE} (Teams) VALUES (['a'])")  # noqa: S608 - ours
+
+
+@pytest.mark.parametrize(
+    "name", ["_hour-dims-1f.parquet", "_replaced/rows.parquet", ".x/a.parquet"]
+)
+def test_what_import_writes_beside_the_rows_does_not_count_again(
+    load: Load, own: Client, file: Path, name: str
+) -> None:
+    beside = file.parent / name
+    beside.parent.mkdir(exist_ok=True)
+    duckdb.sql(f"COPY (SELECT {CALL}) TO '{beside}' (FORMAT parquet)")
+
+    load(CALL)
+
+    assert own.query(f"SELECT count() FROM own.{TABLE}").result_rows == [(1,)]  # noqa: S608 - ours
