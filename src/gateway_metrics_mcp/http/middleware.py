@@ -364,7 +364,7 @@ class PlacesMiddleware:
 
 
 class HeadersMiddleware:
-    """Refuses headers sent twice, and an unknown Host or Origin on every path (DNS rebinding).
+    """Refuses headers that are read differently, and an unknown Host or Origin (DNS rebinding).
 
     Not the SDK's check: it compares letters' case, takes the first of two headers, and logs what
     the caller sent.
@@ -382,7 +382,10 @@ class HeadersMiddleware:
         if refused is None:
             await self._app(scope, receive, send)
         else:
-            await self._refuse(refused)(scope, receive, send)
+            response = self._refuse(refused)
+            # A proxy may take something else than we do for the next request.
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
 
     def _find_fault(self, headers: Sequence[tuple[bytes, bytes]]) -> RefusedRequestError | None:
         given: dict[str, str] = {}
@@ -393,6 +396,9 @@ class HeadersMiddleware:
                 text = f"the header {_ONCE.get(name, name)} appears twice"
                 return RefusedRequestError(text, status=400, error="invalid_request")
             given[name] = value.decode("latin-1")
+        if "content-length" in given and "transfer-encoding" in given:  # by which it ends, likewise
+            text = "the body has a Content-Length beside a Transfer-Encoding"
+            return RefusedRequestError(text, status=400, error="invalid_request")
         if self._known is None:
             return None
         text, status = "", 0

@@ -310,3 +310,21 @@ async def test_a_header_sent_twice_is_400(serve_slow: Serve, kind: str, name: st
         answer = await read_to_end(stream)
 
     assert answer.startswith("HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_two_lengths_of_a_body_are_400(serve_slow: Serve, kind: str) -> None:
+    """A proxy that goes by the other one would see another request begin in the body."""
+    body = json.dumps(PING)
+    lengths = f"content-length: {len(body)}\r\ntransfer-encoding: chunked\r\n"
+    rest = f"\r\n{len(body):x}\r\n{body}\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: localhost\r\n"
+    headers = f"content-type: application/json\r\n{lengths}{rest}"
+    async with (
+        serve_slow(kind) as server,
+        server.begin(server.ada, headers=headers) as stream,
+    ):
+        answer = await read_to_end(stream)
+
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert "Content-Length" in answer
+    assert answer.count("HTTP/1.1 ") == 1
