@@ -108,6 +108,8 @@ class OperatorFile(Generic[Content]):
         A typing error in the file must not lock every caller out.
         """
         try:
+            if self.path.is_fifo():  # to open it would wait for its other end, and all callers too
+                raise SettingsError(f"{self.path} is a pipe, which is read at the start alone")
             self.current = self._read(self.path)
         except SettingsError as error:
             logger.error("the %s stay unchanged: %s", self._what, error)  # noqa: TRY400 - not our bug

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import signal
 import sys
@@ -238,6 +239,20 @@ def test_a_file_that_became_wrong_leaves_the_old_tokens(
 
     assert book.current.find_caller(f"Bearer {token}", NOW) == entry.caller
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert "the tokens stay unchanged" in caplog.text
+
+
+def test_tokens_from_a_pipe_stay_as_the_start_read_them(caplog: pytest.LogCaptureFixture) -> None:
+    """A shell's (`--tokens <(...)`) is empty by then, which would let nobody in."""
+    token, entry = make()
+    end, start = os.pipe()
+    os.write(start, entry.to_toml().encode())
+    os.close(start)
+    book = OperatorFile(Path(f"/dev/fd/{end}"), read_tokens, "tokens")
+    book.reload()
+    os.close(end)
+
+    assert book.current.find_caller(f"Bearer {token}", NOW) == entry.caller
     assert "the tokens stay unchanged" in caplog.text
 
 
