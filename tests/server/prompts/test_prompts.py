@@ -266,6 +266,15 @@ def test_no_text_breaks_out_of_its_place(team: str) -> None:
         assert [c["filters"][0]["value"] for _, c in calls_of(text)] == 6 * [[team.strip()]]
 
 
+async def test_a_name_is_no_markup_in_a_prompt_and_reads_back(connect: Connect) -> None:
+    team = "![x](https://example.com/x.png) [y](https://example.com) <img src=//example.com>"
+    async with connect() as client:
+        text = await render(client, "weekly-cost-report", {"team": team})
+
+    assert [mark for mark in ("![", "](", "<img") if mark in text] == []
+    assert {c["filters"][0]["value"][0] for _, c in calls_of(text)} == {team}
+
+
 async def test_addresses_are_hidden_in_prompts_and_in_what_is_refused(connect: Connect) -> None:
     async with connect(hide_emails=True) as client:
         text = await render(client, "weekly-cost-report", {"team": "ada@example.com"})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems
+from gateway_metrics_mcp.errors import InvalidQueryError, Problem, Problems, break_markup
 from gateway_metrics_mcp.query import (
     DATASOURCES,
     METADATA_PREFIX,
@@ -261,6 +261,7 @@ def _fill_line(line: str, template: Template, values: Mapping[str, str]) -> str:
 
 
 def _write_json(value: Any) -> str:
-    """JSON on one line, with invisible characters escaped."""
+    """JSON on one line, with escapes for invisible characters and for markup."""
     text = json.dumps(value, ensure_ascii=False)
-    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+    seen = (letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+    return break_markup("".join(seen))
