@@ -23,11 +23,12 @@ from gateway_metrics_mcp.cli.ingest.days import write_day
 from gateway_metrics_mcp.cli.ingest.directory import (
     DataDirectory,
     RunRecord,
-    hash_file,
+    is_as_recorded,
     open_directory,
     read_record,
 )
 from gateway_metrics_mcp.cli.ingest.engine import open_database, show_progress
+from gateway_metrics_mcp.cli.ingest.identity import SOURCE_DIGITS, call_of
 from gateway_metrics_mcp.cli.ingest.mapping import sql_text
 from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import EngineError, GatewayMetricsError
@@ -204,7 +205,7 @@ class _Compaction:
         self._stream = stream
         self._done = compacted
         self._columns = published_tables()[directory.table]
-        self._records: dict[str, RunRecord] = {}
+        self._records: dict[str, RunRecord | None] = {}
 
     def find_days(
         self, days: Collection[str] | None = None, least: int = 1
@@ -284,7 +285,8 @@ class _Compaction:
 
     def _select(self, connection: duckdb.DuckDBPyConnection, file: _DayFile) -> str:
         """SQL of a file's rows; empty, and said, if the file must stay as it is."""
-        if not self._is_as_recorded(file):
+        record = self._record(file.run)
+        if record is None or not is_as_recorded(file.path.parents[1], file.day, record):
             self._leave(file.path, "is not as import recorded it: see `check`")
             return ""
         source = f"read_parquet({sql_text(str(file.path))}, hive_partitioning = false)"
@@ -295,25 +297,23 @@ class _Compaction:
             return ""
         listed = [quote_identifier(name) for name in self._columns if name in found]
         listed += [name for name in IDENTITY_COLUMNS if name in found]
-        sources = list(self._record(file.run).sources)
+        if "call_id" not in found:
+            values = {name: quote_identifier(name) for name in self._columns if name in found}
+            listed.append(f"{call_of(self._directory.table, values)} AS call_id")
+        sources = list(record.sources)
         if _SOURCE not in found and len(sources) == 1:
-            listed.append(f"{sql_text(sources[0][:16])} AS {_SOURCE}")
+            listed.append(f"{sql_text(sources[0][:SOURCE_DIGITS])} AS {_SOURCE}")
         return f"SELECT {', '.join(listed)} FROM {source}"
 
-    def _is_as_recorded(self, file: _DayFile) -> bool:
-        """Whether a file has the checksum of its record: a flipped bit must not get a new one."""
-        recorded = self._record(file.run).files
-        if recorded is None:
-            return True
-        name = file.path.relative_to(file.path.parents[1]).as_posix()
-        return name in recorded and hash_file(file.path) == recorded[name].sha256
-
-    def _record(self, run: str) -> RunRecord:
+    def _record(self, run: str) -> RunRecord | None:
+        """A run's record; None if it is damaged."""
         if run not in self._records:
             try:
                 self._records[run] = read_record(self._directory.folder / run)
+            except FileNotFoundError:
+                self._records[run] = RunRecord([], None)
             except (OSError, ValueError):
-                self._records[run] = RunRecord([], {})
+                self._records[run] = None
         return self._records[run]
 
     def _count_rows(self, files: Sequence[Path]) -> dict[Path, int]:

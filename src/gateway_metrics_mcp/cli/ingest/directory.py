@@ -139,7 +139,11 @@ class DataDirectory:
         The folder's name ends with the first and last day, by which queries skip it. `drops` are
         days of earlier runs, by run, whose rows this run has or leaves out on purpose: they count
         no more from the instant from which it counts.
+
+        Raises:
+            EngineError: if the rows to replace are not as they were written.
         """
+        self._check_dropped(drops)
         table = self.folder
         table.mkdir(exist_ok=True)
         before = read_manifest(table)
@@ -184,6 +188,22 @@ class DataDirectory:
             and (not needs_manifest(run.name) or run.name in manifest.counted)
         ]
 
+    def _check_dropped(self, drops: Mapping[str, Collection[str]]) -> None:
+        """Check that nothing changed the rows that are to be replaced: theirs would be the copies.
+
+        Raises:
+            EngineError: if a file is not as its run's record has it.
+        """
+        for name, days in drops.items():
+            run = self.folder / name
+            record = read_record(run) if (run / RECORD).exists() else RunRecord([], None)
+            for day in days:
+                if not is_as_recorded(run, day, record):
+                    raise EngineError(
+                        f"{run / f'date={day}' / ROWS_FILE} is not as import wrote it, so its rows"
+                        " are not copied: see `gateway-metrics-mcp check --backend DIR`"
+                    )
+
     def _is_whole(self, run: str, days: Collection[str], manifest: Manifest) -> bool:
         """Whether a run has nothing but these days, so that its folder can go with them."""
         folder = self.folder / run
@@ -195,6 +215,8 @@ class DataDirectory:
         """Note in a run's record what runs that go read, and keep the rows that they refused."""
         own = {source["sha256"] for source in record["sources"]}
         for name in earlier:
+            if not (self.folder / name / RECORD).exists():
+                continue
             for source in read_record(self.folder / name).listed:
                 if source["sha256"] not in own:
                     own.add(source["sha256"])
@@ -475,6 +497,14 @@ def hash_file(path: Path, beat: Callable[[], None] = lambda: None) -> str:
             digest.update(block)
             beat()
     return digest.hexdigest()
+
+
+def is_as_recorded(run: Path, day: str, record: RunRecord) -> bool:
+    """Whether a day's rows have the checksum of the run's record, or it has none."""
+    if record.files is None:
+        return True
+    name = f"date={day}/{ROWS_FILE}"
+    return name in record.files and hash_file(run / name) == record.files[name].sha256
 
 
 def write_record(run: Path, facts: dict[str, Any]) -> None:
