@@ -16,7 +16,9 @@ import duckdb
 import pytest
 
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
+from gateway_metrics_mcp.backends.duckdb.manifest import Manifest, format_manifest
 from gateway_metrics_mcp.cli.ingest import compact
+from gateway_metrics_mcp.cli.ingest.directory import write_record
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.http.body import read_query
 from gateway_metrics_mcp.query.catalog import Catalog
@@ -256,6 +258,34 @@ async def test_many_small_imports_of_a_day_are_merged_on_the_way(
     assert said[11].partition(f"{TABLE}/")[2].split()[0] in runs_of(data.path)
     assert (await ask())[()][0] == 240
     assert data.bring(*data.path.parent.glob("*.csv")).out.count("imported before") == 12
+
+
+async def test_runs_of_a_day_each_are_gathered_once_there_are_many(
+    data: Data, csv: Write, ask: Ask, merge: Compact
+) -> None:
+    lines = (f"2026-0{4 + n // 30}-{n % 30 + 1:02}T00:00Z,{n}\n" for n in range(120))
+    data.bring(csv(f"CreatedAt,InputTokens\n{''.join(lines)}"))
+    table = data.path / TABLE
+    (whole,) = table.glob("import-*")
+    listed = {}
+    for number, day in enumerate(sorted(path.name[5:] for path in whole.glob("date=*"))):
+        run = table / f"{whole.name[:24]}{number:012x}-{day}-to-{day}"
+        run.mkdir()
+        (whole / f"date={day}").rename(run / f"date={day}")
+        write_record(run, {"sources": []})
+        listed[run.name] = [day]
+    shutil.rmtree(whole)
+    (table / "_manifest.json").write_text(format_manifest(Manifest(listed)))
+    everything = {"startTs": "2026-04-01T00:00:00Z", "endTs": "2026-09-01T00:00:00Z"}
+    before = await ask(**everything)
+
+    assert "merged 120 files of 120 UTC days into 120 files in 4 folders" in merge()
+
+    assert await ask(**everything) == before
+    assert before[()][0] == 120
+    assert len(runs_of(data.path)) == 4
+    assert data.faults() == []
+    assert "nothing to merge" in merge()
 
 
 def test_what_was_replaced_goes_a_minute_later(data: Data, csv: Write, merge: Compact) -> None:

@@ -26,6 +26,7 @@ from gateway_metrics_mcp.backends.duckdb.manifest import (
     needs_manifest,
     read_manifest,
 )
+from gateway_metrics_mcp.backends.duckdb.stored import ROWS_FILE
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 from gateway_metrics_mcp.query import quote
 
@@ -237,6 +238,7 @@ def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
         manifest = read_manifest(table)
         search = _Search(table, window, manifest)
         search.enter(str(table))
+        search.take_listed()
         if is_same(table, manifest):  # or a run was replaced while its files were listed
             search.check_manifest()
             return FoundFiles(search.paths, search.describe_unread(), search.is_empty)
@@ -279,6 +281,8 @@ class _Search:
         self._window = window
         self._manifest = manifest
         self._unlisted: list[str] = []
+        self._listed: set[str] = set()
+        """The folders of runs that the manifest lists."""
         self.paths: list[str] = []
         self._foreign: list[str] = []
         self._copies: list[str] = []
@@ -318,17 +322,34 @@ class _Search:
         """Enter a folder in another, unless it is a run that the manifest does not list."""
         if IMPORT_RUN.fullmatch(name) is None:
             self.enter(path, is_run=is_run)
-        elif self._is_listed(folder, name, path):
+        elif self._may_count(folder, name, path):
             self.enter(path, run=name, is_run=True)
 
-    def _is_listed(self, folder: str, run: str, path: str) -> bool:
-        """Whether a run's folder may count by the manifest, which knows those of the table."""
+    def _may_count(self, folder: str, run: str, path: str) -> bool:
+        """Whether a run's folder counts though the manifest does not list it."""
         if not needs_manifest(run):
             return True
-        if folder == str(self._table) and self._manifest.knows(run):
-            return run in self._manifest.counted
-        self._unlisted.append(path)
+        if folder != str(self._table) or not self._manifest.knows(run):
+            self._unlisted.append(path)
         return False
+
+    def take_listed(self) -> None:
+        """Take the files of days that the manifest lists."""
+        for run, day in self._manifest.within(*self._window.days):
+            if run not in self._listed:
+                continue  # it was undone by hand
+            inner = os.path.join(self._table, run)  # noqa: PTH118 - Path is slow for many
+            folder = os.path.join(inner, f"date={day}")  # noqa: PTH118 - likewise
+            path = os.path.join(folder, ROWS_FILE)  # noqa: PTH118 - likewise
+            for each in (inner, folder):
+                if os.path.islink(each):  # noqa: PTH114 - likewise
+                    raise self._unusable("is a link, which is not followed", each)
+            names = self._list(folder, run, is_run=True)
+            mode = _mode_of(path) if names == [ROWS_FILE] else None
+            if mode is not None and stat.S_ISREG(mode):
+                self.paths.append(path)
+            elif names:
+                self.enter(folder, is_run=True)
 
     def check_manifest(self) -> None:
         """Check that there is a manifest, if some run needs one.
@@ -400,6 +421,9 @@ class _Search:
             self.is_empty = True
         refuse_table_format(names, folder, self._table.name)
         self._has_sink_log = self._has_sink_log or "_spark_metadata" in names
+        if folder == str(self._table):  # quicker than by name: there can be thousands
+            self._listed = self._manifest.counted.keys() & names
+            names = list({*names} - self._listed)
         needed = sorted(name for name in names if self._window.may_need(name, is_run=is_run))
         if not run:
             return needed

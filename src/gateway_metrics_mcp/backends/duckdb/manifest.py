@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -57,6 +59,9 @@ class Manifest:
     """The days of runs whose rows are in other runs now; None for a run as a whole."""
     identity: Identity | None = None
     """Of the manifest's file; None if there is none."""
+    _runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The runs of each day that counts, in order of days."""
+    _days: Sequence[str] = ()
 
     def knows(self, run: str) -> bool:
         """Whether a run's folder is one that the manifest speaks of, or needs none."""
@@ -68,6 +73,12 @@ class Manifest:
             return day in self.counted.get(run, ())
         replaced = self.replaced.get(run, ())
         return replaced is not None and day not in replaced
+
+    def within(self, first: str, last: str) -> Iterator[tuple[str, str]]:
+        """The days that count from the first to the last, each as its run and the day."""
+        for day in self._days[bisect_left(self._days, first) : bisect_right(self._days, last)]:
+            for run in self._runs[day]:
+                yield run, day
 
 
 def needs_manifest(run: str) -> bool:
@@ -157,4 +168,8 @@ def _parse(text: bytes, identity: Identity, table: str) -> Manifest:
         raise EngineError(
             f"the manifest of {table} ({MANIFEST}) was written by a later version: upgrade this one"
         )
-    return Manifest(facts["runs"], facts["replaced"], identity)
+    runs = defaultdict[str, list[str]](list)
+    for run, days in facts["runs"].items():
+        for day in days:
+            runs[day].append(run)
+    return Manifest(facts["runs"], facts["replaced"], identity, runs, sorted(runs))

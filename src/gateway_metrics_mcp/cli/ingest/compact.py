@@ -6,7 +6,9 @@ one step: if the command is killed, the batches before are in, and the others ar
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,6 +45,8 @@ _ENOUGH_SMALL_FILES: Final = 5
 _SMALL_ROWS: Final = 200_000
 _TIMES: Final = 4
 """How many times more rows than it brought an import merges, and than a file the others have."""
+_FEW_DAYS: Final = 7
+_MANY_RUNS: Final = 100
 _SOURCE: Final = IDENTITY_COLUMNS[2]
 
 
@@ -114,7 +118,13 @@ def _compact_table(into: Path, table: str, memory: str, threads: int) -> Iterato
     with open_directory(into, table, messages=sys.stderr, is_rebuilding=True) as directory:
         compacted = Compacted()
         work = _Compaction(directory, memory, threads, sys.stderr, compacted)
-        days = {day: files for day, files in work.find_days().items() if _is_worth_it(files)}
+        found = work.find_days()
+        gathered = _find_short_runs(found)
+        days = {
+            day: files
+            for day, files in found.items()
+            if _is_worth_it(files) or files[0].run in gathered
+        }
         try:
             work.merge(days)
         except EngineError as error:
@@ -171,6 +181,13 @@ def _count(number: int, noun: str) -> str:
 def _is_worth_it(files: Sequence[_DayFile]) -> bool:
     """Whether a day has several files, or one without the columns that runs have now."""
     return len(files) > 1 or any(not needs_manifest(file.run) for file in files)
+
+
+def _find_short_runs(days: Mapping[str, Sequence[_DayFile]]) -> set[str]:
+    """The runs of few days, if they are so many that listing them takes a question's time."""
+    counts = Counter(file.run for files in days.values() for file in files)
+    short = {run for run, count in counts.items() if count <= _FEW_DAYS}
+    return short if len(short) > _MANY_RUNS else set()
 
 
 def _find_small(files: Sequence[_DayFile]) -> list[_DayFile]:
@@ -270,8 +287,11 @@ class _Compaction:
         """Write the rows of a day's files into one; returns those that it has the rows of."""
         selects = {file: self._select(connection, file) for file in files}
         merged = [file for file, select in selects.items() if select]
-        if not merged or not _is_worth_it(merged):
+        if not merged:
             return []
+        if not _is_worth_it(merged):  # to be in a folder with others
+            _link(merged[0].path.parent, run / f"date={day}")
+            return merged
         union = " UNION ALL BY NAME ".join(selects[file] for file in merged)
         connection.execute(f"CREATE OR REPLACE VIEW merging AS {union}")
         write_day(connection, "merging", day, run, self._directory.table)
@@ -329,6 +349,16 @@ class _Compaction:
 
     def _leave(self, path: Path, reason: str) -> None:
         self._done.left.append(f"{path.relative_to(self._directory.folder).as_posix()} {reason}")
+
+
+def _link(folder: Path, target: Path) -> None:
+    """Make a folder with the same files, which take no more space where links are possible."""
+    target.mkdir()
+    for path in folder.iterdir():
+        try:
+            (target / path.name).hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, target / path.name)
 
 
 def _count_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
