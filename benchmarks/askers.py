@@ -186,10 +186,11 @@ async def ask_import() -> None:
 
     async def answer(order: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        said = io.BytesIO()
+        with contextlib.redirect_stdout(io.TextIOWrapper(said, write_through=True)):
             status = main(["import", order["file"], "--into", order["into"], "--strict"])
         if status:
-            raise RuntimeError(said.getvalue())
+            raise RuntimeError(said.getvalue().decode())
         return {"seconds": time.perf_counter() - start, "peak": peak_memory()}
 
     await serve(answer)

@@ -604,16 +604,19 @@ def grow_days(bench: Bench, folder: Path, count: int) -> Path:
     done = directory.with_suffix(".done")
     if not done.exists():
         shutil.rmtree(directory, ignore_errors=True)
+        seconds = []
         with Asker(sys.executable, "import") as asker, tempfile.TemporaryDirectory() as made:
             for number in range(count - 2, -1, -1):
                 day = bench.day - timedelta(days=number + 1)
                 file = Path(made) / f"{day}.parquet"
                 write_calls(file, day, FEW_ROWS)
-                asker.ask(file=str(file), into=str(directory))
+                seconds.append(asker.seconds(file=str(file), into=str(directory)))
                 file.unlink()
             source = bench.data / "source" / f"{bench.day}.parquet"
             asker.ask(file=str(source), into=str(directory))
         done.touch()
+        first, last = (median(part) * 1e3 for part in (seconds[:20], seconds[-20:]))
+        print(f"{count} runs: importing {FEW_ROWS} rows took {first:.0f} ms first, {last:.0f} last")
     return directory
 
 
