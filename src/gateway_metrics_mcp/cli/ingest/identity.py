@@ -188,7 +188,7 @@ class Settlement:
         has_spans = self._join_spans()
         self._make_batch(has_spans=has_spans)
         self._execute("CREATE TABLE removed (file INTEGER, n BIGINT)")
-        self._execute("CREATE TABLE settled (head BIGINT, is_new BOOLEAN)")
+        self._execute("CREATE TABLE settled (head BIGINT)")
         self._create_like_batch("newer")
         if stored:
             self._list_stored()
@@ -231,8 +231,8 @@ class Settlement:
             return False
         self._execute(
             """
-            CREATE VIEW spans AS SELECT * FROM calls
-            WHERE "_id" NOT IN (SELECT id FROM bundles WHERE id <> head)
+            CREATE VIEW spans AS SELECT calls.* FROM calls
+            ANTI JOIN (SELECT id FROM bundles WHERE id <> head) ON id = "_id"
             """
         )
         self._find_inner_spans()
@@ -414,34 +414,43 @@ class Settlement:
             """
         )
         self._create_like_batch("joined")
-        if not self._value("SELECT count(*) FROM bundles"):
-            self._execute("CREATE VIEW batch AS SELECT * FROM offered")
-            return
+        self._execute("CREATE TABLE gone (id BIGINT)")
+        if self._value("SELECT count(*) FROM bundles"):
+            self._merge_bundles()
+        self._execute(
+            """
+            CREATE VIEW batch AS
+            SELECT offered.* FROM offered ANTI JOIN gone ON id = "_id"
+            UNION ALL BY NAME SELECT * FROM joined
+            """
+        )
+
+    def _merge_bundles(self) -> None:
+        """Merge rows of one call to `joined`; `gone` has those that are not written as they are."""
         # Mostly the rows of a call are equal: then one of them is enough.
         self._execute(
             f"""
             CREATE TABLE differing AS
-            SELECT id, head, rank FROM bundles JOIN good ON id = "_id"
-            QUALIFY row_number() OVER (PARTITION BY head, hash({self._listed}) ORDER BY rank) = 1
+            SELECT id, head, row_number() OVER (PARTITION BY head ORDER BY rank) - 1 AS rank
+            FROM (
+                SELECT head, arg_min(id, rank) AS id, min(rank) AS rank
+                FROM bundles JOIN (SELECT "_id", hash({self._listed}) AS print FROM good)
+                    ON id = "_id"
+                GROUP BY head, print
+            )
+            QUALIFY count(*) OVER (PARTITION BY head) > 1
             """
         )
         self._merge(
             """
-            SELECT head, row_number() OVER (PARTITION BY head ORDER BY rank) - 1 AS rank,
-                offered.* EXCLUDE ("_id")
-            FROM offered JOIN differing ON id = "_id"
-            WHERE head IN (SELECT head FROM differing GROUP BY ALL HAVING count(*) > 1)
+            SELECT head, rank, offered.* EXCLUDE ("_id") FROM offered JOIN differing ON id = "_id"
             """,
             into="joined",
         )
         self._execute(
             """
-            CREATE VIEW batch AS
-            SELECT * FROM offered
-            WHERE "_id" NOT IN (SELECT id FROM bundles WHERE id <> head)
-                AND "_id" NOT IN (SELECT "_id" FROM joined)
-            UNION ALL BY NAME
-            SELECT * FROM joined
+            INSERT INTO gone
+            SELECT id FROM bundles WHERE id <> head UNION ALL SELECT "_id" FROM joined
             """
         )
 
@@ -450,23 +459,26 @@ class Settlement:
 
     def _merge(self, parts: str, *, into: str) -> None:
         """Make one row of each head's parts: of two values that of the lower rank wins."""
-        values = ", ".join(
-            f"{_merged(name, type_, self._columns)} AS {quote_identifier(name)}"
-            for name, type_ in self._pairs()
-        )
         self._execute(f"CREATE OR REPLACE TABLE parts AS {parts}")
         # Pairs are merged, then pairs of those: rounds are few, whatever the number of parts.
         while self._value("SELECT coalesce(max(rank), 0) FROM parts"):
             self._execute(
                 f"""
                 CREATE OR REPLACE TABLE parts AS
-                SELECT a.head, a.rank // 2 AS rank, {values}
+                SELECT a.head, a.rank // 2 AS rank, {self._values()}
                 FROM parts AS a LEFT JOIN parts AS b ON b.head = a.head AND b.rank = a.rank + 1
                 WHERE a.rank % 2 = 0
                 """
             )
         self._execute(
             f'INSERT INTO {into} BY NAME SELECT head AS "_id", * EXCLUDE (head, rank) FROM parts'
+        )
+
+    def _values(self) -> str:
+        """SQL for the columns of the row that two, `a` and `b`, make."""
+        return ", ".join(
+            f"{_merged(name, type_, self._columns)} AS {quote_identifier(name)}"
+            for name, type_ in self._pairs()
         )
 
     def _pairs(self) -> list[tuple[str, str]]:
@@ -590,7 +602,7 @@ class Settlement:
         self._execute(
             f"""
             INSERT INTO settled
-            SELECT head, FALSE FROM seen
+            SELECT head FROM seen
             JOIN (SELECT "_id", hash({self._listed}) AS print FROM batch) AS b
                 ON b."_id" = head AND b.print = seen.print
             WHERE rows = 1
@@ -600,17 +612,52 @@ class Settlement:
 
     def _merge_known(self) -> None:
         """Merge calls that differ from what is known, and keep those that this changes."""
-        listed = ", ".join(map(quote_identifier, [*self._columns, *_KEPT]))
+        self._execute("CREATE TABLE open AS SELECT * FROM seen ANTI JOIN settled USING (head)")
+        known = "(SELECT head, known.*, print FROM known JOIN open USING (file, n) WHERE rows = 1"
+        self._merge_pairs(f"batch AS a JOIN {known} AND NOT by_response) AS b ON a._id = b.head")
+        self._merge_pairs(f"{known} AND by_response) AS a JOIN batch AS b ON b._id = a.head")
+        self._execute(
+            """
+            INSERT INTO settled
+            SELECT head FROM open ANTI JOIN newer ON head = "_id" WHERE rows = 1
+            """
+        )
+        if self._value("SELECT count(*) FROM open WHERE rows > 1"):
+            self._merge_several()
+        self._execute(
+            """
+            INSERT INTO removed SELECT file, n FROM open
+            WHERE head IN (SELECT "_id" FROM newer)
+            """
+        )
+
+    def _merge_pairs(self, pairs: str) -> None:
+        """Merge the rows `a` and `b` of each head; those that differ from the known one stay."""
+        listed = ", ".join(map(quote_identifier, self._names()))
+        self._execute(
+            f"""
+            INSERT INTO newer BY NAME
+            SELECT head AS "_id", {listed}
+            FROM (SELECT head, print, {self._values()} FROM {pairs})
+            WHERE hash({self._listed}) <> print
+            """
+        )
+
+    def _merge_several(self) -> None:
+        """Merge calls of which earlier versions have several rows."""
+        listed = ", ".join(map(quote_identifier, self._names()))
         self._merge(
             f"""
-            WITH open AS (SELECT * FROM seen WHERE head NOT IN (SELECT head FROM settled)),
+            WITH several AS (SELECT * FROM open WHERE rows > 1),
             parts AS (
                 SELECT head, by_response AS place, run, file, n, {_each("known", self._names())}
-                FROM known JOIN open USING (file, n)
+                FROM known JOIN several USING (file, n)
                 UNION ALL BY NAME
-                SELECT "_id" AS head, {listed},
-                    CASE WHEN bool_and(by_response) THEN 1.5 ELSE -1 END AS place
-                FROM batch JOIN open ON head = "_id" GROUP BY ALL
+                SELECT "_id" AS head, {listed}, place
+                FROM batch JOIN (
+                    SELECT head, CASE WHEN bool_and(by_response) THEN 2 ELSE -1 END AS place
+                    FROM several GROUP BY head
+                ) ON head = "_id"
             )
             SELECT head, row_number() OVER (
                 PARTITION BY head ORDER BY place, run DESC, file DESC, n DESC
@@ -618,20 +665,6 @@ class Settlement:
             FROM parts
             """,
             into="newer",
-        )
-        self._execute(
-            f"""
-            INSERT INTO settled
-            SELECT head, FALSE FROM seen JOIN newer ON "_id" = head
-            WHERE rows = 1 AND hash({_each("newer", self._columns)}) = print
-            """
-        )
-        self._execute('DELETE FROM newer WHERE "_id" IN (SELECT head FROM settled)')
-        self._execute(
-            """
-            INSERT INTO removed
-            SELECT file, n FROM seen WHERE head IN (SELECT "_id" FROM newer)
-            """
         )
 
     def _names(self) -> list[str]:
@@ -674,14 +707,13 @@ class Settlement:
         """Make the view `fresh`: new and newer rows, and what is left of days that they change."""
         names = ", ".join(map(quote_identifier, self._names()))
         self._execute(
-            """
-            INSERT INTO settled SELECT "_id", TRUE FROM batch
-            WHERE "_id" NOT IN (SELECT head FROM settled)
-                AND "_id" NOT IN (SELECT "_id" FROM newer)
-            """
+            'CREATE TABLE before AS SELECT head FROM settled UNION SELECT "_id" FROM newer'
         )
+        self._execute("INSERT INTO gone SELECT head FROM before")
+        has_gone = self._value("SELECT count(*) FROM gone")
         parts = [
-            f'SELECT {names} FROM batch WHERE "_id" IN (SELECT head FROM settled WHERE is_new)',
+            f"SELECT {names} FROM offered{' ANTI JOIN gone ON id = _id' if has_gone else ''}",
+            f"SELECT {names} FROM joined ANTI JOIN before ON head = _id",
             f"SELECT {names} FROM newer",
         ]
         changed = self._connection.execute(
@@ -706,13 +738,18 @@ class Settlement:
 
     def _count(self) -> None:
         found = self._settled
-        good = self._value("SELECT count(*) FROM calls")
-        found.new = self._value("SELECT count(*) FROM settled WHERE is_new")
+        ((good, found.unmatched),) = self._connection.execute(
+            """
+            SELECT count(*), count(*) FILTER ("_call" IS NULL AND "_response" IS NULL) FROM calls
+            """
+        ).fetchall()
         found.replaced = self._value("SELECT count(*) FROM newer")
-        found.known = good - found.new - found.replaced
-        found.unmatched = self._value(
-            'SELECT count(*) FROM calls WHERE "_call" IS NULL AND "_response" IS NULL'
+        found.known = self._value(
+            """
+            SELECT (SELECT count(*) FROM bundles WHERE id <> head) + (SELECT count(*) FROM settled)
+            """
         )
+        found.new = good - found.known - found.replaced
 
 
 _SQL_TYPES: Final = {
