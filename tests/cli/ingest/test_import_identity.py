@@ -417,11 +417,13 @@ def bring_as_before(paths: Sequence[Path], into: Path, *flags: str) -> Path:
     return old
 
 
+@pytest.mark.parametrize("is_compacted", [False, True])
 async def test_calls_of_runs_of_earlier_versions_are_known_by_their_ids(
-    data: Data, jsonl: Write, ask: Ask
+    data: Data, jsonl: Write, ask: Ask, *, is_compacted: bool
 ) -> None:
     old = jsonl([spend(1), spend(2), spend(3, 20)], "a.jsonl")
     bring_as_before([old], data.path, *LITELLM)
+    assert not is_compacted or compact([str(data.path)]) == 0
     table = [spend(1, spend=0.5), spend(2), spend(4)]
 
     done = data.bring(jsonl(table, "b.jsonl"), *LITELLM)
