@@ -21,6 +21,7 @@ from gateway_metrics_mcp.backends.duckdb.manifest import (
     OUT_OF_UNLISTED,
     Manifest,
     explain_missing,
+    is_at_work,
     read_manifest,
 )
 from gateway_metrics_mcp.cli.ingest.directory import (
@@ -124,7 +125,7 @@ class Comparison:
         elif manifest.identity is None:
             self._add(run.parent / MANIFEST, explain_missing(run.parent.name))
             self._manifests[run.parent] = None  # said once
-        else:
+        elif not is_at_work(run.parent, run.name):
             self._add(run, f"not counted, as {MANIFEST} does not list it. {OUT_OF_UNLISTED}")
 
     def _read_manifest(self, table: Path) -> Manifest | None:

@@ -22,7 +22,7 @@ from gateway_metrics_mcp.backends.duckdb.manifest import (
     OUT_OF_UNLISTED,
     Manifest,
     explain_missing,
-    is_same,
+    is_at_work,
     needs_manifest,
     read_manifest,
 )
@@ -239,7 +239,9 @@ def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
         search = _Search(table, window, manifest)
         search.enter(str(table))
         search.take_listed()
-        if is_same(table, manifest):  # or a run was replaced while its files were listed
+        # Or a run was replaced while its files were listed. Opened anew: attributes alone may be
+        # old ones on network storage.
+        if read_manifest(table).identity == manifest.identity:
             search.check_manifest()
             return FoundFiles(search.paths, search.describe_unread(), search.is_empty)
     raise EngineError(f"the runs of {table.name} are being replaced all the time: ask again")
@@ -329,7 +331,8 @@ class _Search:
         """Whether a run's folder counts though the manifest does not list it."""
         if not needs_manifest(run):
             return True
-        if folder != str(self._table) or not self._manifest.knows(run):
+        is_known = folder == str(self._table) and self._manifest.knows(run)
+        if not is_known and not is_at_work(self._table, run):
             self._unlisted.append(path)
         return False
 

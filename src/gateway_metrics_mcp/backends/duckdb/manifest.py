@@ -24,12 +24,15 @@ from gateway_metrics_mcp.errors import EngineError
 logger = logging.getLogger(__name__)
 
 MANIFEST: Final = "_manifest.json"
+WORKING: Final = ".importing"
+"""The folder in the data directory of an import at work."""
 
 IMPORT_RUN: Final = re.compile(
     r"import-\d{8}T\d{6}Z-[0-9a-f]{8}(?:[0-9a-f]{4})?(-\d{4}-\d\d-\d\d-to-\d{4}-\d\d-\d\d)?"
 )
 """The folder of a run of `import`, with its first and last day; older runs lack the days."""
 
+_NAME_LENGTH: Final = len("import-20260715T093000Z-3f9a1c07aabb")
 _AFTER_EIGHT_DIGITS: Final = len("import-20260715T093000Z-3f9a1c07")
 _FORMAT: Final = 1
 _CHECKSUM: Final = ', "sha256": "'
@@ -119,13 +122,9 @@ def read_manifest(table: Path) -> Manifest:
     return manifest
 
 
-def is_same(table: Path, manifest: Manifest) -> bool:
-    """Whether the table's manifest is still that one."""
-    try:
-        found = os.stat(os.path.join(table, MANIFEST))  # noqa: PTH116, PTH118 - for each question
-    except OSError:
-        return manifest.identity is None
-    return _identify(found) == manifest.identity
+def is_at_work(table: Path, run: str) -> bool:
+    """Whether a run's import has not made it count yet, or died before: the next clears it."""
+    return (table.parent / WORKING / run[:_NAME_LENGTH]).exists()
 
 
 def explain_missing(table: str) -> str:

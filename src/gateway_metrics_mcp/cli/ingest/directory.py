@@ -35,10 +35,12 @@ from gateway_metrics_mcp.backends.duckdb.files import read_directory
 from gateway_metrics_mcp.backends.duckdb.manifest import (
     IMPORT_RUN,
     MANIFEST,
+    WORKING,
     DamagedManifestError,
     Manifest,
     explain_missing,
     format_manifest,
+    is_at_work,
     needs_manifest,
     read_manifest,
 )
@@ -47,11 +49,9 @@ from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError
 from gateway_metrics_mcp.runtime.scratch import is_full
 
-_WORKING: Final = ".importing"
 _GRACE_S: Final = 60.0
 """How long what was replaced stays for questions that have begun to read it: their time limit."""
 _MOST_TRIES: Final = 50
-_NAME_LENGTH: Final = len("import-20260715T093000Z-3f9a1c07aabb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class DataDirectory:
             EngineError: if the directory cannot be written.
         """
         run = f"import-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
-        staging = self.path / _WORKING / run
+        staging = self.path / WORKING / run
         try:
             staging.mkdir()
             yield staging
@@ -295,11 +295,11 @@ class DataDirectory:
             if not run.name.startswith("_") and (gone := replaced.get(run.name, ())) is not None
             if (days := set(_days_of(run)) - set(gone))
         }
-        self._switch(Manifest(counted, replaced), self.path / _WORKING)
+        self._switch(Manifest(counted, replaced), self.path / WORKING)
         return len(counted)
 
-    def clear(self, leftovers: Collection[str]) -> None:
-        """Clear what was replaced, and what interrupted runs left, by their names in staging.
+    def clear(self) -> None:
+        """Clear what was replaced, and runs that were interrupted before they counted.
 
         Raises:
             EngineError: if there are runs and no manifest, or it is damaged.
@@ -309,7 +309,7 @@ class DataDirectory:
         if manifest.identity is None and any(map(needs_manifest, runs)):
             raise EngineError(explain_missing(self.table))
         for run in runs:
-            if run[:_NAME_LENGTH] in leftovers and not manifest.knows(run):
+            if not manifest.knows(run) and is_at_work(self.folder, run):
                 shutil.rmtree(self.folder / run, ignore_errors=True)
         for name, days in manifest.replaced.items():
             left = [folder for folder in self._folders(name, days) if not _clear_folder(folder)]
@@ -403,7 +403,7 @@ def open_directory(
         directory = read_directory(path)
         if (directory / table).exists() and not (directory / table).is_dir():
             raise SettingsError(f"{directory / table} exists and is not a folder")
-        working = directory / _WORKING
+        working = directory / WORKING
         working.mkdir(exist_ok=True)
         lock = (working / "lock").open("ab")
     except OSError as error:
@@ -416,14 +416,13 @@ def open_directory(
             print(f"another import into {path} is running: waiting", file=messages, flush=True)
             _lock(lock.fileno(), is_patient=True)
         leftovers = [path for path in working.iterdir() if IMPORT_RUN.fullmatch(path.name)]
-        names = [path.name for path in leftovers]
         opened = DataDirectory(directory, table)
         if is_rebuilding and (runs := opened.rebuild()):
             print(f"{table}: its manifest was rebuilt, of {runs} runs", file=messages, flush=True)
-        opened.clear(names)
+        opened.clear()
         for other in published_tables().keys() - {table}:
             with suppress(EngineError):  # for those who write or ask that one
-                DataDirectory(directory, other).clear(names)
+                DataDirectory(directory, other).clear()
         for leftover in leftovers:
             shutil.rmtree(leftover, ignore_errors=True)
         try:
