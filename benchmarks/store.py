@@ -594,8 +594,10 @@ def measure_days(bench: Bench) -> None:
                 for name, ratios in found.items():
                     ratios.append(ratios_of(taken, name, str(counts[0])))
             for name, ratios in found.items():
+                means = mean_of_ratios(ratios)
+                print(f"24 h among {name} days: {describe(means)} times {counts[0]}", flush=True)
                 measure = f"24 h among {name} days of a run each, rollups off"
-                bench.report.add(measure, f"{counts[0]} days", mean_of_ratios(ratios), 1.2)
+                bench.report.add(measure, f"{counts[0]} days", means, 1.2)
 
 
 def grow_days(bench: Bench, folder: Path, count: int) -> Path:
