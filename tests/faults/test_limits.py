@@ -45,6 +45,24 @@ async def test_one_caller_leaves_places_to_the_others(gateway: Gateway) -> None:
     assert len(gateway.requests) == 6
 
 
+async def test_a_free_place_goes_to_who_holds_the_fewest(gateway: Gateway) -> None:
+    first, rest = Gate(), Gate()
+    gateway.script = [first]
+    gateway.usual = rest
+    async with guarded(gateway, upstream_calls=2, caller_calls=5) as backend:
+        asking = [asyncio.create_task(backend.query(question(str(n)), ANA)) for n in range(5)]
+        await gateway.until(lambda gateway: len(gateway.requests) == 2)
+        asking.append(asyncio.create_task(backend.query(question("0"), BEN)))
+        await settle()
+        first.opened.set()
+        await gateway.until(lambda gateway: len(gateway.requests) == 3)
+        assert b"Bearer ben" in gateway.requests[2]
+        rest.opened.set()
+        await asyncio.gather(*asking)
+
+    assert len(gateway.requests) == 6
+
+
 async def test_who_waits_too_long_is_told_so_and_the_next_question_is_answered(
     gateway: Gateway, connect: Connect
 ) -> None:

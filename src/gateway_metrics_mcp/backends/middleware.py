@@ -323,7 +323,7 @@ class BackendStack:
             return kept
         # Owners who share a caller's rights share its cache, but neither limits nor calls in
         # flight: otherwise one owner would wait in another's queue.
-        owner = (caller, caller.owner)
+        owner = caller.identity
 
         async def ask_once() -> Result | None:
             async with self._limiter.acquire(owner):

@@ -161,7 +161,7 @@ class MetricsApi:
             watching = asyncio.create_task(_cancel_on_disconnect(request, asked))
             try:
                 with self.calls.until_the_end():
-                    async with self._limiter.acquire():
+                    async with self._limiter.acquire(caller.identity):
                         return await self._query(query, caller)
             finally:
                 watching.cancel()

@@ -235,6 +235,11 @@ class Caller:
     owners run as one caller, so it is excluded from comparison: they share the cache."""
 
     @property
+    def identity(self) -> tuple[Caller, str]:
+        """Whose turn it is and whose share, where callers share limits."""
+        return self, self.owner
+
+    @property
     def is_restricted(self) -> bool:
         """Whether our rules restrict its rows (R23); a gateway restricts by token instead."""
         return not (self.is_tenant_admin or self.token)

@@ -17,7 +17,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Final, ParamSpec, TypeVar
-from weakref import WeakValueDictionary, finalize
+from weakref import finalize
 
 import anyio
 from anyio import to_thread
@@ -334,59 +334,95 @@ async def _report(report: Report) -> None:
 
 
 class ConcurrencyLimiter:
-    """At most `total` tasks at once, and `per_owner` of one owner; others wait in order.
+    """At most `total` tasks at once, and `per_owner` of one owner; others wait for their turn.
 
-    A task that waits longer than `patience_s` seconds is refused; with 0, immediately.
+    A free place goes to an owner who holds the fewest, among those to one who got none for longest:
+    nobody waits in another's queue. An owner's own tasks go in order. A task that waits longer than
+    `patience_s` seconds is refused; with 0, immediately.
     """
 
     def __init__(
         self, total: int, *, per_owner: int | None = None, patience_s: float = inf
     ) -> None:
-        self._total = anyio.CapacityLimiter(total)
+        self._free = total
         self._per_owner = total if per_owner is None else per_owner
         self._patience_s = patience_s
-        # Weak, so that an owner's share is freed when no task holds or awaits it.
-        self._shares: WeakValueDictionary[Hashable, anyio.CapacityLimiter] = WeakValueDictionary()
+        self._held: Counter[Hashable] = Counter()
+        self._turn = 0
+        self._turns: dict[Hashable, int] = {}
+        """The last turn of each owner who holds or awaits a place."""
+        self._waiting: dict[anyio.Event, Hashable] = {}
+        self._threads = anyio.CapacityLimiter(inf)
 
     @asynccontextmanager
     async def acquire(self, owner: Hashable = None) -> AsyncIterator[None]:
-        """Hold one place, of the owner's share and of the total, for the block.
+        """Hold one place for the block.
 
         Raises:
             BusyError: if none became free within `patience_s`.
         """
-        share = self._shares.get(owner)
-        if share is None:
-            share = self._shares[owner] = anyio.CapacityLimiter(self._per_owner)
-        place = object()
-        await self._take(share, place)
+        if self._free and self._held[owner] < self._per_owner:
+            self._take(owner)
+        else:
+            await self._wait(owner)
         try:
             yield
         finally:
-            self._total.release_on_behalf_of(place)
-            share.release_on_behalf_of(place)
+            self._give_back(owner)
 
-    async def run_in_thread(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread that holds one place of the total.
+    async def run_in_thread(self, work: Callable[[], T], owner: Hashable = None) -> T:
+        """Run `work` in a thread that holds one place.
 
-        The caller's own time limit bounds the wait. If the caller is cancelled, the thread runs
-        on and keeps its place: the caller has to make it end.
+        If the caller is cancelled, the thread runs on: the caller has to make it end.
+
+        Raises:
+            BusyError: if none became free within `patience_s`.
+            Exception: any that `work` raises.
         """
-        return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._total)
+        async with self.acquire(owner):
+            return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
 
-    async def _take(self, share: anyio.CapacityLimiter, place: object) -> None:
-        if share.available_tokens and self._total.available_tokens:
-            # Saves a turn of the event loop, which acquire_on_behalf_of always takes.
-            share.acquire_on_behalf_of_nowait(place)
-            self._total.acquire_on_behalf_of_nowait(place)
-            return
-        with anyio.move_on_after(self._patience_s):
-            # The share first, so that an owner who waits for it holds no place of the total.
-            await share.acquire_on_behalf_of(place)
-            try:
-                await self._total.acquire_on_behalf_of(place)
-            except BaseException:
-                share.release_on_behalf_of(place)
-                raise
-            return
-        raise BusyError("too many queries at once: ask again in a few seconds")
+    async def _wait(self, owner: Hashable) -> None:
+        called = anyio.Event()
+        self._waiting[called] = owner
+        try:
+            with anyio.move_on_after(self._patience_s):
+                await called.wait()
+        except BaseException:
+            if called.is_set():
+                self._give_back(owner)
+            raise
+        finally:
+            self._waiting.pop(called, None)
+            self._forget(owner)
+        if not called.is_set():
+            raise BusyError("too many queries at once: ask again in a few seconds")
+
+    def _take(self, owner: Hashable) -> None:
+        self._free -= 1
+        self._held[owner] += 1
+        self._turn += 1
+        self._turns[owner] = self._turn
+
+    def _give_back(self, owner: Hashable) -> None:
+        self._free += 1
+        self._held[owner] -= 1
+        while self._free and (called := self._choose()):
+            self._take(self._waiting.pop(called))
+            called.set()
+        self._forget(owner)
+
+    def _choose(self) -> anyio.Event | None:
+        """Who waits and is next, of those whose owner may have another place."""
+        ready = [one for one, whose in self._waiting.items() if self._held[whose] < self._per_owner]
+        return min(ready, key=self._rank, default=None)
+
+    def _rank(self, called: anyio.Event) -> tuple[int, int]:
+        owner = self._waiting[called]
+        return self._held[owner], self._turns.get(owner, 0)
+
+    def _forget(self, owner: Hashable) -> None:
+        if not self._held[owner]:
+            del self._held[owner]
+            if owner not in self._waiting.values():
+                self._turns.pop(owner, None)

@@ -267,6 +267,7 @@ async def _answer_query(
             report,
             settings.budget,
             context.charts,
+            owner=caller.identity,
             has_view=settings.ui,
             words=words,
             write=write,

@@ -238,9 +238,11 @@ class Gate:
         self.most_inside = 0
         self.arrived = anyio.Event()
         self.least = 1
+        self.subjects: list[str] = []
 
     async def query(self, query: Query, caller: Caller) -> Result:
-        del query, caller
+        del query
+        self.subjects.append(caller.subject)
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
         if self.inside >= self.least:
@@ -291,6 +293,35 @@ async def test_so_many_run_at_once_and_the_rest_wait_their_turn(
     assert alive.status_code == 200
     assert statuses == [200] * 20
     assert gate.most_inside == 3
+
+
+async def test_nobody_waits_in_the_queue_of_another(
+    listen: Listen, gate: Gate, book: Any, july: July
+) -> None:
+    ada, bob = (book.issue(name) for name in ("ada", "bob"))
+    async with (
+        listen(book, backend=gate, queries=1) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+        anyio.create_task_group() as group,
+    ):
+
+        async def ask(token: str) -> None:
+            headers = {"authorization": f"Bearer {token}"}
+            assert (await client.post(PATH, json=july(), headers=headers)).status_code == 200
+
+        async def until_asked(calls: int) -> None:
+            while f"tool_calls_in_flight {calls}.0\n" not in (await client.get("/metrics")).text:
+                await anyio.lowlevel.checkpoint()
+
+        for _ in range(6):
+            group.start_soon(ask, bob)
+        await until_asked(6)
+        for _ in range(2):
+            group.start_soon(ask, ada)
+        await until_asked(8)
+        gate.is_open.set()
+
+    assert gate.subjects == ["bob", "ada", "bob", "ada", *4 * ["bob"]]
 
 
 async def test_who_waits_too_long_is_503_with_when_to_ask_again(

@@ -319,6 +319,31 @@ async def test_a_caller_who_gives_up_leaves_the_next_its_own_picture(
     assert await renderer.draw(marked("b")) == b"b" * 200_000
 
 
+async def test_nobody_s_picture_waits_for_all_of_another(
+    engine: Callable[[str], None], tmp_path: Path
+) -> None:
+    begun, drawn = tmp_path / "begun", tmp_path / "drawn"
+    engine(
+        f"open({str(begun)!r}, 'w').close()\n"
+        f"while mark == 'a' and not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.005)\n"
+        f"open({str(drawn)!r}, 'a').write(mark)\n"
+        "return mark.encode()"
+    )
+    renderer = ChartRenderer()
+    async with anyio.create_task_group() as group:
+        group.start_soon(renderer.draw, marked("a"), "bob")
+        while not begun.exists():  # noqa: ASYNC110 - no event tells of a file
+            await anyio.sleep(0.005)
+        for mark in "bc":
+            group.start_soon(renderer.draw, marked(mark), "bob")
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(renderer.draw, marked("d"), "ada")
+        await anyio.wait_all_tasks_blocked()
+        (tmp_path / "go").touch()
+
+    assert drawn.read_text() == "adbc"
+
+
 def test_the_process_ends_with_the_server_that_is_killed(
     engine: Callable[[str], None],
 ) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -227,7 +228,8 @@ class ClickHouseBackend(SqlEngine):
 
     async def _run(self, call: _Call, query: Query, caller: Caller) -> Result | GatewayMetricsError:
         try:
-            return await self._limiter.run_in_thread(lambda: self._work(call, query, caller))
+            work = partial(self._work, call, query, caller)
+            return await self._limiter.run_in_thread(work, caller.identity)
         except anyio.get_cancelled_exc_class():
             call.is_cancelled = True
             with anyio.move_on_after(2, shield=True):  # without an answer, the time limit ends it

@@ -223,7 +223,7 @@ class DuckDBBackend(SqlEngine):
         connection, table = self._connection, self._table_of(query)
         answer = partial(self._answer_of_whole, query=query, caller=caller)
         try:
-            async with self._limiter.acquire():
+            async with self._limiter.acquire(caller.identity):
                 return await self._run_in_thread(connection, answer, table)
         except (duckdb.InternalException, duckdb.FatalException):
             if self._connection is connection:  # another query may have reopened it already

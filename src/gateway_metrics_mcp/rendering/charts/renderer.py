@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -138,8 +138,8 @@ class ChartRenderer:
             if not self._holders and self._worker is not None:
                 self._worker.end()
 
-    async def draw(self, specification: dict[str, Any]) -> bytes | str:
-        """The PNG, or a sentence that says why there is none."""
+    async def draw(self, specification: dict[str, Any], owner: Hashable = None) -> bytes | str:
+        """The PNG, or a sentence that says why there is none. Owners take turns."""
         # Looked up, not imported: only the process that draws loads the engine of 84 MB.
         if find_spec("vl_convert") is None:
             return ABSENT
@@ -147,7 +147,8 @@ class ChartRenderer:
             # This limit includes waiting for another chart; that in `_draw` kills the process.
             # A caller who gives up leaves the thread to read the picture to its end.
             with anyio.fail_after(self.patience_s):
-                image = await self._limiter.run_in_thread(partial(self._draw, specification))
+                work = partial(self._draw, specification)
+                image = await self._limiter.run_in_thread(work, owner)
         except TimeoutError:
             return f"it was not rendered within {self.patience_s:g} seconds"
         except OSError:
@@ -181,6 +182,7 @@ async def illustrate(
     budget: int,
     painter: ChartRenderer,
     *,
+    owner: Hashable,
     has_view: bool,
     words: Words,
     write: Writer,
@@ -204,7 +206,7 @@ async def illustrate(
     if is_picture:
         drawn: bytes | str = "the answer has no value to draw"
         if specification is not None:
-            drawn = await painter.draw(specification)
+            drawn = await painter.draw(specification, owner)
         image = drawn if isinstance(drawn, bytes) else None
         document = replace(document, picture=_describe(chart, drawn))
     answer = await run_in_thread_if_large(rows, write, document, budget)
