@@ -72,6 +72,7 @@ _LOG_NAMES: Final = frozenset({*_LOGS, "metadata", "manifest"})
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _MOST_SHOWN: Final = 3
 _MOST_LISTINGS: Final = 20
+_NO_MANIFEST: Final = Manifest()
 _UNUSABLE: Final = "the data directory of this server cannot be used: the reason is in its log"
 
 
@@ -235,16 +236,22 @@ def find_files(table: Path, start: datetime, end: datetime) -> FoundFiles:
         (f"{(start - day).date()}", f"{(last + day).date()}"),
     )
     for _ in range(_MOST_LISTINGS):
-        manifest = read_manifest(table)
+        manifest = _find_manifest(table)
         search = _Search(table, window, manifest)
         search.enter(str(table))
         search.take_listed()
         # Or a run was replaced while its files were listed. Opened anew: attributes alone may be
         # old ones on network storage.
-        if read_manifest(table).identity == manifest.identity:
+        if _find_manifest(table).identity == manifest.identity:
             search.check_manifest()
             return FoundFiles(search.paths, search.describe_unread(), search.is_empty)
     raise EngineError(f"the runs of {table.name} are being replaced all the time: ask again")
+
+
+def _find_manifest(table: Path) -> Manifest:
+    """The manifest of a table's folder; of one that no import wrote there is none to read."""
+    path = os.path.join(table, MANIFEST)  # noqa: PTH118 - for each question
+    return read_manifest(table) if os.path.lexists(path) else _NO_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +345,8 @@ class _Search:
 
     def take_listed(self) -> None:
         """Take the files of days that the manifest lists."""
+        if not self._listed:
+            return
         for run, day in self._manifest.within(*self._window.days):
             if run not in self._listed:
                 continue  # it was undone by hand
