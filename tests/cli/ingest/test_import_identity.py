@@ -470,6 +470,7 @@ async def test_replacing_a_file_gives_its_rows_by_new_flags(
 
     assert "2 rows read, 2 new, 0 refused" in done.out
     assert "earlier rows of these files, which made room: 2" in done.out
+    assert "could not be matched: 2 new\n" in done.out
     assert await ask("modelName") == {
         ("right",): (2, 3, None, None),
         ("wrong",): (1, None, None, None),

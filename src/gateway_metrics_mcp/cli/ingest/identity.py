@@ -194,7 +194,8 @@ class Settlement:
             self._list_stored()
             self._withdraw(replaced)
             self._find_known(has_spans=has_spans)
-            self._count_unmatched()
+            if not replaced:
+                self._count_unmatched()
         self._make_fresh()
         self._count()
         return self._settled
@@ -613,6 +614,8 @@ class Settlement:
     def _merge_known(self) -> None:
         """Merge calls that differ from what is known, and keep those that this changes."""
         self._execute("CREATE TABLE open AS SELECT * FROM seen ANTI JOIN settled USING (head)")
+        if not self._value("SELECT count(*) FROM open"):
+            return
         known = "(SELECT head, known.*, print FROM known JOIN open USING (file, n) WHERE rows = 1"
         self._merge_pairs(f"batch AS a JOIN {known} AND NOT by_response) AS b ON a._id = b.head")
         self._merge_pairs(f"{known} AND by_response) AS a JOIN batch AS b ON b._id = a.head")
