@@ -245,3 +245,37 @@ def test_random_questions_have_the_figures_of_the_rows(sides: Sides) -> None:
 def test_many_random_questions_have_the_figures_of_the_rows(sides: Sides, part: int) -> None:
     for seed in range(1000 + part * 500, 1500 + part * 500):
         compare(sides, seed)
+
+
+async def test_columns_of_keys_are_kept_from_callers_with_rights_to_some_rows(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    """Which keys have one depends on the rows of others, and would show in the time."""
+    _, stored = make_directories(tmp_path)
+    (first, *_) = sorted(stored.rglob("rows.parquet"))
+    changed = first.with_name("changed")
+    with duckdb.connect() as engine:
+        engine.execute(
+            f"COPY (SELECT * REPLACE ('column' AS md_env) FROM '{first}') TO '{changed}'"  # noqa: S608 - our words
+            " (FORMAT parquet)"
+        )
+    changed.rename(first)
+    engine_of_all = DuckDBBackend(stored, catalog)
+    query = Query(
+        datasource="modelMetrics",
+        type="distribution",
+        start_ts=FIRST,
+        end_ts=FIRST + timedelta(days=1),
+        group_by=("metadata.env",),
+    )
+
+    keys = {
+        caller.subject: {
+            point.keys[0] for point in (await engine_of_all.query(query, caller)).points
+        }
+        for caller in (LOCAL, *CALLERS[-3:])
+    }
+
+    assert keys.pop(LOCAL.subject) == {"column"}
+    assert all(found <= {"prod", "dev", "", None} for found in keys.values())
+    await engine_of_all.aclose()

@@ -54,6 +54,8 @@ from gateway_metrics_mcp.query import METADATA_PREFIX, Caller, Catalog, Query
 
 logger = logging.getLogger(__name__)
 
+_LEAST_SIZES: Final = 8
+"""How much larger all files have to be than those in which a column is computed from others."""
 _PARAMETER: Final = re.compile(r"\$(\w+)")
 
 
@@ -82,7 +84,7 @@ class Roads:
         imported = [layout.schema.columns for path, layout in layouts.items() if path in self._days]
         planner = Planner(query, self._files.paths, self._days)
         dialect = StoredDuckDialect(
-            {key for key in _list_keys(query) if _has_any(imported, metadata_column(key))},
+            {k for k in _list_keys(query, caller) if _has_any(imported, metadata_column(k))},
             has_teams=len(imported) == len(layouts) and _have_all(imported, TEAMS_KEY),
             is_finite=planner.is_of_import,
         )
@@ -102,7 +104,7 @@ class Roads:
         None if no rollup can serve, and the question is not by team.
         """
         planner = Planner(query, self._files.paths, self._days)
-        dialect = SummedDuckDialect(_list_keys(query), is_finite=planner.is_of_import)
+        dialect = SummedDuckDialect(_list_keys(query, caller), is_finite=planner.is_of_import)
         try:
             statement = self._files.compile(query, caller, FILES, dialect, is_in_window=True)
         except NotAddedUpError:
@@ -117,12 +119,15 @@ class Roads:
             self._find_nulls(query),
         )
         plan, selects, rollups = self._choose(planner, wanted)
-        if not selects and not (TEAMS_KEY in dimensions and query.group_by):
+        layouts = self._files.find_layouts(plan.rows)
+        is_by_team = TEAMS_KEY in dimensions
+        gains = selects or (is_by_team and query.group_by)
+        if not gains or (is_by_team and not self._have_teams(layouts)):
             return None
         asked = {**columns, **{n: self._files.columns[n] for n, _ in dialect.parts}}
         reading = self._files.read(
             asked,
-            self._files.find_layouts(plan.rows),
+            layouts,
             derived=derived,
             conditions=plan.rows,
             listed=wanted.select_of_rows(is_finite=planner.is_of_import),
@@ -143,6 +148,17 @@ class Roads:
             if not found:
                 return plan, selects, parameters
             lacking.update(found)
+
+    def _have_teams(self, layouts: Mapping[str, Layout]) -> bool:
+        """Whether nearly all of what is read has its teams as texts: to make them takes longer."""
+        version: Any = self._files.version or ()
+        sizes = {path: size for path, _, size, *_ in version}
+        lacking = [
+            sizes.get(path, 0)
+            for path, layout in layouts.items()
+            if path not in self._days or TEAMS_KEY not in layout.schema.columns
+        ]
+        return not lacking or sum(lacking) * _LEAST_SIZES < sum(sizes.values())
 
     def _find_nulls(self, query: Query) -> frozenset[str]:
         """The columns that a filter wants to be null."""
@@ -191,8 +207,13 @@ def _names(text: str, column: str) -> bool:
     return bool(find_used({column: ""}, text))
 
 
-def _list_keys(query: Query) -> set[str]:
-    """The metadata keys that a query names."""
+def _list_keys(query: Query, caller: Caller) -> set[str]:
+    """The metadata keys that a query names, if the caller may know that they have columns.
+
+    Which keys have one depends on all rows, and would show in the time.
+    """
+    if caller.is_restricted:
+        return set()
     grouped = (n.removeprefix(METADATA_PREFIX) for n in query.group_by if n[:9] == METADATA_PREFIX)
     filtered = (filter_.metadata_key for filter_ in query.filters)
     return {*grouped, *(key for key in filtered if key is not None)}
