@@ -591,13 +591,16 @@ class Settlement:
             self._find_known_responses()
         if not self._value("SELECT count(*) FROM hits"):
             return
+        # Rows are hashed before they are joined: what is joined has to be kept in memory.
         self._execute(
             f"""
             CREATE TABLE seen AS
-            SELECT file, n, head, by_response, run,
-                hash({_each("known", self._columns)}) AS print,
-                count(*) OVER (PARTITION BY head) AS rows
-            FROM known JOIN hits USING (file, n) JOIN stored USING (file)
+            SELECT file, n, head, by_response, print, coalesce(rows, 1) AS rows
+            FROM (SELECT file, n, hash({_each("known", self._columns)}) AS print FROM known)
+            JOIN hits USING (file, n)
+            LEFT JOIN (
+                SELECT head, count(*) AS rows FROM hits GROUP BY head HAVING count(*) > 1
+            ) USING (head)
             """
         )
         self._execute(
@@ -649,23 +652,27 @@ class Settlement:
     def _merge_several(self) -> None:
         """Merge calls of which earlier versions have several rows."""
         listed = ", ".join(map(quote_identifier, self._names()))
+        self._execute(
+            """
+            CREATE TABLE ranked AS
+            SELECT head, file, n, row_number() OVER (
+                PARTITION BY head ORDER BY place, run DESC, file DESC, n DESC
+            ) - 1 AS rank
+            FROM (
+                SELECT head, file, n, run, by_response::INTEGER AS place
+                FROM open JOIN stored USING (file) WHERE rows > 1
+                UNION ALL
+                SELECT head, NULL, NULL, NULL, CASE WHEN bool_and(by_response) THEN 2 ELSE -1 END
+                FROM open WHERE rows > 1 GROUP BY head
+            )
+            """
+        )
         self._merge(
             f"""
-            WITH several AS (SELECT * FROM open WHERE rows > 1),
-            parts AS (
-                SELECT head, by_response AS place, run, file, n, {_each("known", self._names())}
-                FROM known JOIN several USING (file, n)
-                UNION ALL BY NAME
-                SELECT "_id" AS head, {listed}, place
-                FROM batch JOIN (
-                    SELECT head, CASE WHEN bool_and(by_response) THEN 2 ELSE -1 END AS place
-                    FROM several GROUP BY head
-                ) ON head = "_id"
-            )
-            SELECT head, row_number() OVER (
-                PARTITION BY head ORDER BY place, run DESC, file DESC, n DESC
-            ) - 1 AS rank, {listed}
-            FROM parts
+            SELECT head, rank, {_each("known", self._names())}
+            FROM known JOIN ranked USING (file, n)
+            UNION ALL BY NAME
+            SELECT head, rank, {listed} FROM batch JOIN ranked ON head = "_id" WHERE file IS NULL
             """,
             into="newer",
         )
