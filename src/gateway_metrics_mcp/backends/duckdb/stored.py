@@ -18,8 +18,9 @@ from gateway_metrics_mcp.backends.sql.dialect import quote_identifier
 
 ROWS_FILE: Final = "rows.parquet"
 TEAMS_KEY: Final = "teams_key"
-IDENTITY_COLUMNS: Final = ("call_id", "call_response", "import_source")
-"""What a call is, and where it came from; not all rows have them."""
+IDENTITY_COLUMNS: Final = ("has_call_id", "call_response", "import_source")
+"""Whether a row's trace and span id are its source's, its response, and the file it came from; not
+all files have them. An id of the call, made of the first two, would be a fourth of a file."""
 COUNT_COLUMN: Final = "#n"
 """The number of rows that a rollup's row stands for."""
 MOST_SUM: Final = 2.0**42

@@ -30,7 +30,7 @@ from gateway_metrics_mcp.cli.ingest.directory import (
     read_record,
 )
 from gateway_metrics_mcp.cli.ingest.engine import open_database, show_progress
-from gateway_metrics_mcp.cli.ingest.identity import SOURCE_DIGITS, call_of
+from gateway_metrics_mcp.cli.ingest.identity import SOURCE_DIGITS
 from gateway_metrics_mcp.cli.ingest.mapping import sql_text
 from gateway_metrics_mcp.cli.parsers import Parser
 from gateway_metrics_mcp.errors import EngineError, GatewayMetricsError
@@ -317,9 +317,8 @@ class _Compaction:
             return ""
         listed = [quote_identifier(name) for name in self._columns if name in found]
         listed += [name for name in IDENTITY_COLUMNS if name in found]
-        if "call_id" not in found:
-            values = {name: quote_identifier(name) for name in self._columns if name in found}
-            listed.append(f"{call_of(self._directory.table, values)} AS call_id")
+        if "has_call_id" not in found:  # an earlier version's: made-up ids match nothing
+            listed.append("TRUE AS has_call_id")
         sources = list(record.sources)
         if _SOURCE not in found and len(sources) == 1:
             listed.append(f"{sql_text(sources[0][:SOURCE_DIGITS])} AS {_SOURCE}")

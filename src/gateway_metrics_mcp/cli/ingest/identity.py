@@ -31,8 +31,12 @@ SOURCE_DIGITS: Final = 16
 """How many hex digits of a file's SHA-256 a row carries in `import_source`."""
 OWN_COLUMNS: Final = {"_call": "UUID", "_response": "UUID", "_parent": "UUID"}
 """Of each row that is read: its call, its response and its parent's call, or null."""
-_KEPT: Final = dict(zip(IDENTITY_COLUMNS, ("UUID", "UUID", "VARCHAR"), strict=True))
-"""What is stored beside the table's columns."""
+_KEPT: Final = {"call_id": "UUID", "call_response": "UUID", "import_source": "VARCHAR"}
+"""What is told of a row beside the table's columns."""
+_STORED: Final = dict(
+    zip(IDENTITY_COLUMNS, ("call_id IS NOT NULL", "call_response", "import_source"), strict=True)
+)
+"""What is stored of that: a call's id is made anew of those of its trace and span."""
 _APART: Final = {
     "gateway_model_metrics": ("VirtualModelTargetAttempt",),
     "gateway_guardrail_metrics": ("GuardrailId", "GuardrailName"),
@@ -507,10 +511,8 @@ class Settlement:
             for name, type_ in self._columns.items()
         }
         call, source = call_of(self._table, values), "NULL::VARCHAR"
-        if "call_id" in there and not self._lacks_identities(files):
-            call = "f.call_id"
-        elif "call_id" in there:
-            call = f"coalesce(f.call_id, {call})"
+        if "has_call_id" in there:
+            call = f"CASE WHEN f.has_call_id IS NOT FALSE THEN {call} END"
         response = "f.call_response" if "call_response" in there else "NULL::UUID"
         source = "f.import_source" if "import_source" in there else "NULL::VARCHAR"
         if alone := {str(one.path): one.source for one in files if one.source}:
@@ -525,12 +527,14 @@ class Settlement:
 
     def _count_unmatched(self) -> None:
         """Count the rows of `stored` whose ids were made up, so that no row could match them."""
-        self._settled.unmatched_before = self._value(
-            f"""
-            SELECT coalesce(sum(stats_null_count), 0)
-            FROM parquet_metadata([{_paths(self._stored)}]) WHERE path_in_schema = 'call_id'
-            """
-        )
+        told = [one for one in self._stored if not one.sources]
+        if told:
+            self._settled.unmatched_before = self._value(
+                f"""
+                SELECT count(*) FROM read_parquet([{_paths(told)}], hive_partitioning = false)
+                WHERE NOT has_call_id
+                """
+            )
         for run in {one.run for one in self._stored if one.sources}:
             files = [one for one in self._stored if one.run == run]
             # A few numbers of rows show whether it is worth to make the ids of all.
@@ -548,19 +552,6 @@ class Settlement:
                 FROM (VALUES {listed}) AS made (source, rows)
             )
             """
-        )
-
-    def _lacks_identities(self, files: Sequence[StoredDay]) -> bool:
-        """Whether a row has no `call_id` of its own, by the files' statistics."""
-        return bool(
-            self._value(
-                f"""
-                SELECT count(DISTINCT file_name) FILTER (path_in_schema = 'call_id')
-                    < {len(files)} OR coalesce(bool_or(stats_null_count IS DISTINCT FROM 0)
-                    FILTER (path_in_schema = 'call_id'), TRUE)
-                FROM parquet_metadata([{_paths(files)}])
-                """
-            )
         )
 
     def _withdraw(self, replaced: Collection[str]) -> None:
@@ -744,7 +735,10 @@ class Settlement:
                 )
                 """
             )
-        self._execute(f"CREATE VIEW fresh AS {' UNION ALL '.join(parts)}")
+        stored = ", ".join(f"{value} AS {name}" for name, value in _STORED.items())
+        listed = ", ".join(map(quote_identifier, self._columns))
+        rows = " UNION ALL ".join(parts)
+        self._execute(f"CREATE VIEW fresh AS SELECT {listed}, {stored} FROM ({rows}) AS rows")
 
     def _count(self) -> None:
         found = self._settled
