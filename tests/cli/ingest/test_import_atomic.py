@@ -23,11 +23,11 @@ sys.exit(main(sys.argv[1:]))
 KILLED_BY_A_WRITE: Final = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 """
 FAILED_BY_A_WRITE: Final = """
 import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 """
 # A run renames its folder, and then the manifest that makes it count.
 KILLED_AT_THE_RENAME: Final = """

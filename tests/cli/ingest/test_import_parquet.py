@@ -170,3 +170,54 @@ def test_files_of_a_table_with_a_log_are_refused(data: Data, parquet: Write) -> 
     assert done.code == 1
     assert f"{table} is a Delta table (it has _delta_log): its log says which" in done.err
     assert data.files() == {}
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ("'nan'::DOUBLE AS \"LatencyMs\"", "LatencyMs: not a number"),
+        ("'-inf'::DOUBLE AS \"InputTokens\"", "InputTokens: not a whole number"),
+        ('2147483648 AS "HttpStatusCode"', "HttpStatusCode: not a whole number of 32 bits"),
+        ('true AS "InputTokens"', "InputTokens: not a whole number"),
+        (
+            "TIMESTAMPTZ 'infinity' AS \"CreatedAt\"",
+            "CreatedAt: not an ISO 8601 date and time",
+        ),
+        (
+            "TIMESTAMPTZ '3000-01-01 00:00:00+00' AS \"CreatedAt\"",
+            "CreatedAt: not between 1970 and 2999",
+        ),
+        ('NULL::TIMESTAMPTZ AS "CreatedAt"', "CreatedAt: empty"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused_with_their_text(
+    data: Data, tmp_path: Path, columns: str, reason: str
+) -> None:
+    path = tmp_path / "calls.parquet"
+    created = "" if "CreatedAt" in columns else f"{NOON}, "
+    good = f'SELECT {NOON}, 1 AS "OutputTokens"'
+    with duckdb.connect(config={"threads": 1}) as engine:
+        engine.execute("SET TimeZone = 'UTC'")
+        rows = f'{good} UNION ALL BY NAME SELECT {created}{columns}, 2 AS "OutputTokens"'
+        engine.execute(f"COPY ({rows}) TO '{path}'")
+
+    done = data.bring(path)
+
+    assert data.rows('"OutputTokens"') == [(1,)]
+    assert f"1 refused: {reason}" in done.out
+
+
+def test_a_map_with_a_key_twice_is_refused(data: Data) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    maps = pa.array(
+        [[("a", "1"), ("a", "2")], [("a", "3"), ("b", None)]], pa.map_(pa.string(), pa.string())
+    )
+    times = pa.array([1783684800000000] * 2, pa.timestamp("us", tz="UTC"))
+    path = data.path.with_name("calls.parquet")
+    pq.write_table(pa.table({"CreatedAt": times, "Metadata": maps}), path)
+
+    done = data.bring(path)
+
+    assert data.rows('"Metadata"') == [({"a": "3", "b": None},)]
+    assert "1 refused: Metadata: not a JSON object (first: calls.parquet, row 1)" in done.out

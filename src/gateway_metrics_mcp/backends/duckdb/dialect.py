@@ -56,11 +56,12 @@ ALLOWED["Map(Text, Array(Text))"] = f"{ALLOWED['Map(Text, Text)']}, of lists"
 
 UNREADABLE: Final = "the text is no value of its column"
 """What the engine's error says of such a text."""
-_WHOLE: Final = frozenset(
+WHOLE: Final = frozenset(
     f"{sign}{size}int" for sign in ("", "u") for size in ("tiny", "small", "big", "huge")
 ) | {"integer", "uinteger"}
+"""The types of whole numbers, as DuckDB's Python types name them."""
 _FLOATS: Final = frozenset({"float", "double"})
-_NUMBERS: Final = _WHOLE | _FLOATS | {"decimal"}
+_NUMBERS: Final = WHOLE | _FLOATS | {"decimal"}
 _TEXTS: Final = frozenset({"varchar", "blob", "enum", "uuid"})
 _INSTANTS: Final = frozenset(
     {"timestamp", "timestamp_s", "timestamp_ms", "timestamp with time zone"}

@@ -251,13 +251,14 @@ def _stage(engine: Engine, plan: Plan, sources: list[SourceFile]) -> list[Match]
         if fault := engine.check_constant(target, value):
             raise SettingsError(f"--set: {target} cannot be {quote(value)}: {fault}")
     listed = [find_columns(engine.connection, source, plan.preset) for source in sources]
-    check_sources(plan.assignments, listed)
+    check_sources(plan.assignments, [columns.names for columns in listed])
+    targets = tuple(plan.columns)
     matches = [
-        match_columns(columns, plan.assignments, plan.preset, tuple(plan.columns), str(source.path))
+        match_columns(columns.names, plan.assignments, plan.preset, targets, str(source.path))
         for source, columns in zip(sources, listed, strict=True)
     ]
-    for number, (source, match) in enumerate(zip(sources, matches, strict=True)):
-        engine.stage(number, source, match, plan.preset)
+    for number, (source, columns, match) in enumerate(zip(sources, listed, matches, strict=True)):
+        engine.stage(number, source, columns, match, plan.preset)
     return matches
 
 

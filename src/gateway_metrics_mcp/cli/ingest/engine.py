@@ -1,6 +1,6 @@
-"""The engine of one import: reads rows into a DuckDB file, and writes them day by day.
+"""The engine of one import: reads rows into a table of DuckDB, and writes them day by day.
 
-The database is on disk, so memory stays bounded, and all rows are judged before any is written.
+The database spills what memory cannot hold, and all rows are judged before any is written.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from gateway_metrics_mcp.cli.ingest.mapping import Match, Preset, sql_text
 from gateway_metrics_mcp.cli.ingest.prices import Price, find_price
 from gateway_metrics_mcp.cli.ingest.sources import (
     REJECTS,
+    FileColumns,
+    FileRows,
     SourceFile,
     find_broken_text,
     select_rows,
@@ -45,17 +47,18 @@ BROKEN_LINE: Final = "the line: "
 _GOOD: Final = '"_verdict" IS NULL'
 _LEFT_OUT: Final = "\"_verdict\" = ''"
 _REFUSED: Final = "\"_verdict\" <> ''"
-# Type of a column -> the macro that parses it (reading.sql), and the reason if it cannot.
+# Type of a column -> the macros that parse it, `read_<name>` and `quick_<name>` (reading.sql), and
+# the reason if they cannot.
 _READERS: Final = {
-    "TEXT": ("read_text", "not text"),
-    "TIMESTAMPTZ": ("read_instant", None),
-    "INTEGER": ("read_integer", "not a whole number of 32 bits"),
-    "BIGINT": ("read_bigint", "not a whole number"),
-    "DOUBLE PRECISION": ("read_double", "not a number"),
-    "BOOLEAN": ("read_boolean", "not true, false, 0 or 1"),
-    "Array(Text)": ("read_list", "not a list"),
-    "Map(Text, Text)": ("read_map", "not a JSON object"),
-    "Map(Text, Array(Text))": ("read_map_of_lists", "not a JSON object of lists"),
+    "TEXT": ("text", "not text"),
+    "TIMESTAMPTZ": ("instant", None),
+    "INTEGER": ("integer", "not a whole number of 32 bits"),
+    "BIGINT": ("bigint", "not a whole number"),
+    "DOUBLE PRECISION": ("double", "not a number"),
+    "BOOLEAN": ("boolean", "not true, false, 0 or 1"),
+    "Array(Text)": ("list", "not a list"),
+    "Map(Text, Text)": ("map", "not a JSON object"),
+    "Map(Text, Array(Text))": ("map_of_lists", "not a JSON object of lists"),
 }
 # The cost of a row by its model's price; null if no token count is known.
 _COST: Final = """
@@ -87,7 +90,7 @@ class Refusal:
 
 
 class Engine:
-    """DuckDB with a database file in the run's directory, so that memory stays bounded.
+    """DuckDB in memory, of which it spills into the run's directory what goes beyond its limit.
 
     The table `staged` holds every row that was read. `_verdict` is null for a good row, '' for one
     that the preset skips, else the reason for refusal. The view `good` has the rows without
@@ -113,14 +116,21 @@ class Engine:
 
     def check_constant(self, column: str, value: str) -> str | None:
         """Why a value of `--set` does not fit its column's type; None if it does."""
-        macro, fault = _READERS[self._columns[column]]
-        statement = f"SELECT {macro}({sql_text(value)})::VARCHAR"
+        name, fault = _READERS[self._columns[column]]
+        statement = f"SELECT read_{name}({sql_text(value)})::VARCHAR"
         ((text,),) = self.connection.execute(statement).fetchall()
         if text is not None:
             return None
         return fault or "not an ISO 8601 date and time with an offset"
 
-    def stage(self, number: int, source: SourceFile, match: Match, preset: Preset | None) -> None:
+    def stage(
+        self,
+        number: int,
+        source: SourceFile,
+        columns: FileColumns,
+        match: Match,
+        preset: Preset | None,
+    ) -> None:
         """Read a file's rows into `staged`.
 
         Raises:
@@ -128,7 +138,7 @@ class Engine:
             EngineError: if a column has bytes that are no text.
         """
         wanted = {name: self._columns[target] for target, name in match.by_column.items()}
-        rows = select_rows(self.connection, source, match.used, wanted, preset)
+        rows = select_rows(self.connection, source, columns, match.used, wanted, preset)
         statement = _stage_file(number, source, rows, match, self._columns, self._table)
         with show_progress(self.connection, f"reading {source.path.name}", self._stream):
             self._insert(statement, source, match)
@@ -271,7 +281,7 @@ def open_database(
         "python_enable_replacements": False,
     }
     try:
-        connection = duckdb.connect(str(directory / "rows.duckdb"), config=config)
+        connection = duckdb.connect(config=config)
     except duckdb.Error as error:
         raise SettingsError(f"--memory or --threads: {_first_line(error)}") from None
     try:
@@ -338,50 +348,97 @@ def _read_resource(name: str) -> str:
 
 
 def _stage_file(
-    number: int, source: SourceFile, rows: str, match: Match, columns: Mapping[str, str], table: str
+    number: int,
+    source: SourceFile,
+    rows: FileRows,
+    match: Match,
+    columns: Mapping[str, str],
+    table: str,
 ) -> str:
-    """The SQL that inserts a file's rows; `rows` selects their columns as text."""
+    """The SQL that inserts a file's rows."""
     targets = [name for name in columns if name in match.expressions]
-    # t<n> is a column's text and v<n> its typed value: if only v<n> is null, it was unreadable.
-    texts, values, faults = [], [], []
-    for n, name in enumerate(targets):
-        reader, fault = _READERS[columns[name]]
-        text = f"({match.expressions[name]})::VARCHAR"
-        if reader != "read_text":
-            text = f"filled({text})"
-        if reader in ("read_map", "read_map_of_lists"):
-            text = f"nullif({text}, 'null')"  # in JSON
-        texts.append(f"{text} AS t{n}")
-        values.append(f"{reader}(t{n}) AS v{n}")
-        why = sql_text(f"{name}: {fault}") if fault else f"'{name}: ' || explain_instant(t{n})"
-        faults.append(f"CASE WHEN v{n} IS NULL AND t{n} IS NOT NULL THEN {why} END")
-    made = f"v{targets.index(TIME_COLUMN)}"
-    faults.append(f"CASE WHEN t{made[1:]} IS NULL THEN '{TIME_COLUMN}: empty' END")
+    read = [_read_target(n, name, columns, rows, match) for n, name in enumerate(targets)]
+    made = read[targets.index(TIME_COLUMN)]
+    faults = [target for target in read if target.is_fault]
+    reasons = [f"CASE WHEN {one.is_fault} THEN {one.reason} END" for one in faults]
+    reasons.append(f"CASE WHEN {made.is_empty} THEN '{TIME_COLUMN}: empty' END")
+    are_faulty = " OR ".join([*(one.is_fault for one in faults), made.is_empty])
     return f"""
         INSERT INTO staged BY NAME
-        WITH source AS ({rows}),
-        texts AS (SELECT *, {match.kept} AS is_kept, {", ".join(texts)} FROM source),
-        typed AS (SELECT *, {", ".join(values)} FROM texts),
+        WITH source AS ({rows.sql}),
+        texts AS (
+            SELECT *, {", ".join([f"{match.kept} AS is_kept", *(t for r in read for t in r.texts)])}
+            FROM source
+        ),
+        quick AS (SELECT {", ".join(["*", *(one for r in read for one in r.quick)])} FROM texts),
+        typed AS (SELECT *, {", ".join(one.value for one in read)} FROM quick),
         judged AS (
             SELECT *, CASE
                 WHEN is_bad THEN 'the line is not a JSON object'
                 WHEN is_kept IS NOT TRUE THEN ''
-                ELSE nullif(concat_ws('; ', {", ".join(faults)}), '')
+                WHEN {are_faulty} THEN concat_ws('; ', {", ".join(reasons)})
             END AS verdict
             FROM typed
         )
         SELECT
             {number} AS "_file", row AS "_row", verdict AS "_verdict",
-            {_refused(source, match)} AS "_refused",
+            {_refused(source, rows, match)} AS "_refused",
             {identify(table, match, targets)},
             {_final_values(source, targets, columns, table)}
         FROM judged
     """
 
 
-def _refused(source: SourceFile, match: Match) -> str:
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """SQL that reads one column of the table, in steps; each step sees what the last one made.
+
+    DuckDB evaluates what is only in a branch of CASE for the rows that take it.
+    """
+
+    value: str
+    """The typed value `v<n>`; null if there is none, or if it is unreadable."""
+    is_empty: str
+    is_fault: str = ""
+    """Whether it is unreadable; empty if it never is."""
+    reason: str = ""
+    texts: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+
+
+def _read_target(
+    n: int, name: str, columns: Mapping[str, str], rows: FileRows, match: Match
+) -> _Target:
+    reader, fault = _READERS[columns[name]]
+    column, text = match.by_column.get(name), match.expressions[name]
+    place = None if column is None else match.used.index(column)
+    if place is not None:
+        text = rows.texts[place]
+    reason = sql_text(f"{name}: {fault}") if fault else f"'{name}: ' || explain_instant"
+    if column is not None and (value := rows.values.get((column, columns[name]))):
+        is_fault = "" if value == f"c{place}" else f"v{n} IS NULL AND c{place} IS NOT NULL"
+        reason += "" if fault else f"(filled({text}))"
+        return _Target(f"{value} AS v{n}", f"c{place} IS NULL", is_fault, reason)
+    texts = (f"({text})::VARCHAR AS t{n}",)
+    if reader == "text":
+        return _Target(f"t{n} AS v{n}", f"t{n} IS NULL", texts=texts)
+    filled = f"filled(t{n})"
+    if reader in ("map", "map_of_lists"):
+        filled = f"nullif({filled}, 'null')"  # in JSON
+    return _Target(
+        f"CASE WHEN q{n} IS NOT NULL THEN q{n} ELSE read_{reader}({filled}) END AS v{n}",
+        f"{filled} IS NULL",
+        f"v{n} IS NULL AND {filled} IS NOT NULL",
+        reason if fault else f"{reason}({filled})",
+        texts,
+        (f"quick_{reader}(t{n}) AS q{n}",),
+    )
+
+
+def _refused(source: SourceFile, rows: FileRows, match: Match) -> str:
     """SQL for a refused row as JSON, with its reason: once fixed, it can be imported again."""
-    pairs = "".join(f", {sql_text(name)}, c{n}" for n, name in enumerate(match.used))
+    named = zip(match.used, rows.texts, strict=True)
+    pairs = "".join(f", {sql_text(name)}, {text}" for name, text in named)
     about = f"'_file', {sql_text(source.path.name)}, '_row', row, '_reason', verdict"
     return f"CASE WHEN verdict <> '' THEN json_object({about}{pairs})::VARCHAR END"
 

@@ -2,6 +2,8 @@
 -- The variable `zone` is the zone of times without an offset, or null, and `periods` its offsets by
 -- month (engine.py).
 
+CREATE TEMP MACRO filled(t) AS nullif(trim(t), '');
+
 CREATE TEMP MACRO read_text(t) AS t;
 
 -- The nearest whole number, a half away from zero, as in the direct reading of Parquet.
@@ -36,13 +38,25 @@ CREATE TEMP MACRO read_map(t) AS TRY_CAST(read_json_of(t, 'OBJECT') AS MAP(VARCH
 CREATE TEMP MACRO read_map_of_lists(t) AS
     TRY_CAST(read_json_of(t, 'OBJECT') AS MAP(VARCHAR, VARCHAR[]));
 
-CREATE TEMP MACRO read_list(t) AS list_filter(
+CREATE TEMP MACRO filled_words(words) AS list_filter(words, lambda word: word <> '');
+
+CREATE TEMP MACRO read_list(t) AS filled_words(
     CASE
         WHEN t[1] = '[' THEN TRY_CAST(read_json_of(t, 'ARRAY') AS VARCHAR[])
         ELSE list_transform(string_split(t, ','), lambda word: trim(word))
-    END,
-    lambda word: word <> ''
+    END
 );
+
+-- A map of a Parquet file; null if it has a key twice, which is not looked for on reading.
+CREATE TEMP MACRO with_unique_keys(m) AS list_transform(
+    [map_keys(m)],
+    lambda k: CASE
+        WHEN len(k) < 2 OR len(k) = 2 AND k[1] <> k[2]
+            OR len(k) = 3 AND k[1] <> k[2] AND k[1] <> k[3] AND k[2] <> k[3]
+        THEN m
+        WHEN list_unique(k) = len(k) THEN m
+    END
+)[1];
 
 -- Times: the parts, each empty if there is none; all are if the text is no ISO 8601 time.
 CREATE TEMP MACRO time_parts(t) AS regexp_extract(
@@ -96,8 +110,12 @@ CREATE TEMP MACRO read_any_instant(t) AS list_transform(
     END
 )[1];
 
-CREATE TEMP MACRO read_instant(t) AS
-    list_filter([read_any_instant(t)], lambda instant: year(instant) BETWEEN 1970 AND 2999)[1];
+CREATE TEMP MACRO accept(instant) AS list_filter(
+    [instant],
+    lambda i: i >= TIMESTAMPTZ '1970-01-01 00:00:00+00' AND i < TIMESTAMPTZ '3000-01-01 00:00:00+00'
+)[1];
+
+CREATE TEMP MACRO read_instant(t) AS accept(read_any_instant(t));
 
 -- Why it is none.
 CREATE TEMP MACRO explain_instant(t) AS CASE
@@ -110,11 +128,47 @@ CREATE TEMP MACRO explain_instant(t) AS CASE
     ELSE 'not between 1970 and 2999'
 END;
 
+-- The same value from a plain form of text, which most texts have, for a fraction of the time; null
+-- for any other text.
+
+CREATE TEMP MACRO quick_integer(t) AS
+    CASE WHEN TRY_CAST(t AS INTEGER)::VARCHAR = t THEN TRY_CAST(t AS INTEGER) END;
+
+CREATE TEMP MACRO quick_bigint(t) AS
+    CASE WHEN TRY_CAST(t AS BIGINT)::VARCHAR = t THEN TRY_CAST(t AS BIGINT) END;
+
+CREATE TEMP MACRO quick_double(t) AS TRY_CAST(
+    CASE WHEN regexp_full_match(t, '-?[0-9]{1,20}(\.[0-9]{1,30})?') THEN t END AS DOUBLE
+);
+
+CREATE TEMP MACRO quick_boolean(t) AS CASE t WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END;
+
+CREATE TEMP MACRO quick_list(t) AS filled_words(
+    TRY_CAST(TRY_CAST(CASE WHEN starts_with(t, '[') THEN t END AS JSON) AS VARCHAR[])
+);
+
+CREATE TEMP MACRO quick_map(t) AS TRY_CAST(
+    TRY_CAST(CASE WHEN starts_with(t, '{') THEN t END AS JSON) AS MAP(VARCHAR, VARCHAR)
+);
+
+CREATE TEMP MACRO quick_map_of_lists(t) AS TRY_CAST(
+    TRY_CAST(CASE WHEN starts_with(t, '{') THEN t END AS JSON) AS MAP(VARCHAR, VARCHAR[])
+);
+
+-- Of years that no offset leads out of, and with no digits that the cast would take otherwise.
+CREATE TEMP MACRO quick_instant(t) AS TRY_CAST(
+    CASE
+        WHEN t > '1970-01-02' AND t < '2999-12-30' AND regexp_full_match(
+            t,
+            '[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]'
+            || '(\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-4])(:[0-5][0-9])?)'
+        ) THEN t
+    END AS TIMESTAMPTZ
+);
+
 -- For presets.
 CREATE TEMP MACRO milliseconds_between(a, b) AS
     (epoch_us(read_instant(b)) - epoch_us(read_instant(a))) / 1000;
-
-CREATE TEMP MACRO filled(t) AS nullif(trim(t), '');
 
 -- A JSON object, also where it was written as a JSON string.
 CREATE TEMP MACRO read_object(t) AS

@@ -11,13 +11,13 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import duckdb
 
-from gateway_metrics_mcp.backends.duckdb.dialect import StoredColumn, read_as
+from gateway_metrics_mcp.backends.duckdb.dialect import WHOLE, StoredColumn, read_as
 from gateway_metrics_mcp.backends.duckdb.files import EXPORT_FIRST, recognise_table_format
 from gateway_metrics_mcp.backends.duckdb.layout import (
     Schema,
@@ -178,54 +178,112 @@ REJECTS: Final = "rejects"
 _LONGEST_LINE: Final = 16_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class FileColumns:
+    """A file's columns; in JSON lines, the keys of all lines."""
+
+    names: tuple[str, ...]
+    is_plain: bool = True
+    """Whether each JSON line is an object with keys; True for other formats."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """How to read a file's rows."""
+
+    sql: str
+    """Selects `row` (from 1), `is_bad` (unreadable), and the used columns as `c<n>`."""
+    texts: tuple[str, ...]
+    """SQL over `c<n>` for the text of each used column."""
+    values: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Column of the file and published type -> SQL over `c<n>` for the value, where it is not to be
+    read from the text; null for a value that does not fit."""
+
+
 def find_columns(
     engine: duckdb.DuckDBPyConnection, source: SourceFile, preset: Preset | None
-) -> tuple[str, ...]:
-    """A file's columns; in JSON lines, the keys of all lines."""
+) -> FileColumns:
+    """A file's columns."""
     if preset is not None and preset.fields:
-        return preset.fields
+        return FileColumns(preset.fields)
     if source.format == "csv":
-        return source.header
+        return FileColumns(source.header)
     if source.format == "parquet":
         rows = engine.execute(f"DESCRIBE FROM {_parquet(source)}").fetchall()
         names = tuple(name for name, *_ in rows if name != "file_row_number")
-        return (*names, *_find_folders(source, names))
-    keys = f"SELECT unnest(json_keys(json)) AS key FROM {_lines(source)}"
-    rows = engine.execute(f"SELECT key FROM ({keys}) GROUP BY key ORDER BY key").fetchall()
-    return tuple(key for (key,) in rows)
+        return FileColumns((*names, *_find_folders(source, names)))
+    keys = f"SELECT json_keys(json) AS keys FROM {_read_lines(source)}"
+    rows = engine.execute(
+        f"""
+        SELECT DISTINCT unnest(CASE WHEN len(keys) > 0 THEN keys ELSE [NULL] END) AS key
+        FROM ({keys}) ORDER BY key
+        """
+    ).fetchall()
+    found = tuple(key for (key,) in rows if key is not None)
+    return FileColumns(found, is_plain=len(found) == len(rows))
 
 
 def select_rows(
     engine: duckdb.DuckDBPyConnection,
     source: SourceFile,
+    columns: FileColumns,
     used: Sequence[str],
     wanted: Mapping[str, str],
     preset: Preset | None,
-) -> str:
-    """SQL that selects `row` (from 1), `is_bad` (unreadable), and the used columns as `c<n>`.
+) -> FileRows:
+    """How to read the used columns; a preset finds text in `c<n>`.
 
     `wanted` are the published types of the columns that single columns fill.
 
     Raises:
         SettingsError: if two columns of a Parquet file differ by case alone, and one is used.
     """
+    names = tuple(f"c{n}" for n in range(len(used)))
     if preset is not None and preset.rows is not None:
         listed = "".join(f", {quote_identifier(name)} AS c{n}" for n, name in enumerate(used))
-        return (
+        return FileRows(
             f"WITH lines AS (SELECT row_number() OVER () AS row, json FROM {_lines(source)})"
             f" SELECT row, {quote_identifier(preset.fields[0])} IS NULL AS is_bad{listed}"
-            f" FROM ({preset.rows})"
+            f" FROM ({preset.rows})",
+            names,
         )
     if source.format == "csv":
-        return _select_csv(source, used)
+        return FileRows(_select_csv(source, used), names)
     if source.format == "parquet":
-        return _select_parquet(engine, source, used, wanted)
+        rows = _select_parquet(engine, source, used, wanted)
+        if preset is None:
+            return rows
+        listed = "".join(f", {text} AS c{n}" for n, text in enumerate(rows.texts))
+        return FileRows(f"SELECT row, is_bad{listed} FROM ({rows.sql})", names)
+    if columns.is_plain and len({name.casefold() for name in used} - {""}) == len(used):
+        return FileRows(_select_plain_lines(source, used, wanted), names)
     pointers = ", ".join(sql_text(_pointer(name)) for name in used)
     listed = "".join(f", fields[{n + 1}] AS c{n}" for n in range(len(used)))
-    return (
+    return FileRows(
         f"SELECT row_number() OVER () AS row, json IS NULL AS is_bad{listed} FROM"
         f" (SELECT json, json_extract_string(json, [{pointers}]::VARCHAR[]) AS fields"
-        f" FROM {_lines(source)})"
+        f" FROM {_lines(source)})",
+        names,
+    )
+
+
+def _select_plain_lines(source: SourceFile, used: Sequence[str], wanted: Mapping[str, str]) -> str:
+    """SQL that reads each line once, as columns: for objects alone, whose keys differ in case too.
+
+    As text, DuckDB writes a number in another way than JSON does, hence the type JSON.
+    """
+    types, values = [], []
+    for n, name in enumerate(used):
+        is_text = wanted.get(name) in (None, "TEXT", "TIMESTAMPTZ")
+        types.append(f"{sql_text(name)}: '{'VARCHAR' if is_text else 'JSON'}'")
+        column = quote_identifier(name)
+        is_quoted = f"starts_with(CAST({column} AS VARCHAR), '\"')"
+        text = f"CASE WHEN {is_quoted} THEN {column} ->> '$' ELSE CAST({column} AS VARCHAR) END"
+        values.append(f", {column if is_text else text} AS c{n}")
+    return (
+        f"SELECT row_number() OVER () AS row, FALSE AS is_bad{''.join(values)} FROM read_json("
+        f"{_name(source)}, format = 'newline_delimited', columns = {{{', '.join(types)}}},"
+        f" hive_partitioning = false, ignore_errors = true, maximum_object_size = {_LONGEST_LINE})"
     )
 
 
@@ -250,18 +308,23 @@ def _select_parquet(
     source: SourceFile,
     used: Sequence[str],
     wanted: Mapping[str, str],
-) -> str:
+) -> FileRows:
     schema = read_schema(engine, glob.escape(str(source.path.absolute())))
     folders = _find_folders(source, schema.columns)
-    texts = [
-        _folder_text(source, name, folders[name])
-        if name in folders
-        else _as_text(_find_stored(source, schema, name), wanted.get(name))
-        for name in used
-    ]
-    listed = "".join(f", {text} AS c{n}" for n, text in enumerate(texts))
+    listed, texts, values = [], [], {}
+    for n, name in enumerate(used):
+        if name in folders:
+            texts.append(_folder_text(source, name, folders[name]))
+            listed.append(f", NULL AS c{n}")
+            continue
+        stored, type_ = _find_stored(source, schema, name), wanted.get(name)
+        listed.append(f", f.{quote_identifier(stored.name)} AS c{n}")
+        texts.append(_as_text(stored, type_, f"c{n}"))
+        if type_ is not None and (value := _as_value(stored, type_, f"c{n}")) is not None:
+            values[name, type_] = value
     row = "file_row_number + 1 AS row, FALSE AS is_bad"
-    return f"SELECT {row}{listed} FROM {_parquet(source)} AS f"
+    sql = f"SELECT {row}{''.join(listed)} FROM {_parquet(source)} AS f"
+    return FileRows(sql, tuple(texts), values)
 
 
 def _find_folders(source: SourceFile, names: Iterable[str]) -> dict[str, str]:
@@ -297,12 +360,40 @@ def _find_stored(source: SourceFile, schema: Schema, name: str) -> StoredColumn:
     return schema.columns[name.lower()][0]
 
 
-def _as_text(stored: StoredColumn, wanted: str | None) -> str:
+def _as_value(stored: StoredColumn, wanted: str, column: str) -> str | None:
+    """SQL for what reading.sql makes of the column's text, without the text; None if it must.
+
+    A float or decimal is the double that its digits say, and numbers are no booleans.
+    """
+    shape = stored.shape.id
+    if wanted == "TIMESTAMPTZ" and shape == "timestamp with time zone":
+        return f"accept({column})"
+    if wanted == "TIMESTAMPTZ" and shape in ("timestamp", "timestamp_s", "timestamp_ms"):
+        return f"accept(settle(CAST({column} AS TIMESTAMP)))"
+    if wanted in INTEGERS and shape in WHOLE:
+        return column if shape == wanted.lower() else f"TRY_CAST({column} AS {wanted})"
+    if wanted in INTEGERS and shape in ("float", "double"):
+        whole = f"TRY_CAST(CAST(round({column}) AS HUGEINT) AS {wanted})"
+        return f"CASE WHEN abs({column}) < 1e18 THEN {whole} END"
+    if wanted == "DOUBLE PRECISION" and shape == "double":
+        return f"CASE WHEN isfinite({column}) THEN {column} END"
+    if wanted == "DOUBLE PRECISION" and shape in WHOLE - {"hugeint", "uhugeint"}:
+        return f"CAST({column} AS DOUBLE)"
+    if wanted == "BOOLEAN" and shape == "boolean":
+        return column
+    is_nested = shape in ("struct", "map", "list", "array")
+    read = read_as(wanted, stored, column) if is_nested else None
+    if read is None or wanted == "TEXT":
+        return None
+    return f"filled_words({read})" if wanted == "Array(Text)" else f"with_unique_keys({read})"
+
+
+def _as_text(stored: StoredColumn, wanted: str | None, column: str) -> str:
     """SQL that reads a column as text, which means to reading.sql what it means to the engine.
 
     `wanted` is the published type of the column that it fills; None if that is not known.
     """
-    column, shape = f"f.{quote_identifier(stored.name)}", stored.shape.id
+    shape = stored.shape.id
     if shape in ("float", "double") and wanted in INTEGERS:  # without an exponent
         whole = f"CAST(CAST(round({column}) AS HUGEINT) AS VARCHAR)"
         return f"CASE WHEN abs({column}) < 1e18 THEN {whole} ELSE CAST({column} AS VARCHAR) END"
@@ -335,8 +426,14 @@ def _lines(source: SourceFile) -> str:
     """SQL that reads JSON lines as `json`, null for lines that are not an object."""
     return (
         "(SELECT CASE WHEN json_type(json) = 'OBJECT' THEN json END AS json"
-        f" FROM read_ndjson_objects({_name(source)}, ignore_errors = true,"
-        f" maximum_object_size = {_LONGEST_LINE}))"
+        f" FROM {_read_lines(source)})"
+    )
+
+
+def _read_lines(source: SourceFile) -> str:
+    return (
+        f"read_ndjson_objects({_name(source)}, ignore_errors = true,"
+        f" maximum_object_size = {_LONGEST_LINE})"
     )
 
 
