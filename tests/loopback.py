@@ -58,10 +58,15 @@ async def listen(app: Any) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def listen_as_served(app: Any, service: Any) -> AsyncIterator[int]:
-    """The port of an application served as `serve` and `api` do, with their limits."""
+async def listen_as_served(app: Any, service: Any, *, buffer_bytes: int = 0) -> AsyncIterator[int]:
+    """The port of an application served as `serve` and `api` do, with their limits.
+
+    `buffer_bytes`: of a response the system takes no more at a time; it may grow to megabytes else.
+    """
     running = GracefulServer(app, service, drain_s=0)
     with open_listener("127.0.0.1", 0) as listener:
+        if buffer_bytes:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         async with anyio.create_task_group() as group:
             group.start_soon(running.serve, [listener])
             yield listener.getsockname()[1]

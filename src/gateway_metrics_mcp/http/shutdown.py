@@ -35,13 +35,16 @@ _TELL_EVERY_S: Final = 60
 
 
 class BoundedConnection(H11Protocol):
-    """A connection with a time limit for headers, which uvicorn's have not.
+    """A connection with time limits for headers and for reading answers, which uvicorn's have not.
 
     Where the process's files run out, the one that has waited longest for its headers is closed.
     """
 
     headers_s: ClassVar[float] = 10
-    """From the connection, or the last response, until the next request's headers are complete."""
+    """From the connection, or the last response, until the next request's headers are complete.
+
+    Also the longest pause of a client who reads an answer: the request holds a place till the end.
+    """
     _timer: asyncio.TimerHandle | None = None
     _unread = inf
     """Bytes that the client had not read yet at the last look."""
@@ -76,6 +79,12 @@ class BoundedConnection(H11Protocol):
         super().on_response_complete()
         self._start_time()
 
+    def pause_writing(self) -> None:
+        """Start the time of a client who has not read what was sent."""
+        super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
+        self._look_later()
+
     def _start_time(self) -> None:
         self.began, self._unread = self.loop.time(), inf
         self._look_later()
@@ -88,7 +97,7 @@ class BoundedConnection(H11Protocol):
     def _close_idle(self) -> None:
         """Close the connection unless a request is under way, or a response is still being read."""
         unread = self.transport.get_write_buffer_size()
-        if not self.is_idle:
+        if not (self.is_idle or self.flow.write_paused):
             return
         if 0 < unread < self._unread:
             self._unread = unread

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,10 +53,16 @@ class Served:
     ) -> AsyncIterator[SocketStream]:
         """A request whose body is announced and not sent."""
         async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
-            head = f"{method} {path or self.path} HTTP/1.1\r\nhost: localhost\r\n"
-            head += f"authorization: Bearer {token}\r\naccept: {ACCEPT['accept']}\r\n"
-            await stream.send(f"{head}{headers}\r\n".encode())
+            await stream.send(self.write_request(token, method, path, headers) + b"\r\n")
             yield stream
+
+    def write_request(
+        self, token: str, method: str = "POST", path: str = "", headers: str = BODY
+    ) -> bytes:
+        """The head of a request; `headers` may end with the body."""
+        head = f"{method} {path or self.path} HTTP/1.1\r\nhost: localhost\r\n"
+        head += f"authorization: Bearer {token}\r\naccept: {ACCEPT['accept']}\r\n"
+        return f"{head}{headers}".encode()
 
     async def ask(self, token: str, path: str = "", **headers: str) -> httpx2.Response:
         """A whole request; over SSE it has no session, which is found out last."""
@@ -108,6 +115,11 @@ async def read_to_end(stream: SocketStream) -> str:
             parts.append(await stream.receive())
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         return b"".join(parts).decode()
+
+
+async def send_on(stream: SocketStream, requests: bytes) -> None:
+    while True:
+        await stream.send(requests)
 
 
 async def until(is_so: Callable[[], Any]) -> None:
@@ -207,6 +219,23 @@ async def test_who_hangs_up_before_the_body_is_complete_leaves_no_trace(
 
     assert [record for record in caplog.records if record.exc_info] == []
     assert "Exception" not in caplog.text
+
+
+async def test_who_does_not_read_the_answers_loses_the_connection_and_the_place(
+    serve_slow: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "headers_s", 0.1)
+    body = json.dumps({**PING, "method": "tools/list"})
+    headers = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+    listens = partial(listen_as_served, buffer_bytes=4096)
+    async with serve_slow("http", listens=listens, connections=1) as server:
+        request = server.write_request(server.ada, headers=headers)
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+            with pytest.raises(anyio.BrokenResourceError):
+                await send_on(stream, request * 50)
+        served = await server.is_served(server.bob)
+
+    assert served
 
 
 # --- headers ---
