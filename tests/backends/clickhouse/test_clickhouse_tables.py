@@ -16,7 +16,7 @@ from gateway_metrics_mcp.backends.clickhouse.dialect import (
     ClickHouseDialect,
     WideClickHouseDialect,
 )
-from gateway_metrics_mcp.backends.clickhouse.tables import create_table, fits
+from gateway_metrics_mcp.backends.clickhouse.tables import add_projections, create_table, fits
 from gateway_metrics_mcp.backends.sql.compiler import compile_query, read_rows
 from gateway_metrics_mcp.backends.sql.dialect import Layout, published_tables
 from gateway_metrics_mcp.errors import EngineError, SettingsError, TooManyRowsError
@@ -355,6 +355,10 @@ def test_the_document_shows_the_recommended_table() -> None:
     text = DOCUMENT.read_text("utf-8")
 
     assert create_table("gateway_mcp_metrics", published_tables()["gateway_mcp_metrics"]) in text
+    added = add_projections(
+        "gateway_mcp_metrics", published_tables()["gateway_mcp_metrics"], ["environment"]
+    )
+    assert added.partition("count()")[0] + "count(), ..." in text
     assert (
         "CREATE TABLE gateway_mcp_metrics AS gateway_mcp_metrics_local\n"
         "ENGINE = Distributed(metrics, currentDatabase(), gateway_mcp_metrics_local, rand())"

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal
 from uuid import uuid4
@@ -29,6 +29,8 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 from gateway_metrics_mcp.backends.clickhouse import Address
 from gateway_metrics_mcp.backends.clickhouse.dialect import (
     DIALECTS,
+    HOUR,
+    AddedClickHouseDialect,
     ClickHouseDialect,
     FarDoublesError,
 )
@@ -42,9 +44,19 @@ from gateway_metrics_mcp.backends.clickhouse.stored import (
     StoredTable,
     describe,
 )
-from gateway_metrics_mcp.backends.clickhouse.tables import precision, refuse_bytes, scale
+from gateway_metrics_mcp.backends.clickhouse.tables import (
+    guess_projection,
+    precision,
+    refuse_bytes,
+)
 from gateway_metrics_mcp.backends.sql.compiler import Statement, read_rows
-from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, Sums, find_used, quote_identifier
+from gateway_metrics_mcp.backends.sql.dialect import (
+    TEAMS_COLUMN,
+    TIME_COLUMN,
+    Sums,
+    find_used,
+    quote_identifier,
+)
 from gateway_metrics_mcp.backends.sql.engine import SqlEngine
 from gateway_metrics_mcp.errors import (
     GatewayMetricsError,
@@ -52,6 +64,7 @@ from gateway_metrics_mcp.errors import (
     SettingsError,
 )
 from gateway_metrics_mcp.query import Caller, Catalog, Query, Result
+from gateway_metrics_mcp.query.vocabulary import PERCENTILES
 from gateway_metrics_mcp.runtime.concurrency import ConcurrencyLimiter
 
 logger = logging.getLogger(__name__)
@@ -92,6 +105,15 @@ _GUARDED: Final = {
 }
 """Settings with which a caller's filters and metadata keys take no time of rows that the caller may
 not see: cheap conditions would be evaluated on all rows, and a key be looked up while reading."""
+_HOUR: Final = timedelta(hours=1)
+_HOURS: Final = (datetime(1970, 1, 1, 1, tzinfo=UTC), datetime(2106, 2, 7, 6, tzinfo=UTC))
+"""Between these, `toStartOfHour` tells all hours apart."""
+_NO_PROJECTION: Final = {"optimize_use_projections": "0"}
+_AS_WRITTEN: Final = {
+    "optimize_functions_to_subcolumns": "0",
+    "optimize_rewrite_aggregate_function_with_if": "0",
+}
+"""Settings that keep ClickHouse from writing an aggregate in a way that no projection has."""
 _KNOWN_FOR_S: Final = 60
 _MICROSECOND_DIGITS: Final = 6
 _NANOSECOND_TIMES: Final = (
@@ -130,6 +152,8 @@ class Reading:
     statement: Statement
     parameters: Mapping[str, Any]
     notes: tuple[str, ...]
+    settings: Mapping[str, str]
+    """How ClickHouse is to plan it."""
 
 
 class ClickHouseBackend(SqlEngine):
@@ -302,6 +326,7 @@ class ClickHouseBackend(SqlEngine):
         """Run a statement, and take its rows up to the cap."""
         statement, dialect = reading.statement, self._dialect
         parameters = {n: dialect.parameter(v) for n, v in reading.parameters.items()}
+        settings |= _allowed(client, reading.settings)
         most = _allowed(client, {"max_result_rows": str(self._row_cap + 1)})
         if call.is_cancelled:
             raise InternalError("cancelled")
@@ -341,6 +366,33 @@ class ClickHouseBackend(SqlEngine):
         self._tables[table] = (now, stored)
         return stored
 
+    def _choose_dialect(
+        self,
+        stored: StoredTable,
+        query: Query,
+        caller: Caller,
+        scales: Mapping[str, int],
+        sums: Sums,
+        *,
+        is_plain: bool,
+        is_hourly: bool,
+    ) -> ClickHouseDialect:
+        """The dialect for a table, whose columns are the published ones if `is_plain`."""
+        if sums != "usual" or not is_plain:
+            return DIALECTS[sums](scales)
+        has_percentiles = any(entry.type in PERCENTILES for entry in query.aggregations)
+        is_added = self._is_by_team(query) and not (has_percentiles or query.finds_one)
+        kind = AddedClickHouseDialect if is_added else ClickHouseDialect
+        if not caller.is_tenant_admin:  # columns and projections may tell what others' rows hold
+            return kind(scales)
+        is_hourly &= stored.has_projections and not has_percentiles and _is_hourly(stored, query)
+        return kind(scales, stored.keys, is_hourly=is_hourly)
+
+    def _is_by_team(self, query: Query) -> bool:
+        fields = self._layout.catalog.datasources[query.datasource].group_by
+        keys = [fields[name] for name in query.group_by if name in fields]
+        return any(key.table_column == TEAMS_COLUMN for key in keys)
+
     def _read_as_published(
         self,
         stored: StoredTable,
@@ -362,19 +414,23 @@ class ClickHouseBackend(SqlEngine):
         reads = stored.read_all(used)
         absent = {name: used[name] for name, read in reads.items() if read is None}
         present = {name: read for name, read in reads.items() if read is not None}
-        scales = {
-            quote_identifier(name): digits
-            for name in present
-            if used[name] == "DOUBLE PRECISION"
-            and (digits := scale(stored.type_of(name))) is not None
-        }
-        dialect = DIALECTS[sums](scales)
         # Only where needed: a Distributed table would send its rows, not its shards' aggregates.
-        if any(read != quote_identifier(name) for name, read in present.items()):
+        is_converted = any(read != quote_identifier(name) for name, read in present.items())
+        dialect = self._choose_dialect(
+            stored,
+            query,
+            caller,
+            stored.find_scales(name for name in present if used[name] == "DOUBLE PRECISION"),
+            sums,
+            is_plain=not is_converted and not absent,
+            is_hourly=merges == "not needed",
+        )
+        if is_converted:
             source = dialect.converted(f"{source} AS t{final}", present)
         else:
             source += final
         statement = self._compile(query, caller, source, dialect)
+        planned = _plan(stored, statement, is_hourly=dialect.time == HOUR)
         if absent:
             statement = statement.opened_by(dialect.absent_columns(absent))
         notes = [*stored.say_absent(absent), *_say_unmerged(stored, merges)]
@@ -382,7 +438,7 @@ class ClickHouseBackend(SqlEngine):
         notes += [stored.timeless] if stored.timeless and not caller.is_restricted else []
         has_nanoseconds = precision(stored.type_of(TIME_COLUMN)) > _MICROSECOND_DIGITS
         parameters = _clip(statement.parameters) if has_nanoseconds else statement.parameters
-        return Reading(statement, parameters, tuple(notes))
+        return Reading(statement, parameters, tuple(notes), planned)
 
     def _limits(self, client: Client) -> dict[str, str]:
         """The settings of a query, as far as the user's profile allows them.
@@ -454,6 +510,31 @@ def _say_unmerged(stored: StoredTable, merges: Merges) -> Iterator[str]:
             f"a row of {stored.name} that was stored again on another shard counts twice: its"
             " sharding key does not keep such rows together"
         )
+
+
+def _plan(stored: StoredTable, statement: Statement, *, is_hourly: bool) -> dict[str, str]:
+    """Settings by which ClickHouse weighs one projection or none: each takes a millisecond."""
+    if not stored.has_projections:
+        return {}
+    if not is_hourly:
+        return _NO_PROJECTION
+    guessed = guess_projection(statement.text, stored.keys.values())
+    return {**_AS_WRITTEN, "preferred_optimize_projection_name": guessed}
+
+
+def _is_hourly(stored: StoredTable, query: Query) -> bool:
+    """Whether the window and each bucket consist of whole hours, as ClickHouse finds them."""
+    first, last = _HOURS
+    width = query.interval and query.interval.fixed_seconds
+    return (
+        re.fullmatch(r"DateTime64\(\d, 'UTC'\)", stored.columns.get(TIME_COLUMN, "")) is not None
+        and all(
+            (instant - first) % _HOUR == _HOUR * 0 for instant in (query.start_ts, query.end_ts)
+        )
+        and first <= query.start_ts
+        and query.end_ts <= last
+        and (not width or width % _HOUR.seconds == 0)
+    )
 
 
 def _clip(parameters: Mapping[str, Any]) -> dict[str, Any]:

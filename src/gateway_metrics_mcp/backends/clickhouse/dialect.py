@@ -1,7 +1,9 @@
 """ClickHouse's SQL for the compiler.
 
-A statement is one flat SELECT, so that a `Distributed` table aggregates on its shards. Expressions
-do not depend on server settings: each spells out nulls, precision and time zone.
+A statement is one flat SELECT, or one over rows that are added up, so that a `Distributed` table
+aggregates on its shards. Expressions do not depend on server settings: each spells out nulls,
+precision and time zone. Projections (tables.py) have the same ones: those that differ by a sign are
+not chosen.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ _TEXT: Final[dict[TextPlace, str]] = {
 }
 
 
+HOUR: Final = f"toStartOfHour({quote_identifier(TIME_COLUMN)})"
+"""The row's hour, a `DateTime`: times before 1970 and after 2106 become its first and last one."""
 _COARSE_BITS: Final = 24
 _NEAR_EXPONENT: Final = 39
 """Below 2**39, 24 more bits fit into an Int64."""
@@ -66,7 +70,9 @@ class FarDoublesError(Exception):
 class ClickHouseDialect(Dialect):
     """The dialect of ClickHouse, whose server binds the parameters.
 
-    `scales` has the quoted columns that are stored as Decimal, with their digits after the point.
+    `scales` has the quoted columns that are stored as Decimal, with their digits after the point,
+    `keys` the metadata keys with columns of their own. `is_hourly` says that the window and the
+    buckets consist of whole hours: only by the hour does ClickHouse choose a projection.
     """
 
     metadata_key = f"arrayJoin({_METADATA_KEYS})"
@@ -75,8 +81,17 @@ class ClickHouseDialect(Dialect):
     count_teamed = f"countIf(notEmpty({_TEAMS}))"
     distinct_teams = f"uniqExactArray({_TEAMS})"
 
-    def __init__(self, scales: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        scales: Mapping[str, int] | None = None,
+        keys: Mapping[str, str] | None = None,
+        *,
+        is_hourly: bool = False,
+    ) -> None:
         self._scales = scales or {}
+        self._keys = keys or {}
+        if is_hourly:
+            self.time = HOUR
         self._decimals = {_read_decimal(column): column for column in self._scales}
 
     def source(self, database: str, table: str) -> str:
@@ -143,6 +158,11 @@ class ClickHouseDialect(Dialect):
                 f"toDecimal256({number}, {self._scales[number]})"  # 128 bits wrap around silently
             )
             return _read_decimal(f"sumOrNull({wide})")
+        coarse, fine, far, count = self.parts_of_sum(number)
+        return f"[{coarse}, {fine}, toInt128({far}), toInt128({count})]"
+
+    def parts_of_sum(self, number: str) -> tuple[str, str, str, str]:
+        """The aggregates that make an exact sum of doubles."""
         # In two integers: ClickHouse converts a double to 128 bits inexactly, and back as well.
         double = self.as_float(number)
         # 0 and not NULL elsewhere: under a NULL it would still convert NaN, which is an error.
@@ -151,8 +171,8 @@ class ClickHouseDialect(Dialect):
         below = f"{near} * {power(_COARSE_BITS)} - {coarse}"
         fine = f"toInt64(roundBankers(({below}) * {power(FINE_BITS - _COARSE_BITS)}))"
         far = f"countIf(isFinite({double}) AND abs({double}) >= {power(_NEAR_EXPONENT)})"
-        sums = f"sum(toInt128({coarse})), sum(toInt128({fine}))"
-        return f"[{sums}, toInt128({far}), toInt128(countIf(isFinite({double})))]"
+        count = f"countIf(isFinite({double}))"
+        return f"sum(toInt128({coarse}))", f"sum(toInt128({fine}))", far, count
 
     def rest_of_sum(self, number: str) -> str | None:  # noqa: ARG002 - `read_sum` gives it
         return None
@@ -171,9 +191,9 @@ class ClickHouseDialect(Dialect):
         # Integer arithmetic (R4), because toStartOfInterval restarts 5 or 36 hours at midnight.
         seconds = interval.fixed_seconds
         if seconds is None:
-            year, month = (f"to{part}(\"{TIME_COLUMN}\", 'UTC')" for part in ("Year", "Month"))
+            year, month = (f"to{part}({self.time}, 'UTC')" for part in ("Year", "Month"))
             return f"intDiv(({year} - 1970) * 12 + {month} - 1, {interval.months})"
-        microseconds = f"toUnixTimestamp64Micro(toDateTime64(\"{TIME_COLUMN}\", 6, 'UTC'))"
+        microseconds = f"toUnixTimestamp64Micro(toDateTime64({self.time}, 6, 'UTC'))"
         width = seconds * MICROSECONDS
         origin = int((interval.origin - EPOCH).total_seconds()) * MICROSECONDS
         # intDiv truncates towards zero; adding one width first makes it round down before 1970 too.
@@ -188,6 +208,9 @@ class ClickHouseDialect(Dialect):
         column = quote_identifier(METADATA_COLUMN)
         # A missing key of a Map reads as an empty text, not as null (R6).
         return f"if(mapContains({column}, {key}), {column}[{key}], NULL)"
+
+    def stored_metadata(self, key: str) -> str | None:
+        return quote_identifier(self._keys[key]) if key in self._keys else None
 
     def has_team(self, team: str) -> str:
         return f"has({quote_identifier(TEAMS_COLUMN)}, {team})"
@@ -208,6 +231,57 @@ class ClickHouseDialect(Dialect):
 def _read_decimal(number: str) -> str:
     """The nearest double, by its text: the direct conversion divides two doubles, each rounded."""
     return f"toFloat64(toString({number}))"
+
+
+class AddedClickHouseDialect(ClickHouseDialect):
+    """The dialect by team that adds up rows with the same teams before it multiplies them."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._parts: dict[str, str] = {}
+        self._distinct: dict[str, str] = {}
+
+    @property
+    def count_teamed(self) -> str:  # type: ignore[override]
+        """The sum of the counts of rows with teams."""
+        return f"sumIf({self._part('count(*)')}, notEmpty({_TEAMS}))"
+
+    def _part(self, aggregate: str) -> str:
+        """The name of an aggregate of the rows with the same teams."""
+        return self._parts.setdefault(aggregate, f"a{len(self._parts)}")
+
+    def count_rows(self) -> str:
+        return f"sum({self._part('count(*)')})"
+
+    def aggregate(self, function: Function, value: str) -> str:
+        if function == "countDistinct":
+            return f"uniqExact({self._distinct.setdefault(value, f'd{len(self._distinct)}')})"
+        if function == "count":
+            return f"sum({self._part(super().aggregate(function, value))})"
+        if value in self._decimals:
+            part = self._part(f"{function}OrNull({self._decimals[value]})")
+            return _read_decimal(f"{function}OrNull({part})")
+        return f"{function}OrNull({self._part(super().aggregate(function, value))})"
+
+    def count_doubles(self, number: str) -> str:
+        return f"sum({self._part(super().count_doubles(number))})"
+
+    def sum_doubles(self, number: str) -> str:
+        if number not in self._scales:
+            return f"sumForEach({self._part(super().sum_doubles(number))})"
+        wide = f"toDecimal256({number}, {self._scales[number]})"
+        return _read_decimal(f"sumOrNull({self._part(f'sumOrNull({wide})')})")
+
+    def rows_by_team(self, source: str, condition: str, groups: Sequence[str]) -> str:
+        keys = [f"{group} AS g{number}" for number, group in enumerate(groups)]
+        keys += [quote_identifier(TEAMS_COLUMN), *_named(self._distinct)]
+        listed = ", ".join([*keys, *_named(self._parts)])
+        numbers = ", ".join(str(number + 1) for number in range(len(keys)))
+        return f"(SELECT {listed} FROM {source} WHERE {condition} GROUP BY {numbers}) AS added"
+
+
+def _named(expressions: Mapping[str, str]) -> list[str]:
+    return [f"{expression} AS {name}" for expression, name in expressions.items()]
 
 
 class FineClickHouseDialect(ClickHouseDialect):

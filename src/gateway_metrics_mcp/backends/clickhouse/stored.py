@@ -11,8 +11,15 @@ from typing import Any, Final
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from gateway_metrics_mcp.backends.clickhouse.errors import describe_error
-from gateway_metrics_mcp.backends.clickhouse.tables import convert, fits, loses_nulls, show_type
-from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
+from gateway_metrics_mcp.backends.clickhouse.tables import (
+    LABEL_PROJECTION,
+    convert,
+    fits,
+    loses_nulls,
+    scale,
+    show_type,
+)
+from gateway_metrics_mcp.backends.sql.dialect import METADATA_COLUMN, TIME_COLUMN, quote_identifier
 from gateway_metrics_mcp.errors import EngineError
 from gateway_metrics_mcp.query import fold
 
@@ -30,8 +37,14 @@ _LEAF: Final = re.compile(r"ReadFromMergeTree \((.+)\)")
 _DISTRIBUTED: Final = re.compile(
     r"Distributed\('(?:[^'\\]|\\.)*', '((?:[^'\\]|\\.)*)', '((?:[^'\\]|\\.)*)'(?:, (.*))?\)"
 )
+_KEY: Final = re.compile(
+    rf"if\(mapContains\({METADATA_COLUMN}, '([^'\\]+)'\), {METADATA_COLUMN}\['\1'\], NULL\)"
+)
+"""What makes the column of a metadata key, as ClickHouse writes it."""
+_KEY_TYPES: Final = ("Nullable(String)", "LowCardinality(Nullable(String))")
 _TABLES: Final = (
-    "SELECT concat(database, '.', name), engine, engine_full FROM system.tables"
+    "SELECT concat(database, '.', name), engine, engine_full,"
+    f" position(create_table_query, 'PROJECTION {LABEL_PROJECTION} (') > 0 FROM system.tables"
     " WHERE concat(database, '.', name) IN {names:Array(String)}"
 )
 
@@ -55,6 +68,10 @@ class StoredTable:
     """Whether FINAL can be asked of it, as far as was tried."""
     sharding: str = ""
     """What spreads the rows of a Distributed table over shards."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The columns of metadata keys, which ClickHouse makes of the metadata."""
+    has_projections: bool = False
+    """Whether it, or what it reads, has our projections, as far as is known."""
     timeless: str = ""
     """What to say of rows without a time, which are in no window; empty if there are none."""
 
@@ -142,6 +159,11 @@ class StoredTable:
             raise EngineError("; ".join(problems))
         return reads
 
+    def find_scales(self, columns: Iterable[str]) -> dict[str, int]:
+        """The quoted columns that are stored as Decimal, with their digits after the point."""
+        found = {quote_identifier(name): scale(self.type_of(name)) for name in columns}
+        return {name: digits for name, digits in found.items() if digits is not None}
+
     def say_absent(self, absent: Iterable[str]) -> Iterator[str]:
         """Notes on columns that read as null, where the table has them under another name."""
         for name in absent:
@@ -190,11 +212,19 @@ def describe(run: Run, database: str, table: str) -> StoredTable:
     source = f"{quote_identifier(database)}.{quote_identifier(table)}"
     described = run(f"DESCRIBE TABLE {source}", None)
     columns = {row[0]: row[1] for row in described if row[2] != "EPHEMERAL"}
-    stored = StoredTable(table, columns)
+    stored = StoredTable(table, columns, keys=dict(_find_keys(described)))
     if stored.find(TIME_COLUMN) is None:
         raise EngineError(_say_timeless(stored, _count(run, source)))
     stored = _with_engines(run, stored, database, source)
     return replace(stored, timeless=_describe_timeless(run, database, stored))
+
+
+def _find_keys(described: Iterable[Sequence[Any]]) -> Iterator[tuple[str, str]]:
+    """The metadata keys with columns that ClickHouse makes of the metadata, and those columns."""
+    for name, type_, kind, expression, *_ in described:
+        found = _KEY.fullmatch(expression) if kind == "MATERIALIZED" else None
+        if found is not None and type_ in _KEY_TYPES:
+            yield found[1], name
 
 
 def _describe_timeless(run: Run, database: str, stored: StoredTable) -> str:
@@ -265,7 +295,13 @@ def _with_engines(run: Run, stored: StoredTable, database: str, source: str) -> 
     )
     engines = {name.removeprefix(f"{database}."): engine for name, engine in seen.items()}
     sharding = next((found[3] or "" for found in spread), "")
-    return replace(stored, engines=engines, is_seen=is_seen, sharding=sharding)
+    return replace(
+        stored,
+        engines=engines,
+        is_seen=is_seen,
+        sharding=sharding,
+        has_projections=any(row[3] for row in rows),
+    )
 
 
 def _kind_of(engine: str) -> str:

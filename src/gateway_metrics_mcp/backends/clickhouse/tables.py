@@ -1,17 +1,22 @@
 """The published tables in ClickHouse: their DDL, and other types read as theirs, exactly or not.
 
-Run it to print the DDL.
+Run it to print the DDL; with metadata keys as arguments, also that of their columns.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from gateway_metrics_mcp.backends.clickhouse.dialect import HOUR, ClickHouseDialect
 from gateway_metrics_mcp.backends.sql.dialect import (
     INTEGERS,
+    METADATA_COLUMN,
+    SLUG_COLUMN,
+    SUBJECT_TYPE_COLUMN,
+    TEAMS_COLUMN,
     TIME_COLUMN,
     published_tables,
     quote_identifier,
@@ -40,6 +45,25 @@ _HAS_TIME: Final = (
     f'CONSTRAINT "{TIME_COLUMN}_is_given" CHECK toYear({TIME_COLUMN}) BETWEEN 1971 AND 2199'
 )
 """Refuses rows whose time the load did not find or read: they would be of 1970, or of 9999."""
+_LABELS: Final = {
+    "gateway_model_metrics": (
+        *("ModelName", "VirtualModelName", "RequestType", "ProviderAccountType"),
+        *("ProviderModelName", "IsFailure", "ErrorType", "HttpStatusCode", "CacheLookupStatus"),
+    ),
+    "gateway_mcp_metrics": ("McpServerName", "PrimitiveName", "Method"),
+    "gateway_guardrail_metrics": ("GuardrailName", "GuardrailResult", "AppliedOnEntityScope"),
+    "gateway_config_metrics": ("RequestedModel", "Model", "ConfigType", "Status"),
+    "gateway_request_metrics": ("AgentName", "AgentFramework", "AgentServerType", "IsFailure"),
+}
+"""Columns of few values that questions group by and filter."""
+_MEASURES: Final = {
+    "gateway_model_metrics": ("InputTokens", "OutputTokens", "CostInUSD"),
+    "gateway_config_metrics": ("LoadbalanceTargetAttemptCount",),
+}
+"""Columns that are added up, of other tables the latency."""
+LABEL_PROJECTION: Final = "by_label"
+_TEAM_PROJECTION: Final = "by_team"
+_SUBJECT_PROJECTION: Final = "by_subject"
 _FITTING: Final = {
     "TEXT": r"String",
     "BIGINT": r"U?Int\d+",
@@ -57,17 +81,95 @@ _NAMED: Final = re.compile(r"(?:`((?:[^`\\]|\\.)*)`|(\w+)) (.+)", re.DOTALL)
 
 
 def create_table(table: str, columns: Mapping[str, str]) -> str:
-    """The DDL of a table on one server or shard, partitioned by day and ordered by time."""
+    """The DDL of a table on one server or shard, partitioned by day.
+
+    Within an hour, rows of the same label and then of the same subject stand together.
+    """
     width = max(map(len, columns)) + 2
     listed = ",\n".join(
         f"    {quote_identifier(n):<{width}} {_OWN_VALUES.get(n) or _DDL_TYPES[t]}"
         for n, t in columns.items()
     )
+    order = f"toStartOfHour({TIME_COLUMN}), {_label_of(table)}, {SLUG_COLUMN}, {TIME_COLUMN}"
     return (
         f"CREATE TABLE {table}\n(\n{listed},\n    {_HAS_TIME}\n)\nENGINE = MergeTree\n"
         f"PARTITION BY toYYYYMMDD({TIME_COLUMN})\n"
-        f"ORDER BY {TIME_COLUMN}"
+        f"ORDER BY ({order})\n"
+        "SETTINGS allow_nullable_key = 1"
     )
+
+
+def add_projections(table: str, columns: Mapping[str, str], keys: Sequence[str] = ()) -> str:
+    """A statement that adds columns of metadata keys, and projections by the hour.
+
+    Their expressions are those of the compiler's statements, or ClickHouse would not choose them.
+    """
+    metadata = quote_identifier(METADATA_COLUMN)
+    added = []
+    for key in keys:
+        value = f"if(mapContains({metadata}, {_quote(key)}), {metadata}[{_quote(key)}], NULL)"
+        type_ = f"LowCardinality(Nullable(String)) MATERIALIZED {value}"
+        added.append(f"ADD COLUMN {quote_identifier(f'md_{key}')} {type_}")
+    sums = ", ".join(_sums_of(table, columns))
+    for name, dimensions in _dimensions_of(table, columns, keys):
+        by = ", ".join([HOUR, *dimensions])
+        select = f"SELECT {by}, {sums} GROUP BY {by}"
+        added.append(f"ADD PROJECTION {quote_identifier(name)} ({select})")
+    return f"ALTER TABLE {table}\n    " + ",\n    ".join(added)
+
+
+def _plain(table: str) -> str:
+    return table.rpartition(".")[2]
+
+
+def _label_of(table: str) -> str:
+    return _LABELS[_plain(table)][0]
+
+
+def _dimensions_of(
+    table: str, columns: Mapping[str, str], keys: Sequence[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """The projections' names, and what each groups by beside the hour."""
+    labels = [quote_identifier(name) for name in _LABELS[_plain(table)]]
+    teams, subject = quote_identifier(TEAMS_COLUMN), [SLUG_COLUMN, SUBJECT_TYPE_COLUMN]
+    # Questions are either about models or about virtual ones.
+    virtual = ['"VirtualModelName" IS NULL'] if "VirtualModelName" in columns else []
+    failure = ['"IsFailure"'] if "IsFailure" in columns else []
+    yield LABEL_PROJECTION, labels
+    yield _SUBJECT_PROJECTION, [*map(quote_identifier, subject), teams, *virtual]
+    yield _TEAM_PROJECTION, [teams, labels[0], *failure, *virtual]
+    for key in keys:
+        yield _key_projection(f"md_{key}"), [quote_identifier(f"md_{key}"), labels[0], *virtual]
+
+
+def _key_projection(column: str) -> str:
+    return f"by_{column}"
+
+
+def guess_projection(text: str, key_columns: Iterable[str]) -> str:
+    """The projection that may serve a statement: ClickHouse then plans with no other.
+
+    If it is another one or none, ClickHouse finds that out.
+    """
+    for column in key_columns:
+        if quote_identifier(column) in text:
+            return _key_projection(column)
+    if SLUG_COLUMN in text or SUBJECT_TYPE_COLUMN in text:
+        return _SUBJECT_PROJECTION
+    return _TEAM_PROJECTION if quote_identifier(TEAMS_COLUMN) in text else LABEL_PROJECTION
+
+
+def _sums_of(table: str, columns: Mapping[str, str]) -> Iterator[str]:
+    dialect = ClickHouseDialect()
+    yield "count()"
+    for name in _MEASURES.get(_plain(table), ("LatencyMs",)):
+        number = quote_identifier(name)
+        if columns[name] == "DOUBLE PRECISION":
+            yield from dialect.parts_of_sum(number)
+            yield dialect.count_doubles(number)
+        else:
+            yield dialect.aggregate("sum", number)
+            yield dialect.aggregate("count", number)
 
 
 # --- columns of other types ---
@@ -286,4 +388,8 @@ def _is_text(value: object) -> bool:
 
 if __name__ == "__main__":
     for name, its_columns in published_tables().items():
-        sys.stdout.write(f"{create_table(name, its_columns)};\n\n")
+        for statement in (
+            create_table(name, its_columns),
+            add_projections(name, its_columns, sys.argv[1:]),
+        ):
+            sys.stdout.write(f"{statement};\n\n")

@@ -15,7 +15,6 @@ from gateway_metrics_mcp.backends.sql.dialect import (
     SLUG_COLUMN,
     SUBJECT_TYPE_COLUMN,
     TEAMS_COLUMN,
-    TIME_COLUMN,
     Dialect,
     Function,
     Layout,
@@ -225,8 +224,8 @@ class _Compiler:
         query = self._query
         where = []
         if not self._is_in_window:
-            where.append(f'"{TIME_COLUMN}" >= {self._bind(query.start_ts)}')
-            where.append(f'"{TIME_COLUMN}" < {self._bind(query.end_ts)}')
+            where.append(f"{self._dialect.time} >= {self._bind(query.start_ts)}")
+            where.append(f"{self._dialect.time} < {self._bind(query.end_ts)}")
         # Implied conditions: one kind of subject (R7), and a column that must not be null (R16).
         kinds = {_SUBJECT_KINDS[name] for name in query.group_by if name in _SUBJECT_KINDS}
         if len(kinds) == 1:

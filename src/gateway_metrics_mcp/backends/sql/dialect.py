@@ -45,6 +45,8 @@ class Dialect(Protocol):
     """The number of rows with at least one team (R24)."""
     distinct_teams: str
     """The number of distinct teams in the rows (R24)."""
+    time: str = '"CreatedAt"'
+    """The row's time, to compare it with the window."""
 
     def placeholder(self, name: str, value: object) -> str:
         """The placeholder of a bound value."""
