@@ -209,8 +209,8 @@ def has_percentiles(question: str) -> bool:
 # Preparing.
 
 
-def prepare(bench: Bench, *, is_fresh: bool) -> None:
-    """Generate and check the rows, and import them with each build, unless they are there."""
+def prepare_source(bench: Bench) -> list[Path]:
+    """Generate and check the rows of each day, unless they are there."""
     sources = bench.data / "source"
     sources.mkdir(exist_ok=True)
     for day in bench.every_day():
@@ -220,6 +220,12 @@ def prepare(bench: Bench, *, is_fresh: bool) -> None:
             file.with_suffix(".part").rename(file)
     files = [sources / f"{day}.parquet" for day in bench.every_day()]
     check(files)
+    return files
+
+
+def prepare(bench: Bench, *, is_fresh: bool) -> None:
+    """Import the rows with each build, unless that is done."""
+    files = prepare_source(bench)
     if is_fresh:
         shutil.rmtree(bench.this_directory, ignore_errors=True)
     import_all(bench, files, sys.executable, bench.this_directory)

@@ -33,7 +33,7 @@ import duckdb
 from against import interval
 from engine_rows import DAYS, FIRST, TABLE, prepare
 from gateway_metrics_mcp.backends.clickhouse.backend import ClickHouseBackend
-from gateway_metrics_mcp.backends.clickhouse.tables import create_table
+from gateway_metrics_mcp.backends.clickhouse.tables import add_projections, create_table
 from gateway_metrics_mcp.backends.duckdb.backend import DuckDBBackend
 from gateway_metrics_mcp.backends.sql.dialect import published_tables
 from gateway_metrics_mcp.http.body import read_query
@@ -248,7 +248,9 @@ def open_clickhouse(directory: Path) -> ClickHouseBackend:
     # It would answer questions from the second round on, as there are fewer names than rounds.
     client.set_client_setting("use_query_condition_cache", "0")
     client.command("CREATE DATABASE metrics")
-    client.command(create_table(f"metrics.{TABLE}", published_tables()[TABLE]))
+    table, columns = f"metrics.{TABLE}", published_tables()[TABLE]
+    client.command(create_table(table, columns))
+    client.command(add_projections(table, columns, ("project",)))
     for file in sorted((directory / TABLE).rglob("rows.parquet")):
         client.command(f"INSERT INTO metrics.{TABLE} SELECT * FROM file('{file}', Parquet) {LOAD}")  # noqa: S608 - ours
     url = "clickhouse://reader@127.0.0.1/metrics"
