@@ -20,6 +20,9 @@ from gateway_metrics_mcp.query.vocabulary import METADATA_PREFIX
 
 TOTAL: Final = "total"
 
+_QUICK_BITS: Final = 100
+_LARGE: Final = 2.0**900
+"""Below these, a double of 2**-bits is a finite one."""
 _LARGEST: Final = sys.float_info.max
 """The largest accepted number: Python cannot divide a larger integer as a float."""
 
@@ -297,8 +300,11 @@ def round_sum(units: int, bits: int) -> float:
         nearest = units / (1 << bits)  # of integers, Python's division rounds correctly
     except OverflowError:
         return math.inf if units > 0 else -math.inf
-    numerator, denominator = nearest.as_integer_ratio()
-    rest = (units - (numerator << bits) // denominator) / (1 << bits)
+    if bits < _QUICK_BITS and abs(nearest) < _LARGE:
+        rest = math.ldexp(units - int(math.ldexp(nearest, bits)), -bits)
+    else:
+        numerator, denominator = nearest.as_integer_ratio()
+        rest = (units - (numerator << bits) // denominator) / (1 << bits)
     return RoundedSum(nearest, rest) if rest else nearest
 
 

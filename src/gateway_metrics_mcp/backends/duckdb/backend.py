@@ -34,6 +34,7 @@ from gateway_metrics_mcp.backends.duckdb.files import (
     is_of_import,
     read_directory,
 )
+from gateway_metrics_mcp.backends.duckdb.kept import KeptRollups
 from gateway_metrics_mcp.backends.duckdb.layout import (
     FileVersion,
     LayoutCache,
@@ -281,6 +282,7 @@ class DuckDBBackend(SqlEngine):
             "threads": self.most_queries,
             "temp_directory": self._spill,
         }
+        self._kept = KeptRollups()
         try:
             return _connect(self._directory, config)
         except duckdb.Error as error:
@@ -400,7 +402,11 @@ class DuckDBBackend(SqlEngine):
             try:
                 return self._add_exactly(query, run, has_finer, _TOO_LARGE), reading
             except duckdb.Error as error:
-                slower = None if isinstance(error, _NO_DAMAGE) else next(roads, None)
+                # A table of kept rollups can have gone.
+                is_lasting = isinstance(error, _NO_DAMAGE) and not isinstance(
+                    error, duckdb.CatalogException
+                )
+                slower = None if is_lasting else next(roads, None)
                 if slower is None and not isinstance(error, _OF_VALUES):
                     raise
                 name = read.table.name
@@ -418,7 +424,7 @@ class DuckDBBackend(SqlEngine):
             yield read.open_plainly(query, caller)
             return
         days = self._stored_days.find(read.table.name, read.paths, read.version)
-        yield from Roads(read, self._layout.catalog, days).open(query, caller)
+        yield from Roads(read, self._layout.catalog, days, self._kept).open(query, caller)
 
     def _note_late_start(
         self, read: TableFiles, found: FoundFiles, query: Query

@@ -24,6 +24,7 @@ from gateway_metrics_mcp.backends.duckdb.dialect import (
     SummedDuckDialect,
     part_column,
 )
+from gateway_metrics_mcp.backends.duckdb.kept import KeptRollups, identities_of
 from gateway_metrics_mcp.backends.duckdb.layout import (
     Derived,
     Layout,
@@ -62,20 +63,31 @@ _PARAMETER: Final = re.compile(r"\$(\w+)")
 class Roads:
     """The statements that answer one question over files of imports, and others beside them."""
 
-    def __init__(self, files: TableFiles, catalog: Catalog, days: Mapping[str, StoredDay]) -> None:
+    def __init__(
+        self,
+        files: TableFiles,
+        catalog: Catalog,
+        days: Mapping[str, StoredDay],
+        kept: KeptRollups,
+    ) -> None:
         self._files = files
+        self._kept = kept
         self._catalog = catalog
         self._days = days
 
     def open(self, query: Query, caller: Caller) -> Iterator[tuple[Statement, Reading]]:
         """The statements that can answer, the quickest first."""
-        try:
-            summed = None if query.finds_one else self.open_sums(query, caller)
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
-            logger.warning("a rollup of %s cannot be read: %s", self._files.table.name, error)
-            summed = None
-        if summed is not None:
-            yield summed
+        if not query.finds_one:
+            for from_kept in (True, False):
+                try:
+                    summed = self.open_sums(query, caller, from_kept=from_kept)
+                except (duckdb.IOException, duckdb.InvalidInputException) as error:
+                    name = self._files.table.name
+                    logger.warning("a rollup of %s cannot be read: %s", name, error)
+                    break
+                if summed is None:
+                    break
+                yield summed
         yield self.open_rows(query, caller)
 
     def open_rows(self, query: Query, caller: Caller) -> tuple[Statement, Reading]:
@@ -98,8 +110,10 @@ class Roads:
         )
         return _open(statement, reading, planner, keys), reading
 
-    def open_sums(self, query: Query, caller: Caller) -> tuple[Statement, Reading] | None:
-        """The statement over rollups, and over rows where there are none.
+    def open_sums(
+        self, query: Query, caller: Caller, *, from_kept: bool
+    ) -> tuple[Statement, Reading] | None:
+        """The statement over rollups, from memory where they are kept, and over rows for the rest.
 
         None if no rollup can serve, and the question is not by team.
         """
@@ -118,7 +132,7 @@ class Roads:
             frozenset(n for n, t in self._files.columns.items() if t == "DOUBLE PRECISION"),
             self._find_nulls(query),
         )
-        plan, selects, rollups = self._choose(planner, wanted)
+        plan, selects, rollups = self._choose(planner, wanted, from_kept=from_kept)
         layouts = self._files.find_layouts(plan.rows)
         is_by_team = TEAMS_KEY in dimensions
         gains = selects or (is_by_team and query.group_by)
@@ -136,18 +150,38 @@ class Roads:
         return _open(statement, reading, planner, {**keys, **rollups}), reading
 
     def _choose(
-        self, planner: Planner, wanted: Wanted
+        self, planner: Planner, wanted: Wanted, *, from_kept: bool
     ) -> tuple[Plan, list[str], dict[str, list[str]]]:
         """The plan, and the selections of its rollups with their parameters."""
         lacking, serves = set[str](), cache(wanted.is_served_by)
         while True:
             plan = planner.plan(lambda r: r.path not in lacking and serves(r.family))
             paths = [path for of in plan.rollups.values() for path in of]
-            layouts = self._files.find_layouts_of(paths, identify(paths))
-            selects, parameters, found = select_rollups(plan, layouts, wanted)
+            version = identify(paths)
+            groups, found = group_rollups(plan, self._files.find_layouts_of(paths, version), wanted)
             if not found:
-                return plan, selects, parameters
+                identities = identities_of(version) if from_kept else {}
+                return plan, *self._select(groups, [*wanted.list_names()], identities)
             lacking.update(found)
+
+    def _select(
+        self,
+        groups: Mapping[tuple[str, str], list[str]],
+        names: Sequence[str],
+        identities: Mapping[str, tuple[Any, ...]],
+    ) -> tuple[list[str], dict[str, list[str]]]:
+        """The selections of rollups, and their parameters."""
+        selects, parameters = [], {}
+        for number, ((condition, selected), paths) in enumerate(groups.items()):
+            where = f" WHERE {condition}" if condition else ""
+            kept = self._kept.select(self._files.cursor, selected, names, paths, identities)
+            if kept is not None:
+                selects.append(f"SELECT * FROM ({kept}) AS f{where}" if where else kept)
+                continue
+            parameters[f"rollups{number}"] = paths
+            source = f"read_parquet($rollups{number}, hive_partitioning = false) AS f"
+            selects.append(f"SELECT {selected} FROM {source}{where}")
+        return selects, parameters
 
     def _have_teams(self, layouts: Mapping[str, Layout]) -> bool:
         """Whether nearly all of what is read has its teams as texts: to make them takes longer."""
@@ -309,10 +343,10 @@ class Wanted:
         return None if part == "sum" else value
 
 
-def select_rollups(
+def group_rollups(
     plan: Plan, layouts: Mapping[str, Layout], wanted: Wanted
-) -> tuple[list[str], dict[str, list[str]], list[str]]:
-    """The selections of a plan's rollups, their parameters, and the files that lack something."""
+) -> tuple[dict[tuple[str, str], list[str]], list[str]]:
+    """A plan's files of rollups by condition and by what is selected, and those that lack it."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     lacking: list[str] = []
     for (condition, family), paths in plan.rollups.items():
@@ -326,10 +360,4 @@ def select_rollups(
                 lacking.append(path)
             else:
                 groups[condition, selected].append(path)
-    selects, parameters = [], {}
-    for number, ((condition, selected), paths) in enumerate(groups.items()):
-        parameters[f"rollups{number}"] = paths
-        where = f" WHERE {condition}" if condition else ""
-        source = f"read_parquet($rollups{number}, hive_partitioning = false) AS f"
-        selects.append(f"SELECT {selected} FROM {source}{where}")
-    return selects, parameters, lacking
+    return groups, lacking
