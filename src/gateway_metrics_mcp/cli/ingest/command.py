@@ -294,7 +294,7 @@ def _build_parser() -> Parser:
     add("--strict", action="store_true", help="import nothing if any row is refused")
     add("--replace", action="store_true", help="read files again, in place of their earlier rows")
     add("--again", action="store_true", help=argparse.SUPPRESS)
-    add("--memory", default="1GB", metavar="SIZE", help="memory limit (default: 1GB)")
+    add("--memory", default="700MB", metavar="SIZE", help="memory limit (default: 700MB)")
     add("--threads", type=int, default=2, metavar="N", help="threads to use (default: 2)")
     return parser
 
