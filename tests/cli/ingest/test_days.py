@@ -132,10 +132,10 @@ def add_up(rows: Sequence[Row], grain: Grain, family: Family) -> dict[Any, list[
     """The rows of a family by its keys, as Python has them."""
     groups = defaultdict(list)
     for row in rows:
-        if all(row[name] is None for name in family.null):
-            moment = row["CreatedAt"]
-            start = START if grain == "day" else moment.replace(minute=0, second=0, microsecond=0)
-            groups[start, *(row[name] for name in family.dimensions)].append(row)
+        moment = row["CreatedAt"]
+        start = START if grain == "day" else moment.replace(minute=0, second=0, microsecond=0)
+        told = (None if row[name] is None else "" for name in family.coarse)
+        groups[start, *(row[name] for name in family.dimensions), *told].append(row)
     return groups
 
 
@@ -149,9 +149,7 @@ def is_exact(rows: Sequence[Row], column: str) -> bool:
 def compare(
     path: Path, groups: Mapping[Any, list[Row]], family: Family, day: Sequence[Row]
 ) -> None:
-    found = {
-        (row["CreatedAt"], *(row[name] for name in family.dimensions)): row for row in read(path)
-    }
+    found = {(row["CreatedAt"], *(row[name] for name in family.keys)): row for row in read(path)}
     assert found.keys() == groups.keys()
     assert sum(len(rows) for rows in groups.values()) == sum(row["#n"] for row in found.values())
     for key, rows in groups.items():

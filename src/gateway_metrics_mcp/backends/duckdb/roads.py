@@ -16,7 +16,6 @@ from typing import Any, Final
 import duckdb
 
 from gateway_metrics_mcp.backends.duckdb.dialect import (
-    DUCK_TYPES,
     FILES,
     NotAddedUpError,
     Part,
@@ -130,7 +129,7 @@ class Roads:
             dimensions,
             tuple(dialect.parts),
             frozenset(n for n, t in self._files.columns.items() if t == "DOUBLE PRECISION"),
-            self._find_nulls(query),
+            self._find_null_tests(query),
         )
         plan, selects, rollups = self._choose(planner, wanted, from_kept=from_kept)
         layouts = self._files.find_layouts(plan.rows)
@@ -194,14 +193,18 @@ class Roads:
         ]
         return not lacking or sum(lacking) * _LEAST_SIZES < sum(sizes.values())
 
-    def _find_nulls(self, query: Query) -> frozenset[str]:
-        """The columns that a filter wants to be null."""
-        fields = (
-            self._catalog.filter_field(query.datasource, filter_.field_name)
-            for filter_ in query.filters
-            if filter_.operator == "IS_NULL" and filter_.value is True
-        )
-        return frozenset(f.table_column for f in fields if f is not None)
+    def _find_null_tests(self, query: Query) -> frozenset[str]:
+        """The columns of which a query only asks whether they are null."""
+        datasource = self._catalog.datasources[query.datasource]
+        tested, used = set[str](), set[str]()
+        for filter_ in query.filters:
+            known = self._catalog.filter_field(query.datasource, filter_.field_name)
+            if known is not None:
+                (tested if filter_.operator == "IS_NULL" else used).add(known.table_column)
+        used |= {datasource.columns[one.column].table_column for one in query.aggregations}
+        grouped = (datasource.group_by.get(name) for name in query.group_by)
+        used |= {dimension.table_column for dimension in grouped if dimension is not None}
+        return frozenset(tested - used)
 
     def _ask(
         self, text: str, dialect: StoredDuckDialect
@@ -274,16 +277,14 @@ class Wanted:
     """The parts of columns that are aggregated."""
     doubles: Collection[str]
     """The table's columns that hold doubles."""
-    nulls: Collection[str]
-    """Columns that are null in all rows that are asked for."""
+    null_tests: Collection[str]
+    """Columns of which is only asked whether they are null."""
 
     def is_served_by(self, family: Family) -> bool:
         """Whether rollups of a family have all that is named, of all rows that are asked for."""
-        known = {*family.dimensions, *family.null}
-        return (
-            all(name in self.nulls for name in family.null)
-            and all(name in known for name in self.dimensions)
-            and all(name in known or name in family.measures for name, _ in self.parts)
+        known = {*family.dimensions, *(n for n in family.coarse if n in self.null_tests)}
+        return all(name in known for name in self.dimensions) and all(
+            name in known or name in family.measures for name, _ in self.parts
         )
 
     def list_names(self) -> Iterator[str]:
@@ -310,24 +311,20 @@ class Wanted:
             listed.append(f"{value} AS {quote_identifier(part_column(column, part))}")
         return ", ".join(listed)
 
-    def select_of_rollup(self, family: Family, schema: Schema) -> str | None:
+    def select_of_rollup(self, schema: Schema) -> str | None:
         """What is selected of a rollup's rows; None if it lacks something."""
-        listed = []
-        for name, type_ in {TIME_COLUMN: "TIMESTAMPTZ", **self.dimensions}.items():
-            if name in family.null:
-                listed.append(f"CAST(NULL AS {DUCK_TYPES.get(type_, type_)})")
-            elif name.lower() in schema.columns:
-                listed.append(f"f.{quote_identifier(name)}")
-            else:
-                return None
+        names = (TIME_COLUMN, *self.dimensions)
+        if not all(name.lower() in schema.columns for name in names):
+            return None
+        listed = [f"f.{quote_identifier(name)}" for name in names]
         listed.append(f'CAST(f."{COUNT_COLUMN}" AS BIGINT)')
         for column, part in self.parts:
             value = self._part_of_rollup(schema, column, part)
             if value is None:
                 return None
             listed.append(value)
-        names = map(quote_identifier, self.list_names())
-        return ", ".join(f"{v} AS {n}" for v, n in zip(listed, names, strict=True))
+        quoted = map(quote_identifier, self.list_names())
+        return ", ".join(f"{v} AS {n}" for v, n in zip(listed, quoted, strict=True))
 
     def _part_of_rollup(self, schema: Schema, column: str, part: Part) -> str | None:
         name = part_column(column, part)
@@ -349,12 +346,12 @@ def group_rollups(
     """A plan's files of rollups by condition and by what is selected, and those that lack it."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     lacking: list[str] = []
-    for (condition, family), paths in plan.rollups.items():
+    for (condition, _), paths in plan.rollups.items():
         known: dict[int, str | None] = {}
         for path in paths:
             schema = layouts[path].schema
             if id(schema) not in known:
-                known[id(schema)] = wanted.select_of_rollup(family, schema)
+                known[id(schema)] = wanted.select_of_rollup(schema)
             selected = known[id(schema)]
             if selected is None:
                 lacking.append(path)

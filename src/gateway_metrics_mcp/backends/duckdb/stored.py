@@ -105,8 +105,13 @@ class Family:
     extremes: tuple[str, ...]
     """Those with `X#min` and `X#max` too."""
     grains: tuple[Grain, ...]
-    null: tuple[str, ...]
-    """Columns that are null in all rows it covers: it answers only for such rows."""
+    coarse: tuple[str, ...]
+    """Further dimensions of which it only tells whether they are null: any text is an empty one."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All dimensions, in the order of the columns."""
+        return (*self.dimensions, *self.coarse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,7 @@ def _make_family(table: str, name: str, made: dict[str, Any], key: str | None = 
         measures=tuple(made.get("measures", _definitions()[table]["measures"])),
         extremes=tuple(made.get("extremes", ())),
         grains=tuple(made.get("grains", get_args(Grain))),
-        null=tuple(made.get("null", ())),
+        coarse=tuple(made.get("coarse", ())),
     )
 
 

@@ -210,11 +210,10 @@ class _Made:
     def serves(self, grain: Grain, family: Family) -> bool:
         """Whether a rollup can be made of this one."""
         own = self.family
-        needed = {*family.dimensions, *family.null}
         return (
             (self.grain == "hour" or grain == "day")
-            and needed <= {*own.dimensions, *own.null}
-            and {*own.null} <= {*family.null}
+            and {*family.dimensions} <= {*own.dimensions}
+            and {*family.coarse} <= {*own.keys}
             and {*family.measures} <= {*own.measures}
             and {*family.extremes} <= {*own.extremes}
         )
@@ -294,8 +293,9 @@ class _Rollups:
         estimates = []
         for grain, family in self._wanted:
             by = [self._day.hour] if grain == "hour" else []
-            key = f"hash({', '.join([*by, *map(quote_identifier, family.dimensions)])})"
-            estimates.append(f"approx_count_distinct({key}) FILTER ({_are_null(family.null)})")
+            told = (f"{quote_identifier(name)} IS NULL" for name in family.coarse)
+            values = ", ".join([*by, *map(quote_identifier, family.dimensions), *told])
+            estimates.append(f"approx_count_distinct(hash({values}))")
         query = f"SELECT {', '.join(estimates)} FROM {self._rows}"
         ((*numbers,),) = self._connection.execute(query).fetchall()
         for wanted, number in zip(self._wanted, numbers, strict=True):
@@ -315,17 +315,14 @@ class _Rollups:
         count = "count(*)" if made is None else f"sum({quote_identifier(COUNT_COLUMN)})"
         listed = [
             f"{moment} AS {time}",
-            *map(quote_identifier, family.dimensions),
+            *_values_of(family),
             f"CAST({count} AS BIGINT) AS {quote_identifier(COUNT_COLUMN)}",
         ]
         for measure in (measures[name] for name in family.measures if name in measures):
             columns = measure.of_rows if made is None else measure.of_rollup
             listed += columns(has_extremes=measure.column in family.extremes)
-        source, null = self._rows, family.null
-        if made is not None:
-            source, null = made.source, tuple({*family.null} - {*made.family.null})
-        keys = ", ".join(str(n + 1) for n in range(len(family.dimensions) + 1))
-        return f"SELECT {', '.join(listed)} FROM {source} WHERE {_are_null(null)} GROUP BY {keys}"
+        source = self._rows if made is None else made.source
+        return f"SELECT {', '.join(listed)} FROM {source} GROUP BY {_keys_of(family)}"
 
 
 def _facts_of(column: str, type_: str) -> str:
@@ -337,8 +334,11 @@ def _facts_of(column: str, type_: str) -> str:
 
 def _keys_of(family: Family) -> str:
     """The time and the dimensions, by position."""
-    return ", ".join(str(n + 1) for n in range(len(family.dimensions) + 1))
+    return ", ".join(str(n + 1) for n in range(len(family.keys) + 1))
 
 
-def _are_null(columns: Sequence[str]) -> str:
-    return " AND ".join(f"{quote_identifier(name)} IS NULL" for name in columns) or "true"
+def _values_of(family: Family) -> list[str]:
+    """SQL of the dimensions of a row, or of one of a finer rollup."""
+    coarse = map(quote_identifier, family.coarse)
+    told = [f"CASE WHEN {name} IS NOT NULL THEN '' END AS {name}" for name in coarse]
+    return [*map(quote_identifier, family.dimensions), *told]
