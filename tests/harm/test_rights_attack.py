@@ -53,7 +53,7 @@ async def test_files_that_cannot_be_read_reveal_nothing_of_others(world: World) 
 async def test_rows_that_were_imported_reveal_nothing_of_others(world: World) -> None:
     world.store = world.import_files
 
-    assert (await attack(world, 4, 20, ASKERS[2:3]))["planted"]
+    assert (await attack(world, 4, 12, ASKERS[2:3]))["planted"]
 
 
 @pytest.mark.thorough

@@ -260,6 +260,7 @@ async def test_many_small_imports_of_a_day_are_merged_on_the_way(
     assert data.bring(*data.path.parent.glob("*.csv")).out.count("imported before") == 12
 
 
+@pytest.mark.thorough
 async def test_runs_of_a_day_each_are_gathered_once_there_are_many(
     data: Data, csv: Write, ask: Ask, merge: Compact
 ) -> None:

@@ -30,7 +30,7 @@ TABLE: Final = "gateway_model_metrics"
 LITELLM: Final = ("--preset", "litellm")
 SPANS: Final = ("--preset", "otel-genai")
 IDS: Final = ("--map", "TraceId=id,SpanId=id")
-EXAMPLES: Final = settings().max_examples if settings().max_examples >= 500 else 10
+EXAMPLES: Final = settings().max_examples if settings().max_examples >= 500 else 5
 """Each is some whole imports."""
 
 
