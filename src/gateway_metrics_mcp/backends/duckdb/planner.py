@@ -28,6 +28,8 @@ from gateway_metrics_mcp.query import Interval, Query
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
 _GRAINS: Final[dict[Grain, int]] = {"day": 86_400, "hour": 3_600}
+_LEAST_TIMES: Final = 50
+"""How much smaller than the rows a rollup has to be if some rows are read beside it."""
 _MOST_DAYS: Final = 100_000
 _OF_DAY: Final = re.compile(r"/date=(\d{4}-\d\d-\d\d)/rows\.parquet$")
 
@@ -48,6 +50,7 @@ class StoredDay:
 
     start: datetime
     rollups: tuple[Rollup, ...]
+    bytes: int = 0
 
     @property
     def end(self) -> datetime:
@@ -79,9 +82,9 @@ class StoredDays:
             if day is None:
                 if len(self._known) >= _MOST_DAYS:
                     self._known.clear()
-                day = self._known[identity] = StoredDay(
-                    start, tuple(_list_rollups(table, identity))
-                )
+                size: Any = identity[2]
+                rollups = tuple(_list_rollups(table, identity))
+                day = self._known[identity] = StoredDay(start, rollups, size)
             found[path] = day
         return found
 
@@ -161,15 +164,17 @@ class Planner:
         if first >= last:
             plan.rows[path] = self._condition_of(path)
             return
-        hours = self._between(first, last)
-        plan.rollups[hours, chosen.family].append(chosen.path)
         edges = [
-            self._between(*edge)
+            edge
             for edge in ((start, first), (last, end))
             if edge[0] < edge[1] and edge[0] < day.end and edge[1] > day.start
         ]
+        if edges and chosen.bytes * _LEAST_TIMES > day.bytes:
+            plan.rows[path] = self._condition_of(path)
+            return
+        plan.rollups[self._between(first, last), chosen.family].append(chosen.path)
         if edges:
-            plan.rows[path] = " OR ".join(f"({edge})" for edge in edges)
+            plan.rows[path] = " OR ".join(f"({self._between(*edge)})" for edge in edges)
 
     def _condition_of(self, path: str) -> str:
         """The condition on the time of a file's rows; none if all are in the window."""
