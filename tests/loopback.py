@@ -61,12 +61,13 @@ async def listen(app: Any) -> AsyncIterator[int]:
 async def listen_as_served(app: Any, service: Any, *, buffer_bytes: int = 0) -> AsyncIterator[int]:
     """The port of an application served as `serve` and `api` do, with their limits.
 
-    `buffer_bytes`: of a response the system takes no more at a time; it may grow to megabytes else.
+    `buffer_bytes`: the system keeps no more of what is sent or received; else it keeps megabytes.
     """
     running = GracefulServer(app, service, drain_s=0)
     with open_listener("127.0.0.1", 0) as listener:
         if buffer_bytes:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                listener.setsockopt(socket.SOL_SOCKET, buffer, buffer_bytes)
         async with anyio.create_task_group() as group:
             group.start_soon(running.serve, [listener])
             yield listener.getsockname()[1]

@@ -14,8 +14,10 @@ from math import inf
 from time import monotonic
 from typing import Any, ClassVar, Final
 
+import h11
 import uvicorn
 from sse_starlette.sse import AppStatus
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway_metrics_mcp.http.middleware import Service
@@ -32,6 +34,24 @@ _START: Final = "http.response.start"
 _BACKLOG: Final = 128
 """Connections that wait until they are accepted."""
 _TELL_EVERY_S: Final = 60
+
+
+class _OneAtATime(FlowControl):
+    """Reads no further while a request waits for the response to the one before it.
+
+    uvicorn reads on whenever the application waits for a message, and keeps all that it has read.
+    """
+
+    def __init__(self, transport: asyncio.Transport, conn: h11.Connection) -> None:
+        super().__init__(transport)
+        self._conn = conn
+
+    def resume_reading(self) -> None:
+        """Read on, unless a request waits."""
+        is_responding = self._conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
+        is_read = self._conn.their_state is h11.DONE
+        if self.read_paused and not (is_responding and is_read and self._conn.trailing_data[0]):
+            super().resume_reading()
 
 
 class BoundedConnection(H11Protocol):
@@ -66,6 +86,7 @@ class BoundedConnection(H11Protocol):
                 oldest.transport.abort()
                 self.connections.discard(oldest)
         super().connection_made(transport)
+        self.flow = _OneAtATime(transport, self.conn)
         self._start_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,6 +99,17 @@ class BoundedConnection(H11Protocol):
         """Start the time of the next request."""
         super().on_response_complete()
         self._start_time()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, and give up the request under way, whose response is cut off."""
+        if not self.is_idle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+            self._look_later()
+        else:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         """Start the time of a client who has not read what was sent."""
@@ -97,7 +129,7 @@ class BoundedConnection(H11Protocol):
     def _close_idle(self) -> None:
         """Close the connection unless a request is under way, or a response is still being read."""
         unread = self.transport.get_write_buffer_size()
-        if not (self.is_idle or self.flow.write_paused):
+        if not (self.is_idle or self.flow.write_paused or self.transport.is_closing()):
             return
         if 0 < unread < self._unread:
             self._unread = unread

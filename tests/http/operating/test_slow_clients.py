@@ -238,6 +238,50 @@ async def test_who_does_not_read_the_answers_loses_the_connection_and_the_place(
     assert served
 
 
+async def test_requests_sent_ahead_are_not_read_before_their_turn(serve_slow: Serve) -> None:
+    """Else memory grows as fast as a caller can send."""
+    body = json.dumps(PING)
+    headers = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+    listens = partial(listen_as_served, buffer_bytes=1 << 16)
+    async with serve_slow("http", listens=listens) as server:
+        requests = server.write_request(server.ada, headers=headers) * 1000
+        sent = answers = 0
+        async with (
+            await anyio.connect_tcp("127.0.0.1", server.port) as stream,
+            anyio.create_task_group() as group,
+        ):
+
+            async def ask() -> None:
+                nonlocal sent
+                while True:
+                    await stream.send(requests)
+                    sent += len(requests)
+
+            group.start_soon(ask)
+            while answers < 150:
+                answers += (await stream.receive()).count(b"HTTP/1.1 200 ")
+            group.cancel_scope.cancel()
+
+    assert sent < 8_000_000  # of which this side of the connection keeps some
+
+
+@pytest.mark.parametrize(("kind", "path"), [("http", "/mcp"), ("sse", "/sse")])
+async def test_what_is_no_http_ends_a_response_under_way_and_leaves_no_trace(
+    serve_slow: Serve, kind: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    opening = {"method": "GET", "path": path, "headers": "connection: close\r\n"}
+    async with serve_slow(kind, listens=listen_as_served, connections=1) as server:
+        async with server.begin(server.ada, **opening) as stream:
+            await stream.receive()
+            await stream.send(b"no HTTP\r\n\r\n")
+            await read_to_end(stream)
+        async with server.begin(server.bob, **opening) as stream:
+            answer = (await stream.receive()).decode()
+
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 # --- headers ---
 
 
