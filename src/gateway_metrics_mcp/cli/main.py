@@ -27,8 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         front = Front.open(argv, os.environ)
     # All other imports come after: they take time, in which the front answers.
-    from contextlib import suppress
-
     from gateway_metrics_mcp.cli.commands import run
     from gateway_metrics_mcp.runtime.concurrency import end_if_stuck
 
@@ -39,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text stream here
     code = _INTERRUPTED
     try:
-        with suppress(KeyboardInterrupt):
-            code = run(argv, front)
+        code = run(argv, front)
+    except* KeyboardInterrupt:  # also in a group, as of tasks
+        pass
     except* BrokenPipeError:  # the reader has gone, as in `demo | head`
         # stdout now leads nowhere, so that the interpreter's flush at exit does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
