@@ -125,6 +125,7 @@ class Sides:
 
     plain: DuckDBBackend
     stored: DuckDBBackend
+    stored_at: Path
     catalog: Catalog
     made: list[Path]
     """What the import made beside the rows."""
@@ -154,7 +155,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
     catalog = load_catalog()
     plain, stored = make_directories(tmp_path_factory.mktemp("rollups"))
     engines = [DuckDBBackend(directory, catalog) for directory in (plain, stored)]
-    yield Sides(engines[0], engines[1], catalog, [*stored.rglob("_*.parquet")])
+    yield Sides(engines[0], engines[1], stored, catalog, [*stored.rglob("_*.parquet")])
     for engine in engines:
         anyio.run(engine.aclose)
 
@@ -249,6 +250,26 @@ def test_random_questions_have_the_figures_of_the_rows(sides: Sides) -> None:
 def test_many_random_questions_have_the_figures_of_the_rows(sides: Sides, part: int) -> None:
     for seed in range(1000 + part * 500, 1500 + part * 500):
         compare(sides, seed)
+
+
+async def test_rollups_that_are_kept_answer_for_their_days_alone(sides: Sides) -> None:
+    """Those of a second day are kept while a question is made that already reads the first's."""
+    engine = DuckDBBackend(sides.stored_at, sides.catalog)
+
+    async def count(length: timedelta) -> tuple[object, object]:
+        query = Query(
+            datasource="modelMetrics",
+            type="distribution",
+            start_ts=FIRST,
+            end_ts=FIRST + length,
+            group_by=("metadata.env",),
+        )
+        return await _points(sides.plain, query, LOCAL), await _points(engine, query, LOCAL)
+
+    for length in (24, 24, 30, 36, 48, 60):
+        plain, stored = await count(timedelta(hours=length))
+        assert stored == plain
+    await engine.aclose()
 
 
 async def test_columns_of_keys_are_kept_from_callers_with_rights_to_some_rows(
