@@ -6,6 +6,8 @@ as plain files of another writer, which are read row by row.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -269,6 +271,30 @@ async def test_rollups_that_are_kept_answer_for_their_days_alone(sides: Sides) -
     for length in (24, 24, 30, 36, 48, 60):
         plain, stored = await count(timedelta(hours=length))
         assert stored == plain
+    await engine.aclose()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+async def test_what_is_no_file_in_the_place_of_a_rollup_is_not_opened(
+    sides: Sides, tmp_path: Path
+) -> None:
+    stored = shutil.copytree(sides.stored_at, tmp_path / "stored")
+    for number, path in enumerate(sorted(stored.rglob("_*.parquet"))):
+        path.unlink()
+        if number % 2:
+            path.symlink_to("nowhere")
+        else:
+            os.mkfifo(path)
+    engine = DuckDBBackend(stored, sides.catalog)
+    query = Query(
+        datasource="modelMetrics",
+        type="distribution",
+        start_ts=FIRST,
+        end_ts=FIRST + timedelta(days=1),
+        group_by=("metadata.env",),
+    )
+
+    assert await _points(engine, query, LOCAL) == await _points(sides.plain, query, LOCAL)
     await engine.aclose()
 
 

@@ -95,7 +95,9 @@ def _list_rollups(table: str, identity: tuple[Any, ...]) -> Iterator[Rollup]:
         for entry in entries:
             parsed = parse_rollup(table, entry.name)
             # The name says of which size of the rows: rows changed by hand have no rollup.
-            if parsed is not None and parsed.rows_bytes == size:
+            is_fit = parsed is not None and parsed.rows_bytes == size
+            # A pipe would be opened for ever, and a link may lead nowhere.
+            if parsed is not None and is_fit and entry.is_file(follow_symlinks=False):
                 yield Rollup(entry.path, parsed.family, parsed.grain, entry.stat().st_size)
 
 
