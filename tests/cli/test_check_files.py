@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.cli.ingest.conftest import read_rows
 
 from gateway_metrics_mcp.cli import integrity
 from gateway_metrics_mcp.cli.main import main
@@ -56,6 +57,12 @@ def check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 def days_of(data: Path) -> list[Path]:
     return sorted(data.rglob("rows.parquet"))
+
+
+def sum_of(data: Path) -> tuple[int, float]:
+    """The rows that count, and their cost."""
+    rows = read_rows(data, '"CostInUSD"')
+    return len(rows), sum(cost for (cost,) in rows)
 
 
 def name_of(data: Path, path: Path) -> str:
@@ -139,6 +146,63 @@ def test_what_is_no_regular_file_is_not_opened(data: Path) -> None:
 
     reasons = [fault.reason.partition(". ")[0] for fault in comparison.faults]
     assert reasons == ["changed: not a regular file"] * 2
+
+
+def test_the_way_out_names_files_of_other_runs_too(tmp_path: Path, check: Check) -> None:
+    """A run that took over a day of another has rows that only the other's file brings back."""
+    data, header = tmp_path / "data", "CreatedAt,TraceId,SpanId,CostInUSD\n"
+    texts = {
+        "b.csv": "2026-07-10T00:00Z,b,b,\n2026-07-10T00:00Z,c,c,1\n2026-07-11T00:00Z,d,d,1\n",
+        "a.csv": "2026-07-10T00:00Z,b,b,2\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(header + text, "utf-8")
+        assert main(["import", str(tmp_path / name), "--into", str(data)]) == 0
+    (run,) = data.rglob("import-*-2026-07-10-to-2026-07-10")
+    (rows,) = run.rglob("rows.parquet")
+    before = sum_of(data)
+    rows.write_bytes(rows.read_bytes()[:-1])
+
+    code, said = check(data)
+    shutil.rmtree(run)
+    names = ("b.csv", "a.csv")
+    assert main(["import", *(str(tmp_path / name) for name in names), "--into", str(data)]) == 0
+    without = sum_of(data)
+    again = ["import", *(str(tmp_path / name) for name in names), "--into", str(data), "--replace"]
+    assert main(again) == 0
+
+    assert code == 1
+    assert f"remove {run.name} and import again with --replace: b.csv, a.csv" in said[0]
+    assert (before, sum_of(data)) == ((3, 4), (3, 4))
+    assert without != before
+
+
+def test_a_rollup_that_is_missing_is_no_failure(tmp_path: Path, check: Check) -> None:
+    source = tmp_path / "calls.csv"
+    lines = (f"2026-07-10T{n % 24:02}:00Z,model-{n % 3},{n % 5}\n" for n in range(10_000))
+    source.write_text(f"CreatedAt,ModelName,InputTokens\n{''.join(lines)}", "utf-8")
+    data = tmp_path / "data"
+    assert main(["import", str(source), "--into", str(data)]) == 0
+    first, second, *_ = sorted(data.rglob("_hour-*.parquet"))
+    first.unlink()
+
+    code, said = check(data)
+
+    assert code == 0
+    assert said[-1].endswith("1 rollup missing: answers are the same without, only slower")
+
+    damaged = bytearray(second.read_bytes())
+    damaged[100] ^= 1
+    second.write_bytes(damaged)
+    code, said = check(data)
+
+    assert code == 1
+    assert said[0] == (
+        f"FAIL  {name_of(data, second)}: changed: not the bytes that import wrote. Restore it from"
+        " a backup, or remove it: answers are the same without, only slower"
+    )
+    second.unlink()
+    assert check(data)[0] == 0
 
 
 def test_a_run_whose_record_is_lost_is_named(data: Path, check: Check) -> None:

@@ -11,7 +11,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, TextIO
 
 from gateway_metrics_mcp.backends.duckdb.files import is_parquet_name
@@ -37,6 +37,9 @@ READ_UNASKED: Final = 1_000_000_000
 """The most bytes that are read unless asked for: a second or two from a local disk."""
 
 _MOST_SOURCES: Final = 5
+_OUT_OF_ROLLUP: Final = (
+    "Restore it from a backup, or remove it: answers are the same without, only slower"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Comparison:
         self._runs = self._files = self._bytes = 0
         self._without_checksums = 0
         self._foreign = 0
+        self._rollups_missing = 0
         self._manifests: dict[Path, Manifest | None] = {}
         self._is_read = False
         self._seconds = 0.0
@@ -91,6 +95,9 @@ class Comparison:
         if self._without_checksums:
             runs = _count(self._without_checksums, "run")
             parts.append(f"none in {runs} of an earlier version")
+        if self._rollups_missing:
+            rollups = _count(self._rollups_missing, "rollup")
+            parts.append(f"{rollups} missing: answers are the same without, only slower")
         if self._foreign:
             parts.append(f"none for {_count(self._foreign, 'file')} that import did not write")
         return "; ".join(parts)
@@ -158,12 +165,18 @@ class Comparison:
         for name, file in record.files.items():
             if not manifest.counts(run.name, name.partition("/")[0].removeprefix("date=")):
                 continue
+            path = present.get(name)
+            is_rollup = PurePath(name).name.startswith("_")
+            if is_rollup and path is None:
+                self._rollups_missing += 1
+                continue
             self._files += 1
             self._bytes += file.bytes
-            if reason := _compare_size(present.get(name), file.bytes):
-                self._add(run / name, f"{reason}. {way_out}")
+            out = _OUT_OF_ROLLUP if is_rollup else way_out
+            if reason := _compare_size(path, file.bytes):
+                self._add(run / name, f"{reason}. {out}")
             else:
-                yield _Expected(present[name], file, way_out)
+                yield _Expected(run / name, file, out)
 
     def _compare_contents(self, expected: list[_Expected], messages: TextIO) -> None:
         is_long, done = self._bytes > READ_UNASKED, 0
@@ -227,10 +240,8 @@ def _compare_size(path: Path | None, size: int) -> str | None:
 
 
 def _way_out(run: Path, record: RunRecord | None = None) -> str:
-    names = list(record.sources.values()) if record else ["that run's files"]
-    more = f" and {len(names) - _MOST_SOURCES} more" if len(names) > _MOST_SOURCES else ""
-    listed = f"{', '.join(names[:_MOST_SOURCES])}{more}"
-    return f"Restore it from a backup, or remove {run.name} and import again: {listed}"
+    way_back = record.way_back(_MOST_SOURCES) if record else "import again: that run's files"
+    return f"Restore it from a backup, or remove {run.name} and {way_back}"
 
 
 def format_size(size: int) -> str:

@@ -158,7 +158,12 @@ async def test_files_of_other_writers_stay_as_they_are(
     within = data.path / TABLE / runs_of(data.path)[0] / "date=2026-07-01" / "mine.parquet"
     shutil.copy(folder / "export.parquet", within)
 
-    assert merge() == f"{TABLE}: nothing to merge\n"
+    rows = within.with_name("rows.parquet").relative_to(data.path / TABLE)
+    reason = "has a file beside it that import did not write: mine.parquet"
+    assert merge().splitlines() == [
+        f"{TABLE}: left as it is: {rows} {reason}",
+        f"{TABLE}: nothing to merge",
+    ]
 
     assert within.exists()
     assert (await ask())[()][0] == 42

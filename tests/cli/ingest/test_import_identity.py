@@ -500,8 +500,52 @@ def test_a_file_that_an_earlier_version_took_with_others_is_refused(data: Data, 
 
     assert done.code == 1
     assert f"came in together with others in {run.name}" in done.err
-    assert "Remove that folder, and import all of them again: a.csv, b.csv" in done.err
+    assert "Remove that folder, and import again: a.csv, b.csv" in done.err
     assert data.files() == before
+
+
+async def test_a_file_that_came_with_others_is_refused_also_after_its_run_was_merged(
+    data: Data, csv: Write, ask: Ask
+) -> None:
+    paths = [
+        csv(f"CreatedAt\n2026-07-{day}T00:00Z\n", name)
+        for day, name in ((10, "a.csv"), (11, "b.csv"))
+    ]
+    bring_as_before(paths, data.path)
+    for _ in range(2):  # also of what was merged before
+        assert compact([str(data.path)]) == 0
+        data.bring(csv("CreatedAt\n2026-07-10T01:00Z\n", "c.csv"))
+        before = data.files()
+
+        done = data.bring(paths[0], "--replace")
+
+        assert done.code == 1
+        assert "Remove that folder, and import again: a.csv, b.csv" in done.err
+        assert data.files() == before
+    assert (await ask())[()][0] == 3
+
+
+# --- files of others beside rows ---
+
+
+async def test_calls_are_known_also_beside_a_file_that_import_did_not_write(
+    data: Data, jsonl: Write, ask: Ask
+) -> None:
+    data.bring(jsonl([spend(1), spend(2)], "a.jsonl"), *LITELLM)
+    (rows,) = data.path.rglob("rows.parquet")
+    beside = rows.with_name("Thumbs.db")
+    beside.touch()
+
+    done = data.bring(jsonl([spend(1), spend(2), spend(3)], "b.jsonl"), *LITELLM)
+    refused = data.bring(jsonl([spend(1, spend=0.5)], "c.jsonl"), *LITELLM)
+
+    assert "3 rows read, 1 new, 2 known already" in done.out
+    assert refused.code == 1
+    assert "a file that import did not write: Thumbs.db. Move it" in refused.err
+    assert await ask() == {(): (3, 30, 3, None)}
+    beside.unlink()
+    assert data.bring(jsonl([spend(1, spend=0.5)], "c.jsonl"), *LITELLM).code == 0
+    assert await ask() == {(): (3, 30, 3, 0.5)}
 
 
 # --- any sequence of imports, against a model of it in Python ---

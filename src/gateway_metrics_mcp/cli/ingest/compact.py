@@ -25,6 +25,7 @@ from gateway_metrics_mcp.cli.ingest.days import write_day
 from gateway_metrics_mcp.cli.ingest.directory import (
     DataDirectory,
     RunRecord,
+    find_strays,
     is_as_recorded,
     open_directory,
     read_record,
@@ -230,7 +231,10 @@ class _Compaction:
         """The files of these days, or of all, that have at least so many; in order of days."""
         by_day: dict[str, dict[str, Path]] = {}
         for (run, day), path in self._directory.live_files(days).items():
-            by_day.setdefault(day, {})[run] = path
+            if strays := find_strays(path.parent):
+                self._leave(path, f"has a file beside it that import did not write: {strays[0]}")
+            else:
+                by_day.setdefault(day, {})[run] = path
         wanted = {day: runs for day, runs in sorted(by_day.items()) if len(runs) >= least}
         rows = self._count_rows([path for runs in wanted.values() for path in runs.values()])
         return {

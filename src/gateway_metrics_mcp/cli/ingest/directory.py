@@ -92,8 +92,8 @@ class DataDirectory:
     def live_files(self, days: Collection[str] | None = None) -> dict[tuple[str, str], Path]:
         """What counts now of runs of `import`: by run and UTC day, the file of its rows.
 
-        Of these `days`, or of all. A day's folder that has anything else in it is left out: what
-        somebody put there could not be replaced.
+        Of these `days`, or of all, with those that have files of others beside the rows: such a day
+        can be read, but not replaced (`find_strays`).
         """
         manifest = read_manifest(self.folder)
         found: dict[tuple[str, str], Path] = {}
@@ -102,10 +102,13 @@ class DataDirectory:
                 continue
             for day in _days_of(run):
                 rows = run / f"date={day}" / ROWS_FILE
-                if (days is None or day in days) and manifest.counts(run.name, day):
-                    names = (path.name for path in rows.parent.iterdir())
-                    if {name for name in names if not name.startswith(("_", "."))} == {ROWS_FILE}:
-                        found[run.name, day] = rows
+                if (
+                    (days is None or day in days)
+                    and manifest.counts(run.name, day)
+                    and rows.is_file()
+                    and not rows.is_symlink()
+                ):
+                    found[run.name, day] = rows
         return found
 
     @contextmanager
@@ -153,7 +156,7 @@ class DataDirectory:
             for earlier, dropped in drops.items()
             if dropped
         }
-        self._take_over(run, record, [name for name, of in replaced.items() if of is None])
+        self._take_over(run, record, replaced)
         write_record(run, {**record, "replaced": replaced} if replaced else record)
         # Flushed before the rename, and the table after it: after a power cut the folder must be
         # either complete or absent.
@@ -192,12 +195,17 @@ class DataDirectory:
         """Check that nothing changed the rows that are to be replaced: theirs would be the copies.
 
         Raises:
-            EngineError: if a file is not as its run's record has it.
+            EngineError: if a file is not as its run's record has it, or has others beside it.
         """
         for name, days in drops.items():
             run = self.folder / name
             record = read_record(run) if (run / RECORD).exists() else RunRecord([], None)
             for day in days:
+                if strays := find_strays(run / f"date={day}"):
+                    raise EngineError(
+                        f"{run / f'date={day}'} has rows to replace, and a file that import did not"
+                        f" write: {strays[0]}. Move it to another folder, outside the run's"
+                    )
                 if not is_as_recorded(run, day, record):
                     raise EngineError(
                         f"{run / f'date={day}' / ROWS_FILE} is not as import wrote it, so its rows"
@@ -211,19 +219,33 @@ class DataDirectory:
         rest = {day for day in _days_of(folder) if manifest.counts(run, day)} - set(days)
         return not rest and names == {f"date={day}" for day in _days_of(folder)}
 
-    def _take_over(self, run: Path, record: dict[str, Any], earlier: Sequence[str]) -> None:
-        """Note in a run's record what runs that go read, and keep the rows that they refused."""
-        own = {source["sha256"] for source in record["sources"]}
-        for name in earlier:
+    def _take_over(
+        self, run: Path, record: dict[str, Any], replaced: Mapping[str, Collection[str] | None]
+    ) -> None:
+        """Note in a run's record what runs that go read, and keep the rows that they refused.
+
+        Of runs that stay it has rows too: their files are noted apart, as they know of them.
+        """
+        own = {source["sha256"]: source for source in record["sources"]}
+        shared: dict[str, None] = {}
+        for name, days in sorted(replaced.items()):
             if not (self.folder / name / RECORD).exists():
                 continue
-            for source in read_record(self.folder / name).listed:
-                if source["sha256"] not in own:
-                    own.add(source["sha256"])
-                    record["sources"].append({"run": name, **source})
+            earlier = read_record(self.folder / name)
+            known = earlier.sources.values() if days is not None else ()
+            shared |= dict.fromkeys([*earlier.shared, *known])
+            if days is not None:
+                continue
+            for source in earlier.listed:
+                taken = own.setdefault(source["sha256"], {"run": name, **source})
+                if not earlier.tells_rows_of(name, source["sha256"]):
+                    taken[_MIXED] = True
             for refused in (self.folder / name).glob("_refused*.jsonl"):
                 kept = f"_refused-{name}.jsonl" if refused.stem == "_refused" else refused.name
                 shutil.copyfile(refused, run / kept)
+        record["sources"] = [*own.values()]
+        if shared:
+            record[_SHARED] = [*shared]
 
     def _succeed(
         self,
@@ -472,6 +494,10 @@ else:
 # --- the record that a run leaves beside its files: what it read, and what it wrote ---
 
 RECORD: Final = "_import.json"
+_MIXED: Final = "mixed"
+"""The key of an imported file whose rows, of an earlier version, are among others and not told."""
+_SHARED: Final = "shared"
+"""The key of the names of files of which both a run and others that count have rows."""
 _BLOCK_BYTES: Final = 1_000_000
 
 
@@ -496,6 +522,12 @@ def hash_file(path: Path, beat: Callable[[], None] = lambda: None) -> str:
             digest.update(block)
             beat()
     return digest.hexdigest()
+
+
+def find_strays(day: Path) -> list[str]:
+    """The names of files of others in the folder of a run's day, which goes if it is replaced."""
+    names = (path.name for path in day.iterdir())
+    return sorted(n for n in names if n != ROWS_FILE and not n.startswith(("_", ".")))
 
 
 def is_as_recorded(run: Path, day: str, record: RunRecord) -> bool:
@@ -537,11 +569,29 @@ class RunRecord:
     """The written files by name; None in a record of an earlier version, without checksums."""
     replaced: dict[str, list[str] | None] = field(default_factory=dict)
     """The days of earlier runs that it replaced, by run; None for a run as a whole."""
+    shared: Sequence[str] = ()
+    """The names of files of which other runs that count have rows too."""
 
     @property
     def sources(self) -> dict[str, str]:
         """The imported files: their content hash, and their name."""
         return {source["sha256"]: source["name"] for source in self.listed}
+
+    def way_back(self, most: int | None = None) -> str:
+        """How to get the rows again, after the run's folder is removed; names at most so many."""
+        # Files that other runs know are read again only if asked for.
+        flag = " with --replace" if self.shared else ""
+        # Later files win, so the names are in the order of their runs, with the run's own last.
+        listed = sorted(self.listed, key=lambda source: source.get("run") or "later")
+        names = [*dict.fromkeys([*self.shared, *(source["name"] for source in listed)])]
+        more = f" and {len(names[most:])} more" if most is not None and names[most:] else ""
+        return f"import again{flag}: {', '.join(names[:most])}{more}"
+
+    def tells_rows_of(self, run: str, sha256: str) -> bool:
+        """Whether the rows of a file that the run of this name has can be told from others."""
+        if not needs_manifest(run):
+            return len(self.sources) == 1
+        return not any(s.get(_MIXED) for s in self.listed if s["sha256"] == sha256)
 
 
 def read_record(run: Path) -> RunRecord:
@@ -565,4 +615,5 @@ def read_record(run: Path) -> RunRecord:
         raise ValueError(RECORD) from None
     if checksum != _hash_facts(record):
         raise ValueError(RECORD)
-    return RunRecord(sources, {file.name: file for file in files}, record.get("replaced", {}))
+    written = {file.name: file for file in files}
+    return RunRecord(sources, written, record.get("replaced", {}), record.get(_SHARED, ()))

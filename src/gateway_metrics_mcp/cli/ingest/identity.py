@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from gateway_metrics_mcp.backends.duckdb.manifest import needs_manifest
 from gateway_metrics_mcp.backends.duckdb.stored import IDENTITY_COLUMNS
 from gateway_metrics_mcp.backends.sql.dialect import TIME_COLUMN, quote_identifier
-from gateway_metrics_mcp.cli.ingest.directory import DataDirectory, read_record
+from gateway_metrics_mcp.cli.ingest.directory import DataDirectory, RunRecord, read_record
 from gateway_metrics_mcp.cli.ingest.mapping import Match, sql_text
 from gateway_metrics_mcp.cli.ingest.sources import SourceFile
 from gateway_metrics_mcp.errors import SettingsError
@@ -146,16 +146,20 @@ def find_stored(
     }
     found = directory.live_files(None if replaced else around)
     sources = {}
-    for run in {run for run, _ in found if not needs_manifest(run)}:
-        record = read_record(directory.path / directory.table / run)
-        sources[run] = tuple((s["sha256"], s["rows"] + s["refused"]) for s in record.listed)
-        mixed = [source for source in replaced if source.sha256 in record.sources]
-        if mixed and len(sources[run]) > 1:
-            raise SettingsError(
-                f"--replace: {mixed[0].path} came in together with others in {run}, of an earlier"
-                " version, whose rows do not tell their files. Remove that folder, and import all"
-                f" of them again: {', '.join(record.sources.values())}"
-            )
+    for run in {run for run, _ in found if replaced or not needs_manifest(run)}:
+        try:
+            record = read_record(directory.folder / run)
+        except FileNotFoundError:
+            record = RunRecord([], None)
+        if not needs_manifest(run):
+            sources[run] = tuple((s["sha256"], s["rows"] + s["refused"]) for s in record.listed)
+        for source in replaced:
+            if source.sha256 in record.sources and not record.tells_rows_of(run, source.sha256):
+                raise SettingsError(
+                    f"--replace: {source.path} came in together with others in {run}, whose rows an"
+                    " earlier version wrote, without a word of their files. Remove that folder, and"
+                    f" {record.way_back()}"
+                )
     return [StoredDay(run, day, path, sources.get(run, ())) for (run, day), path in found.items()]
 
 
@@ -527,7 +531,7 @@ class Settlement:
 
     def _count_unmatched(self) -> None:
         """Count the rows of `stored` whose ids were made up, so that no row could match them."""
-        told = [one for one in self._stored if not one.sources]
+        told = [one for one in self._stored if needs_manifest(one.run)]
         if told:
             self._settled.unmatched_before = self._value(
                 f"""
