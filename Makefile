@@ -94,7 +94,7 @@ timing: .venv/.tests ## whether the time of an answer tells what rows of others 
 load: .venv-bench/.runs ## 64 callers at once, against a trivial tool of the same SDK
 	.venv-bench/bin/python benchmarks/load.py
 
-soak: .venv-bench/.runs ## ten minutes with faults on a tenth of the gateway's answers
+soak: .venv-bench/.runs ## ten minutes with faults in the gateway's answers, beside slow clients
 	.venv-bench/bin/python benchmarks/soak.py
 
 wheel: .venv/.runs ## build the wheel into dist/

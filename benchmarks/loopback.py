@@ -13,9 +13,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,6 +98,9 @@ class Gateway(asyncio.Protocol):
             if not end or len(rest) < size:
                 return
             self._received = rest[size:]
+            if self._transport is not None and head.startswith(b"HEAD "):  # a probe
+                self._transport.write(_head(401, 0))
+                continue
             caller = fields.get(b"authorization", b"").removeprefix(b"bearer ")
             fault = ""
             if self._chance.random() < self._faults:
@@ -205,6 +209,8 @@ class Process:
 
     popen: subprocess.Popen[str]
     address: str
+    log: list[str] = field(default_factory=list)
+    """Its lines on stderr since it began to listen."""
 
     @property
     def rss_mb(self) -> float:
@@ -252,7 +258,11 @@ def start(kind: str, *arguments: str, python: str = sys.executable) -> Iterator[
             address = next((line for line in said if line.strip().isdigit() or "http" in line), "")
             if not address:
                 raise RuntimeError(f"the {kind} did not start")
-            yield Process(popen, address.split()[-1])
+            process = Process(popen, address.split()[-1])
+            if popen.stderr is not None:  # unread, the log would fill the pipe and stop the process
+                log = popen.stderr
+                threading.Thread(target=process.log.extend, args=(log,), daemon=True).start()
+            yield process
         finally:
             popen.terminate()
 
