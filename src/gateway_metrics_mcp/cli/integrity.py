@@ -16,12 +16,12 @@ from typing import Final, TextIO
 
 from gateway_metrics_mcp.backends.duckdb.files import is_parquet_name
 from gateway_metrics_mcp.backends.duckdb.manifest import (
-    IMPORT_RUN,
     MANIFEST,
     OUT_OF_UNLISTED,
     Manifest,
     explain_missing,
     is_at_work,
+    names_run,
     read_manifest,
 )
 from gateway_metrics_mcp.cli.ingest.directory import (
@@ -117,7 +117,7 @@ class Comparison:
         for entry in self._list(folder):
             if not entry.is_dir(follow_symlinks=False):
                 self._foreign += is_parquet_name(entry.name)
-            elif IMPORT_RUN.fullmatch(entry.name):
+            elif names_run(entry.name):
                 yield from self._find_listed(Path(entry.path))
             else:
                 yield from self._find_runs(Path(entry.path))

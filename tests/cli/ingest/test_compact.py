@@ -220,12 +220,14 @@ async def test_a_manifest_is_rebuilt_from_the_records(
     assert data.faults() == []
 
 
+@pytest.mark.parametrize("form", ["{start}000000000000{days}", "{name} (1)", "{name}.bak"])
 async def test_a_run_that_is_copied_in_is_said_and_not_counted(
-    data: Data, csv: Write, catalog: Catalog, merge: Compact
+    data: Data, csv: Write, catalog: Catalog, merge: Compact, form: str
 ) -> None:
     data.bring(csv(rows_of(1)))
     (run,) = (data.path / TABLE).glob("import-*")
-    copy = shutil.copytree(run, run.with_name(run.name.replace(run.name[24:36], "0" * 12)))
+    name = form.format(name=run.name, start=run.name[:24], days=run.name[36:])
+    copy = shutil.copytree(run, run.with_name(name))
 
     backend = DuckDBBackend(data.path, catalog)
     result = await backend.query(read_query(COUNT, catalog), LOCAL)

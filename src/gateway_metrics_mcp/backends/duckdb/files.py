@@ -23,6 +23,7 @@ from gateway_metrics_mcp.backends.duckdb.manifest import (
     Manifest,
     explain_missing,
     is_at_work,
+    names_run,
     needs_manifest,
     read_manifest,
 )
@@ -329,7 +330,7 @@ class _Search:
 
     def _enter_inner(self, path: str, folder: str, name: str, *, is_run: bool) -> None:
         """Enter a folder in another, unless it is a run that the manifest does not list."""
-        if IMPORT_RUN.fullmatch(name) is None:
+        if not names_run(name):
             self.enter(path, is_run=is_run)
         elif self._may_count(folder, name, path):
             self.enter(path, run=name, is_run=True)

@@ -89,6 +89,15 @@ def needs_manifest(run: str) -> bool:
     return run[_AFTER_EIGHT_DIGITS : _AFTER_EIGHT_DIGITS + 1] not in ("", "-")
 
 
+def names_run(name: str) -> bool:
+    """Whether a folder's name is a run's; or begins with that of one that counts by the manifest.
+
+    Such as `import-… (1)` is a copy of a run, which the manifest does not list.
+    """
+    found = IMPORT_RUN.match(name)
+    return found is not None and (found[0] == name or needs_manifest(name))
+
+
 _known: Final[dict[str, Manifest]] = {}
 
 
